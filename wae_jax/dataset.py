@@ -1,0 +1,316 @@
+"""Packed phrases, their splits, and batches as a pure function of (seed, step).
+
+A data set is a folder made by `python -m wae_jax.build_dataset`:
+
+    phrases.npy    uint8 [N, 10080], `pianoroll.pack` of all phrases: train rows, then valid, then test
+    dataset.json   where each split starts and stops, where the phrases come from, checksums
+    index.tsv      one line a row: row, split, source, song, first bar
+    skipped.tsv    the inputs that gave no phrase, and why
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wae_jax import pianoroll, splits
+
+PHRASES_FILE = "phrases.npy"
+DESCRIPTION_FILE = "dataset.json"
+INDEX_FILE = "index.tsv"
+SKIPPED_FILE = "skipped.tsv"
+FORMAT = "wae_jax packed phrases"
+FORMAT_VERSION = 1
+
+# Ten megabytes at a time of what may be larger than memory.
+_ROWS_AT_A_TIME = 1024
+
+
+class DatasetError(ValueError):
+    """A data set that cannot be used; the message says what is wrong, where, and what would be right."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Packed phrases and their splits.
+
+    Attributes:
+      phrases: uint8 [N, 10080], a memmap where it lies on disk.
+      splits: for each split that holds a phrase, the rows it starts at and stops before.
+      digest: sha256 over the rows and the splits, in hexadecimal; equal for equal data.
+      name: the folder, or what the lines of a log should call it.
+    """
+
+    phrases: np.ndarray
+    splits: Mapping[str, tuple[int, int]]
+    digest: str
+    name: str
+
+    def split(self, name: str) -> np.ndarray:
+        """The rows of one split, uint8 [n, 10080], without copying.
+
+        Raises:
+          ValueError: if there is no such split; the message names those there are.
+        """
+        if name not in self.splits:
+            raise ValueError(f"{self.name} has no split {name!r}; it has {', '.join(self.splits)}")
+        start, stop = self.splits[name]
+        return self.phrases[start:stop]
+
+
+def dataset_digest(phrases_sha256: str, rows_of: Mapping[str, Sequence[int]]) -> str:
+    """The sha256 of the rows' own sha256 and of where the splits start and stop, in hexadecimal."""
+    parts = [phrases_sha256, sorted((name, list(rows)) for name, rows in rows_of.items())]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def split_rows(codes: np.ndarray) -> dict[str, tuple[int, int]]:
+    """The first row and the one after the last of each split that holds a row.
+
+    Args:
+      codes: integers [N] in ascending order, each a place in `splits.SPLITS`.
+    """
+    stops = np.cumsum(np.bincount(codes, minlength=len(splits.SPLITS))).tolist()
+    starts = [0, *stops[:-1]]
+    return {name: (start, stop) for name, start, stop in zip(splits.SPLITS, starts, stops, strict=True) if start < stop}
+
+
+def load_dataset(path: str | os.PathLike[str]) -> Dataset:
+    """Opens a folder made by `build_dataset`; the rows stay on disk.
+
+    Raises:
+      DatasetError: if a file is missing, cannot be read, or disagrees with another.
+    """
+    folder = pathlib.Path(path)
+    description = _read_description(folder)
+    phrases = _open_phrases(folder / PHRASES_FILE, description["num_phrases"])
+    rows = _check_splits(folder / DESCRIPTION_FILE, description["splits"], len(phrases))
+    return Dataset(phrases, rows, dataset_digest(description["phrases_sha256"], rows), str(folder))
+
+
+def _read_description(folder: pathlib.Path) -> dict[str, Any]:
+    """The object in dataset.json, with the fields that `load_dataset` needs."""
+    file = folder / DESCRIPTION_FILE
+    if not file.is_file():
+        raise DatasetError(
+            f"{folder} holds no {DESCRIPTION_FILE}; expected a folder made by python -m wae_jax.build_dataset"
+        )
+    try:
+        description = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{file} cannot be read as JSON: {error}; build the data set again") from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise DatasetError(f"{file} does not describe a data set: expected an object with 'format': {FORMAT!r}")
+    if description.get("format_version") != FORMAT_VERSION:
+        raise DatasetError(
+            f"{file} has format_version {description.get('format_version')!r}; this version of wae_jax reads "
+            f"{FORMAT_VERSION}: build the data set again"
+        )
+    for field, kind in (("num_phrases", int), ("splits", dict), ("phrases_sha256", str)):
+        if not isinstance(description.get(field), kind):
+            raise DatasetError(
+                f"{file} has {field} = {description.get(field)!r}; expected {kind.__name__}: build the data set again"
+            )
+    if description.get("tracks") != list(pianoroll.TRACK_NAMES):
+        raise DatasetError(
+            f"{file} has tracks {description.get('tracks')!r}; expected {list(pianoroll.TRACK_NAMES)}, in this order"
+        )
+    return description
+
+
+def _open_phrases(file: pathlib.Path, num_phrases: int) -> np.ndarray:
+    """The rows as a read-only memmap."""
+    if not file.is_file():
+        raise DatasetError(f"{file} is missing; build the data set again")
+    try:
+        phrases = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DatasetError(f"{file} cannot be read: {error}; build the data set again") from error
+    expected = (num_phrases, pianoroll.BYTES_PER_PHRASE)
+    if not isinstance(phrases, np.ndarray) or phrases.dtype != np.uint8 or phrases.shape != expected:
+        raise DatasetError(
+            f"{file} holds {getattr(phrases, 'dtype', 'no array')} {getattr(phrases, 'shape', '')}; {DESCRIPTION_FILE} "
+            f"promises uint8 {expected}: build the data set again"
+        )
+    return phrases
+
+
+def _check_splits(file: pathlib.Path, given: dict[str, Any], num_phrases: int) -> dict[str, tuple[int, int]]:
+    """The splits as pairs, known to be inside the rows and apart from one another."""
+    end, end_of = 0, "row 0"
+    rows: dict[str, tuple[int, int]] = {}
+    for name, pair in given.items():
+        if not (isinstance(pair, list) and len(pair) == 2 and all(type(row) is int for row in pair)):
+            raise DatasetError(f"{file}: split {name!r} is {pair!r}; expected [start, stop]")
+        if not 0 <= pair[0] <= pair[1] <= num_phrases:
+            raise DatasetError(f"{file}: split {name!r} is {pair}; expected 0 <= start <= stop <= {num_phrases} rows")
+        rows[name] = (pair[0], pair[1])
+    for name, (start, stop) in sorted(rows.items(), key=lambda item: item[1]):
+        if start < end:
+            raise DatasetError(f"{file}: splits {end_of!r} and {name!r} share row {start}; expected them apart")
+        end, end_of = stop, name
+    return rows
+
+
+def from_songs(
+    phrases: np.ndarray,
+    songs: np.ndarray,
+    *,
+    name: str,
+    seed: int = 0,
+    valid_fraction: float,
+    test_fraction: float,
+) -> Dataset:
+    """Makes a data set in memory, split by song as `build_dataset` would; every row is kept.
+
+    Args:
+      phrases: uint8 [N, 10080], packed.
+      songs: [N], the song of each row; anything that `str` tells apart.
+      name: what the data set is called.
+      seed: of the split.
+      valid_fraction: share of the songs to validate on.
+      test_fraction: share of the songs to test on.
+
+    Returns:
+      The rows in the order train, valid, test, and in the given order within each.
+
+    Raises:
+      ValueError: if the arrays do not fit one another or the fractions are impossible.
+    """
+    if len(phrases) != len(songs) or not len(phrases):
+        raise ValueError(f"{len(phrases)} phrases and {len(songs)} songs; expected as many of both, and at least one")
+    keys = splits.phrase_keys(phrases)
+    codes = splits.split_by_song(
+        [str(song) for song in songs],
+        # A silent phrase says nothing about who copied from whom, so it joins no songs.
+        [key if row.any() else i for i, (key, row) in enumerate(zip(keys, phrases, strict=True))],
+        seed=seed,
+        valid_fraction=valid_fraction,
+        test_fraction=test_fraction,
+    )
+    order = np.argsort(codes, kind="stable")
+    ordered = np.ascontiguousarray(phrases[order])
+    rows = split_rows(codes[order])
+    return Dataset(ordered, rows, dataset_digest(hashlib.sha256(ordered.data).hexdigest(), rows), name)
+
+
+@functools.lru_cache(maxsize=4)
+def _epoch_order(seed: int, epoch: int, num_rows: int) -> np.ndarray:
+    """The order of one epoch, int64 [num_rows].
+
+    Sorting raw random words, because NumPy promises the stream of a bit generator for ever, but not
+    that of `Generator.permutation`: a run resumed under another NumPy must read the same batches.
+    """
+    words = np.random.PCG64(np.random.SeedSequence([seed, epoch])).random_raw(num_rows)
+    order = np.argsort(words, kind="stable")
+    order.flags.writeable = False  # The cache hands the same array to every caller.
+    return order
+
+
+def batch_indices(seed: int, step: int, *, num_rows: int, batch_size: int) -> np.ndarray:
+    """The rows of one batch: a pure function of its arguments, so that resuming needs no saved iterator.
+
+    Batch after batch runs through one shuffled epoch after another. Each epoch visits every row exactly
+    once, in an order of its own; a batch may lie across the border of two or more epochs.
+
+    Args:
+      seed: of the shuffling, at least 0.
+      step: which batch, from 0.
+      num_rows: rows to choose from.
+      batch_size: B, rows of a batch over all processes.
+
+    Returns:
+      int64 [B].
+
+    Raises:
+      ValueError: if a number is out of range.
+    """
+    if seed < 0 or step < 0 or num_rows < 1 or batch_size < 1:
+        raise ValueError(
+            f"seed {seed}, step {step}, num_rows {num_rows}, batch_size {batch_size}; "
+            "expected seed and step of at least 0, num_rows and batch_size of at least 1"
+        )
+    start, stop = step * batch_size, (step + 1) * batch_size
+    return np.concatenate(
+        [
+            _epoch_order(seed, epoch, num_rows)[max(start - epoch * num_rows, 0) : stop - epoch * num_rows]
+            for epoch in range(start // num_rows, (stop - 1) // num_rows + 1)
+        ]
+    )
+
+
+def local_batch(
+    rows: np.ndarray,
+    seed: int,
+    step: int,
+    *,
+    batch_size: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The share of one process in a batch; only that share is read.
+
+    The shares of all processes, in their order, are the rows of `batch_indices`.
+
+    Args:
+      rows: uint8 [N, 10080], the split to draw from.
+      seed: of the shuffling.
+      step: which batch, from 0.
+      batch_size: B, rows of the batch over all processes.
+      process_index: which process this is.
+      process_count: how many there are.
+
+    Returns:
+      The packed phrases, uint8 [B / process_count, 10080], and the place of each within the global
+      batch, int32 [B / process_count].
+
+    Raises:
+      ValueError: if the batch does not divide among the processes, or there is no such process.
+    """
+    if batch_size % process_count:
+        raise ValueError(
+            f"batch_size {batch_size} does not divide among {process_count} processes; "
+            f"expected a multiple of {process_count}"
+        )
+    if not 0 <= process_index < process_count:
+        raise ValueError(f"process_index {process_index}; expected 0 to {process_count - 1}")
+    share = batch_size // process_count
+    positions = np.arange(process_index * share, (process_index + 1) * share, dtype=np.int32)
+    indices = batch_indices(seed, step, num_rows=len(rows), batch_size=batch_size)
+    return np.asarray(rows[indices[positions]]), positions
+
+
+def track_densities(packed: np.ndarray) -> np.ndarray:
+    """The share of cells that are on, per track.
+
+    Args:
+      packed: uint8 [N, 10080]; counted without unpacking, a part at a time.
+
+    Returns:
+      float64 [K].
+
+    Raises:
+      ValueError: if there is no row or the rows are not packed phrases.
+    """
+    if packed.ndim != 2 or packed.shape[1] != pianoroll.BYTES_PER_PHRASE or packed.dtype != np.uint8 or not len(packed):
+        raise ValueError(
+            f"packed phrases have shape {packed.shape} and type {packed.dtype}; "
+            f"expected [N, {pianoroll.BYTES_PER_PHRASE}] of uint8 with at least one row"
+        )
+    one_track = np.zeros((pianoroll.NUM_TRACKS, *pianoroll.PHRASE_SHAPE), bool)
+    one_track[np.arange(pianoroll.NUM_TRACKS), ..., np.arange(pianoroll.NUM_TRACKS)] = True
+    # Eight bytes are counted by one instruction; their order in a word does not matter to a count.
+    masks = pianoroll.pack(one_track).view(np.uint64)
+    counts = np.zeros(pianoroll.NUM_TRACKS, np.int64)
+    for start in range(0, len(packed), _ROWS_AT_A_TIME):
+        words = np.ascontiguousarray(packed[start : start + _ROWS_AT_A_TIME]).view(np.uint64)
+        counts += [int(np.bitwise_count(words & mask).sum(dtype=np.int64)) for mask in masks]
+    return counts / (len(packed) * pianoroll.NUM_STEPS * pianoroll.NUM_PITCHES)
