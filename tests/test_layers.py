@@ -111,7 +111,9 @@ def test_gradients_are_those_of_the_plain_convolution(case, operation):
 def test_kernel_gradient_does_not_depend_on_the_number_of_phrases_at_a_time():
     x, w, y, strides = arrays((96, 84, 5, 8, (6, 6), (2, 1)), batch=5)
     found = layers.kernel_gradient_by_products(x, y, w.shape[:2], strides)
-    expected = sum(layers.kernel_gradient_by_products(x[i : i + 1], y[i : i + 1], w.shape[:2], strides) for i in range(5))
+    expected = sum(
+        layers.kernel_gradient_by_products(x[i : i + 1], y[i : i + 1], w.shape[:2], strides) for i in range(5)
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 
 

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
+_Saved = tuple[jax.Array, jax.Array]
 
 
 def _same_padding(kernel_size: int, stride: int) -> tuple[int, int]:
@@ -82,7 +83,7 @@ def conv_transpose(y: jax.Array, kernel: jax.Array, strides: tuple[int, int]) ->
 
 
 def _kernel_gradient(x: jax.Array, y: jax.Array, kernel: jax.Array, strides: tuple[int, int]) -> jax.Array:
-    size = kernel.shape[:2]
+    size = (kernel.shape[0], kernel.shape[1])
     return lax.platform_dependent(
         x,
         y,
@@ -91,20 +92,20 @@ def _kernel_gradient(x: jax.Array, y: jax.Array, kernel: jax.Array, strides: tup
     ).astype(kernel.dtype)
 
 
-def _conv_forward(x, kernel, strides):  # noqa: ANN001, ANN202
+def _conv_forward(x: jax.Array, kernel: jax.Array, strides: tuple[int, int]) -> tuple[jax.Array, _Saved]:
     return conv(x, kernel, strides), (x, kernel)
 
 
-def _conv_backward(strides, saved, dy):  # noqa: ANN001, ANN202
+def _conv_backward(strides: tuple[int, int], saved: _Saved, dy: jax.Array) -> _Saved:
     x, kernel = saved
     return conv_transpose(dy, kernel, strides), _kernel_gradient(x, dy, kernel, strides)
 
 
-def _conv_transpose_forward(y, kernel, strides):  # noqa: ANN001, ANN202
+def _conv_transpose_forward(y: jax.Array, kernel: jax.Array, strides: tuple[int, int]) -> tuple[jax.Array, _Saved]:
     return conv_transpose(y, kernel, strides), (y, kernel)
 
 
-def _conv_transpose_backward(strides, saved, dx):  # noqa: ANN001, ANN202
+def _conv_transpose_backward(strides: tuple[int, int], saved: _Saved, dx: jax.Array) -> _Saved:
     y, kernel = saved
     return conv(dx, kernel, strides), _kernel_gradient(dx, y, kernel, strides)
 
@@ -168,52 +169,71 @@ def kernel_gradient_plain(
 def kernel_gradient_by_products(
     x: jax.Array, y: jax.Array, kernel_size: tuple[int, int], strides: tuple[int, int]
 ) -> jax.Array:
-    """The same as `kernel_gradient_plain`, as a matrix product of shifted inputs with `y` for each few phrases.
+    """The same as `kernel_gradient_plain`, as products of `x` with shifted copies of `y`, a few phrases at a time.
 
-    The strides are turned into channels first. A `y` of few channels has neighbouring columns joined into one
-    wider column, for larger matrices and fewer copies; the kernel's columns are then spread over several
-    shifts, and are summed at the end.
+    The strides are turned into channels first, so that one product serves a block of the kernel's cells. Where
+    channels are few, neighbouring columns are joined into one wider column, for larger matrices; the kernel's columns
+    are then spread over several products, and are summed at the end. `y` gets as many columns as the padded `x`, the
+    additional ones zero: a shift by rows and columns is then one shift in memory.
     """
     batch, height, width, outputs = y.shape
     inputs = x.shape[3]
-    join = next(j for j in (*range(max(1, 64 // outputs), 0, -1), 1) if width % j == 0)
+    join = _columns_to_join(width, inputs, outputs, kernel_size, strides)
     block = (strides[0], strides[1] * join)
-    reach = (kernel_size[0], kernel_size[1] + strides[1] * (join - 1))
-    taps = [-(-reach[i] // block[i]) for i in (0, 1)]
-    grid = (height, width // join)
+    taps, grid = _blocks(height, width, kernel_size, strides, join)
+    depth = block[0] * block[1] * inputs
 
     before = [_same_padding(kernel_size[i], strides[i])[0] for i in (0, 1)]
-    after = [(grid[i] + taps[i] - 1) * block[i] - before[i] - x.shape[1 + i] for i in (0, 1)]
+    after = [grid[i] * block[i] - before[i] - x.shape[1 + i] for i in (0, 1)]
     x = jnp.pad(x, [(0, 0), (before[0], max(after[0], 0)), (before[1], max(after[1], 0)), (0, 0)])
-    x = x[:, : (grid[0] + taps[0] - 1) * block[0], : (grid[1] + taps[1] - 1) * block[1]]
+    x = x[:, : grid[0] * block[0], : grid[1] * block[1]]
 
-    # As many phrases at a time as keep the shifted inputs near a megabyte: large products that stay in cache.
-    depth = block[0] * block[1] * inputs
-    wanted = max(1, 2**18 // (taps[0] * taps[1] * depth * grid[0] * grid[1]))
+    # As many phrases at a time as keep the operands near a megabyte: large products that stay in cache.
+    wanted = max(1, 2**18 // ((taps[0] * taps[1] * join * outputs + depth) * grid[0] * grid[1]))
     chunk = next(c for c in range(min(wanted, batch), 0, -1) if batch % c == 0)
+    cells = chunk * grid[0] * grid[1]
+    x = x.reshape(batch // chunk, chunk, grid[0], block[0], grid[1], block[1] * inputs)
+    x = x.transpose(0, 3, 5, 1, 2, 4).reshape(batch // chunk, depth, cells)
+    y = y.reshape(batch, height, width // join, join * outputs)
+    y = jnp.pad(y, ((0, 0), (0, grid[0] - height), (0, grid[1] - width // join), (0, 0)))
+    shifts = [i * grid[1] + j for i in range(taps[0]) for j in range(taps[1])]
+    y = jnp.pad(y.reshape(batch // chunk, cells, join * outputs), ((0, 0), (shifts[-1], 0), (0, 0)))
 
-    x = x.reshape(batch // chunk, chunk, grid[0] + taps[0] - 1, block[0], grid[1] + taps[1] - 1, block[1] * inputs)
-    x = x.transpose(0, 3, 5, 1, 2, 4).reshape(batch // chunk, depth, chunk, *(grid[i] + taps[i] - 1 for i in (0, 1)))
-    y = y.reshape(batch // chunk, chunk * grid[0] * grid[1], join * outputs)
+    accumulate = jnp.promote_types(x.dtype, jnp.float32)
 
     def add(total: jax.Array, some: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         x_some, y_some = some
-        shifted = [
-            x_some[:, :, i : i + grid[0], j : j + grid[1]].reshape(depth, -1)
-            for i in range(taps[0])
-            for j in range(taps[1])
-        ]
-        product = jnp.dot(jnp.concatenate(shifted), y_some, preferred_element_type=total.dtype)
-        return total + product, None
+        shifted = [y_some[shifts[-1] - shift : shifts[-1] - shift + cells] for shift in shifts]
+        return total + jnp.stack([jnp.dot(x_some, one, preferred_element_type=accumulate) for one in shifted]), None
 
-    accumulate = jnp.promote_types(x.dtype, jnp.float32)
-    total = jnp.zeros((taps[0] * taps[1] * depth, join * outputs), accumulate)
-    total, _ = lax.scan(add, total, (x, y))
+    total, _ = lax.scan(add, jnp.zeros((len(shifts), depth, join * outputs), accumulate), (x, y))
 
     total = total.reshape(taps[0], taps[1], block[0], block[1], inputs, join, outputs)
     total = total.transpose(0, 2, 1, 3, 4, 5, 6).reshape(taps[0] * block[0], taps[1] * block[1], inputs, join, outputs)
     parts = [total[: kernel_size[0], strides[1] * j : strides[1] * j + kernel_size[1], :, j] for j in range(join)]
     return sum(parts[1:], parts[0]).astype(x.dtype)
+
+
+def _blocks(
+    height: int, width: int, kernel_size: tuple[int, int], strides: tuple[int, int], join: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """How many blocks of s_h by s_w * join cells the kernel reaches over, and how many the padded input has."""
+    rows = -(-kernel_size[0] // strides[0])
+    columns = -(-(kernel_size[1] + strides[1] * (join - 1)) // (strides[1] * join))
+    return (rows, columns), (height + rows - 1, width // join + columns - 1)
+
+
+def _columns_to_join(
+    width: int, inputs: int, outputs: int, kernel_size: tuple[int, int], strides: tuple[int, int]
+) -> int:
+    """The number of columns that makes for the least work, where a matrix narrower than 64 costs as if it were 64."""
+
+    def work(join: int) -> int:
+        taps, grid = _blocks(1, width, kernel_size, strides, join)
+        depth = strides[0] * strides[1] * join * inputs
+        return taps[0] * taps[1] * grid[1] * max(depth, 64) * max(join * outputs, 64)
+
+    return min((join for join in range(1, width + 1) if width % join == 0), key=work)
 
 
 def dropout(keys: jax.Array, x: jax.Array, rate: float) -> jax.Array:

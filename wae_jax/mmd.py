@@ -17,7 +17,7 @@ import jax.numpy as jnp
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 # A kernel maps the squared distances within x, within y and between both to three matrices of similarities.
-Kernel = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]
+Kernel = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, ...]]
 
 
 def squared_distances(a: jax.Array, b: jax.Array) -> jax.Array:
