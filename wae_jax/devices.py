@@ -1,0 +1,73 @@
+"""Where state and batches go: every local device under `pmap`, in one process or many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+
+def describe() -> str:
+    """The line that `main` prints at start."""
+    return (
+        f"processes {jax.process_count()}, devices {jax.local_device_count()} local / {jax.device_count()} global "
+        f"({jax.devices()[0].device_kind}, jax {jax.__version__})"
+    )
+
+
+def check_batch_size(batch_size: int, name: str = "batch_size") -> None:
+    """Raises ValueError unless the global batch divides over all devices."""
+    if batch_size % jax.device_count():
+        raise ValueError(
+            f"{name} {batch_size} does not divide over {jax.device_count()} devices "
+            f"({jax.process_count()} processes x {jax.local_device_count()}): take a multiple of {jax.device_count()}"
+        )
+
+
+def replicate(tree: Any, axis_name: str) -> Any:
+    """Puts a copy of every leaf on each local device, without adding a device axis.
+
+    `axis_name` must be that of the mapped step: under another name the step would compile a second time for its own
+    results.
+    """
+    mesh = Mesh(np.array(jax.local_devices()), (axis_name,))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def shard(tree: Any) -> Any:
+    """Splits the leading axis of every leaf over the local devices: [n, ...] to [devices, n / devices, ...]."""
+    devices = jax.local_device_count()
+
+    def split(leaf: np.ndarray) -> np.ndarray:
+        if leaf.shape[0] % devices:
+            raise ValueError(f"a leading axis of {leaf.shape[0]} does not divide over {devices} local devices")
+        return leaf.reshape(devices, -1, *leaf.shape[1:])
+
+    return jax.tree.map(split, tree)
+
+
+def parallel_step(
+    step: Callable[..., Any], axis_name: str, *, num_unmapped: int = 0, returns_state: bool = False
+) -> Callable[..., Any]:
+    """Maps `step(state, batch, *unmapped)` over all devices; its results must be alike on all of them.
+
+    Args:
+      step: a pure function that reduces over `axis_name` whatever it returns.
+      axis_name: the name of the mapped axis.
+      num_unmapped: how many arguments follow the batch, alike on all devices.
+      returns_state: whether the state is replaced by the result; its memory is then reused.
+
+    Returns:
+      A function of a state placed by `replicate` and a batch shaped by `shard`.
+    """
+    # In- and output axes of None keep the state free of a device axis and make the step compile once.
+    return jax.pmap(
+        step,
+        axis_name=axis_name,
+        in_axes=(None, 0, *(None,) * num_unmapped),
+        out_axes=None,
+        donate_argnums=(0,) if returns_state else (),
+    )

@@ -1,0 +1,75 @@
+"""The latent penalties D(Q_z, P_z) that a run can choose from, behind one interface.
+
+A penalty may have a player of its own (the discriminator of WAE-GAN). One without has empty parameters and a
+loss of zero, so that the training step is the same for all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from wae_jax import mmd, objective
+from wae_jax.models import Discriminator
+
+Params = Any
+Gather = Callable[[jax.Array], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentPenalty:
+    """One way to hold codes to the prior. Codes `z` and draws `z_prior` are this device's share, [b, Z].
+
+    Attributes:
+      init: random key to the player's parameters, {} where there is none.
+      penalty: (params, z, z_prior, gather) to the scalar that the encoder descends. `gather` collects the shares
+        of all devices. The mean over devices of what is returned is the penalty of the global batch.
+      player_loss: (params, z, z_prior) to the scalar that the player descends.
+      metrics: (params, z, z_prior) to further figures by name.
+    """
+
+    init: Callable[[jax.Array], Params]
+    penalty: Callable[[Params, jax.Array, jax.Array, Gather], jax.Array]
+    player_loss: Callable[[Params, jax.Array, jax.Array], jax.Array]
+    metrics: Callable[[Params, jax.Array, jax.Array], Mapping[str, jax.Array]]
+
+
+def adversarial_penalty(*, latent_dim: int, widths: tuple[int, ...], dtype: jnp.dtype) -> LatentPenalty:
+    """The Jensen-Shannon divergence through a discriminator in latent space: WAE-GAN. `dtype` is the codes'."""
+    discriminator = Discriminator(widths=widths)
+
+    def logits(params: Params, z: jax.Array) -> jax.Array:
+        return jnp.asarray(discriminator.apply({"params": params}, z))
+
+    def player_loss(params: Params, z: jax.Array, z_prior: jax.Array) -> jax.Array:
+        return jnp.mean(objective.discriminator_loss(logits(params, z_prior), logits(params, z)))
+
+    return LatentPenalty(
+        init=lambda key: discriminator.init(key, jnp.zeros((1, latent_dim), dtype))["params"],
+        penalty=lambda params, z, z_prior, gather: jnp.mean(objective.non_saturating_penalty(logits(params, z))),
+        player_loss=player_loss,
+        metrics=lambda params, z, z_prior: {
+            "discriminator_loss": player_loss(params, z, z_prior),
+            "jensen_shannon": objective.jensen_shannon_estimate(logits(params, z_prior), logits(params, z)),
+        },
+    )
+
+
+def mmd_penalty(*, kernel: str, prior_variance: float) -> LatentPenalty:
+    """The unbiased U-statistic of the squared maximum mean discrepancy: WAE-MMD. `kernel` is "imq" or "rbf"."""
+
+    def statistic(z: jax.Array, z_prior: jax.Array) -> jax.Array:
+        if kernel == "rbf":
+            return mmd.mmd_squared_rbf(z, z_prior)
+        return mmd.mmd_squared(z, z_prior, prior_variance=prior_variance)
+
+    return LatentPenalty(
+        init=lambda key: {},
+        penalty=lambda params, z, z_prior, gather: statistic(gather(z), gather(z_prior)),
+        player_loss=lambda params, z, z_prior: jnp.zeros(()),
+        metrics=lambda params, z, z_prior: {},
+    )

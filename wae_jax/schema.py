@@ -1,0 +1,166 @@
+"""What a configuration may hold: every field, its type and its range, checked before anything is computed."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from wae_jax.models import NETWORKS
+from wae_jax.workdir import flatten_config
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run; the message names the fields."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Integer:
+    """A whole number of at least `minimum`."""
+
+    minimum: int = 0
+
+    def problem(self, value: Any) -> str | None:
+        """Says what would be right, or None."""
+        right = isinstance(value, int) and not isinstance(value, bool) and value >= self.minimum
+        return None if right else f"a whole number of at least {self.minimum}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Real:
+    """A finite number between bounds."""
+
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    above: float = -math.inf
+    below: float = math.inf
+
+    def problem(self, value: Any) -> str | None:
+        """Says what would be right, or None."""
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if is_number and self.minimum <= value <= self.maximum and self.above < value < self.below:
+            return None
+        bounds = [
+            f"{word} {bound:g}"
+            for word, bound in (
+                ("at least", self.minimum),
+                ("above", self.above),
+                ("at most", self.maximum),
+                ("below", self.below),
+            )
+            if math.isfinite(bound)
+        ]
+        return " ".join(["a number", " and ".join(bounds)]).strip()
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """Any text."""
+
+    def problem(self, value: Any) -> str | None:
+        """Says what would be right, or None."""
+        return None if isinstance(value, str) else "text"
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One of a few words."""
+
+    options: tuple[str, ...]
+
+    def problem(self, value: Any) -> str | None:
+        """Says what would be right, or None."""
+        return None if value in self.options else "one of " + ", ".join(map(repr, self.options))
+
+
+@dataclasses.dataclass(frozen=True)
+class Sequence:
+    """Several values of one kind: exactly `length`, or any number where that is None."""
+
+    kind: Integer
+    length: int | None = None
+
+    def problem(self, value: Any) -> str | None:
+        """Says what would be right, or None."""
+        right = (
+            isinstance(value, list | tuple)
+            and (self.length is None or len(value) == self.length)
+            and not any(self.kind.problem(item) for item in value)
+        )
+        count = "any number of" if self.length is None else self.length
+        return None if right else f"a sequence of {count} values, each {self.kind.problem(None)}"
+
+
+def _adam_fields(prefix: str) -> dict[str, Any]:
+    fields = {
+        "learning_rate": Real(above=0),
+        "schedule": Choice(("constant", "exponential", "cosine")),
+        "warmup_steps": Integer(),
+        "decay_rate": Real(above=0, maximum=1),
+        "decay_steps": Integer(1),
+        "b1": Real(minimum=0, below=1),
+        "b2": Real(minimum=0, below=1),
+        "eps": Real(above=0),
+        "clip_norm": Real(minimum=0),
+    }
+    return {f"{prefix}.{name}": kind for name, kind in fields.items()}
+
+
+FIELDS = {
+    "seed": Integer(),
+    "dtype": Choice(("float32", "bfloat16", "float64")),
+    "data.path": Text(),
+    "data.num_songs": Integer(1),
+    "data.phrases_per_song": Integer(1),
+    "data.transpose_semitones": Integer(),
+    "penalty": Choice(("gan", "mmd")),
+    "reconstruction_weight": Real(minimum=0),
+    "penalty_weight": Real(minimum=0),
+    "penalty_warmup_steps": Integer(),
+    "prior_variance": Real(above=0),
+    "pretrain_steps": Integer(),
+    "mmd_kernel": Choice(("imq", "rbf")),
+    "model.network": Choice(tuple(NETWORKS)),
+    "model.h_dim": Integer(1),
+    "model.z_dim": Integer(1),
+    "model.kernel_size": Sequence(Integer(1), length=2),
+    "model.dropout_rate": Real(minimum=0, below=1),
+    "model.output_bias": Choice(("density", "zero")),
+    "discriminator.widths": Sequence(Integer(1)),
+    **_adam_fields("autoencoder_optimizer"),
+    **_adam_fields("discriminator_optimizer"),
+    "ema_decay": Real(minimum=0, below=1),
+    "batch_size": Integer(2),
+    "num_epochs": Integer(),
+    "num_train_steps": Integer(),
+    "log_every_steps": Integer(1),
+    "eval_every_steps": Integer(1),
+    "checkpoint_every_steps": Integer(1),
+    "eval.threshold": Real(minimum=0, maximum=1),
+    "eval.num_phrases": Integer(1),
+    "eval.num_train_phrases": Integer(),
+    "eval.num_samples": Integer(),
+    "best_metric": Text(),
+    "best_mode": Choice(("min", "max")),
+}
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Raises ConfigError that names every field that is unknown, missing, of a wrong type or out of range."""
+    given = flatten_config(config)
+    problems = []
+    for name in given:
+        if name not in FIELDS:
+            close = difflib.get_close_matches(name, FIELDS, n=1)
+            problems.append(f"there is no field {name}" + (f"; did you mean {close[0]}?" if close else ""))
+    for name, kind in FIELDS.items():
+        if name not in given:
+            problems.append(f"the field {name} is missing")
+        elif expected := kind.problem(given[name]):
+            problems.append(f"{name} is {given[name]!r}; expected {expected}")
+    if not problems and not (config["num_epochs"] or config["num_train_steps"]):
+        problems.append("num_epochs and num_train_steps are both 0: nothing would be trained")
+    if problems:
+        raise ConfigError("the configuration cannot be run:\n  " + "\n  ".join(problems))

@@ -1,0 +1,143 @@
+"""All that a training run carries from step to step, and how it begins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+
+from wae_jax.layers import density_logit
+from wae_jax.models import Autoencoder, full_precision
+from wae_jax.penalties import LatentPenalty, adversarial_penalty, mmd_penalty
+from wae_jax.pianoroll import NUM_TRACKS, PHRASE_SHAPE
+
+
+@flax.struct.dataclass
+class Player:
+    """One of the two players: its parameters, its moving batch statistics, its optimizer's state."""
+
+    params: Any
+    batch_stats: Any
+    opt_state: optax.OptState
+
+
+@flax.struct.dataclass
+class TrainState:
+    """The state of a run after `step` steps.
+
+    Attributes:
+      step: int32 scalar.
+      autoencoder: encoder and decoder.
+      discriminator: the latent discriminator; all its parts are empty where the penalty has no player.
+      ema_params: exponential moving average of the autoencoder's parameters; empty unless configured.
+    """
+
+    step: jax.Array
+    autoencoder: Player
+    discriminator: Player
+    ema_params: Any
+
+    def evaluation_variables(self) -> dict[str, Any]:
+        """The autoencoder's variables for evaluation and sampling: averaged parameters where there are any."""
+        return {
+            "params": self.ema_params or self.autoencoder.params,
+            "batch_stats": self.autoencoder.batch_stats,
+        }
+
+
+def make_autoencoder(
+    config: ml_collections.ConfigDict,
+    *,
+    track_densities: tuple[float, ...] = (0.5,) * NUM_TRACKS,
+    axis_name: str | None = None,
+) -> Autoencoder:
+    """The module that a config describes.
+
+    Args:
+      config: the run's configuration.
+      track_densities: share of cells that are on in the training data, one a track. They only matter for fresh
+        parameters, and only where `config.model.output_bias` is "density".
+      axis_name: the mapped axis that batch statistics are taken over.
+    """
+    zero = config.model.output_bias == "zero"
+    return Autoencoder(
+        network=config.model.network,
+        h_dim=config.model.h_dim,
+        z_dim=config.model.z_dim,
+        kernel_size=tuple(config.model.kernel_size),
+        dropout_rate=config.model.dropout_rate,
+        output_bias=tuple(0.0 if zero else density_logit(density) for density in track_densities),
+        dtype=jnp.dtype(config.dtype),
+        axis_name=axis_name,
+    )
+
+
+def make_penalty(config: ml_collections.ConfigDict) -> LatentPenalty:
+    """The latent penalty that a config names."""
+    if config.penalty == "gan":
+        return adversarial_penalty(
+            latent_dim=config.model.z_dim,
+            widths=tuple(config.discriminator.widths),
+            dtype=full_precision(jnp.dtype(config.dtype)),
+        )
+    return mmd_penalty(kernel=config.mmd_kernel, prior_variance=config.prior_variance)
+
+
+def make_optimizer(config: ml_collections.ConfigDict, *, num_train_steps: int) -> optax.GradientTransformation:
+    """Adam with the learning-rate schedule of one player.
+
+    Args:
+      config: `config.autoencoder_optimizer` or `config.discriminator_optimizer`.
+      num_train_steps: where a cosine schedule ends.
+    """
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity(),
+        optax.adam(make_schedule(config, num_train_steps=num_train_steps), b1=config.b1, b2=config.b2, eps=config.eps),
+    )
+
+
+def make_schedule(config: ml_collections.ConfigDict, *, num_train_steps: int) -> optax.Schedule:
+    """The learning rate by step: linear warm-up to `learning_rate`, then as `schedule` says."""
+    after = max(num_train_steps - config.warmup_steps, 1)
+    schedule = {
+        "constant": lambda: optax.constant_schedule(config.learning_rate),
+        "exponential": lambda: optax.exponential_decay(config.learning_rate, config.decay_steps, config.decay_rate),
+        "cosine": lambda: optax.cosine_decay_schedule(config.learning_rate, after),
+    }[config.schedule]()
+    if not config.warmup_steps:
+        return schedule
+    warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
+    return optax.join_schedules([warmup, schedule], [config.warmup_steps])
+
+
+def create_train_state(
+    config: ml_collections.ConfigDict,
+    *,
+    track_densities: tuple[float, ...],
+    num_train_steps: int,
+) -> TrainState:
+    """The state before the first step, on the default device; a pure function of its arguments.
+
+    Args:
+      config: the run's configuration; `config.seed` seeds all of it.
+      track_densities: share of cells that are on in the training data, one a track.
+      num_train_steps: for the schedules.
+    """
+    autoencoder_key, penalty_key = jax.random.split(jax.random.key(config.seed))
+    # Without the mapped axis: the parameters are the same, and there is no axis outside of pmap.
+    model = make_autoencoder(config, track_densities=track_densities)
+    variables = jax.jit(model.init)(autoencoder_key, jnp.zeros((1, *PHRASE_SHAPE)))
+    params = variables["params"]
+    penalty_params = make_penalty(config).init(penalty_key)
+    autoencoder_tx = make_optimizer(config.autoencoder_optimizer, num_train_steps=num_train_steps)
+    discriminator_tx = make_optimizer(config.discriminator_optimizer, num_train_steps=num_train_steps)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        autoencoder=Player(params, variables["batch_stats"], autoencoder_tx.init(params)),
+        discriminator=Player(penalty_params, {}, discriminator_tx.init(penalty_params)),
+        ema_params=jax.tree.map(jnp.copy, params) if config.ema_decay else {},
+    )

@@ -1,0 +1,236 @@
+"""One step of both players under `pmap`, and the step that evaluates.
+
+The step computes what a single device would compute on the whole batch: batch statistics are those of the
+mapped axis, kernel penalties see the codes of all devices, and whatever is random comes from a key of the
+phrase's place in the global batch. `jax.grad` inside `pmap` gives the derivative of the sum of all devices'
+losses; the mean of that over devices is the gradient of the global objective, whether a term is a mean over
+local phrases or a scalar that every device computes alike from gathered codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+from jax import lax
+
+from wae_jax import objective, pianoroll
+from wae_jax.train_state import Player, TrainState, make_autoencoder, make_optimizer, make_penalty, make_schedule
+
+BATCH_AXIS = "batch"
+
+Metrics = dict[str, jax.Array]
+
+
+class Batch(NamedTuple):
+    """One device's share of a global batch of B phrases.
+
+    Attributes:
+      packed: uint8 [b, 10080].
+      position: int32 [b], places within the global batch.
+      weight: float32 [b]; 0 marks phrases that only fill the last batch of an evaluation.
+    """
+
+    packed: jax.Array
+    position: jax.Array
+    weight: jax.Array
+
+
+class ExampleKeys(NamedTuple):
+    """One random key a phrase for each use, [b]."""
+
+    prior: jax.Array
+    encoder: jax.Array
+    decoder: jax.Array
+    augmentation: jax.Array
+
+
+def example_keys(seed: int, step: jax.Array, position: jax.Array) -> ExampleKeys:
+    """Keys that depend on the seed, the step and the place in the global batch, and on nothing else."""
+    step_key = jax.random.fold_in(jax.random.key(seed), step)
+    keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(step_key, i), len(ExampleKeys._fields)))(position)
+    return ExampleKeys(*keys.T)
+
+
+def augment(x: jax.Array, keys: jax.Array, max_semitones: int) -> jax.Array:
+    """Transposes the non-drum tracks of each phrase by its own random number of semitones, up to either way."""
+    if not max_semitones:
+        return x
+    semitones = jax.vmap(lambda key: jax.random.randint(key, (), -max_semitones, max_semitones + 1))(keys)
+    return pianoroll.transpose_pitched(x, semitones)
+
+
+def _gather(z: jax.Array) -> jax.Array:
+    return lax.all_gather(z, BATCH_AXIS, tiled=True)
+
+
+def make_train_step(
+    config: ml_collections.ConfigDict, *, num_train_steps: int
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """The training step, to be mapped over `BATCH_AXIS` with the state unmapped.
+
+    Args:
+      config: the run's configuration.
+      num_train_steps: for the schedules.
+
+    Returns:
+      (state, batch) to the next state and `train/*` metrics of the global batch, alike on all devices.
+    """
+    model = make_autoencoder(config, axis_name=BATCH_AXIS)
+    penalty = make_penalty(config)
+    autoencoder_tx = make_optimizer(config.autoencoder_optimizer, num_train_steps=num_train_steps)
+    discriminator_tx = make_optimizer(config.discriminator_optimizer, num_train_steps=num_train_steps)
+    learning_rate = make_schedule(config.autoencoder_optimizer, num_train_steps=num_train_steps)
+
+    def penalty_weight(step: jax.Array) -> jax.Array:
+        return config.penalty_weight * jnp.minimum(1.0, (step + 1) / max(config.penalty_warmup_steps, 1))
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        keys = example_keys(config.seed, state.step, batch.position)
+        x = augment(pianoroll.unpack_on_device(batch.packed), keys.augmentation, config.data.transpose_semitones)
+        z_prior = objective.sample_prior(
+            keys.prior, latent_dim=config.model.z_dim, prior_variance=config.prior_variance
+        )
+        weight = penalty_weight(state.step)
+
+        def autoencoder_loss(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any, Metrics]]:
+            (z, logits), updated = model.apply(
+                {"params": params, "batch_stats": state.autoencoder.batch_stats},
+                x,
+                encoder_keys=keys.encoder,
+                decoder_keys=keys.decoder,
+                mutable=["batch_stats"],
+            )
+            reconstruction = jnp.mean(objective.squared_error(x, jax.nn.sigmoid(logits)))
+            divergence = penalty.penalty(state.discriminator.params, z, z_prior, _gather)
+            loss = config.reconstruction_weight * reconstruction + weight * divergence
+            metrics = {"reconstruction": reconstruction, "penalty": divergence, "loss": loss}
+            if config.pretrain_steps:
+                gap = objective.moment_gap(_gather(z), _gather(z_prior))
+                loss = jnp.where(state.step < config.pretrain_steps, gap, loss)
+                metrics["moment_gap"] = gap
+            return loss, (z, updated["batch_stats"], metrics)
+
+        def discriminator_loss(params: Any, z: jax.Array) -> jax.Array:
+            return weight * penalty.player_loss(params, z, z_prior)
+
+        gradients, (z, batch_stats, metrics) = jax.grad(autoencoder_loss, has_aux=True)(state.autoencoder.params)
+        discriminator_gradients = jax.grad(discriminator_loss)(state.discriminator.params, z)
+        metrics |= penalty.metrics(state.discriminator.params, z, z_prior)
+        gradients, discriminator_gradients, metrics = lax.pmean(
+            (gradients, discriminator_gradients, metrics), BATCH_AXIS
+        )
+        metrics |= {
+            "gradient_norm": optax.global_norm(gradients),
+            "learning_rate": jnp.asarray(learning_rate(state.step), jnp.float32),
+            "penalty_weight": weight,
+        }
+        autoencoder = _descend(state.autoencoder, gradients, autoencoder_tx, batch_stats)
+        new_state = TrainState(
+            step=state.step + 1,
+            autoencoder=autoencoder,
+            discriminator=_descend(state.discriminator, discriminator_gradients, discriminator_tx, {}),
+            ema_params=_average(state.ema_params, autoencoder.params, state.step, config.ema_decay),
+        )
+        return new_state, {f"train/{name}": value for name, value in metrics.items()}
+
+    return train_step
+
+
+def _descend(player: Player, gradients: Any, tx: optax.GradientTransformation, batch_stats: Any) -> Player:
+    updates, opt_state = tx.update(gradients, player.opt_state, player.params)
+    return Player(optax.apply_updates(player.params, updates), batch_stats, opt_state)
+
+
+def _average(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
+    if not decay:
+        return average
+    # A young average must not remember the initial values for 1 / (1 - decay) steps.
+    rate = 1.0 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return optax.incremental_update(params, average, rate)
+
+
+class EvaluationSums(NamedTuple):
+    """Sums over the phrases of one global batch that count; they add up from batch to batch.
+
+    Attributes:
+      phrases: how many.
+      reconstruction: of ||x - x_hat||^2.
+      cells: `objective.CellCounts` of those phrases.
+      z: of the codes, [Z].
+      z_outer: of the codes' outer products, [Z, Z].
+      batch: figures of the whole batch, one each: the penalty and what else it measures.
+    """
+
+    phrases: jax.Array
+    reconstruction: jax.Array
+    cells: objective.CellCounts
+    z: jax.Array
+    z_outer: jax.Array
+    batch: Metrics
+
+
+def make_evaluate_step(config: ml_collections.ConfigDict) -> Callable[[TrainState, Batch, jax.Array], EvaluationSums]:
+    """The evaluation step, to be mapped over `BATCH_AXIS` with the state and the batch's number unmapped.
+
+    Prior draws depend on the seed and the batch's number alone, so that evaluations at different steps compare.
+    """
+    model = make_autoencoder(config)
+    penalty = make_penalty(config)
+
+    def evaluate_step(state: TrainState, batch: Batch, number: jax.Array) -> EvaluationSums:
+        x = pianoroll.unpack_on_device(batch.packed)
+        z, logits = model.apply(state.evaluation_variables(), x)
+        x_hat = jax.nn.sigmoid(jnp.asarray(logits))
+        # Counted down from -1, so that no evaluation shares its draws with a training step.
+        keys = example_keys(config.seed, -1 - number, batch.position)
+        z_prior = objective.sample_prior(
+            keys.prior, latent_dim=config.model.z_dim, prior_variance=config.prior_variance
+        )
+        params = state.discriminator.params
+        figures = {"penalty": penalty.penalty(params, z, z_prior, _gather), **penalty.metrics(params, z, z_prior)}
+        counts = objective.cell_counts(x, x_hat, threshold=config.eval.threshold)
+        weighted_z = batch.weight[:, None] * z
+        phrases, reconstruction, cells, z_sum, z_outer = lax.psum(
+            (
+                jnp.sum(batch.weight),
+                jnp.sum(batch.weight * objective.squared_error(x, x_hat)),
+                objective.CellCounts(*(jnp.sum(batch.weight * count) for count in counts)),
+                jnp.sum(weighted_z, axis=0),
+                weighted_z.T @ z,
+            ),
+            BATCH_AXIS,
+        )
+        return EvaluationSums(phrases, reconstruction, cells, z_sum, z_outer, lax.pmean(figures, BATCH_AXIS))
+
+    return evaluate_step
+
+
+def summarize(batches: list[EvaluationSums], *, prior_variance: float) -> dict[str, float]:
+    """Turns the sums of an evaluation's batches into figures.
+
+    `reconstruction` is ||x - x_hat||^2 a phrase; `precision`, `recall` and `f1` are over all cells together;
+    `code_mean_gap` and `code_covariance_gap` are root mean square differences between the codes' moments and the
+    prior's, the latter in units of the prior's variance; the penalty and what belongs to it are means over batches.
+    """
+    total = jax.tree.map(lambda *leaves: sum(leaf.astype("float64") for leaf in leaves), *jax.device_get(batches))
+    hits, predicted, actual = total.cells
+    mean = total.z / total.phrases
+    covariance = total.z_outer / total.phrases - mean[:, None] * mean[None, :]
+    gap = covariance / prior_variance - np.eye(len(mean))
+    figures = {
+        "reconstruction": total.reconstruction / total.phrases,
+        "precision": hits / predicted if predicted else 0.0,
+        "recall": hits / actual if actual else 0.0,
+        "f1": 2.0 * hits / (predicted + actual) if predicted + actual else 0.0,
+        "cells": predicted / total.phrases,
+        "code_mean_gap": (mean**2).mean() ** 0.5,
+        "code_covariance_gap": (gap**2).mean() ** 0.5,
+        **{name: value / len(batches) for name, value in total.batch.items()},
+    }
+    return {name: float(value) for name, value in figures.items()}
