@@ -1,14 +1,41 @@
-"""What every test stands on: four fake devices, the real data where they are at hand."""
+"""What every test stands on: four fake devices, programs compiled once, the real data where they are at hand."""
 
 import os
 import pathlib
+import shutil
+import tempfile
+
+# Before jax starts: most of the tests' time would go into optimising programs that run for a millisecond.
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 
 import jax
 import pytest
 
+from wae_jax import models
+
+# Two layers each way where the real networks have four or five: a third of the time to compile. Before `schema` is
+# imported, which takes the names of the networks from here.
+models.NETWORKS["tiny"] = models.Network(
+    encoder=(models.ConvSpec(1, (6, 6)), models.ConvSpec(2, (8, 7))),
+    start=(4, 2, 2),
+    decoder=(models.ConvSpec(1, (8, 7)), models.ConvSpec(0, (6, 6), use_bias=True)),
+)
+
 # Before the first use of a device: four of them on this CPU, so that sharding is tested everywhere.
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 4)
+
+# Many tests, and the processes that some start, compile the same small programs. The cache lives as long as the run.
+_CACHE = tempfile.mkdtemp(prefix="wae_jax_tests_")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+jax.config.update("jax_compilation_cache_dir", _CACHE)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def pytest_unconfigure() -> None:
+    """Removes the cache."""
+    shutil.rmtree(_CACHE, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+Devices = Sequence[jax.Device] | None
 
 
 def describe() -> str:
@@ -27,30 +29,35 @@ def check_batch_size(batch_size: int, name: str = "batch_size") -> None:
         )
 
 
-def replicate(tree: Any, axis_name: str) -> Any:
-    """Puts a copy of every leaf on each local device, without adding a device axis.
+def replicate(tree: Any, axis_name: str, devices: Devices = None) -> Any:
+    """Puts a copy of every leaf on each local device, or on those given, without adding a device axis.
 
     `axis_name` must be that of the mapped step: under another name the step would compile a second time for its own
     results.
     """
-    mesh = Mesh(np.array(jax.local_devices()), (axis_name,))
+    mesh = Mesh(np.array(devices or jax.local_devices()), (axis_name,))
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
-def shard(tree: Any) -> Any:
+def shard(tree: Any, devices: Devices = None) -> Any:
     """Splits the leading axis of every leaf over the local devices: [n, ...] to [devices, n / devices, ...]."""
-    devices = jax.local_device_count()
+    count = len(devices or jax.local_devices())
 
     def split(leaf: np.ndarray) -> np.ndarray:
-        if leaf.shape[0] % devices:
-            raise ValueError(f"a leading axis of {leaf.shape[0]} does not divide over {devices} local devices")
-        return leaf.reshape(devices, -1, *leaf.shape[1:])
+        if leaf.shape[0] % count:
+            raise ValueError(f"a leading axis of {leaf.shape[0]} does not divide over {count} local devices")
+        return leaf.reshape(count, -1, *leaf.shape[1:])
 
     return jax.tree.map(split, tree)
 
 
 def parallel_step(
-    step: Callable[..., Any], axis_name: str, *, num_unmapped: int = 0, returns_state: bool = False
+    step: Callable[..., Any],
+    axis_name: str,
+    *,
+    num_unmapped: int = 0,
+    returns_state: bool = False,
+    devices: Devices = None,
 ) -> Callable[..., Any]:
     """Maps `step(state, batch, *unmapped)` over all devices; its results must be alike on all of them.
 
@@ -59,6 +66,7 @@ def parallel_step(
       axis_name: the name of the mapped axis.
       num_unmapped: how many arguments follow the batch, alike on all devices.
       returns_state: whether the state is replaced by the result; its memory is then reused.
+      devices: which; None means all.
 
     Returns:
       A function of a state placed by `replicate` and a batch shaped by `shard`.
@@ -70,4 +78,5 @@ def parallel_step(
         in_axes=(None, 0, *(None,) * num_unmapped),
         out_axes=None,
         donate_argnums=(0,) if returns_state else (),
+        devices=devices,
     )

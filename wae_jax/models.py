@@ -19,7 +19,6 @@ import jax.numpy as jnp
 from wae_jax import layers
 from wae_jax.pianoroll import NUM_TRACKS
 
-BATCH_NORM_MOMENTUM = 0.99
 BATCH_NORM_EPSILON = 1e-3
 kernel_init = nn.initializers.truncated_normal(0.05)
 
@@ -126,11 +125,13 @@ class _Conv(nn.Module):
         return y
 
 
-def _norm_relu(x: jax.Array, *, train: bool, axis_name: str | None, dtype: jnp.dtype, name: str) -> jax.Array:
+def _norm_relu(
+    x: jax.Array, *, train: bool, momentum: float, axis_name: str | None, dtype: jnp.dtype, name: str
+) -> jax.Array:
     """Batch normalisation over all phrases of the mapped axis, then ReLU."""
     norm = nn.BatchNorm(
         use_running_average=not train,
-        momentum=BATCH_NORM_MOMENTUM,
+        momentum=momentum,
         epsilon=BATCH_NORM_EPSILON,
         axis_name=axis_name,
         dtype=dtype,
@@ -148,6 +149,7 @@ class Encoder(nn.Module):
     z_dim: int
     kernel_size: tuple[int, int]
     dropout_rate: float
+    batch_norm_momentum: float
     dtype: jnp.dtype
     axis_name: str | None
 
@@ -165,7 +167,14 @@ class Encoder(nn.Module):
                 dtype=self.dtype,
                 name=f"conv_{i}",
             )(x)
-            x = _norm_relu(x, train=train, axis_name=self.axis_name, dtype=self.dtype, name=f"norm_{i}")
+            x = _norm_relu(
+                x,
+                train=train,
+                momentum=self.batch_norm_momentum,
+                axis_name=self.axis_name,
+                dtype=self.dtype,
+                name=f"norm_{i}",
+            )
         x = x.reshape(x.shape[0], -1)
         if dropout_keys is not None:
             x = layers.dropout(dropout_keys, x, self.dropout_rate)
@@ -179,6 +188,7 @@ class Decoder(nn.Module):
     h_dim: int
     kernel_size: tuple[int, int]
     dropout_rate: float
+    batch_norm_momentum: float
     output_bias: tuple[float, ...]
     dtype: jnp.dtype
     axis_name: str | None
@@ -205,7 +215,14 @@ class Decoder(nn.Module):
                 name=f"conv_{i}",
             )(x)
             if i < last:
-                x = _norm_relu(x, train=train, axis_name=self.axis_name, dtype=self.dtype, name=f"norm_{i}")
+                x = _norm_relu(
+                    x,
+                    train=train,
+                    momentum=self.batch_norm_momentum,
+                    axis_name=self.axis_name,
+                    dtype=self.dtype,
+                    name=f"norm_{i}",
+                )
         return x.astype(full_precision(self.dtype))
 
 
@@ -225,6 +242,7 @@ class Autoencoder(nn.Module):
       z_dim: latent dimensions.
       kernel_size: of every convolution for which the network names none.
       dropout_rate: before the code's dense layer and after the decoder's.
+      batch_norm_momentum: share of a moving average of batch statistics that a step keeps; Keras' default is .99.
       output_bias: initial biases of the last layer, one a track.
       dtype: of the computation; parameters, codes, logits and batch statistics are at least float32.
       axis_name: the mapped axis that batch statistics are taken over, or None.
@@ -238,6 +256,7 @@ class Autoencoder(nn.Module):
     z_dim: int
     kernel_size: tuple[int, int] = (6, 6)
     dropout_rate: float = 0.0
+    batch_norm_momentum: float = 0.99
     output_bias: tuple[float, ...] = (0.0,) * NUM_TRACKS
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
@@ -251,6 +270,7 @@ class Autoencoder(nn.Module):
             "h_dim": self.h_dim,
             "kernel_size": tuple(self.kernel_size),
             "dropout_rate": self.dropout_rate,
+            "batch_norm_momentum": self.batch_norm_momentum,
             "dtype": self.dtype,
             "axis_name": self.axis_name,
         }

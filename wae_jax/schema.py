@@ -127,6 +127,7 @@ FIELDS = {
     "model.z_dim": Integer(1),
     "model.kernel_size": Sequence(Integer(1), length=2),
     "model.dropout_rate": Real(minimum=0, below=1),
+    "model.batch_norm_momentum": Real(minimum=0, below=1),
     "model.output_bias": Choice(("density", "zero")),
     "discriminator.widths": Sequence(Integer(1)),
     **_adam_fields("autoencoder_optimizer"),

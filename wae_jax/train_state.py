@@ -70,6 +70,7 @@ def make_autoencoder(
         z_dim=config.model.z_dim,
         kernel_size=tuple(config.model.kernel_size),
         dropout_rate=config.model.dropout_rate,
+        batch_norm_momentum=config.model.batch_norm_momentum,
         output_bias=tuple(0.0 if zero else density_logit(density) for density in track_densities),
         dtype=jnp.dtype(config.dtype),
         axis_name=axis_name,

@@ -126,7 +126,7 @@ def make_train_step(
             (gradients, discriminator_gradients, metrics), BATCH_AXIS
         )
         metrics |= {
-            "gradient_norm": optax.global_norm(gradients),
+            "gradient_norm": optax.tree.norm(gradients),
             "learning_rate": jnp.asarray(learning_rate(state.step), jnp.float32),
             "penalty_weight": weight,
         }

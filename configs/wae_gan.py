@@ -1,0 +1,120 @@
+"""WAE-GAN: the codes are held to the prior by a discriminator in latent space.
+
+python -m wae_jax.main --config=configs/wae_gan.py[:variant] --workdir=runs/gan
+"""
+
+import ml_collections
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    """The configuration of one variant: "", "blog", "repo" or "large"."""
+    config = ml_collections.ConfigDict()
+    config.seed = 0
+    config.dtype = "float32"
+
+    # The data.
+    config.data = ml_collections.ConfigDict()
+    config.data.path = ""  # a folder made by build_dataset; empty means the built-in corpus
+    config.data.num_songs = 512  # of the built-in corpus
+    config.data.phrases_per_song = 8  # of the built-in corpus
+    config.data.transpose_semitones = 0  # augmentation: the non-drum tracks, up to so many either way
+
+    # The objective: reconstruction_weight * ||x - x_hat||^2 + penalty_weight * D(Q_z, P_z).
+    config.penalty = "gan"
+    config.reconstruction_weight = 1.0
+    config.penalty_weight = 10.0
+    config.penalty_warmup_steps = 0
+    config.prior_variance = 1.0
+    config.pretrain_steps = 0
+    config.mmd_kernel = "imq"
+
+    # The networks.
+    config.model = ml_collections.ConfigDict()
+    config.model.network = "meter"
+    config.model.h_dim = 16
+    config.model.z_dim = 32
+    config.model.kernel_size = (6, 6)
+    config.model.dropout_rate = 0.0
+    config.model.batch_norm_momentum = 0.9  # a short run must not remember its first steps
+    config.model.output_bias = "density"
+    config.discriminator = ml_collections.ConfigDict()
+    config.discriminator.widths = (256, 256, 256)
+
+    # The two players' optimizers.
+    config.autoencoder_optimizer = _adam(learning_rate=2e-3, schedule="cosine", warmup_steps=50)
+    config.discriminator_optimizer = _adam(learning_rate=2e-4, schedule="constant", b1=0.5)
+    config.ema_decay = 0.0
+
+    # The run.
+    config.batch_size = 32
+    config.num_epochs = 10
+    config.num_train_steps = 0  # when positive it overrules num_epochs
+    config.log_every_steps = 25
+    config.eval_every_steps = 200
+    config.checkpoint_every_steps = 200
+    config.eval = ml_collections.ConfigDict()
+    config.eval.threshold = 0.5
+    config.eval.num_phrases = 512  # of the validation split, at most: eval/*
+    config.eval.num_train_phrases = 256  # of the training split, from its start: eval_train/*
+    config.eval.num_samples = 4  # fixed prior draws and reconstructions, written at every evaluation
+    config.best_metric = "eval/reconstruction"
+    config.best_mode = "min"
+
+    if variant == "blog":
+        _reference(config, h_dim=16, z_dim=16, batch_size=64, num_epochs=300)
+        config.model.network = "new_alt"
+        config.discriminator.widths = (512,) * 5
+        config.autoencoder_optimizer = _keras_adam(1e-3, decay_rate=0.8, decay_steps=9600)
+        config.discriminator_optimizer = _keras_adam(1e-4, decay_rate=0.9, decay_steps=12800)
+    elif variant in ("repo", "large"):
+        _reference(config, h_dim=8, z_dim=128, batch_size=32, num_epochs=500)
+        config.model.dropout_rate = 0.2
+        config.reconstruction_weight = 0.5
+        config.discriminator.widths = (256,) * 5
+        config.autoencoder_optimizer = _keras_adam(1e-4, decay_rate=0.9, decay_steps=9600)
+        config.discriminator_optimizer = _keras_adam(1e-4, decay_rate=0.8, decay_steps=12800)
+        if variant == "large":
+            config.model.h_dim = 16
+    elif variant:
+        raise ValueError(f"no variant {variant!r} of this config; there are '', 'blog', 'repo' and 'large'")
+    return config
+
+
+def _reference(config: ml_collections.ConfigDict, *, h_dim: int, z_dim: int, batch_size: int, num_epochs: int) -> None:
+    """What the variants after w00zie/wae_music have in common."""
+    config.reconstruction_weight = 1.0
+    config.penalty_weight = 100.0
+    config.penalty_warmup_steps = 0
+    config.model.network = "alt"
+    config.model.h_dim = h_dim
+    config.model.z_dim = z_dim
+    config.model.batch_norm_momentum = 0.99
+    config.model.output_bias = "zero"
+    config.batch_size = batch_size
+    config.num_epochs = num_epochs
+    config.eval.num_phrases = 2048
+    config.eval.num_train_phrases = 512
+    config.log_every_steps = 100
+    config.eval_every_steps = 1000
+    config.checkpoint_every_steps = 1000
+
+
+def _adam(*, learning_rate: float, schedule: str, warmup_steps: int = 0, b1: float = 0.9) -> ml_collections.ConfigDict:
+    config = ml_collections.ConfigDict()
+    config.learning_rate = learning_rate
+    config.schedule = schedule  # "constant", "exponential" or "cosine"
+    config.warmup_steps = warmup_steps
+    config.decay_rate = 1.0  # of the exponential schedule: by this factor every decay_steps, continuously
+    config.decay_steps = 1
+    config.b1 = b1
+    config.b2 = 0.999
+    config.eps = 1e-7  # Keras' default
+    config.clip_norm = 0.0  # global norm of the gradient; 0 leaves it alone
+    return config
+
+
+def _keras_adam(learning_rate: float, *, decay_rate: float, decay_steps: int) -> ml_collections.ConfigDict:
+    config = _adam(learning_rate=learning_rate, schedule="exponential")
+    config.decay_rate = decay_rate
+    config.decay_steps = decay_steps
+    return config

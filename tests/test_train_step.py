@@ -1,0 +1,223 @@
+"""One step on one, two and four devices, and what it promises to compute."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.helpers import random_rolls, tiny_config
+from wae_jax import devices, mmd, objective, pianoroll
+from wae_jax.train_state import create_train_state, make_autoencoder, make_penalty, make_schedule
+from wae_jax.train_step import BATCH_AXIS, Batch, augment, example_keys, make_evaluate_step, make_train_step, summarize
+
+DENSITIES = (0.02,) * 5
+
+
+def make_batch(num, seed=0):
+    packed = pianoroll.pack(random_rolls(num, seed=seed))
+    return Batch(packed, np.arange(num, dtype=np.int32), np.ones(num, np.float32))
+
+
+def train(config, num_devices, num_steps):
+    """The state and the metrics of each step on so many devices."""
+    chosen = jax.local_devices()[:num_devices]
+    state = devices.replicate(
+        create_train_state(config, track_densities=DENSITIES, num_train_steps=num_steps), BATCH_AXIS, chosen
+    )
+    step = devices.parallel_step(
+        make_train_step(config, num_train_steps=num_steps), BATCH_AXIS, returns_state=True, devices=chosen
+    )
+    history = []
+    for i in range(num_steps):
+        state, metrics = step(state, devices.shard(make_batch(config.batch_size, seed=i), chosen))
+        history.append(jax.device_get(metrics))
+    return jax.device_get(state), history
+
+
+def assert_equal_runs(one, other, tolerance):
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("penalty", "counts"), [("gan", (1, 4)), ("mmd", (1, 2))])
+def test_devices_compute_what_one_device_computes(penalty, counts):
+    config = tiny_config(penalty, dtype="float64", model__dropout_rate=0.3, data__transpose_semitones=3, ema_decay=0.9)
+    with jax.enable_x64(True):
+        runs = [train(config, count, 3) for count in counts]
+    assert runs[0][0].autoencoder.params["encoder"]["code"]["kernel"].dtype == np.float64
+    assert_equal_runs(runs[0], runs[1], 1e-10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("penalty", ["gan", "mmd"])
+@pytest.mark.parametrize("dropout_rate", [0.0, 0.3])
+@pytest.mark.parametrize("network", ["alt", "meter"])
+def test_devices_agree_after_twenty_steps(penalty, dropout_rate, network):
+    config = tiny_config(penalty, dtype="float64", model__dropout_rate=dropout_rate, model__network=network)
+    with jax.enable_x64(True):
+        runs = [train(config, count, 20) for count in (1, 2, 4)]
+    for other in runs[1:]:
+        assert_equal_runs(runs[0], other, 1e-10)
+
+
+def test_the_step_is_the_objective_and_one_step_of_adam():
+    """The whole of a WAE-GAN step again, without pmap: forward passes, both losses, both gradients, both updates."""
+    config = tiny_config("gan", penalty_weight=3.0, reconstruction_weight=0.5, prior_variance=2.0)
+    state = create_train_state(config, track_densities=DENSITIES, num_train_steps=10)
+    batch = make_batch(config.batch_size)
+    after, history = train(config, 1, 1)
+
+    model, penalty = make_autoencoder(config), make_penalty(config)
+    keys = example_keys(config.seed, jnp.int32(0), jnp.arange(8))
+    z_prior = jnp.sqrt(2.0) * jnp.stack([jax.random.normal(key, (4,)) for key in keys.prior])
+    x = jnp.asarray(pianoroll.unpack(batch.packed), jnp.float32)
+    unused = jax.random.split(jax.random.key(9), 8)  # without dropout the keys do not matter
+
+    @jax.jit
+    def forward(params):
+        variables = {"params": params, "batch_stats": state.autoencoder.batch_stats}
+        return model.apply(variables, x, encoder_keys=unused, decoder_keys=unused, mutable=["batch_stats"])
+
+    def logits_of(params, z):
+        # The discriminator of this configuration by hand: one hidden layer.
+        hidden = jnp.maximum(z @ params["hidden_0"]["kernel"] + params["hidden_0"]["bias"], 0)
+        return (hidden @ params["logit"]["kernel"] + params["logit"]["bias"])[:, 0]
+
+    def loss(params):
+        (z, logits), _ = forward(params)
+        x_hat = 1 / (1 + jnp.exp(-logits))
+        d = 1 / (1 + jnp.exp(-logits_of(state.discriminator.params, z)))
+        return 0.5 * jnp.sum((x - x_hat) ** 2) / 8 - 3.0 * jnp.mean(jnp.log(d)), z
+
+    (value, z), gradients = jax.value_and_grad(loss, has_aux=True)(state.autoencoder.params)
+    assert float(history[0]["train/loss"]) == pytest.approx(float(value), rel=1e-5)
+
+    def discriminator_loss(params):
+        d, d_prior = (1 / (1 + jnp.exp(-logits_of(params, points))) for points in (z, z_prior))
+        return -3.0 * jnp.mean(jnp.log(d_prior) + jnp.log(1 - d))
+
+    discriminator_gradients = jax.grad(discriminator_loss)(state.discriminator.params)
+    # After one step Adam's first moment is a tenth of the gradient.
+    for player, expected in ((after.autoencoder, gradients), (after.discriminator, discriminator_gradients)):
+        moments = player.opt_state[1][0].mu
+        for moment, gradient in zip(jax.tree.leaves(moments), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(moment, 0.1 * gradient, rtol=2e-3, atol=1e-5)
+    assert int(after.step) == 1
+    assert penalty.init(jax.random.key(0)).keys() == {"hidden_0", "logit"}
+
+
+def test_the_players_have_separate_optimizers():
+    config = tiny_config("gan")
+    config.discriminator_optimizer.learning_rate = 1e-12
+    config.autoencoder_optimizer.warmup_steps = 0
+    before = create_train_state(config, track_densities=DENSITIES, num_train_steps=2)
+    after, _ = train(config, 1, 2)
+    frozen = (before.discriminator.params["logit"]["kernel"], after.discriminator.params["logit"]["kernel"])
+    moved = (
+        before.autoencoder.params["encoder"]["code"]["kernel"],
+        after.autoencoder.params["encoder"]["code"]["kernel"],
+    )
+    np.testing.assert_allclose(*frozen, atol=1e-9)
+    assert np.abs(moved[0] - moved[1]).max() > 1e-4
+
+
+def test_pretraining_moves_the_encoder_alone_and_towards_the_prior():
+    config = tiny_config("mmd", pretrain_steps=40, num_train_steps=40, batch_size=16, prior_variance=9.0)
+    config.autoencoder_optimizer.warmup_steps = 0
+    config.autoencoder_optimizer.learning_rate = 1e-2
+    before = create_train_state(config, track_densities=DENSITIES, num_train_steps=40)
+    after, history = train(config, 2, 25)
+    for name in before.autoencoder.params["decoder"]:
+        for a, b in zip(
+            jax.tree.leaves(before.autoencoder.params["decoder"][name]),
+            jax.tree.leaves(after.autoencoder.params["decoder"][name]),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(a, b)
+    gaps = [float(metrics["train/moment_gap"]) for metrics in history]
+    assert np.mean(gaps[-5:]) < 0.8 * np.mean(gaps[:5])
+
+
+def test_example_keys_depend_on_the_place_in_the_global_batch_alone():
+    whole = example_keys(0, jnp.int32(5), jnp.arange(8))
+    part = example_keys(0, jnp.int32(5), jnp.arange(4, 8))
+    np.testing.assert_array_equal(jax.random.key_data(whole.decoder)[4:], jax.random.key_data(part.decoder))
+    data = np.concatenate([jax.random.key_data(keys) for keys in whole])
+    assert len(np.unique(data, axis=0)) == 32
+    later = example_keys(0, jnp.int32(6), jnp.arange(8))
+    assert not np.array_equal(jax.random.key_data(whole.prior), jax.random.key_data(later.prior))
+
+
+def test_augmentation_transposes_within_its_bounds():
+    rolls = np.zeros((64, *pianoroll.PHRASE_SHAPE), np.float32)
+    rolls[:, 0, 40, :] = 1
+    moved = np.asarray(augment(jnp.asarray(rolls), jax.random.split(jax.random.key(0), 64), 2))
+    places = moved[:, 0, :, 1].argmax(axis=1)
+    assert set(places) == {38, 39, 40, 41, 42}
+    np.testing.assert_array_equal(moved[:, 0, :, 4].argmax(axis=1), places)
+    np.testing.assert_array_equal(moved[..., 0], rolls[..., 0])
+
+
+def test_evaluation_adds_up_to_the_figures_by_numpy():
+    config = tiny_config("mmd", batch_size=8, prior_variance=1.5)
+    state = create_train_state(config, track_densities=(0.4, 0.6, 0.4, 0.6, 0.4), num_train_steps=1)
+    rolls = random_rolls(8, density=0.3)
+    weight = np.array([1, 1, 1, 1, 1, 0, 0, 0], np.float32)
+    chosen = jax.local_devices()[:2]
+    step = devices.parallel_step(make_evaluate_step(config), BATCH_AXIS, num_unmapped=1, devices=chosen)
+    batch = Batch(pianoroll.pack(rolls), np.arange(8, dtype=np.int32), weight)
+    sums = step(devices.replicate(state, BATCH_AXIS, chosen), devices.shard(batch, chosen), np.int32(0))
+    figures = summarize([sums], prior_variance=1.5)
+
+    z, logits = jax.jit(make_autoencoder(config).apply)(state.evaluation_variables(), rolls.astype(np.float32))
+    x_hat = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))[:5]
+    x, predicted = rolls[:5], x_hat > 0.5
+    precision = (x & predicted).sum() / predicted.sum()
+    recall = (x & predicted).sum() / x.sum()
+    codes = np.asarray(z)[:5]
+    assert figures["reconstruction"] == pytest.approx(((x - x_hat) ** 2).sum() / 5, rel=1e-4)
+    assert figures["precision"] == pytest.approx(precision, rel=1e-4)
+    assert figures["recall"] == pytest.approx(recall, rel=1e-4)
+    assert figures["f1"] == pytest.approx(2 * precision * recall / (precision + recall), rel=1e-4)
+    assert figures["code_mean_gap"] == pytest.approx(np.sqrt((codes.mean(0) ** 2).mean()), rel=1e-3)
+    covariance = np.cov(codes.T, bias=True) / 1.5
+    assert figures["code_covariance_gap"] == pytest.approx(np.sqrt(((covariance - np.eye(4)) ** 2).mean()), rel=1e-3)
+    keys = example_keys(config.seed, -1 - jnp.int32(0), jnp.arange(8))
+    z_prior = objective.sample_prior(keys.prior, latent_dim=4, prior_variance=1.5)
+    assert figures["penalty"] == pytest.approx(
+        float(mmd.mmd_squared(z, z_prior, prior_variance=1.5)), rel=1e-3, abs=1e-5
+    )
+
+
+def test_moving_average_lags_behind():
+    config = tiny_config("mmd", ema_decay=0.5)
+    config.autoencoder_optimizer.warmup_steps = 0
+    before = create_train_state(config, track_densities=DENSITIES, num_train_steps=2)
+    after, _ = train(config, 1, 1)
+    start, end, average = (
+        np.asarray(tree["encoder"]["code"]["kernel"])
+        for tree in (before.autoencoder.params, after.autoencoder.params, after.ema_params)
+    )
+    # At step 0 the decay is min(.5, 1/10).
+    np.testing.assert_allclose(average, 0.1 * start + 0.9 * end, rtol=1e-5, atol=1e-7)
+
+
+def test_schedules_are_kerass_and_the_usual_ones():
+    config = tiny_config().autoencoder_optimizer
+    config.update({"learning_rate": 1e-3, "warmup_steps": 0, "decay_rate": 0.8, "decay_steps": 9600})
+    values = {}
+    for schedule in ("constant", "exponential", "cosine"):
+        config.schedule = schedule
+        values[schedule] = float(make_schedule(config, num_train_steps=10_000)(4800))
+    assert values["constant"] == pytest.approx(1e-3)
+    assert values["exponential"] == pytest.approx(1e-3 * 0.8**0.5)
+    assert values["cosine"] == pytest.approx(1e-3 * (1 + np.cos(np.pi * 0.48)) / 2)
+    config.update({"schedule": "constant", "warmup_steps": 10})
+    assert float(make_schedule(config, num_train_steps=100)(5)) == pytest.approx(5e-4)
+
+
+def test_a_batch_that_does_not_divide_is_refused_with_its_numbers():
+    with pytest.raises(ValueError, match="batch_size 6 does not divide over 4 devices"):
+        devices.check_batch_size(6)
+    with pytest.raises(ValueError, match="leading axis of 6 does not divide over 4"):
+        devices.shard(np.zeros((6, 2)))

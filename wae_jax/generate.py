@@ -1,0 +1,273 @@
+"""Music from a trained run: `python -m wae_jax.generate --workdir runs/gan --output music --num 64`.
+
+--mode=draw          decodes draws from the prior
+--mode=reconstruct   encodes and decodes phrases of the run's validation data, originals beside them
+--mode=interpolate   walks from one of these phrases to the next through latent space
+--mode=encode        writes the codes of these phrases, and which rows of the validation split they are
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ml_collections
+import numpy as np
+
+from wae_jax.checkpoint import Checkpointer, CheckpointError, checkpoint_digest
+from wae_jax.data_source import open_data
+from wae_jax.dataset import DatasetError
+from wae_jax.metrics import music
+from wae_jax.phrase_files import write_phrases
+from wae_jax.pianoroll import NUM_TRACKS, TRACK_NAMES, unpack
+from wae_jax.sampling import Sampler, binarize, make_sampler
+from wae_jax.schema import ConfigError, check_config
+from wae_jax.train_state import create_train_state
+from wae_jax.workdir import WorkdirError, load_config
+
+_INTERPOLATION_STEPS = 8
+
+
+class GenerateError(ValueError):
+    """A request that cannot be met; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained run.
+
+    Attributes:
+      config: its configuration.
+      sampler: its autoencoder.
+      step: of the checkpoint.
+      digest: of the checkpoint.
+    """
+
+    config: ml_collections.ConfigDict
+    sampler: Sampler
+    step: int
+    digest: str
+
+    def phrases(self, split: str) -> np.ndarray:
+        """The packed rows of one split of its data."""
+        data = self.config.data
+        return open_data(data.path, num_songs=data.num_songs, phrases_per_song=data.phrases_per_song).split(split)
+
+
+def load_run(workdir: str, checkpoint: str) -> Run:
+    """Opens a work folder for reading.
+
+    Args:
+      workdir: made by `wae_jax.main`.
+      checkpoint: "best", "latest" or the number of a step.
+
+    Raises:
+      WorkdirError: if there is no configuration.
+      CheckpointError: if there is no such checkpoint, or it is damaged.
+    """
+    config = ml_collections.ConfigDict(load_config(workdir))
+    check_config(config.to_dict())
+    target = create_train_state(config, track_densities=(0.5,) * NUM_TRACKS, num_train_steps=1)
+    checkpoints = Checkpointer(
+        pathlib.Path(workdir) / "checkpoints",
+        best_metric=config.best_metric,
+        best_mode=config.best_mode,
+        read_only=True,
+    )
+    with checkpoints:
+        if checkpoint == "best" and checkpoints.best_step() is not None:
+            state, meta = checkpoints.restore_best(target)
+        elif checkpoint in ("best", "latest"):
+            restored = checkpoints.restore_latest(target)
+            if restored is None:
+                raise CheckpointError(f"{workdir} has no checkpoint yet; wait for the run's first evaluation")
+            state, meta = restored
+        elif checkpoint.isdigit():
+            state, meta = checkpoints.restore(int(checkpoint), target)
+        else:
+            raise GenerateError(f"--checkpoint is {checkpoint!r}; expected best, latest or the number of a step")
+    return Run(config, make_sampler(config, state.evaluation_variables()), meta["step"], checkpoint_digest(meta))
+
+
+@dataclasses.dataclass(frozen=True)
+class Phrases:
+    """What a mode makes.
+
+    Attributes:
+      codes: [B, Z].
+      rows: int64 [B], the rows of the validation split that the codes are of, where they are of any.
+      originals: bool [B, T, P, K], the phrases in these rows.
+    """
+
+    codes: np.ndarray
+    rows: np.ndarray | None = None
+    originals: np.ndarray | None = None
+
+
+def draw(run: Run, num: int, seed: int) -> Phrases:
+    """Draws from the prior, unselected."""
+    return Phrases(run.sampler.draw(seed, num))
+
+
+def reconstruct(run: Run, num: int, seed: int) -> Phrases:
+    """Codes of random phrases of the validation split, and these phrases."""
+    rows = run.phrases("valid")
+    if num > len(rows):
+        raise GenerateError(f"--num is {num}; the run's validation split has {len(rows)} phrases")
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:num])
+    originals = unpack(np.asarray(rows[chosen]))
+    return Phrases(run.sampler.encode(originals), chosen, originals)
+
+
+def interpolate(run: Run, num: int, seed: int) -> Phrases:
+    """Codes along great circles between random phrases of the validation split, eight steps from one to the next."""
+    num_ends = -(-num // _INTERPOLATION_STEPS) + 1
+    ends = reconstruct(run, num_ends, seed).codes
+    steps = np.arange(num) / _INTERPOLATION_STEPS
+    return Phrases(np.stack([slerp(ends[int(step)], ends[int(step) + 1], step % 1.0) for step in steps]))
+
+
+def slerp(start: np.ndarray, end: np.ndarray, share: float) -> np.ndarray:
+    """A code between two others whose direction turns, and whose norm changes, evenly.
+
+    A straight line between draws of a Gaussian in many dimensions passes through the middle, where there are none.
+
+    Args:
+      start: [Z].
+      end: [Z].
+      share: 0 at the start, 1 at the end.
+
+    Returns:
+      [Z].
+    """
+    norms = np.linalg.norm(start), np.linalg.norm(end)
+    if min(norms) == 0:
+        return (1 - share) * start + share * end
+    one, other = start / norms[0], end / norms[1]
+    angle = np.arccos(np.clip(one @ other, -1.0, 1.0))
+    if np.sin(angle) < 1e-6:
+        return (1 - share) * start + share * end
+    direction = (np.sin((1 - share) * angle) * one + np.sin(share * angle) * other) / np.sin(angle)
+    return direction * ((1 - share) * norms[0] + share * norms[1])
+
+
+MODES: dict[str, Callable[[Run, int, int], Phrases]] = {
+    "draw": draw,
+    "reconstruct": reconstruct,
+    "interpolate": interpolate,
+    "encode": reconstruct,
+}
+
+
+def describe(named_rolls: dict[str, np.ndarray]) -> str:
+    """A table that puts sets of phrases side by side: one line a figure, one column a set.
+
+    Args:
+      named_rolls: bool [B, T, P, K] by the column's title.
+    """
+    figures: list[tuple[str, Callable[[np.ndarray], float]]] = [
+        ("phrases", lambda rolls: len(rolls)),
+        ("cells a phrase", lambda rolls: float(music.cells(rolls).mean())),
+        *((f"{name} sounds in", _share_sounding(k)) for k, name in enumerate(TRACK_NAMES)),
+        ("a chord track sounds in", lambda rolls: float(music.track_sounds(rolls)[:, [1, 2, 4]].any(1).mean())),
+        ("onsets on eighth notes", lambda rolls: float(np.nanmean(music.onset_grid_share(rolls, grid=6)))),
+        ("qualified notes, pitched", lambda rolls: float(np.nanmean(music.qualified_note_rate(rolls)[:, 1:]))),
+        ("empty bars", lambda rolls: float(music.empty_bar_rate(rolls).mean())),
+    ]
+    lines = [f"{'':26}" + "".join(f"{title:>14}" for title in named_rolls)]
+    for name, figure in figures:
+        values = (figure(rolls) for rolls in named_rolls.values())
+        lines.append(f"{name:26}" + "".join(f"{value:14,.0f}" if value > 2 else f"{value:14.3f}" for value in values))
+    return "\n".join(lines)
+
+
+def _share_sounding(track: int) -> Callable[[np.ndarray], float]:
+    return lambda rolls: float(music.track_sounds(rolls)[:, track].mean())
+
+
+def generate(arguments: argparse.Namespace) -> None:
+    """Does what the command line asks for.
+
+    Raises:
+      GenerateError, WorkdirError, CheckpointError, DatasetError, ConfigError, OSError: with what is wrong.
+    """
+    output = pathlib.Path(arguments.output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())) and not arguments.overwrite:
+        raise GenerateError(f"{output} exists and is not an empty folder; choose another, or pass --overwrite")
+    run = load_run(arguments.workdir, arguments.checkpoint)
+    phrases = MODES[arguments.mode](run, arguments.num, arguments.seed)
+    print(f"{arguments.workdir}: step {run.step}, checkpoint {run.digest[:12]}")
+    output.mkdir(parents=True, exist_ok=True)
+    np.save(output / "codes.npy", phrases.codes)
+    if phrases.rows is not None:
+        np.save(output / "rows.npy", phrases.rows)
+    if arguments.mode == "encode":
+        print(f"wrote the codes of {len(phrases.codes)} phrases to {output / 'codes.npy'}")
+        return
+    probabilities = run.sampler.decode(phrases.codes)
+    rolls = binarize(probabilities, method=arguments.binarize, threshold=arguments.threshold, seed=arguments.seed)
+    options: dict[str, Any] = {"tempo": arguments.tempo, "sound": arguments.sound}
+    write_phrases(output, rolls, probabilities=probabilities if arguments.probabilities else None, **options)
+    sets = {arguments.mode: rolls}
+    if phrases.originals is not None:
+        write_phrases(output / "originals", phrases.originals, **options)
+        sets["originals"] = phrases.originals
+    sets["training data"] = unpack(np.asarray(run.phrases("train")[:2048]))
+    print(describe(sets))
+    print(f"wrote {len(rolls)} phrases to {output}")
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parses and checks the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m wae_jax.generate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--workdir", required=True, help="folder of a trained run")
+    parser.add_argument("--output", required=True, help="folder to write to")
+    parser.add_argument("--num", type=int, default=64, help="phrases (default 64)")
+    parser.add_argument("--mode", choices=MODES, default="draw")
+    parser.add_argument("--binarize", choices=("hard", "bernoulli"), default="hard")
+    parser.add_argument("--threshold", type=float, default=0.5, help="for --binarize=hard (default .5)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--checkpoint", default="best", help="best (default), latest, or a step")
+    parser.add_argument("--probabilities", action="store_true", help="write the probabilities too")
+    parser.add_argument("--tempo", type=float, default=100.0, help="bpm (default 100)")
+    parser.add_argument("--no-audio", dest="sound", action="store_false", help="no sound files")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="write into a folder that is not empty, over files of the same names"
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.num < 1:
+        parser.error(f"--num is {arguments.num}; expected at least 1")
+    if not 0 <= arguments.threshold <= 1:
+        parser.error(f"--threshold is {arguments.threshold}; expected 0 to 1")
+    if not 10 <= arguments.tempo <= 1000:
+        parser.error(f"--tempo is {arguments.tempo}; expected 10 to 1000 bpm")
+    if arguments.seed < 0:
+        parser.error(f"--seed is {arguments.seed}; expected at least 0")
+    return arguments
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    arguments = parse_arguments(argv)
+    try:
+        generate(arguments)
+    except (GenerateError, WorkdirError, CheckpointError, DatasetError, ConfigError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {error.filename or arguments.output}: {os.strerror(error.errno or 0)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""Trains a Wasserstein autoencoder: `python -m wae_jax.main --config=configs/wae_gan.py --workdir=runs/gan`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from wae_jax import devices
+from wae_jax.checkpoint import CheckpointError
+from wae_jax.dataset import DatasetError
+from wae_jax.schema import ConfigError
+from wae_jax.train import NonFiniteLossError, train_and_evaluate
+from wae_jax.workdir import WorkdirError
+
+FLAGS = flags.FLAGS
+
+config_flags.DEFINE_config_file("config", None, "A configuration file, with :variant if wanted.", lock_config=True)
+flags.DEFINE_string("workdir", "runs/latest", "Folder of the run; an interrupted run in it goes on.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parses nothing and decides nothing: everything is in `train_and_evaluate`."""
+    if len(argv) > 1:
+        raise app.UsageError(f"arguments without a flag: {' '.join(argv[1:])}")
+    print(devices.describe(), flush=True)
+    # Only now: looking for devices, jax logs every platform that it does not find.
+    logging.set_verbosity(logging.INFO)
+    try:
+        train_and_evaluate(FLAGS.config, FLAGS.workdir)
+    except (CheckpointError, ConfigError, DatasetError, NonFiniteLossError, WorkdirError) as error:
+        sys.exit(f"error: {error}")
+
+
+def run() -> None:
+    """Starts the program."""
+    flags.mark_flags_as_required(["config"])
+    app.run(main)
+
+
+if __name__ == "__main__":
+    run()

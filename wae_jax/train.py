@@ -1,0 +1,311 @@
+"""The training loop: data, steps, logs, evaluation, samples, checkpoints, and going on where a run stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import signal
+import threading
+import types
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+from absl import logging
+from clu import parameter_overview
+from jax.experimental import multihost_utils
+
+from wae_jax import devices, plots
+from wae_jax.checkpoint import Checkpointer
+from wae_jax.data_source import open_data
+from wae_jax.dataset import Dataset, local_batch, track_densities
+from wae_jax.phrase_files import write_phrases
+from wae_jax.pianoroll import unpack
+from wae_jax.sampling import binarize, make_sampler
+from wae_jax.schema import ConfigError, check_config
+from wae_jax.train_state import TrainState, create_train_state
+from wae_jax.train_step import BATCH_AXIS, Batch, make_evaluate_step, make_train_step, summarize
+from wae_jax.workdir import WorkdirLock, claim_config
+from wae_jax.writers import MetricWriter, Progress
+
+# What the host may queue on the devices ahead of them: enough to keep them busy.
+_STEPS_IN_FLIGHT = 2
+_CODES_IN_HISTOGRAM = 512
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss or its gradient is no longer a number."""
+
+
+class Stop:
+    """Turns SIGTERM and Ctrl-C into a flag, so that the loop can save and leave; a second Ctrl-C leaves at once."""
+
+    def __init__(self) -> None:
+        self._signal: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Stop:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: types.FrameType | None) -> None:
+        if self._signal == number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._signal = number
+
+    def name(self, step: int) -> str | None:
+        """The signal that asks to stop after `step`, or None; all processes of a run get the same answer."""
+        if jax.process_count() > 1:
+            # jax.distributed catches SIGTERM itself and lets all processes agree on a step.
+            return "SIGTERM" if multihost_utils.reached_preemption_sync_point(step) else None
+        return None if self._signal is None else signal.Signals(self._signal).name
+
+
+class MetricWindow:
+    """Metrics of the steps since the last log line.
+
+    They are fetched from the devices when asked for. A checkpoint carries what is pending, so that the lines of a
+    resumed run are those of an uninterrupted one.
+    """
+
+    def __init__(self, pending: list[dict[str, float]]) -> None:
+        self._fetched = pending
+        self._waiting: list[tuple[int, Mapping[str, jax.Array]]] = []
+
+    def add(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
+        """Adds the metrics of a step, and waits for a step so long ago that the devices never run dry."""
+        self._waiting.append((step, metrics))
+        if len(self._waiting) > _STEPS_IN_FLIGHT:
+            jax.block_until_ready(self._waiting[-1 - _STEPS_IN_FLIGHT][1])
+
+    def fetch(self) -> list[dict[str, float]]:
+        """The metrics of each step of the window.
+
+        Raises:
+          NonFiniteLossError: if a loss or gradient is not finite; the message names the first such step.
+        """
+        for step, metrics in self._waiting:
+            values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+            wrong = [name for name, value in values.items() if not np.isfinite(value)]
+            if wrong:
+                raise NonFiniteLossError(
+                    f"{', '.join(wrong)} not finite at step {step}; checkpoints from before it are untouched. "
+                    "A lower learning rate or clip_norm, or float32 in place of bfloat16, may help"
+                )
+            self._fetched.append(values)
+        self._waiting = []
+        return self._fetched
+
+    def average(self) -> dict[str, float]:
+        """The mean of each metric over the window, which is then empty."""
+        steps = self.fetch()
+        self._fetched = []
+        return {name: float(np.mean([values[name] for values in steps])) for name in steps[0]}
+
+
+def num_train_steps(config: ml_collections.ConfigDict, num_phrases: int) -> int:
+    """How many steps a run takes: as configured, or those of so many epochs and the pretraining before them."""
+    if config.num_train_steps:
+        return config.num_train_steps
+    return config.pretrain_steps + max(1, round(config.num_epochs * num_phrases / config.batch_size))
+
+
+def make_evaluate(
+    config: ml_collections.ConfigDict, subsets: Mapping[str, np.ndarray]
+) -> Callable[[TrainState], dict[str, float]]:
+    """A function that evaluates a state on subsets of the data.
+
+    The last batch of a subset is filled up with phrases from its start: they count as codes for the penalty, which
+    needs batches of one size, but not for anything that is a mean over phrases.
+
+    Args:
+      config: the run's configuration.
+      subsets: packed rows, uint8 [n, 10080], by the prefix of their figures' names.
+    """
+    step = devices.parallel_step(make_evaluate_step(config), BATCH_AXIS, num_unmapped=1)
+    share = config.batch_size // jax.process_count()
+    position = np.arange(share, dtype=np.int32) + share * jax.process_index()
+
+    def batches(rows: np.ndarray) -> Iterator[Batch]:
+        for start in range(0, len(rows), config.batch_size):
+            place = start + position
+            yield _device_batch(rows[place % len(rows)], position, place < len(rows))
+
+    def evaluate(state: TrainState) -> dict[str, float]:
+        figures: dict[str, float] = {}
+        for prefix, rows in subsets.items():
+            sums = [step(state, batch, np.int32(i)) for i, batch in enumerate(batches(rows))]
+            summary = summarize(sums, prior_variance=config.prior_variance)
+            figures |= {f"{prefix}/{name}": value for name, value in summary.items()}
+        return figures
+
+    return evaluate
+
+
+def _device_batch(packed: np.ndarray, position: np.ndarray, weight: np.ndarray) -> Batch:
+    """This process's share of a batch, divided among its devices."""
+    return Batch(*devices.shard((np.asarray(packed), position, weight.astype(np.float32))))
+
+
+def _write_samples(
+    config: ml_collections.ConfigDict,
+    state: TrainState,
+    rows: np.ndarray,
+    folder: pathlib.Path,
+    writer: MetricWriter,
+    step: int,
+) -> None:
+    """Fixed prior draws, reconstructions of fixed phrases beside them, and histograms of codes and parameters."""
+    sampler = make_sampler(config, jax.device_get(state.evaluation_variables()))
+    phrases = unpack(np.asarray(rows[:_CODES_IN_HISTOGRAM]))
+    codes = sampler.encode(phrases)
+    names = [
+        "/".join(key.key for key in path) for path, _ in jax.tree_util.tree_leaves_with_path(state.autoencoder.params)
+    ]
+    parameters = dict(zip(names, map(np.asarray, jax.tree.leaves(state.autoencoder.params)), strict=True))
+    writer.write_histograms(step, {"codes": codes, **{f"params/{name}": leaf for name, leaf in parameters.items()}})
+    if not (num := min(config.eval.num_samples, len(phrases))):
+        return
+    draws = sampler.decode(sampler.draw(config.seed, num))
+    reconstructions = sampler.decode(codes[:num])
+    for kind, probabilities in (("draws", draws), ("reconstructions", reconstructions)):
+        rolls = binarize(probabilities, method="hard", threshold=config.eval.threshold, seed=config.seed)
+        write_phrases(folder / kind, rolls, probabilities=probabilities)
+        images = {f"{kind}/{i}": plots.phrase_image(probabilities[i]) for i in range(num)}
+        if kind == "reconstructions":
+            images |= {f"originals/{i}": plots.phrase_image(phrases[i]) for i in range(num)}
+        writer.write_images(step, images)
+
+
+def _check_data(config: ml_collections.ConfigDict, data: Dataset) -> None:
+    for name in ("train", "valid"):
+        if name not in data.splits:
+            raise ConfigError(f"{data.name} has no {name} split; build the data set with one")
+    if config.penalty == "mmd" and config.batch_size < 2:
+        raise ConfigError(f"batch_size {config.batch_size} is too small for the U-statistic")
+
+
+def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> dict[str, float]:
+    """Trains one autoencoder, or goes on where an earlier call on the same folder stopped.
+
+    Args:
+      config: see `configs/wae_gan.py` for the fields.
+      workdir: a folder for configuration, metrics, samples and checkpoints.
+
+    Returns:
+      The figures of the last evaluation.
+
+    Raises:
+      ConfigError: if the configuration cannot be run.
+      WorkdirError: if the folder belongs to a run with another configuration, or is in use.
+      CheckpointError: if there are checkpoints but none can be used, or one cannot be written.
+      NonFiniteLossError: if the loss is no longer a number.
+    """
+    check_config(config.to_dict())
+    config = ml_collections.FrozenConfigDict(config)
+    devices.check_batch_size(config.batch_size)
+    is_first = jax.process_index() == 0
+    folder = pathlib.Path(workdir)
+
+    with contextlib.ExitStack() as stack:
+        if is_first:
+            stack.enter_context(WorkdirLock(folder))
+        data = open_data(
+            config.data.path, num_songs=config.data.num_songs, phrases_per_song=config.data.phrases_per_song
+        )
+        _check_data(config, data)
+        if is_first:
+            claim_config(folder, config.to_dict(), data_digest=data.digest, data_name=data.name)
+        return _run(config, folder, data, stack)
+
+
+def _run(
+    config: ml_collections.ConfigDict, folder: pathlib.Path, data: Dataset, stack: contextlib.ExitStack
+) -> dict[str, float]:
+    is_first = jax.process_index() == 0
+    train_rows, valid_rows = data.split("train"), data.split("valid")
+    total = num_train_steps(config, len(train_rows))
+    densities = tuple(float(density) for density in track_densities(train_rows))
+    logging.info("%s: %d phrases to train on, %d to validate", data.name, len(train_rows), len(valid_rows))
+
+    state = create_train_state(config, track_densities=densities, num_train_steps=total)
+    checkpointer = stack.enter_context(
+        Checkpointer(folder / "checkpoints", best_metric=config.best_metric, best_mode=config.best_mode)
+    )
+    window = MetricWindow([])
+    if restored := checkpointer.restore_latest(state):
+        state, meta = restored
+        window = MetricWindow(meta["window"])
+        logging.info("going on from step %d", int(state.step))
+    else:
+        logging.info("parameters:\n%s", parameter_overview.get_parameter_overview(_all_params(state)))
+    start = int(state.step)
+    state = devices.replicate(state, BATCH_AXIS)
+
+    train_step = devices.parallel_step(make_train_step(config, num_train_steps=total), BATCH_AXIS, returns_state=True)
+    subsets = {
+        "eval": valid_rows[: config.eval.num_phrases],
+        "eval_train": train_rows[: config.eval.num_train_phrases],
+    }
+    evaluate = make_evaluate(config, {prefix: rows for prefix, rows in subsets.items() if len(rows)})
+    writer = stack.enter_context(MetricWriter(folder, start, enabled=is_first))
+    progress = stack.enter_context(Progress(total, config.batch_size, enabled=is_first))
+    stop = stack.enter_context(Stop())
+    if not start:
+        writer.write_text(0, {"config": config.to_json_best_effort(indent=2)})
+    progress.update(start)
+
+    figures: dict[str, float] = {}
+    for step in range(start + 1, total + 1):
+        packed, position = local_batch(
+            train_rows,
+            config.seed,
+            step - 1,
+            batch_size=config.batch_size,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        state, metrics = train_step(state, _device_batch(packed, position, np.ones(len(position))))
+        window.add(step, metrics)
+        is_last = step == total
+        stopped_by = stop.name(step)
+        scalars: dict[str, float] = {}
+        evaluated: dict[str, float] | None = None
+        if step % config.log_every_steps == 0 or is_last:
+            scalars |= window.average()
+        if step % config.eval_every_steps == 0 or is_last:
+            window.fetch()
+            evaluated = figures = evaluate(state)
+            scalars |= figures
+            if is_first:
+                _write_samples(config, state, valid_rows, folder / "samples" / f"step_{step:08d}", writer, step)
+        if scalars:
+            writer.write_scalars(step, scalars)
+        if step % config.checkpoint_every_steps == 0 or is_last or stopped_by:
+            checkpointer.save(step, state, evaluated, {"window": window.fetch()})
+        progress.update(step, scalars)
+        if stopped_by:
+            logging.info("%s: saved step %d; the same command goes on from there", stopped_by, step)
+            break
+    else:
+        figures = figures or evaluate(state)
+        logging.info("finished at step %d", total)
+    checkpointer.wait()
+    return figures
+
+
+def _all_params(state: TrainState) -> dict[str, Any]:
+    return {"autoencoder": state.autoencoder.params, "discriminator": state.discriminator.params}
