@@ -10,7 +10,7 @@ from wae_jax.workdir import flatten_config
 
 
 @pytest.mark.parametrize(
-    ("name", "variant"), list(list(itertools.product(["wae_gan", "wae_mmd"], ["", "blog", "repo", "large"])))
+    ("name", "variant"), list(itertools.product(["wae_gan", "wae_mmd"], ["", "blog", "repo", "large"]))
 )
 def test_every_variant_is_complete_and_valid(name, variant):
     config = load_config(name, variant).to_dict()

@@ -39,6 +39,10 @@ _RING_DECAY_SECONDS = 0.4
 # General MIDI's program 17, the Power kit: of the standard kit's acoustic snare the synthesiser plays 6 milliseconds.
 _DRUM_KIT = 16
 
+# symusic 0.5.8 never returns from a bass note at MIDI 105 or 107. So far above any bass, an octave lower will do.
+_BASS_PROGRAM = 33
+_HIGHEST_BASS_PITCH = 96
+
 # One call of soundfile for minutes of sound can crash its Vorbis encoder; blocks of this many samples don't.
 _BLOCK = 1 << 16
 
@@ -175,7 +179,10 @@ def _play_pitched(found: Notes, start: np.ndarray, seconds_per_step: float, samp
         mine = found.track == k
         if mine.any() and not track.is_drum:
             length = found.length[mine] * seconds_per_step
-            tracks.append(_track(track.program, False, start[mine], length, found.pitch[mine]))
+            pitch = found.pitch[mine]
+            if track.program == _BASS_PROGRAM:
+                pitch = np.where(pitch + LOWEST_PITCH > _HIGHEST_BASS_PITCH, pitch - 12, pitch)
+            tracks.append(_track(track.program, False, start[mine], length, pitch))
     # symusic refuses a score without notes.
     return _play(tracks, sample_rate) if tracks else np.zeros((0, 2), np.float32)
 

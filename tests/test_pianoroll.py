@@ -1,0 +1,51 @@
+"""Packing, transposition and the fixed points that other programs rely on."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.helpers import random_rolls
+from wae_jax import pianoroll
+
+
+def test_packing_is_numpys_and_reversible_on_both_sides():
+    rolls = random_rolls(3, density=0.3)
+    packed = pianoroll.pack(rolls)
+    assert packed.shape == (3, 10_080)
+    # By hand: the first byte holds the first eight cells, the first of them in the highest bit.
+    assert packed[0, 0] == sum(int(cell) << (7 - i) for i, cell in enumerate(rolls[0].reshape(-1)[:8]))
+    np.testing.assert_array_equal(pianoroll.unpack(packed), rolls)
+    on_device = jax.jit(pianoroll.unpack_on_device)(packed)
+    assert on_device.dtype == jnp.float32
+    np.testing.assert_array_equal(on_device, rolls)
+
+
+def test_tracks_are_those_of_lpd5():
+    assert pianoroll.TRACK_NAMES == ("Drums", "Piano", "Guitar", "Bass", "Strings")
+    assert [track.program for track in pianoroll.TRACKS] == [0, 0, 25, 33, 48]
+    assert [track.is_drum for track in pianoroll.TRACKS] == [True, False, False, False, False]
+    assert (pianoroll.LOWEST_PITCH, pianoroll.LOWEST_PITCH + pianoroll.NUM_PITCHES - 1) == (24, 107)
+
+
+def test_transposition_moves_pitched_tracks_and_drops_what_leaves():
+    rolls = np.zeros((3, *pianoroll.PHRASE_SHAPE), np.float32)
+    rolls[:, 5, 80, :] = 1
+    moved = np.asarray(pianoroll.transpose_pitched(jnp.asarray(rolls), jnp.array([2, -80, 4])))
+    np.testing.assert_array_equal(moved[..., 0], rolls[..., 0])
+    assert moved[0, 5, 82, 1] == moved[1, 5, 0, 4] == 1
+    assert moved[0, :, :, 1:].sum() == moved[1, :, :, 1:].sum() == 4
+    assert moved[2, :, :, 1:].sum() == 0
+
+
+def test_onsets_start_notes():
+    rolls = np.zeros((1, *pianoroll.PHRASE_SHAPE), bool)
+    rolls[0, [0, 1, 2, 7, 8], 3, 2] = True
+    assert np.argwhere(pianoroll.onsets(rolls)).tolist() == [[0, 0, 3, 2], [0, 7, 3, 2]]
+
+
+def test_wrong_shapes_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"rolls has shape \(2, 192, 84\)"):
+        pianoroll.pack(np.zeros((2, 192, 84), bool))
+    with pytest.raises(ValueError, match="packed phrases have shape"):
+        pianoroll.unpack(np.zeros((2, 100), np.uint8))
