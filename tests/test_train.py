@@ -59,6 +59,7 @@ def test_a_run_leaves_its_metrics_samples_and_checkpoints(finished):
     assert figures == {name: value for name, value in rows[3].items() if name.startswith("eval")}
     assert json.loads((workdir / "config.json").read_text())["model"]["z_dim"] == config.model.z_dim
     assert list(workdir.glob("events.out.tfevents.*"))
+    assert (workdir / "curves.png").stat().st_size > 10_000
     folder = workdir / "samples" / "step_00000006"
     for kind in ("draws", "reconstructions"):
         names = {path.name for path in (folder / kind).iterdir()}

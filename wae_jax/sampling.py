@@ -13,6 +13,7 @@ import ml_collections
 import numpy as np
 
 from wae_jax import objective, pianoroll
+from wae_jax.models import Autoencoder
 from wae_jax.train_state import make_autoencoder
 
 _PHRASES_AT_A_TIME = 32
@@ -34,6 +35,18 @@ class Sampler:
     draw: Callable[[int, int], np.ndarray]
 
 
+# Two models of one configuration are equal, so that these compile once a process; and the variables are arguments, for
+# as constants of a program they would be compiled into it.
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(model: Autoencoder, variables: Any, x: jax.Array) -> jax.Array:
+    return jnp.asarray(model.apply(variables, x.astype(jnp.float32), method="encode"))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _decode(model: Autoencoder, variables: Any, z: jax.Array) -> jax.Array:
+    return jax.nn.sigmoid(jnp.asarray(model.apply(variables, z, method="decode"))).astype(jnp.float32)
+
+
 def make_sampler(config: ml_collections.ConfigDict, variables: Any) -> Sampler:
     """Binds a model's variables.
 
@@ -44,15 +57,6 @@ def make_sampler(config: ml_collections.ConfigDict, variables: Any) -> Sampler:
     model = make_autoencoder(config)
     variables = jax.device_put(variables)
 
-    # The variables are arguments: as constants of a program they would be compiled into it.
-    @jax.jit
-    def encode(variables: Any, x: jax.Array) -> jax.Array:
-        return jnp.asarray(model.apply(variables, x.astype(jnp.float32), method="encode"))
-
-    @jax.jit
-    def decode(variables: Any, z: jax.Array) -> jax.Array:
-        return jax.nn.sigmoid(jnp.asarray(model.apply(variables, z, method="decode"))).astype(jnp.float32)
-
     def draw(seed: int, num: int) -> np.ndarray:
         return np.asarray(
             objective.sample_prior(
@@ -61,8 +65,8 @@ def make_sampler(config: ml_collections.ConfigDict, variables: Any) -> Sampler:
         )
 
     return Sampler(
-        encode=lambda rolls: _in_parts(functools.partial(encode, variables), rolls),
-        decode=lambda z: _in_parts(functools.partial(decode, variables), z),
+        encode=lambda rolls: _in_parts(functools.partial(_encode, model, variables), rolls),
+        decode=lambda z: _in_parts(functools.partial(_decode, model, variables), z),
         draw=draw,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import pathlib
 import signal
 import threading
@@ -33,6 +34,10 @@ from wae_jax.writers import MetricWriter, Progress
 # What the host may queue on the devices ahead of them: enough to keep them busy.
 _STEPS_IN_FLIGHT = 2
 _CODES_IN_HISTOGRAM = 512
+_CURVES = (
+    *("train/reconstruction", "eval/reconstruction", "train/penalty", "eval/penalty", "eval/f1", "eval_train/f1"),
+    *("eval/precision", "eval/recall", "train/jensen_shannon", "eval/jensen_shannon", "eval/code_covariance_gap"),
+)
 
 
 class NonFiniteLossError(RuntimeError):
@@ -190,12 +195,23 @@ def _write_samples(
         writer.write_images(step, images)
 
 
-def _check_data(config: ml_collections.ConfigDict, data: Dataset) -> None:
+def _write_curves(folder: pathlib.Path) -> None:
+    """Draws the metrics so far to `curves.png`."""
+    history: dict[str, tuple[list[float], list[float]]] = {}
+    for line in (folder / "metrics.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        for name in _CURVES:
+            if row.get(name) is not None:
+                steps, values = history.setdefault(name, ([], []))
+                steps.append(row["step"])
+                values.append(row[name])
+    plots.save_figure(plots.plot_curves(history), folder / "curves.png")
+
+
+def _check_data(data: Dataset) -> None:
     for name in ("train", "valid"):
         if name not in data.splits:
             raise ConfigError(f"{data.name} has no {name} split; build the data set with one")
-    if config.penalty == "mmd" and config.batch_size < 2:
-        raise ConfigError(f"batch_size {config.batch_size} is too small for the U-statistic")
 
 
 def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> dict[str, float]:
@@ -226,7 +242,7 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> dict[
         data = open_data(
             config.data.path, num_songs=config.data.num_songs, phrases_per_song=config.data.phrases_per_song
         )
-        _check_data(config, data)
+        _check_data(data)
         if is_first:
             claim_config(folder, config.to_dict(), data_digest=data.digest, data_name=data.name)
         return _run(config, folder, data, stack)
@@ -294,6 +310,8 @@ def _run(
                 _write_samples(config, state, valid_rows, folder / "samples" / f"step_{step:08d}", writer, step)
         if scalars:
             writer.write_scalars(step, scalars)
+        if evaluated and is_first:
+            _write_curves(folder)
         if step % config.checkpoint_every_steps == 0 or is_last or stopped_by:
             checkpointer.save(step, state, evaluated, {"window": window.fetch()})
         progress.update(step, scalars)
@@ -302,7 +320,14 @@ def _run(
             break
     else:
         figures = figures or evaluate(state)
-        logging.info("finished at step %d", total)
+        logging.info(
+            "finished at step %d; samples and curves are in %s, and more music comes from\n"
+            "  python -m wae_jax.generate --workdir %s --output %s",
+            total,
+            folder,
+            folder,
+            folder / "music",
+        )
     checkpointer.wait()
     return figures
 
