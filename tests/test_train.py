@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -143,9 +144,9 @@ def test_metric_window_averages_all_steps_since_the_last_average():
         window.average()
 
 
-def start(workdir, *flags, num_steps=40):
-    """The command as a user gives it, on two devices."""
-    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "2", "JAX_PLATFORMS": "cpu"}
+def start(workdir, *flags, num_steps=40, num_devices=2):
+    """The command as a user gives it, on two devices unless told otherwise."""
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(num_devices), "JAX_PLATFORMS": "cpu"}
     command = [
         sys.executable,
         *("-m", "wae_jax.main", "--config=configs/wae_mmd.py", f"--workdir={workdir}"),
@@ -197,6 +198,23 @@ def test_killed_and_terminated_and_started_again_it_ends_as_if_nothing_had_been(
     assert status == 0, output
     config = tiny_config("mmd", model__network="meter", model__h_dim=1, model__z_dim=3, model__kernel_size=(6, 6))
     assert_same_run(tmp_path / "whole", workdir, config)
+
+
+def test_two_processes_train_what_one_process_trains(tmp_path):
+    """Real processes with one device each, joined by jax.distributed, against one process with two devices."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    flags = (f"--coordinator=localhost:{port}", "--num_processes=2")
+    pair = [start(tmp_path / "two", *flags, f"--process_id={i}", num_steps=12, num_devices=1) for i in (0, 1)]
+    for process in pair:
+        status, output = finish(process)
+        assert status == 0, output
+        assert "processes 2, devices 1 local / 2 global" in output
+    status, output = finish(start(tmp_path / "one", num_steps=12))
+    assert status == 0, output
+    for two, one in zip(read_metrics(tmp_path / "two"), read_metrics(tmp_path / "one"), strict=True):
+        assert two == pytest.approx(one, rel=1e-4, abs=1e-5)
 
 
 def test_a_misspelt_field_is_refused_by_name_without_a_traceback(tmp_path):

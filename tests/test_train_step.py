@@ -189,6 +189,16 @@ def test_evaluation_adds_up_to_the_figures_by_numpy():
     )
 
 
+def test_bfloat16_computes_near_float32_and_keeps_float32_parameters():
+    losses = {}
+    for dtype in ("float32", "bfloat16"):
+        state, history = train(tiny_config("mmd", dtype=dtype), 2, 2)
+        losses[dtype] = [float(metrics["train/loss"]) for metrics in history]
+        assert {leaf.dtype for leaf in jax.tree.leaves(state.autoencoder.params)} == {np.dtype("float32")}
+    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.02)
+    assert losses["bfloat16"] != losses["float32"]
+
+
 def test_moving_average_lags_behind():
     config = tiny_config("mmd", ema_decay=0.5)
     config.autoencoder_optimizer.warmup_steps = 0

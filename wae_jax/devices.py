@@ -12,6 +12,24 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 Devices = Sequence[jax.Device] | None
 
 
+def start(coordinator: str, num_processes: int, process_id: int) -> None:
+    """Joins the processes of a run; does nothing without a coordinator.
+
+    Args:
+      coordinator: host:port of process 0; empty for a run of one process.
+      num_processes: how many there are.
+      process_id: which this is, from 0.
+
+    Raises:
+      ValueError: if the numbers make no sense.
+    """
+    if not coordinator:
+        return
+    if not 0 <= process_id < num_processes:
+        raise ValueError(f"process_id {process_id} of {num_processes} processes; expected 0 to {num_processes - 1}")
+    jax.distributed.initialize(coordinator, num_processes=num_processes, process_id=process_id)
+
+
 def describe() -> str:
     """The line that `main` prints at start."""
     return (

@@ -19,12 +19,16 @@ FLAGS = flags.FLAGS
 
 config_flags.DEFINE_config_file("config", None, "A configuration file, with :variant if wanted.", lock_config=True)
 flags.DEFINE_string("workdir", "runs/latest", "Folder of the run; an interrupted run in it goes on.")
+flags.DEFINE_string("coordinator", "", "host:port of process 0, for a run of several processes.")
+flags.DEFINE_integer("num_processes", 1, "How many processes the run has.", lower_bound=1)
+flags.DEFINE_integer("process_id", 0, "Which of them this is.", lower_bound=0)
 
 
 def main(argv: Sequence[str]) -> None:
     """Parses nothing and decides nothing: everything is in `train_and_evaluate`."""
     if len(argv) > 1:
         raise app.UsageError(f"arguments without a flag: {' '.join(argv[1:])}")
+    devices.start(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
     print(devices.describe(), flush=True)
     # Only now: looking for devices, jax logs every platform that it does not find.
     logging.set_verbosity(logging.INFO)
