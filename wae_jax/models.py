@@ -59,38 +59,31 @@ class Network:
     decoder: tuple[ConvSpec, ...]
 
 
-_REFERENCE_ENCODER = (
-    ConvSpec(1, (2, 1)),
-    ConvSpec(2, (2, 2)),
-    ConvSpec(4, (2, 2)),
-    ConvSpec(8, (3, 3)),
-)
-_REFERENCE_DECODER = (
-    ConvSpec(4, (3, 3)),
-    ConvSpec(2, (2, 2)),
-    ConvSpec(1, (2, 2)),
-    ConvSpec(0, (2, 1), use_bias=True),
-)
+def _encoder(*strides: tuple[int, int]) -> tuple[ConvSpec, ...]:
+    """Filters h, 2h, 4h, 8h and so on."""
+    return tuple(ConvSpec(2**i, stride) for i, stride in enumerate(strides))
 
-# Follows the meter: the encoder's layers end at eighth notes, quarters, halves and bars, and at whole octaves.
-# A third of the reference's arithmetic.
-_METER_ENCODER = (
-    ConvSpec(1, (6, 1)),
-    ConvSpec(2, (2, 2)),
-    ConvSpec(4, (2, 2)),
-    ConvSpec(8, (2, 3)),
-)
-_METER_DECODER = (
-    ConvSpec(4, (2, 3)),
-    ConvSpec(2, (2, 2)),
-    ConvSpec(1, (2, 2)),
-    ConvSpec(0, (6, 1), use_bias=True),
-)
+
+def _decoder(*strides: tuple[int, int]) -> tuple[ConvSpec, ...]:
+    """Filters the other way round, and one a track at the end, with a bias."""
+    *inner, last = strides
+    halved = tuple(ConvSpec(2 ** (len(inner) - 1 - i), stride) for i, stride in enumerate(inner))
+    return (*halved, ConvSpec(0, last, use_bias=True))
+
+
+_REFERENCE_ENCODER = _encoder((2, 1), (2, 2), (2, 2), (3, 3))
+_REFERENCE_DECODER = _decoder((3, 3), (2, 2), (2, 2), (2, 1))
 
 NETWORKS = {
     "alt": Network(_REFERENCE_ENCODER, (8, 7, 8), _REFERENCE_DECODER),
     "new_alt": Network(_REFERENCE_ENCODER, (8, 7, 8), (*_REFERENCE_DECODER, ConvSpec(0, (1, 1), use_bias=True))),
-    "meter": Network(_METER_ENCODER, (4, 7, 8), _METER_DECODER),
+    # Follows the meter: the encoder's layers end at eighth notes, quarters, halves and bars, and at whole octaves. A
+    # third of the reference's arithmetic.
+    "meter": Network(
+        _encoder((6, 1), (2, 2), (2, 2), (2, 3)),
+        (4, 7, 8),
+        _decoder((2, 3), (2, 2), (2, 2), (6, 1)),
+    ),
 }
 
 

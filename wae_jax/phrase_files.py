@@ -1,18 +1,22 @@
-"""A folder of phrases in every form that people and programs open: arrays, MIDI, pictures, sound."""
+"""One folder of phrases in all the forms that people want them in: arrays, MIDI, pictures, sound."""
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
-from collections.abc import Callable
-from typing import Any
+import time
+from collections.abc import Callable, Sequence
+from typing import IO
 
 import numpy as np
 
-from wae_jax import audio, midi, plots
+from wae_jax import audio as sound
+from wae_jax import midi, plots
 from wae_jax.pianoroll import DEFAULT_TEMPO, NUM_BARS, NUM_PITCHES, NUM_TRACKS, STEPS_PER_BAR, check_rolls
 
-_IN_GRID = 16
+GRID_PHRASES = 16
+_SECONDS_BETWEEN_LINES = 5
 
 
 def write_phrases(
@@ -20,62 +24,80 @@ def write_phrases(
     rolls: np.ndarray,
     *,
     probabilities: np.ndarray | None = None,
+    names: Sequence[str] | None = None,
     tempo: float = DEFAULT_TEMPO,
-    sound: bool = True,
+    audio: bool = True,
     pictures: bool = True,
-    log: Callable[[str], None] = print,
+    log: Callable[[str], object] = print,
 ) -> None:
-    """Writes phrases flat into a folder, each file complete or not at all.
+    """Writes phrases into one flat folder.
 
-    `phrases.npz` in the layout of MuseGAN's data (`nonzero`, `shape`); `phrase_0000.mid` and so on, and `all.mid` with
-    all of them in a row; `phrase_0000.png`, and `grid.png` with the first sixteen; `phrase_0000.ogg`.
+        phrases.npz         all of them, in the layout of MuseGAN's train_x_lpd_5_phr.npz
+        probabilities.npy   what they were drawn from, float16 [B, T, P, K], where given
+        phrase_0000.mid     each by itself, with its .png and its .ogg
+        all_phrases.mid     all in a row
+        grid.png            the first sixteen
+
+    Files of these names are replaced, each one only once its successor is complete; other files are left alone. Where
+    sound cannot be made, one line says what to install, and all else is written.
 
     Args:
-      directory: made where there is none.
-      rolls: bool [B, T, P, K], at least one phrase.
-      probabilities: [B, T, P, K], written to `probabilities.npy` as float16 where given.
+      directory: the folder; made, with those above it, if there is none.
+      rolls: bool or 0/1 integers, [B, T, P, K], at least one phrase.
+      probabilities: [B, T, P, K], any float.
+      names: titles, one a phrase, for the pictures and the MIDI files; by default phrase_0000 and so on. The files'
+        own names do not depend on them.
       tempo: quarter notes a minute.
-      sound: whether to write sound. Where a part for that is missing, `log` is told what to install and the rest is
-        written.
-      pictures: whether to draw.
-      log: takes a sentence.
+      audio: whether to write the .ogg files, a quarter of a second each.
+      pictures: whether to write the .png files, as slow.
+      log: called with each line for the user.
 
     Raises:
-      ValueError: if the rolls have another shape, are none, or do not go with the probabilities.
-      OSError: if a file cannot be written.
+      ValueError: if the rolls have another shape or are not binary, the probabilities another shape than the rolls,
+        or the names another number; no file is written then.
     """
     check_rolls(rolls)
-    if not len(rolls):
-        raise ValueError("there is no phrase to write")
+    stems = [f"phrase_{i:04d}" for i in range(len(rolls))]
+    names = stems if names is None else names
+    if not len(rolls) or len(names) != len(rolls):
+        raise ValueError(f"there are {len(rolls)} phrases and {len(names)} names; expected at least one, one name each")
     if probabilities is not None and probabilities.shape != rolls.shape:
-        raise ValueError(f"probabilities have shape {probabilities.shape}, but the rolls {rolls.shape}")
+        raise ValueError(f"probabilities has shape {probabilities.shape}; expected that of the rolls, {rolls.shape}")
+    if audio and (missing := sound.missing_parts()) is not None:
+        log(missing)
+        audio = False
+
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-
-    bars = rolls.reshape(len(rolls), NUM_BARS, STEPS_PER_BAR, NUM_PITCHES, NUM_TRACKS)
-    nonzero = np.array(np.nonzero(bars), np.int64)
-    _write(directory / "phrases.npz", lambda file: np.savez_compressed(file, nonzero=nonzero, shape=bars.shape))
+    # The MIDI file of all phrases comes first, since it refuses what is no roll before anything is written.
+    midi.write_midi(directory / "all_phrases.mid", rolls, tempo=tempo, name="all phrases")
+    bars = np.asarray(rolls).reshape(-1, NUM_BARS, STEPS_PER_BAR, NUM_PITCHES, NUM_TRACKS)
+    _write(
+        directory / "phrases.npz",
+        functools.partial(np.savez_compressed, nonzero=np.array(np.nonzero(bars)), shape=np.array(bars.shape)),
+    )
     if probabilities is not None:
-        half = probabilities.astype(np.float16)
-        _write(directory / "probabilities.npy", lambda file: np.save(file, half))
-    midi.write_midi(directory / "all.mid", rolls, tempo=tempo, name=f"{len(rolls)} phrases in a row")
-    missing = audio.missing_parts() if sound else None
-    if missing:
-        log(missing)
-    for i, roll in enumerate(rolls):
-        name = f"phrase_{i:04d}"
-        midi.write_midi(directory / f"{name}.mid", roll, tempo=tempo, name=name)
-        if pictures:
-            plots.save_figure(plots.plot_phrase(roll, title=name), directory / f"{name}.png")
-        if sound and not missing:
-            audio.write_audio(directory / f"{name}.ogg", audio.render(roll, tempo=tempo))
+        half = np.asarray(probabilities, np.float16)
+        _write(directory / "probabilities.npy", functools.partial(np.save, arr=half))
     if pictures:
-        plots.save_figure(plots.plot_grid(rolls[:_IN_GRID]), directory / "grid.png")
+        first = slice(GRID_PHRASES)
+        plots.save_figure(plots.plot_grid(rolls[first], titles=names[first]), directory / "grid.png")
+
+    reported = time.monotonic()
+    for i, (stem, name, roll) in enumerate(zip(stems, names, rolls, strict=True)):
+        midi.write_midi(directory / f"{stem}.mid", roll, tempo=tempo, name=name)
+        if pictures:
+            plots.save_figure(plots.plot_phrase(roll, title=name), directory / f"{stem}.png")
+        if audio:
+            sound.write_audio(directory / f"{stem}.ogg", sound.render(roll, tempo=tempo))
+        if time.monotonic() - reported > _SECONDS_BETWEEN_LINES:
+            log(f"{i + 1} of {len(rolls)} phrases written to {directory}")
+            reported = time.monotonic()
 
 
-def _write(path: pathlib.Path, write: Callable[[Any], None]) -> None:
-    """Lets `write` fill a file beside `path`, which then takes its place."""
+def _write(path: pathlib.Path, save: Callable[[IO[bytes]], object]) -> None:
+    """Calls `save` with a file that takes its place only once it is complete."""
     part = path.with_name(f".{path.name}.part")
-    with open(part, "wb") as file:
-        write(file)
+    with part.open("wb") as file:
+        save(file)
     part.replace(path)

@@ -133,7 +133,7 @@ def plot_grid(
     columns = min(columns, len(rolls))
     rows = math.ceil(len(rolls) / columns)
     head = 0.75 if suptitle is not None else 0.4
-    figure = _new_figure(3.6 * columns + 0.4, (0.35 + 0.03 * _height(strips)) * rows + head)
+    figure = _new_figure(max(6.0, 3.6 * columns), (0.35 + 0.03 * _height(strips)) * rows + head)
     for i, roll in enumerate(rolls):
         axes = figure.add_subplot(rows, columns, i + 1)
         _draw_panel(axes, roll, strips)
@@ -143,7 +143,7 @@ def plot_grid(
             axes.set_title(titles[i], loc="left", fontsize=9, color=_INK, pad=3)
     handles = [Patch(color=colour, label=name) for name, colour in zip(TRACK_NAMES, TRACK_COLOURS, strict=True)]
     figure.legend(
-        handles=handles, loc="outside upper right", ncols=NUM_TRACKS, frameon=False, fontsize=10, labelcolor=_INK
+        handles=handles, loc="outside lower center", ncols=NUM_TRACKS, frameon=False, fontsize=10, labelcolor=_INK
     )
     if suptitle is not None:
         figure.suptitle(suptitle, x=0.01, ha="left", fontsize=14, fontweight="bold", color=_INK)
