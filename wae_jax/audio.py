@@ -9,14 +9,18 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.resources
+import itertools
 import math
 import os
 import pathlib
+import struct
+import tempfile
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from wae_jax.metrics.music import Notes, notes
+from wae_jax.metrics.music import notes
 from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, STEPS_PER_BEAT, TRACKS
 
 SAMPLE_RATE = 44100
@@ -39,9 +43,13 @@ _RING_DECAY_SECONDS = 0.4
 # General MIDI's program 17, the Power kit: of the standard kit's acoustic snare the synthesiser plays 6 milliseconds.
 _DRUM_KIT = 16
 
-# symusic 0.5.8 never returns from a bass note at MIDI 105 or 107. So far above any bass, an octave lower will do.
-_BASS_PROGRAM = 33
-_HIGHEST_BASS_PITCH = 96
+# The mix, by track. symusic plays this font's drums and basses a third as loud beside the rest as they are meant.
+_GAINS = (1.8, 1.4, 0.9, 2.0, 0.6)
+
+# Numbers that the SoundFont 2.01 specification gives to two settings of a zone, and its layout of a sample's header.
+_ROOT_KEY = 58
+_SAMPLE = 53
+_SAMPLE_HEADER = np.dtype([("recording", "V40"), ("root_key", "u1"), ("rest", "V5")])
 
 # One call of soundfile for minutes of sound can crash its Vorbis encoder; blocks of this many samples don't.
 _BLOCK = 1 << 16
@@ -84,10 +92,15 @@ def render(roll: np.ndarray, *, tempo: float = DEFAULT_TEMPO, sample_rate: int =
     num_samples = round(rolls.shape[0] * rolls.shape[1] * seconds_per_step * sample_rate)
 
     mix = np.zeros((num_samples + round(TAIL_SECONDS * sample_rate), 2), np.float32)
-    _add(mix, 0, _play_pitched(found, start, seconds_per_step, sample_rate))
-    drums = np.isin(found.track, [k for k, track in enumerate(TRACKS) if track.is_drum])
-    for pitch, seconds in zip(found.pitch[drums].tolist(), start[drums].tolist(), strict=True):
-        _add(mix, round(seconds * sample_rate), _drum_hit(pitch, sample_rate))
+    for k, track in enumerate(TRACKS):
+        mine = found.track == k
+        pitch = found.pitch[mine] + LOWEST_PITCH
+        if track.is_drum:
+            for key, seconds in zip(pitch.tolist(), start[mine].tolist(), strict=True):
+                _add(mix, round(seconds * sample_rate), _GAINS[k] * _drum_hit(key, sample_rate))
+        elif pitch.size:  # symusic refuses a score without notes.
+            length = found.length[mine] * seconds_per_step
+            _add(mix, 0, _GAINS[k] * _play(track.program, False, start[mine], length, pitch, sample_rate))
     return _finish(mix, num_samples, sample_rate)
 
 
@@ -143,55 +156,82 @@ def _synthesizer(sample_rate: int) -> Any:
     """A synthesiser with the sound font loaded, which takes a tenth of a second."""
     import symusic
 
-    with importlib.resources.as_file(_sound_font()) as path:
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / SOUND_FONT
+        path.write_bytes(_with_root_keys_in_headers(_sound_font().read_bytes()))
         return symusic.Synthesizer(path, sample_rate=sample_rate)
 
 
-def _play(tracks: list[Any], sample_rate: int) -> np.ndarray:
-    """Renders symusic tracks in seconds: float32 [samples, 2], not normalised."""
-    import symusic
+def _with_root_keys_in_headers(font: bytes) -> bytes:
+    """Rewrites a sound font so that symusic plays it in tune.
 
-    score = symusic.Score(ttype="second")
-    for track in tracks:
-        score.tracks.append(track)
-    return _synthesizer(sample_rate).render(score, stereo=True).T
+    The key at which a sample sounds as it was recorded stands in the sample's header, and may be stated anew by each
+    zone of an instrument that uses the sample. symusic overlooks the latter (its issue 55), so that most notes of
+    this font come out up to three octaves off, and the highest of the bass never end. Here each zone that states a
+    key gets a copy of the header with that key, which means the same to a synthesiser that heeds both.
+    """
+    ((name, body),) = _split(font)
+    lists = {part[:4]: part[4:] for _, part in _split(body[4:])}
+    tables = dict(_split(lists[b"pdta"]))
+    first = np.frombuffer(tables[b"ibag"], "<u2")[::2].tolist()
+    settings = np.frombuffer(tables[b"igen"], [("kind", "<u2"), ("amount", "<u2")]).copy()
+    headers = np.frombuffer(tables[b"shdr"], _SAMPLE_HEADER)
+    copies: dict[tuple[int, int], int] = {}
+    for start, stop in itertools.pairwise(first):
+        zone = settings[start:stop]
+        root_key, sample = (zone["amount"][zone["kind"] == kind] for kind in (_ROOT_KEY, _SAMPLE))
+        if root_key.size and sample.size:
+            # The last header marks the end of the list, and stays the last: the copies start in its place.
+            copy = copies.setdefault((int(sample[0]), int(root_key[0])), len(headers) - 1 + len(copies))
+            zone["amount"][zone["kind"] == _SAMPLE] = copy
+    copied = headers[[sample for sample, _ in copies]]
+    copied["root_key"] = [root_key for _, root_key in copies]
+    tables[b"igen"] = settings.tobytes()
+    tables[b"shdr"] = np.concatenate([headers[:-1], copied, headers[-1:]]).tobytes()
+    lists[b"pdta"] = _join(tables.items())
+    return _join([(name, body[:4] + _join((b"LIST", kind + part) for kind, part in lists.items()))])
 
 
-def _track(program: int, is_drum: bool, start: np.ndarray, length: np.ndarray, pitch: np.ndarray) -> Any:
-    """A symusic track of notes in seconds; `pitch` counts rows of the piano-roll."""
+def _split(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The chunks of RIFF data: names and bodies."""
+    at = 0
+    while at < len(data):
+        name, size = struct.unpack_from("<4sI", data, at)
+        yield name, data[at + 8 : at + 8 + size]
+        at += 8 + size + size % 2
+
+
+def _join(chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Undoes `_split`."""
+    return b"".join(struct.pack("<4sI", name, len(body)) + body + bytes(len(body) % 2) for name, body in chunks)
+
+
+def _play(
+    program: int, is_drum: bool, start: np.ndarray, length: np.ndarray, pitch: np.ndarray, sample_rate: int
+) -> np.ndarray:
+    """Plays the notes of one instrument, at least one: float32 [samples, 2], not normalised.
+
+    Times are in seconds, pitches MIDI numbers.
+    """
     import symusic
 
     track = symusic.Track(program=program, is_drum=is_drum, ttype="second")
     track.notes = symusic.Note.from_numpy(
         start.astype(np.float32),
         length.astype(np.float32),
-        (pitch + LOWEST_PITCH).astype(np.int8),
+        pitch.astype(np.int8),
         np.full(len(pitch), VELOCITY, np.int8),
         ttype="second",
     )
-    return track
-
-
-def _play_pitched(found: Notes, start: np.ndarray, seconds_per_step: float, sample_rate: int) -> np.ndarray:
-    """Renders all tracks but the drums; of no length where they are silent."""
-    tracks = []
-    for k, track in enumerate(TRACKS):
-        mine = found.track == k
-        if mine.any() and not track.is_drum:
-            length = found.length[mine] * seconds_per_step
-            pitch = found.pitch[mine]
-            if track.program == _BASS_PROGRAM:
-                pitch = np.where(pitch + LOWEST_PITCH > _HIGHEST_BASS_PITCH, pitch - 12, pitch)
-            tracks.append(_track(track.program, False, start[mine], length, pitch))
-    # symusic refuses a score without notes.
-    return _play(tracks, sample_rate) if tracks else np.zeros((0, 2), np.float32)
+    score = symusic.Score(ttype="second")
+    score.tracks.append(track)
+    return _synthesizer(sample_rate).render(score, stereo=True).T
 
 
 @functools.cache
 def _drum_hit(pitch: int, sample_rate: int) -> np.ndarray:
-    """One stroke of a drum that rings and dies away; of no length where the kit has no drum at this pitch."""
-    stroke = _track(_DRUM_KIT, True, np.zeros(1), np.full(1, _RING_SECONDS), np.full(1, pitch))
-    sound = _play([stroke], sample_rate)
+    """One stroke of a drum that rings and dies away; of no length where the kit has no drum at this MIDI number."""
+    sound = _play(_DRUM_KIT, True, np.zeros(1), np.full(1, _RING_SECONDS), np.full(1, pitch), sample_rate)
     seconds = np.arange(len(sound), dtype=np.float32)[:, None] / sample_rate
     sound = sound * np.exp(-seconds / _RING_DECAY_SECONDS)
     return sound[: _audible_length(sound)]

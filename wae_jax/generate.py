@@ -217,7 +217,7 @@ def generate(arguments: argparse.Namespace) -> None:
         return
     probabilities = run.sampler.decode(phrases.codes)
     rolls = binarize(probabilities, method=arguments.binarize, threshold=arguments.threshold, seed=arguments.seed)
-    options: dict[str, Any] = {"tempo": arguments.tempo, "sound": arguments.sound}
+    options: dict[str, Any] = {"tempo": arguments.tempo, "audio": arguments.audio}
     write_phrases(output, rolls, probabilities=probabilities if arguments.probabilities else None, **options)
     sets = {arguments.mode: rolls}
     if phrases.originals is not None:
@@ -245,7 +245,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--checkpoint", default="best", help="best (default), latest, or a step")
     parser.add_argument("--probabilities", action="store_true", help="write the probabilities too")
     parser.add_argument("--tempo", type=float, default=100.0, help="bpm (default 100)")
-    parser.add_argument("--no-audio", dest="sound", action="store_false", help="no sound files")
+    parser.add_argument("--no-audio", dest="audio", action="store_false", help="no sound files")
     parser.add_argument(
         "--overwrite", action="store_true", help="write into a folder that is not empty, over files of the same names"
     )

@@ -74,7 +74,9 @@ def write_phrases(
     bars = np.asarray(rolls).reshape(-1, NUM_BARS, STEPS_PER_BAR, NUM_PITCHES, NUM_TRACKS)
     _write(
         directory / "phrases.npz",
-        functools.partial(np.savez_compressed, nonzero=np.array(np.nonzero(bars)), shape=np.array(bars.shape)),
+        functools.partial(
+            np.savez_compressed, nonzero=np.array(np.nonzero(bars), np.int64), shape=np.array(bars.shape)
+        ),
     )
     if probabilities is not None:
         half = np.asarray(probabilities, np.float16)
