@@ -226,3 +226,7 @@ def test_a_misspelt_field_is_refused_by_name_without_a_traceback(tmp_path):
     assert "error: the configuration cannot be run" in output
     assert "penalty is 'wgan'" in output
     assert "Traceback" not in output
+    status, output = finish(start(tmp_path, "--config.batch_size=3"))
+    assert status != 0
+    assert "error: batch_size 3 does not divide over 2 devices" in output
+    assert "Traceback" not in output

@@ -12,6 +12,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 Devices = Sequence[jax.Device] | None
 
 
+class DeviceError(ValueError):
+    """A run that does not fit its processes and devices; the message has the numbers."""
+
+
 def start(coordinator: str, num_processes: int, process_id: int) -> None:
     """Joins the processes of a run; does nothing without a coordinator.
 
@@ -21,12 +25,12 @@ def start(coordinator: str, num_processes: int, process_id: int) -> None:
       process_id: which this is, from 0.
 
     Raises:
-      ValueError: if the numbers make no sense.
+      DeviceError: if the numbers make no sense.
     """
     if not coordinator:
         return
     if not 0 <= process_id < num_processes:
-        raise ValueError(f"process_id {process_id} of {num_processes} processes; expected 0 to {num_processes - 1}")
+        raise DeviceError(f"process_id {process_id} of {num_processes} processes; expected 0 to {num_processes - 1}")
     jax.distributed.initialize(coordinator, num_processes=num_processes, process_id=process_id)
 
 
@@ -39,9 +43,9 @@ def describe() -> str:
 
 
 def check_batch_size(batch_size: int, name: str = "batch_size") -> None:
-    """Raises ValueError unless the global batch divides over all devices."""
+    """Raises DeviceError unless the global batch divides over all devices."""
     if batch_size % jax.device_count():
-        raise ValueError(
+        raise DeviceError(
             f"{name} {batch_size} does not divide over {jax.device_count()} devices "
             f"({jax.process_count()} processes x {jax.local_device_count()}): take a multiple of {jax.device_count()}"
         )

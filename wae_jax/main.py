@@ -23,18 +23,28 @@ flags.DEFINE_string("coordinator", "", "host:port of process 0, for a run of sev
 flags.DEFINE_integer("num_processes", 1, "How many processes the run has.", lower_bound=1)
 flags.DEFINE_integer("process_id", 0, "Which of them this is.", lower_bound=0)
 
+_SAID_IN_A_SENTENCE = (
+    CheckpointError,
+    ConfigError,
+    DatasetError,
+    devices.DeviceError,
+    NonFiniteLossError,
+    OSError,
+    WorkdirError,
+)
+
 
 def main(argv: Sequence[str]) -> None:
     """Parses nothing and decides nothing: everything is in `train_and_evaluate`."""
     if len(argv) > 1:
         raise app.UsageError(f"arguments without a flag: {' '.join(argv[1:])}")
-    devices.start(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
-    print(devices.describe(), flush=True)
-    # Only now: looking for devices, jax logs every platform that it does not find.
-    logging.set_verbosity(logging.INFO)
     try:
+        devices.start(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
+        print(devices.describe(), flush=True)
+        # Only now: looking for devices, jax logs every platform that it does not find.
+        logging.set_verbosity(logging.INFO)
         train_and_evaluate(FLAGS.config, FLAGS.workdir)
-    except (CheckpointError, ConfigError, DatasetError, NonFiniteLossError, WorkdirError) as error:
+    except _SAID_IN_A_SENTENCE as error:
         sys.exit(f"error: {error}")
 
 
