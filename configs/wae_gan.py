@@ -47,7 +47,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 
     # The run.
     config.batch_size = 32
-    config.num_epochs = 10
+    config.num_epochs = 8
     config.num_train_steps = 0  # when positive it overrules num_epochs
     config.log_every_steps = 25
     config.eval_every_steps = 200

@@ -288,8 +288,10 @@ def test_the_command_itself(tmp_path):
 
 # The real command, but for a phrase that takes a minute to look at.
 SLOW_COMMAND = """
-import runpy, sys, time
+import runpy, signal, sys, time
 from wae_jax import splits
+# A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 splits.phrase_keys = lambda rows: time.sleep(60)
 runpy.run_module("wae_jax.build_dataset", run_name="__main__", alter_sys=True)
 """
