@@ -20,7 +20,9 @@ def workdir(tmp_path_factory):
 
 
 def run(workdir, output, *flags):
-    return generate.main([f"--workdir={workdir}", f"--output={output}", "--no-audio", "--threshold=0.03", *flags])
+    return generate.main(
+        [f"--workdir={workdir}", f"--output={output}", "--no-audio", "--no-pictures", "--threshold=0.03", *flags]
+    )
 
 
 def load(folder):

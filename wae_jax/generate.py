@@ -217,7 +217,11 @@ def generate(arguments: argparse.Namespace) -> None:
         return
     probabilities = run.sampler.decode(phrases.codes)
     rolls = binarize(probabilities, method=arguments.binarize, threshold=arguments.threshold, seed=arguments.seed)
-    options: dict[str, Any] = {"tempo": arguments.tempo, "audio": arguments.audio}
+    options: dict[str, Any] = {
+        "tempo": arguments.tempo,
+        "audio": arguments.audio,
+        "pictures": arguments.pictures,
+    }
     write_phrases(output, rolls, probabilities=probabilities if arguments.probabilities else None, **options)
     sets = {arguments.mode: rolls}
     if phrases.originals is not None:
@@ -246,6 +250,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--probabilities", action="store_true", help="write the probabilities too")
     parser.add_argument("--tempo", type=float, default=100.0, help="bpm (default 100)")
     parser.add_argument("--no-audio", dest="audio", action="store_false", help="no sound files")
+    parser.add_argument("--no-pictures", dest="pictures", action="store_false", help="no pictures")
     parser.add_argument(
         "--overwrite", action="store_true", help="write into a folder that is not empty, over files of the same names"
     )
