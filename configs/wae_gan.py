@@ -1,13 +1,25 @@
 """WAE-GAN: the codes are held to the prior by a discriminator in latent space.
 
-python -m wae_jax.main --config=configs/wae_gan.py[:variant] --workdir=runs/gan
+    python -m wae_jax.main --config=configs/wae_gan.py[:variant] --workdir=runs/gan
+
+Variants, with what is to be expected of them:
+
+- *(none)*: the built-in corpus. Two cores of a 2.8 GHz Xeon: 842 steps in 8 to 9 minutes on a busy machine.
+  Reconstruction F1 .95 on training phrases, .91 on other songs; 1,024 draws of the prior have 955 cells on average,
+  where the corpus has 1,438, and drums, bass and guitar sound in 99 % of them or more.
+- `blog`: nearest to the blog post, which is w00zie/wae_music at commit 360051b: `new_alt`, h = 16, z = 16, 300 epochs,
+  batch 64, no dropout. For an accelerator; not run to its end yet.
+- `repo`: that repository's later settings: `alt`, h = 8, z = 128, 500 epochs, batch 32. As above.
+- `large`: `repo` with filters doubled. As above.
+
+What differs from the sources on purpose, in all variants, is listed in the README.
 """
 
 import ml_collections
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
-    """The configuration of one variant: "", "blog", "repo" or "large"."""
+    """The configuration of one variant: "", "blog", "repo" or "large"; see above."""
     config = ml_collections.ConfigDict()
     config.seed = 0
     config.dtype = "float32"

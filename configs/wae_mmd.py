@@ -4,6 +4,10 @@
 
 Variants as in `wae_gan.py`, which this is a difference from. `blog` has the sizes that w00zie/wae_music at commit
 360051b gives for its WAE-MMD: h = 32, z = 8, batch 32.
+
+On 4,449 phrases of free game music, `alt`, h = 16, z = 16, 30 epochs of batch 64 give a reconstruction F1 of .70 on
+training phrases and .35 on other songs (the README has the command), in 76 minutes on two busy cores of a 2.8 GHz Xeon.
+The default variant on the built-in corpus takes as long as that of `wae_gan.py`; its result has not been measured yet.
 """
 
 import pathlib
