@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import collections
 import errno
+import gc
 import json
 import pathlib
 import re
@@ -319,4 +320,6 @@ def _terminate(signal_number: int, frame: object) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _terminate)
+    # jax has a callback in the garbage collector, and an exception that a signal raises in there is lost.
+    gc.disable()
     sys.exit(main())
