@@ -7,6 +7,7 @@ import pytest
 
 from wae_jax import gathering
 from wae_jax.gathering import Input, Staged
+from wae_jax.sources import Options
 
 SHAPE = (4, 48, 84, 5)
 OPTIONS = {"seed": 0, "valid_fraction": 0.1, "test_fraction": 0.1}
@@ -36,7 +37,7 @@ def test_gathers_sounding_phrases_with_their_songs(tmp_path, capsys):
         Input(save(tmp_path / "b.npy", second), rows=slice(1, None)),
     ]
     file = io.BytesIO()
-    gathered = gathering.gather(inputs, file, threshold=None)
+    gathered = gathering.gather(inputs, file, options=Options())
     assert file.getvalue() == packed(np.concatenate([first[[1, 3]], second[1:]])).tobytes()
     assert [phrase[:3] for phrase in gathered.phrases] == [(0, "b", 4), (0, "d", 12), (1, None, None), (1, None, None)]
     assert len({phrase.key for phrase in gathered.phrases}) == 4
@@ -59,7 +60,7 @@ def test_an_input_that_breaks_half_way_leaves_nothing(tmp_path, capsys):
     whole = make_rolls(2)
     inputs = [Input(save(tmp_path / name, rolls)) for name, rolls in [("a.npy", whole), ("b.npy", broken)]]
     file = io.BytesIO()
-    gathered = gathering.gather([*inputs, Input(inputs[0].path)], file, threshold=None)
+    gathered = gathering.gather([*inputs, Input(inputs[0].path)], file, options=Options())
     assert file.getvalue() == packed(whole).tobytes() * 2
     assert [phrase.source for phrase in gathered.phrases] == [0, 0, 2, 2]
     assert gathered.num_silent == 0
@@ -73,7 +74,7 @@ def test_a_full_disk_is_not_taken_for_a_bad_input(tmp_path):
             raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        gathering.gather([Input(save(tmp_path / "a.npy", make_rolls(1)))], Full(), threshold=None)
+        gathering.gather([Input(save(tmp_path / "a.npy", make_rolls(1)))], Full(), options=Options())
 
 
 def staged(*entries):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from wae_jax import phrase_files, plots, sources
+from wae_jax import openers, phrase_files, plots
 from wae_jax.pianoroll import pack
 
 
@@ -57,7 +57,7 @@ def test_the_arrays_read_as_musegan_reads_them(folder, rolls):
 
 
 def test_the_arrays_read_as_a_source_of_the_data_set(folder, rolls):
-    read = np.concatenate([chunk.rows for chunk in sources.open_source(folder / "phrases.npz").chunks])
+    read = np.concatenate([chunk.rows for chunk in openers.open_source(folder / "phrases.npz").chunks])
     np.testing.assert_array_equal(read, pack(rolls))
 
 

@@ -16,10 +16,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import wae_jax
-from wae_jax import dataset, dataset_folder, gathering, pianoroll, splits
+from wae_jax import dataset, dataset_folder, gathering, pianoroll, sources, splits
 from wae_jax.dataset_folder import escape
 
 DEFAULT_FRACTION = 0.1
+_DEFAULT_OPTIONS = sources.Options()
 
 _EPILOG = """
 examples:
@@ -45,7 +46,7 @@ def build(
     output: str,
     *,
     overwrite: bool = False,
-    threshold: float | None = None,
+    options: sources.Options = _DEFAULT_OPTIONS,
     seed: int = 0,
     valid_fraction: float = DEFAULT_FRACTION,
     test_fraction: float = DEFAULT_FRACTION,
@@ -56,7 +57,7 @@ def build(
       inputs: what to read; either all of them name a split or none does.
       output: the folder to make.
       overwrite: whether a data set that is there may be replaced.
-      threshold: a cell of a float array is on where it is above this; None refuses float arrays.
+      options: how inputs are read.
       seed: of the split by song.
       valid_fraction: share of the songs, or of a block, to validate on.
       test_fraction: share to test on.
@@ -71,7 +72,7 @@ def build(
     with dataset_folder.new_dataset_folder(pathlib.Path(output), overwrite=overwrite) as workshop:
         scratch = workshop.scratch / "rows"
         with scratch.open("wb") as file:
-            gathered = gathering.gather(inputs, file, threshold=threshold)
+            gathered = gathering.gather(inputs, file, options=options)
         plan = gathering.plan_rows(
             gathered.phrases,
             [item.split for item in inputs],
@@ -293,7 +294,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.inputs,
             arguments.output,
             overwrite=arguments.overwrite,
-            threshold=arguments.threshold,
+            options=sources.Options(threshold=arguments.threshold),
             seed=arguments.seed,
             valid_fraction=arguments.valid_fraction,
             test_fraction=arguments.test_fraction,

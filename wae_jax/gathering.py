@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import tqdm
 
-from wae_jax import pianoroll, sources, splits
+from wae_jax import openers, pianoroll, sources, splits
 from wae_jax.dataset_folder import escape
 
 
@@ -73,7 +73,7 @@ class Plan:
     rule: str
 
 
-def gather(inputs: Sequence[Input], file: BinaryIO, *, threshold: float | None) -> Gathered:
+def gather(inputs: Sequence[Input], file: BinaryIO, *, options: sources.Options) -> Gathered:
     """Reads all inputs and writes their sounding phrases to `file`, packed, one after another.
 
     An input that fails half-way leaves nothing in `file`.
@@ -85,7 +85,7 @@ def gather(inputs: Sequence[Input], file: BinaryIO, *, threshold: float | None) 
     for i, item in enumerate(inputs):
         before, silent = len(phrases), 0
         try:
-            source = sources.open_source(pathlib.Path(item.path), rows=item.rows, threshold=threshold)
+            source = openers.open_source(pathlib.Path(item.path), rows=item.rows, options=options)
             name = pathlib.Path(item.path).name
             # Switched off (disable=None) where the output is no terminal.
             with tqdm.tqdm(total=source.num_phrases, desc=name, unit=" phrases", leave=False, disable=None) as bar:

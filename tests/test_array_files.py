@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from wae_jax import sources
+from wae_jax import array_files, openers, sources
 
 BARS = (4, 48, 84, 5)
 
@@ -38,7 +38,7 @@ def save_sidecar(path, lines):
 
 
 def read(path, **options):
-    source = sources.open_source(path, **options)
+    source = openers.open_source(path, **options)
     chunks = list(source.chunks)
     rows = np.concatenate([chunk.rows for chunk in chunks])
     if chunks[0].songs is None:
@@ -59,8 +59,8 @@ def test_npz_round_trip(tmp_path, dtype):
 
 
 def test_npz_in_any_order_of_cells(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "PHRASES_PER_CHUNK", 2)
-    monkeypatch.setattr(sources, "_INDICES_AT_A_TIME", 100)
+    monkeypatch.setattr(array_files, "PHRASES_PER_CHUNK", 2)
+    monkeypatch.setattr(array_files, "_INDICES_AT_A_TIME", 100)
     rolls = make_rolls(5)
     rolls[2] = False
     for order in (None, np.random.default_rng(1).permutation(rolls.sum())):
@@ -69,12 +69,12 @@ def test_npz_in_any_order_of_cells(tmp_path, monkeypatch):
 
 
 def test_one_fall_at_the_border_of_two_parts_is_seen(monkeypatch):
-    monkeypatch.setattr(sources, "_INDICES_AT_A_TIME", 3)
+    monkeypatch.setattr(array_files, "_INDICES_AT_A_TIME", 3)
     for fall in range(1, 9):
         numbers = np.arange(9)
-        assert sources._is_sorted(numbers)
+        assert array_files._is_sorted(numbers)
         numbers[fall:] -= 2
-        assert not sources._is_sorted(numbers)
+        assert not array_files._is_sorted(numbers)
 
 
 def test_npz_of_silence(tmp_path):
@@ -86,7 +86,7 @@ def test_npz_of_silence(tmp_path):
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int64, ">i2"])
 @pytest.mark.parametrize("shape", [BARS, (192, 84, 5)])
 def test_npy_round_trip(tmp_path, dtype, shape, monkeypatch):
-    monkeypatch.setattr(sources, "PHRASES_PER_CHUNK", 2)
+    monkeypatch.setattr(array_files, "PHRASES_PER_CHUNK", 2)
     rolls = make_rolls(5)
     _, rows, _, _ = read(save_npy(tmp_path / "a.npy", rolls.reshape(-1, *shape).astype(dtype)))
     np.testing.assert_array_equal(rows, packed(rolls))
@@ -103,11 +103,11 @@ def test_floats_are_on_above_the_threshold(tmp_path, dtype):
     values = np.zeros((1, *BARS), dtype)
     values[0, 0, 0, 0] = [0.25, 0.5, 0.75, 1, -1]
     path = save_npy(tmp_path / "a.npy", values)
-    _, rows, _, _ = read(path, threshold=0.5)
+    _, rows, _, _ = read(path, options=sources.Options(threshold=0.5))
     np.testing.assert_array_equal(rows, packed(values > 0.5))
     assert np.unpackbits(rows[0])[:5].tolist() == [0, 0, 1, 1, 0]
     with pytest.raises(sources.SourceError, match="floats need --threshold"):
-        sources.open_source(path)
+        openers.open_source(path)
 
 
 def test_kinds_are_told_apart_by_content(tmp_path):
@@ -136,15 +136,15 @@ def test_rows_are_those_of_a_slice(tmp_path, rows, expected):
 def test_rows_that_select_nothing_are_refused(tmp_path):
     path = save_npy(tmp_path / "a.npy", make_rolls(3))
     with pytest.raises(sources.SourceError, match="rows 5: select none of its 3 phrases"):
-        sources.open_source(path, rows=slice(5, None))
+        openers.open_source(path, rows=slice(5, None))
 
 
 def test_sidecar_names_may_hold_anything_but_tab_and_line_feed(tmp_path):
     names = ["Bärenlied é\u2028x", "a\x0bb\rc\\n"]
     path = save_sidecar(tmp_path / "a.tsv", [f"0\t{names[0]}\t", f"1\t{names[1]}\t12"])
-    assert sources.read_sidecar(path, 2) == (names, [None, 12])
+    assert array_files.read_sidecar(path, 2) == (names, [None, 12])
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
-    assert sources.read_sidecar(path, 2) == (names, [None, 12])
+    assert array_files.read_sidecar(path, 2) == (names, [None, 12])
 
 
 @pytest.mark.parametrize(
@@ -171,15 +171,15 @@ def test_malformed_sidecar_names_file_and_line(tmp_path, content, message):
     (tmp_path / "a.tsv").write_bytes(content)
     path = save_npy(tmp_path / "a.npy", make_rolls(2))
     with pytest.raises(sources.SourceError) as raised:
-        sources.open_source(path)
+        openers.open_source(path)
     assert f"{tmp_path / 'a.tsv'}, {message}" in str(raised.value)
 
 
 def test_a_bad_value_is_found_where_it_stands(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "PHRASES_PER_CHUNK", 2)
+    monkeypatch.setattr(array_files, "PHRASES_PER_CHUNK", 2)
     cells = make_rolls(5).astype(np.int16)
     cells[3, 1, 2, 3, 4] = 127
-    chunks = sources.open_source(save_npy(tmp_path / "a.npy", cells)).chunks
+    chunks = openers.open_source(save_npy(tmp_path / "a.npy", cells)).chunks
     assert len(next(chunks).rows) == 2
     with pytest.raises(sources.SourceError, match="phrases 2 to 3 hold values from 0 to 127; expected 0 and 1"):
         next(chunks)
@@ -265,7 +265,7 @@ BEAT_TOO_FAR = np.array([[0], [0], [48], [0], [0]])
 def test_everything_else_is_refused_with_the_reason(tmp_path, name, write, message):
     write(tmp_path / name)
     with pytest.raises(sources.SourceError, match=message):
-        list(sources.open_source(tmp_path / name, threshold=0.5).chunks)
+        list(openers.open_source(tmp_path / name, options=sources.Options(threshold=0.5)).chunks)
 
 
 def test_pickles_are_never_run(tmp_path):
@@ -280,5 +280,5 @@ def test_pickles_are_never_run(tmp_path):
     (tmp_path / "b.npy").write_bytes(pickle.dumps(Bomb()))
     for name in ("a.npy", "a.npz", "b.npy"):
         with pytest.raises(sources.SourceError):
-            list(sources.open_source(tmp_path / name).chunks)
+            list(openers.open_source(tmp_path / name).chunks)
     assert not flag.exists()
