@@ -119,3 +119,20 @@ def test_what_has_no_estimate_is_refused():
         mmd.mmd_squared(X, Y[:2], prior_variance=1.0)
     with pytest.raises(ValueError, match=r"\[n, Z\]"):
         mmd.mmd_squared(X[0], Y[0], prior_variance=1.0)
+
+
+@pytest.mark.parametrize("tile", [1, 4, 7, 16, 100])
+def test_tiled_form_equals_the_plain_form(float64, tile):
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(16, 3)) + 40.0, rng.normal(size=(16, 3))
+    plain = mmd.mmd_squared(x, y, prior_variance=2.0)
+    assert float(mmd.mmd_squared_tiled(x, y, prior_variance=2.0, tile=tile)) == pytest.approx(float(plain), abs=1e-12)
+    with pytest.raises(ValueError, match="n >= 2"):
+        mmd.mmd_squared_tiled(x[:1], y[:1], prior_variance=1.0)
+
+
+def test_tiled_form_needs_memory_for_tiles_only():
+    points = jax.ShapeDtypeStruct((65_536, 16), jnp.float32)
+    compiled = jax.jit(lambda x, y: mmd.mmd_squared_tiled(x, y, prior_variance=1.0)).lower(points, points).compile()
+    # The plain form holds three matrices of 17 GB.
+    assert compiled.memory_analysis().temp_size_in_bytes < 100e6

@@ -8,7 +8,17 @@ import pytest
 from tests.helpers import random_rolls, tiny_config
 from wae_jax import devices, mmd, objective, pianoroll
 from wae_jax.train_state import create_train_state, make_autoencoder, make_penalty, make_schedule
-from wae_jax.train_step import BATCH_AXIS, Batch, augment, example_keys, make_evaluate_step, make_train_step, summarize
+from wae_jax.train_step import (
+    BATCH_AXIS,
+    Batch,
+    augment,
+    codes_of,
+    example_keys,
+    make_evaluate_step,
+    make_latent_figures,
+    make_train_step,
+    summarize,
+)
 
 DENSITIES = (0.02,) * 5
 
@@ -167,10 +177,10 @@ def test_evaluation_adds_up_to_the_figures_by_numpy():
     rolls = random_rolls(8, density=0.3)
     weight = np.array([1, 1, 1, 1, 1, 0, 0, 0], np.float32)
     chosen = jax.local_devices()[:2]
-    step = devices.parallel_step(make_evaluate_step(config), BATCH_AXIS, num_unmapped=1, devices=chosen)
+    step = devices.parallel_step(make_evaluate_step(config), BATCH_AXIS, devices=chosen)
     batch = Batch(pianoroll.pack(rolls), np.arange(8, dtype=np.int32), weight)
-    sums = step(devices.replicate(state, BATCH_AXIS, chosen), devices.shard(batch, chosen), np.int32(0))
-    figures = summarize([sums], prior_variance=1.5)
+    evaluated = jax.device_get(step(devices.replicate(state, BATCH_AXIS, chosen), devices.shard(batch, chosen)))
+    figures = summarize([evaluated], num_phrases=5, prior_variance=1.5)
 
     z, logits = jax.jit(make_autoencoder(config).apply)(state.evaluation_variables(), rolls.astype(np.float32))
     x_hat = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))[:5]
@@ -185,11 +195,26 @@ def test_evaluation_adds_up_to_the_figures_by_numpy():
     assert figures["code_mean_gap"] == pytest.approx(np.sqrt((codes.mean(0) ** 2).mean()), rel=1e-3)
     covariance = np.cov(codes.T, bias=True) / 1.5
     assert figures["code_covariance_gap"] == pytest.approx(np.sqrt(((covariance - np.eye(4)) ** 2).mean()), rel=1e-3)
-    keys = example_keys(config.seed, -1 - jnp.int32(0), jnp.arange(8))
+    np.testing.assert_allclose(codes_of([evaluated], 5), codes, rtol=1e-4, atol=1e-5)
+
+    keys = example_keys(config.seed, jnp.int32(-1), jnp.arange(5))
     z_prior = objective.sample_prior(keys.prior, latent_dim=4, prior_variance=1.5)
-    assert figures["penalty"] == pytest.approx(
-        float(mmd.mmd_squared(z, z_prior, prior_variance=1.5)), rel=1e-3, abs=1e-5
-    )
+    expected = {"penalty": float(mmd.mmd_squared(codes, z_prior, prior_variance=1.5))}
+    latent = make_latent_figures(config)({}, codes)
+    assert {name: float(value) for name, value in latent.items()} == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("penalty", ["gan", "mmd", "rbf"])
+def test_latent_figures_do_not_depend_on_the_order_of_the_codes(penalty):
+    """Phrases of one song stand side by side, and a song's codes are alike."""
+    config = tiny_config("gan" if penalty == "gan" else "mmd", mmd_kernel="rbf" if penalty == "rbf" else "imq")
+    params = make_penalty(config).init(jax.random.key(1))
+    codes = np.repeat(np.random.default_rng(0).normal(size=(16, 4)), 4, axis=0).astype(np.float32)
+    shuffled = np.random.default_rng(1).permutation(codes)
+    latent_figures = make_latent_figures(config)
+    one, other = (jax.device_get(latent_figures(params, z)) for z in (codes, shuffled))
+    assert "penalty" in one
+    assert {n: float(v) for n, v in one.items()} == pytest.approx({n: float(v) for n, v in other.items()}, abs=2e-4)
 
 
 def test_bfloat16_computes_near_float32_and_keeps_float32_parameters():

@@ -7,6 +7,7 @@ loss of zero, so that the training step is the same for all.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from wae_jax.models import Discriminator
 
 Params = Any
 Gather = Callable[[jax.Array], jax.Array]
+Statistic = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +32,18 @@ class LatentPenalty:
         of all devices. The mean over devices of what is returned is the penalty of the global batch.
       player_loss: (params, z, z_prior) to the scalar that the player descends.
       metrics: (params, z, z_prior) to further figures by name.
+      evaluate: (params, z, z_prior) to the penalty and the further figures of any number of codes, [n, Z].
     """
 
     init: Callable[[jax.Array], Params]
     penalty: Callable[[Params, jax.Array, jax.Array, Gather], jax.Array]
     player_loss: Callable[[Params, jax.Array, jax.Array], jax.Array]
     metrics: Callable[[Params, jax.Array, jax.Array], Mapping[str, jax.Array]]
+    evaluate: Callable[[Params, jax.Array, jax.Array], Mapping[str, jax.Array]]
+
+
+# The bandwidth of the RBF kernel is a median over all pairs, which has no tiled form.
+_LARGEST_RBF_SAMPLE = 4096
 
 
 def adversarial_penalty(*, latent_dim: int, widths: tuple[int, ...], dtype: jnp.dtype) -> LatentPenalty:
@@ -48,28 +56,43 @@ def adversarial_penalty(*, latent_dim: int, widths: tuple[int, ...], dtype: jnp.
     def player_loss(params: Params, z: jax.Array, z_prior: jax.Array) -> jax.Array:
         return jnp.mean(objective.discriminator_loss(logits(params, z_prior), logits(params, z)))
 
-    return LatentPenalty(
-        init=lambda key: discriminator.init(key, jnp.zeros((1, latent_dim), dtype))["params"],
-        penalty=lambda params, z, z_prior, gather: jnp.mean(objective.non_saturating_penalty(logits(params, z))),
-        player_loss=player_loss,
-        metrics=lambda params, z, z_prior: {
+    def penalty(params: Params, z: jax.Array) -> jax.Array:
+        return jnp.mean(objective.non_saturating_penalty(logits(params, z)))
+
+    def metrics(params: Params, z: jax.Array, z_prior: jax.Array) -> dict[str, jax.Array]:
+        return {
             "discriminator_loss": player_loss(params, z, z_prior),
             "jensen_shannon": objective.jensen_shannon_estimate(logits(params, z_prior), logits(params, z)),
-        },
+        }
+
+    return LatentPenalty(
+        init=lambda key: discriminator.init(key, jnp.zeros((1, latent_dim), dtype))["params"],
+        penalty=lambda params, z, z_prior, gather: penalty(params, z),
+        player_loss=player_loss,
+        metrics=metrics,
+        evaluate=lambda params, z, z_prior: {"penalty": penalty(params, z), **metrics(params, z, z_prior)},
     )
 
 
 def mmd_penalty(*, kernel: str, prior_variance: float) -> LatentPenalty:
     """The unbiased U-statistic of the squared maximum mean discrepancy: WAE-MMD. `kernel` is "imq" or "rbf"."""
 
-    def statistic(z: jax.Array, z_prior: jax.Array) -> jax.Array:
-        if kernel == "rbf":
-            return mmd.mmd_squared_rbf(z, z_prior)
-        return mmd.mmd_squared(z, z_prior, prior_variance=prior_variance)
+    def rbf_of_some(z: jax.Array, z_prior: jax.Array) -> jax.Array:
+        return mmd.mmd_squared_rbf(z[:_LARGEST_RBF_SAMPLE], z_prior[:_LARGEST_RBF_SAMPLE])
+
+    statistics: Mapping[str, tuple[Statistic, Statistic]] = {
+        "imq": (
+            functools.partial(mmd.mmd_squared, prior_variance=prior_variance),
+            functools.partial(mmd.mmd_squared_tiled, prior_variance=prior_variance),
+        ),
+        "rbf": (mmd.mmd_squared_rbf, rbf_of_some),
+    }
+    statistic, of_any_size = statistics[kernel]
 
     return LatentPenalty(
         init=lambda key: {},
         penalty=lambda params, z, z_prior, gather: statistic(gather(z), gather(z_prior)),
         player_loss=lambda params, z, z_prior: jnp.zeros(()),
         metrics=lambda params, z, z_prior: {},
+        evaluate=lambda params, z, z_prior: {"penalty": of_any_size(z, z_prior)},
     )

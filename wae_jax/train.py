@@ -27,7 +27,15 @@ from wae_jax.pianoroll import unpack
 from wae_jax.sampling import binarize, make_sampler
 from wae_jax.schema import ConfigError, check_config
 from wae_jax.train_state import TrainState, create_train_state
-from wae_jax.train_step import BATCH_AXIS, Batch, make_evaluate_step, make_train_step, summarize
+from wae_jax.train_step import (
+    BATCH_AXIS,
+    Batch,
+    codes_of,
+    make_evaluate_step,
+    make_latent_figures,
+    make_train_step,
+    summarize,
+)
 from wae_jax.workdir import WorkdirLock, claim_config
 from wae_jax.writers import MetricWriter, Progress
 
@@ -133,14 +141,14 @@ def make_evaluate(
 ) -> Callable[[TrainState], dict[str, float]]:
     """A function that evaluates a state on subsets of the data.
 
-    The last batch of a subset is filled up with phrases from its start: they count as codes for the penalty, which
-    needs batches of one size, but not for anything that is a mean over phrases.
+    The last batch of a subset is filled up with phrases from its start, which do not count.
 
     Args:
       config: the run's configuration.
       subsets: packed rows, uint8 [n, 10080], by the prefix of their figures' names.
     """
-    step = devices.parallel_step(make_evaluate_step(config), BATCH_AXIS, num_unmapped=1)
+    step = devices.parallel_step(make_evaluate_step(config), BATCH_AXIS)
+    latent_figures = make_latent_figures(config)
     share = config.batch_size // jax.process_count()
     position = np.arange(share, dtype=np.int32) + share * jax.process_index()
 
@@ -152,8 +160,11 @@ def make_evaluate(
     def evaluate(state: TrainState) -> dict[str, float]:
         figures: dict[str, float] = {}
         for prefix, rows in subsets.items():
-            sums = [step(state, batch, np.int32(i)) for i, batch in enumerate(batches(rows))]
-            summary = summarize(sums, prior_variance=config.prior_variance)
+            evaluated = jax.device_get([step(state, batch) for batch in batches(rows)])
+            summary = summarize(evaluated, num_phrases=len(rows), prior_variance=config.prior_variance)
+            if len(rows) > 1:  # of one code alone there is no distance to a distribution
+                latent = latent_figures(state.discriminator.params, codes_of(evaluated, len(rows)))
+                summary |= {name: float(value) for name, value in latent.items()}
             figures |= {f"{prefix}/{name}": value for name, value in summary.items()}
         return figures
 

@@ -9,7 +9,7 @@ local phrases or a scalar that every device computes alike from gathered codes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -114,7 +114,7 @@ def make_train_step(
                 gap = objective.moment_gap(_gather(z), _gather(z_prior))
                 loss = jnp.where(state.step < config.pretrain_steps, gap, loss)
                 metrics["moment_gap"] = gap
-            return loss, (z, updated["batch_stats"], metrics)
+            return loss, (z, updated.get("batch_stats", {}), metrics)
 
         def discriminator_loss(params: Any, z: jax.Array) -> jax.Array:
             return weight * penalty.player_loss(params, z, z_prior)
@@ -155,82 +155,93 @@ def _average(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
     return optax.incremental_update(params, average, rate)
 
 
-class EvaluationSums(NamedTuple):
-    """Sums over the phrases of one global batch that count; they add up from batch to batch.
+class Evaluated(NamedTuple):
+    """What one global batch adds to an evaluation.
 
     Attributes:
-      phrases: how many.
-      reconstruction: of ||x - x_hat||^2.
-      cells: `objective.CellCounts` of those phrases.
-      z: of the codes, [Z].
-      z_outer: of the codes' outer products, [Z, Z].
-      batch: figures of the whole batch, one each: the penalty and what else it measures.
+      reconstruction: sum of ||x - x_hat||^2 over the phrases that count.
+      cells: `objective.CellCounts`, summed likewise.
+      z: the codes of the whole batch, in its order, [B, Z].
     """
 
-    phrases: jax.Array
     reconstruction: jax.Array
     cells: objective.CellCounts
     z: jax.Array
-    z_outer: jax.Array
-    batch: Metrics
 
 
-def make_evaluate_step(config: ml_collections.ConfigDict) -> Callable[[TrainState, Batch, jax.Array], EvaluationSums]:
-    """The evaluation step, to be mapped over `BATCH_AXIS` with the state and the batch's number unmapped.
-
-    Prior draws depend on the seed and the batch's number alone, so that evaluations at different steps compare.
-    """
+def make_evaluate_step(config: ml_collections.ConfigDict) -> Callable[[TrainState, Batch], Evaluated]:
+    """The evaluation step, to be mapped over `BATCH_AXIS` with the state unmapped."""
     model = make_autoencoder(config)
-    penalty = make_penalty(config)
 
-    def evaluate_step(state: TrainState, batch: Batch, number: jax.Array) -> EvaluationSums:
+    def evaluate_step(state: TrainState, batch: Batch) -> Evaluated:
         x = pianoroll.unpack_on_device(batch.packed)
         z, logits = model.apply(state.evaluation_variables(), x)
         x_hat = jax.nn.sigmoid(jnp.asarray(logits))
-        # Counted down from -1, so that no evaluation shares its draws with a training step.
-        keys = example_keys(config.seed, -1 - number, batch.position)
-        z_prior = objective.sample_prior(
-            keys.prior, latent_dim=config.model.z_dim, prior_variance=config.prior_variance
-        )
-        params = state.discriminator.params
-        figures = {"penalty": penalty.penalty(params, z, z_prior, _gather), **penalty.metrics(params, z, z_prior)}
-        counts = objective.cell_counts(x, x_hat, threshold=config.eval.threshold)
-        weighted_z = batch.weight[:, None] * z
-        phrases, reconstruction, cells, z_sum, z_outer = lax.psum(
+        reconstruction, cells = lax.psum(
             (
-                jnp.sum(batch.weight),
                 jnp.sum(batch.weight * objective.squared_error(x, x_hat)),
-                objective.CellCounts(*(jnp.sum(batch.weight * count) for count in counts)),
-                jnp.sum(weighted_z, axis=0),
-                weighted_z.T @ z,
+                objective.CellCounts(
+                    *(
+                        jnp.sum(batch.weight * count)
+                        for count in objective.cell_counts(x, x_hat, threshold=config.eval.threshold)
+                    )
+                ),
             ),
             BATCH_AXIS,
         )
-        return EvaluationSums(phrases, reconstruction, cells, z_sum, z_outer, lax.pmean(figures, BATCH_AXIS))
+        return Evaluated(reconstruction, cells, _gather(z))
 
     return evaluate_step
 
 
-def summarize(batches: list[EvaluationSums], *, prior_variance: float) -> dict[str, float]:
-    """Turns the sums of an evaluation's batches into figures.
+def make_latent_figures(config: ml_collections.ConfigDict) -> Callable[[Any, np.ndarray], Mapping[str, jax.Array]]:
+    """A function of the discriminator's params and codes [n, Z], n >= 2, to the penalty and what belongs to it.
+
+    All codes of a subset at once: neighbouring phrases are often of one song, so that a mean over batches of neighbours
+    would tell how songs differ, and not how the codes differ from the prior. The prior draws depend on the seed alone,
+    so that evaluations at different steps compare.
+    """
+    penalty = make_penalty(config)
+
+    @jax.jit
+    def latent_figures(params: Any, z: jax.Array) -> Mapping[str, jax.Array]:
+        # A step before the first, so that no evaluation shares its draws with a training step.
+        keys = example_keys(config.seed, jnp.int32(-1), jnp.arange(len(z)))
+        z_prior = objective.sample_prior(
+            keys.prior, latent_dim=config.model.z_dim, prior_variance=config.prior_variance
+        )
+        return penalty.evaluate(params, z, z_prior)
+
+    return latent_figures
+
+
+def summarize(batches: Sequence[Evaluated], *, num_phrases: int, prior_variance: float) -> dict[str, float]:
+    """Turns the batches of an evaluation into figures.
 
     `reconstruction` is ||x - x_hat||^2 a phrase; `precision`, `recall` and `f1` are over all cells together;
     `code_mean_gap` and `code_covariance_gap` are root mean square differences between the codes' moments and the
-    prior's, the latter in units of the prior's variance; the penalty and what belongs to it are means over batches.
+    prior's, the latter in units of the prior's variance.
+
+    Args:
+      batches: of NumPy arrays, in order.
+      num_phrases: how many phrases count: the first so many.
+      prior_variance: of the prior.
     """
-    total = jax.tree.map(lambda *leaves: sum(leaf.astype("float64") for leaf in leaves), *jax.device_get(batches))
-    hits, predicted, actual = total.cells
-    mean = total.z / total.phrases
-    covariance = total.z_outer / total.phrases - mean[:, None] * mean[None, :]
-    gap = covariance / prior_variance - np.eye(len(mean))
-    figures = {
-        "reconstruction": total.reconstruction / total.phrases,
+    hits, predicted, actual = (sum(map(float, counts)) for counts in zip(*(b.cells for b in batches), strict=True))
+    codes = codes_of(batches, num_phrases).astype(np.float64)
+    covariance = np.cov(codes.T, bias=True).reshape(codes.shape[1], -1)
+    gap = covariance / prior_variance - np.eye(len(covariance))
+    return {
+        "reconstruction": sum(float(batch.reconstruction) for batch in batches) / num_phrases,
         "precision": hits / predicted if predicted else 0.0,
         "recall": hits / actual if actual else 0.0,
         "f1": 2.0 * hits / (predicted + actual) if predicted + actual else 0.0,
-        "cells": predicted / total.phrases,
-        "code_mean_gap": (mean**2).mean() ** 0.5,
-        "code_covariance_gap": (gap**2).mean() ** 0.5,
-        **{name: value / len(batches) for name, value in total.batch.items()},
+        "cells": predicted / num_phrases,
+        "code_mean_gap": float(np.sqrt(np.mean(codes.mean(axis=0) ** 2))),
+        "code_covariance_gap": float(np.sqrt(np.mean(gap**2))),
     }
-    return {name: float(value) for name, value in figures.items()}
+
+
+def codes_of(batches: Sequence[Evaluated], num_phrases: int) -> np.ndarray:
+    """The codes of an evaluation's phrases, [num_phrases, Z], without those that fill the last batch."""
+    return np.concatenate([batch.z for batch in batches])[:num_phrases]
