@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from wae_jax.files import whole_file
 from wae_jax.metrics.music import notes
 from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, STEPS_PER_BEAT, TRACKS
 
@@ -128,13 +129,10 @@ def write_audio(path: str | os.PathLike[str], samples: np.ndarray, sample_rate: 
     if path.suffix.lower() not in formats:
         raise ValueError(f"{path} ends in {path.suffix!r}; expected one of {', '.join(formats)}")
     container, encoding = formats[path.suffix.lower()]
-    part = path.with_name(f".{path.name}.part")
-    with soundfile.SoundFile(
-        part, "w", samplerate=sample_rate, channels=samples.shape[1], format=container, subtype=encoding
-    ) as file:
+    settings = {"channels": samples.shape[1], "format": container, "subtype": encoding}
+    with whole_file(path) as part, soundfile.SoundFile(part, "w", samplerate=sample_rate, **settings) as file:
         for start in range(0, len(samples), _BLOCK):
             file.write(samples[start : start + _BLOCK])
-    part.replace(path)
 
 
 def _importable(module: str) -> bool:

@@ -21,7 +21,6 @@ import pathlib
 import shutil
 import sys
 import time
-import types
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -30,6 +29,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
+
+from wae_jax.files import Closing
 
 PyTree = Any
 
@@ -247,7 +248,7 @@ def _read(path: pathlib.Path, target_state: PyTree) -> tuple[PyTree, dict[str, A
     return state, meta
 
 
-class Checkpointer:
+class Checkpointer(Closing):
     """Saves in the background, keeps the latest and the best, restores what it has verified.
 
     Args:
@@ -452,17 +453,6 @@ class Checkpointer:
         """Waits as `wait` does, raising the same, and ends the threads of the background."""
         self.wait()
         self._close_manager()
-
-    def __enter__(self) -> Checkpointer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: types.TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _path(self, step: int) -> pathlib.Path:
         return self.directory / str(step)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import math
 import os
-import pathlib
 
 import numpy as np
 
+from wae_jax.files import whole_file
 from wae_jax.metrics.music import notes
 from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, STEPS_PER_BEAT, TRACKS
 
@@ -58,10 +58,9 @@ def write_midi(
     Raises:
       ValueError: if the roll has another shape or is not binary, or the tempo cannot be stated in a MIDI file.
     """
-    path = pathlib.Path(path)
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(_midi_bytes(roll, tempo=tempo, name=name))
-    part.replace(path)
+    content = _midi_bytes(roll, tempo=tempo, name=name)
+    with whole_file(path) as part:
+        part.write_bytes(content)
 
 
 def _midi_bytes(roll: np.ndarray, *, tempo: float, name: str | None) -> bytes:

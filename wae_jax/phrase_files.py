@@ -13,6 +13,7 @@ import numpy as np
 
 from wae_jax import audio as sound
 from wae_jax import midi, plots
+from wae_jax.files import whole_file
 from wae_jax.pianoroll import DEFAULT_TEMPO, NUM_BARS, NUM_PITCHES, NUM_TRACKS, STEPS_PER_BAR, check_rolls
 
 GRID_PHRASES = 16
@@ -99,7 +100,5 @@ def write_phrases(
 
 def _write(path: pathlib.Path, save: Callable[[IO[bytes]], object]) -> None:
     """Calls `save` with a file that takes its place only once it is complete."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
+    with whole_file(path) as part, part.open("wb") as file:
         save(file)
-    part.replace(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from wae_jax.files import whole_file
 from wae_jax.metrics.music import notes
 from wae_jax.pianoroll import (
     LOWEST_PITCH,
@@ -232,10 +232,8 @@ def plot_curves(history: Mapping[str, tuple[Sequence[float], Sequence[float]]], 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Writes a figure as PNG; a file that is there is replaced, and only once the new one is complete."""
-    path = pathlib.Path(path)
-    part = path.with_name(f".{path.name}.part")
-    figure.savefig(part, format="png")
-    part.replace(path)
+    with whole_file(path) as part:
+        figure.savefig(part, format="png")
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

@@ -22,6 +22,7 @@ from wae_jax import devices, plots
 from wae_jax.checkpoint import Checkpointer
 from wae_jax.data_source import open_data
 from wae_jax.dataset import Dataset, local_batch, track_densities
+from wae_jax.files import Closing
 from wae_jax.phrase_files import write_phrases
 from wae_jax.pianoroll import unpack
 from wae_jax.sampling import binarize, make_sampler
@@ -52,7 +53,7 @@ class NonFiniteLossError(RuntimeError):
     """The loss or its gradient is no longer a number."""
 
 
-class Stop:
+class Stop(Closing):
     """Turns SIGTERM and Ctrl-C into a flag, so that the loop can save and leave; a second Ctrl-C leaves at once."""
 
     def __init__(self) -> None:
@@ -65,12 +66,8 @@ class Stop:
                 self._previous[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: types.TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Gives the signals back to whom they were of."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 

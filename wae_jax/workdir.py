@@ -17,10 +17,11 @@ import json
 import os
 import pathlib
 import socket
-import types
 import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
+
+from wae_jax.files import Closing, whole_file
 
 LOCK_FILE = ".lock"
 CONFIG_FILE = "config.json"
@@ -37,7 +38,7 @@ class WorkdirError(RuntimeError):
     """The work folder is in use, or belongs to a run with another configuration or other data."""
 
 
-class WorkdirLock:
+class WorkdirLock(Closing):
     """Holds the work folder for one run, as a context manager; makes the folder where there is none.
 
     The lock is the kernel's: it ends with the process, however that ends, and the file left behind blocks nobody.
@@ -79,12 +80,8 @@ class WorkdirLock:
         self._descriptor = descriptor
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: types.TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Gives the lock back."""
         # The file stays: removing it would let two runs hold locks on two files of the same name.
         if self._descriptor is not None:
             os.close(self._descriptor)
@@ -223,10 +220,5 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
-    """Replaces a file as a whole: whoever reads it, or whenever the process is killed, it is the old or the new."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(json.dumps(content, indent=2, sort_keys=True) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with whole_file(path, durable=True) as part:
+        part.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -15,7 +15,6 @@ import pathlib
 import shutil
 import sys
 import time
-import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, TextIO
 
@@ -23,6 +22,8 @@ import numpy as np
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+from wae_jax.files import Closing, whole_file
 
 METRICS_FILE = "metrics.jsonl"
 HISTOGRAM_BINS = 64
@@ -61,12 +62,8 @@ class MetricsFile:
         self._file: BinaryIO = open(self._path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
 
     def _take_back(self, resume_step: int) -> None:
-        temporary = self._path.with_name(f"{self._path.name}.tmp")
-        with open(self._path, "rb") as old, open(temporary, "wb") as new:
+        with open(self._path, "rb") as old, whole_file(self._path, durable=True) as part, part.open("wb") as new:
             new.writelines(_lines_to_keep(old, resume_step))
-            new.flush()
-            os.fsync(new.fileno())
-        temporary.replace(self._path)
 
     def write(self, step: int, scalars: Mapping[str, Any]) -> None:
         """Appends one line.
@@ -189,7 +186,7 @@ class TensorBoardWriter:
             raise self._failure(error) from error
 
 
-class MetricWriter:
+class MetricWriter(Closing):
     """Writes a run's metrics to `<workdir>/metrics.jsonl` and to TensorBoard event files beside it.
 
     Args:
@@ -239,17 +236,6 @@ class MetricWriter:
             self._file.close()
             self._board.close()
 
-    def __enter__(self) -> MetricWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: types.TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 def format_duration(seconds: float) -> str:
     """A duration to the precision that one cares for: `45 s`, `12 min 05 s`, `3 h 07 min`, `2 d 04 h`; else `?`."""
@@ -271,7 +257,7 @@ def _short(number: float) -> str:
     return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"
 
 
-class Progress:
+class Progress(Closing):
     """The progress line: step, phrases a second, time left, the latest metrics.
 
     On a terminal one line is written over and over; elsewhere a line is added now and then, so that logs stay short.
@@ -342,17 +328,6 @@ class Progress:
         if self._is_terminal and self._shown_step is not None:
             self._print("\n")
         self._stream = None
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: types.TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _line(self) -> str:
         (start_time, start_step), (end_time, step) = self._points[0], self._points[-1]

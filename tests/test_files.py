@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+
+from wae_jax.files import Closing, whole_file
+
+
+def test_a_file_gets_its_name_when_it_is_complete(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with whole_file(path) as part:
+        part.write_text("new")
+        assert path.read_text() == "old"
+        assert part.parent == tmp_path
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.txt", "new")]
+
+
+def test_what_breaks_off_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), whole_file(path) as part:
+        part.write_text("half")
+        raise KeyboardInterrupt
+    with pytest.raises(FileNotFoundError), whole_file(path):
+        pass
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.txt", "old")]
+
+
+def test_closing_closes_however_the_block_ends():
+    class Door(Closing):
+        is_open = True
+
+        def close(self):
+            self.is_open = False
+
+    door = Door()
+    with pytest.raises(ZeroDivisionError), door as entered:
+        assert entered is door
+        raise ZeroDivisionError
+    assert not door.is_open
