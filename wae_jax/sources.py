@@ -10,6 +10,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+DRUM_LENGTHS = ("onset", "full")
+TONALITIES = ("keep", "signature", "estimate")
+
 
 class SourceError(ValueError):
     """An input that gives no phrase; the message is the reason."""
@@ -22,9 +25,10 @@ class Options:
     Attributes:
       threshold: a cell of a float array is on where it is above this; None refuses float arrays.
       hop_bars: from a song, phrases start every so many bars.
-      drum_length: "onset" makes every drum note of a song one step long, "full" keeps its length.
-      tonality: how the pitched tracks of a song are moved to C major or A minor: "keep" leaves them, "signature"
-        goes by the song's key signature and estimates a key where there is none, "estimate" always estimates.
+      drum_length: of `DRUM_LENGTHS`; "onset" makes every drum note of a song one step long, "full" keeps its length.
+      tonality: of `TONALITIES`; how the pitched tracks of a song are moved to C major or A minor: "keep" leaves them,
+        "signature" goes by the song's key signature and estimates a key where there is none, "estimate" always
+        estimates.
     """
 
     threshold: float | None = None
