@@ -1,0 +1,287 @@
+"""Phrases out of a song: whole 4/4 bars, four at a time, cut from its notes by exact integer arithmetic.
+
+What a file says of a song is in `Song`; all the rest are functions of its arrays. A roll of a whole song is never
+made, since a small file may last for hours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from wae_jax import keys
+from wae_jax.pianoroll import (
+    LOWEST_PITCH,
+    NUM_BARS,
+    NUM_PITCHES,
+    NUM_STEPS,
+    NUM_TRACKS,
+    STEPS_PER_BAR,
+    STEPS_PER_BEAT,
+    TRACKS,
+)
+from wae_jax.sources import Options, SourceError
+
+# About three hours. A file of some bytes can ask for millions.
+MAX_BARS = 5000
+
+# A reason names at most so many meters.
+_METERS_NAMED = 5
+
+_IS_DRUM = np.array([track.is_drum for track in TRACKS])
+# A pitch and a track as one number, pitch * NUM_TRACKS + track: a cell counts pitches from MIDI number 0, a place
+# from the lowest of a phrase, so that a step of a phrase is a row of places.
+_NUM_CELLS = 128 * NUM_TRACKS
+_NUM_PLACES = NUM_PITCHES * NUM_TRACKS
+
+
+# What a song says that says nothing.
+_NOTHING = functools.partial(np.zeros, (0, 3), np.int64)
+_NO_TEMPOS = functools.partial(np.zeros, (0, 2), np.float64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Song:
+    """The notes of a song on the five tracks, and what it says of its bars, tempo and key.
+
+    Attributes:
+      ticks_per_beat: ticks a quarter note.
+      start: int64 [N], the tick from 0 at which each note starts; in any order.
+      end: int64 [N], the tick at which it ends, not before its start.
+      pitch: int64 [N], MIDI numbers 0 to 127.
+      track: int64 [N], which of `TRACKS` plays it.
+      meters: int64 [M, 3] by tick: a bar begins at the tick, and from there on bars have this numerator and this
+        denominator, both positive; 4/4 before the first.
+      tempos: float64 [M, 2] by tick: the tick and the quarter notes a minute from there on, and of the first also
+        before; empty where the song does not tell.
+      keys: int64 [M, 3] by tick: the tick, the tonic from there on (a pitch class from 0 for C), and 1 for minor.
+      end_tick: where the song ends, if not with its last note.
+    """
+
+    ticks_per_beat: int
+    start: np.ndarray
+    end: np.ndarray
+    pitch: np.ndarray
+    track: np.ndarray
+    meters: np.ndarray = dataclasses.field(default_factory=_NOTHING)
+    tempos: np.ndarray = dataclasses.field(default_factory=_NO_TEMPOS)
+    keys: np.ndarray = dataclasses.field(default_factory=_NOTHING)
+    end_tick: int | None = None
+
+
+class Stretch(NamedTuple):
+    """Whole bars of one meter in a row, the first at `tick`; `first_bar` of the song's bars come before them."""
+
+    tick: int
+    first_bar: int
+    num_bars: int
+    meter: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Phrases:
+    """The phrases of a song; the fields are those of `sources.Chunk` and `sources.Source`."""
+
+    rows: np.ndarray
+    first_bars: list[int | None]
+    tempos: list[float] | None
+    notes_out_of_range: int
+
+
+def family(program: int, is_drum: bool) -> int | None:
+    """Which of `TRACKS` plays a General MIDI program (from 0), or None where none does.
+
+    The rule by which the Lakh Pianoroll Dataset was merged into LPD-5 (`merger_5.py` of
+    salu133445/lakh-pianoroll-dataset): drums by their flag; organs, winds and synthesisers go to the strings;
+    synthesiser effects, percussion and sound effects are dropped.
+    """
+    if is_drum:
+        return 0
+    if not 0 <= program < 96:
+        return 4 if 104 <= program < 112 else None
+    return {0: 1, 3: 2, 4: 3}.get(program // 8, 4)
+
+
+def stretches(song: Song) -> list[Stretch]:
+    """The bars of a song, in order.
+
+    A meter that comes inside a bar starts a new bar there; the bar that it cuts is counted, but in no stretch. A
+    meter that is said again at a bar line changes nothing. The bar in which the song ends is a whole one.
+
+    Raises:
+      SourceError: if there are more than `MAX_BARS` bars.
+    """
+    last = int(np.maximum(song.start + 1, song.end).max(initial=0)) if song.end_tick is None else song.end_tick
+    # Of several meters at a tick the last holds.
+    meters = {0: (4, 4)} | {tick: (above, below) for tick, above, below in song.meters.tolist() if tick < last}
+
+    def bars(meter: tuple[int, int], ticks: int) -> tuple[int, int]:
+        """How many whole bars, and more than 0 if that is not all; a bar need not last a whole number of ticks."""
+        above, below = meter
+        return divmod(ticks * below, 4 * song.ticks_per_beat * above)
+
+    changes: list[tuple[int, tuple[int, int]]] = []
+    for tick, meter in meters.items():
+        if not changes or meter != changes[-1][1] or bars(meter, tick - changes[-1][0])[1]:
+            changes.append((tick, meter))
+    found = []
+    num_bars = 0
+    for (tick, meter), until in zip(changes, [*(tick for tick, _ in changes[1:]), last], strict=True):
+        whole, more = bars(meter, until - tick)
+        if more and until == last:
+            whole, more = whole + 1, 0
+        if whole:
+            found.append(Stretch(tick, num_bars, whole, "{}/{}".format(*meter)))
+        num_bars += whole + bool(more)
+    if num_bars > MAX_BARS:
+        raise SourceError(f"has {num_bars} bars; expected at most {MAX_BARS}")
+    return found
+
+
+def cut(song: Song, options: Options) -> Phrases:
+    """Cuts a song into phrases.
+
+    Windows of four bars start where a stretch of 4/4 starts, and every `hop_bars` bars from there; bars before the
+    song's first note are left out. Within a window a note starts at the step nearest to its start and ends at the
+    step nearest to its end, halves going up, but lasts one step at least. One step of silence stays before a note
+    whose pitch sounds already on its track, unless that step is itself the start of a note. What sounds over the
+    window's edges is cut off there. A window without a note gives no phrase.
+
+    Args:
+      song: its notes and bars.
+      options: `hop_bars`, `drum_length` and `tonality`.
+
+    Returns:
+      The phrases, in order. `notes_out_of_range` counts the notes that start in one of the windows, each once, and
+      whose pitch, moved as the window's are, is outside MIDI numbers 24 to 107.
+
+    Raises:
+      SourceError: if there is no phrase, or the song has more than `MAX_BARS` bars.
+    """
+    if not song.start.size:
+        raise SourceError("has no notes on the five tracks")
+    windows = _windows(song, options.hop_bars)
+    shift_at = _shifts(song, options.tonality)
+    order = np.argsort(song.start, kind="stable")
+    start, end, pitch, track = (array[order] for array in (song.start, song.end, song.pitch, song.track))
+    if options.drum_length == "onset":
+        end = np.where(_IS_DRUM[track], start, end)
+    cell = pitch * NUM_TRACKS + track
+
+    out_of_range = np.zeros(start.shape, bool)
+    # Until when each cell sounds of what has started before the window.
+    sounding = np.zeros(_NUM_CELLS, np.int64)
+    first = 0
+    rows, ticks = [], []
+    first_bars: list[int | None] = []
+    for tick, first_bar in windows:
+        earlier, (first, after) = first, np.searchsorted(start, tick + _first_tick(song, np.array([0, NUM_STEPS])))
+        np.maximum.at(sounding, cell[earlier:first], end[earlier:first])
+        held = np.flatnonzero(_step(song, sounding - tick) > 0)
+        # What has started before the window does so at step -1.
+        since = np.concatenate([np.full(held.shape, -1), _step(song, start[first:after] - tick)])
+        until = _step(song, np.concatenate([sounding[held], end[first:after]]) - tick)
+        place = _place(np.concatenate([held, cell[first:after]]), shift_at(tick))
+        inside = (place >= 0) & (place < _NUM_PLACES)
+        out_of_range[first:after] |= ~inside[held.size :]
+        if inside.any():
+            rows.append(np.packbits(_paint(place[inside], since[inside], until[inside])))
+            ticks.append(tick)
+            first_bars.append(first_bar)
+    if not rows:
+        raise SourceError("has no note of MIDI numbers 24 to 107 where there are four whole bars of 4/4 in a row")
+    return Phrases(np.stack(rows), first_bars, _tempos(song, ticks), int(out_of_range.sum()))
+
+
+def _windows(song: Song, hop_bars: int) -> list[tuple[int, int]]:
+    """The tick and the bar at which each window of four bars of 4/4 starts, in order."""
+    found = stretches(song)
+    first_note = song.start.min()
+    windows = []
+    for stretch in found:
+        if stretch.meter == "4/4":
+            silent = max(0, int(_step(song, first_note - stretch.tick)) // STEPS_PER_BAR)
+            for i in range(silent, stretch.num_bars - NUM_BARS + 1, hop_bars):
+                windows.append((stretch.tick + i * 4 * song.ticks_per_beat, stretch.first_bar + i))
+    if windows:
+        return windows
+    counts: dict[str, int] = {}
+    for stretch in found:
+        counts[stretch.meter] = counts.get(stretch.meter, 0) + stretch.num_bars
+    named = [f"{meter} ({count} bar{'s' * (count > 1)})" for meter, count in counts.items()]
+    if len(named) > _METERS_NAMED:
+        named[_METERS_NAMED:] = [f"{len(named) - _METERS_NAMED} more"]
+    raise SourceError(
+        f"has no four whole bars of 4/4 in a row from its first note on: its meters are {', '.join(named)}"
+    )
+
+
+def _step(song: Song, ticks: np.ndarray) -> np.ndarray:
+    """The step nearest to each tick, both counted from the same bar line; halves go up."""
+    return (2 * STEPS_PER_BEAT * ticks + song.ticks_per_beat) // (2 * song.ticks_per_beat)
+
+
+def _first_tick(song: Song, steps: np.ndarray) -> np.ndarray:
+    """The first of the ticks to which each step is the nearest."""
+    return -((1 - 2 * steps) * song.ticks_per_beat // (2 * STEPS_PER_BEAT))
+
+
+def _place(cell: np.ndarray, shift: int) -> np.ndarray:
+    """The places of cells once the pitched tracks are moved up; not in 0 to 419 where a phrase lacks the pitch."""
+    return cell + NUM_TRACKS * (np.where(_IS_DRUM[cell % NUM_TRACKS], 0, shift) - LOWEST_PITCH)
+
+
+def _paint(place: np.ndarray, since: np.ndarray, until: np.ndarray) -> np.ndarray:
+    """The roll of a window.
+
+    Args:
+      place: [n], that of each note.
+      since: [n], the step at which it starts; -1 where that is before the window.
+      until: [n], the step before which it ends; one step after its start at least is meant.
+
+    Returns:
+      bool [T, P * K].
+    """
+    # Most places are silent: only the others take part.
+    used, column = np.unique(place, return_inverse=True)
+    changes = np.zeros((NUM_STEPS + 1, len(used)), np.int32)
+    np.add.at(changes, (np.maximum(since, 0), column), 1)
+    np.add.at(changes, (np.minimum(np.maximum(since + 1, until), NUM_STEPS), column), -1)
+    on = changes[:NUM_STEPS].cumsum(axis=0) > 0
+    struck = np.zeros_like(on)
+    struck[since[since >= 0], column[since >= 0]] = True
+    on[:-1] &= struck[:-1] | ~struck[1:]
+    roll = np.zeros((NUM_STEPS, _NUM_PLACES), bool)
+    roll[:, used] = on
+    return roll
+
+
+def _tempos(song: Song, ticks: list[int]) -> list[float] | None:
+    """The tempo at each tick."""
+    if not len(song.tempos):
+        return None
+    current = np.searchsorted(song.tempos[:, 0], ticks, side="right") - 1
+    return song.tempos[np.maximum(current, 0), 1].tolist()
+
+
+def _shifts(song: Song, tonality: str) -> Callable[[int], int]:
+    """A function that says how many semitones the pitched tracks of the phrase at a tick are moved up."""
+    if tonality == "keep":
+        return lambda tick: 0
+    pitched = ~_IS_DRUM[song.track]
+    durations = np.bincount(song.pitch[pitched] % 12, (song.end - song.start)[pitched], minlength=12)
+    estimated = keys.shift_to_c(*keys.estimate_key(durations))
+    signatures = song.keys if tonality == "signature" else song.keys[:0]
+
+    def shift_at(tick: int) -> int:
+        current = int(np.searchsorted(signatures[:, 0], tick, side="right")) - 1
+        if current < 0:
+            return estimated
+        _, tonic, is_minor = signatures[current].tolist()
+        return keys.shift_to_c(tonic, bool(is_minor))
+
+    return shift_at
