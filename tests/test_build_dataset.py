@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 
+import mido
 import numpy as np
 import pytest
 
@@ -82,11 +83,11 @@ def test_a_mix_of_inputs_split_by_song(tmp_path, capsys):
     assert described["split_rule"].startswith("by song")
 
     index = read_tsv(tmp_path / "set/index.tsv")
-    assert index[0] == ["row", "split", "source", "song", "first_bar"]
+    assert index[0] == ["row", "split", "source", "song", "first_bar", "tempo"]
     assert [int(line[0]) for line in index[1:]] == list(range(47))
     everything = packed(np.concatenate([first, second]))
     split_of = {}
-    for (row, split, source, song, first_bar), phrase in zip(index[1:], data.phrases, strict=True):
+    for (row, split, source, song, first_bar, _), phrase in zip(index[1:], data.phrases, strict=True):
         start, stop = data.splits[split]
         assert start <= int(row) < stop
         place = int(first_bar) // 4
@@ -100,8 +101,8 @@ def test_a_mix_of_inputs_split_by_song(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert "phrases: 47 (train " in out
     assert "songs: 20" in out
-    assert "dropped: 2 duplicates (0 of a phrase in another split), 1 silent" in out
-    assert "skipped: 0 of 2 inputs" in out
+    assert "dropped: 2 duplicates (0 of a phrase in another split), 1 silent, 0 with too few tracks" in out
+    assert "skipped: 0 of 2 files" in out
     assert err == ""
 
 
@@ -128,7 +129,7 @@ def test_blocks_where_songs_are_unknown(tmp_path, capsys):
     assert "contiguous blocks" in described["split_rule"]
     assert described["songs"] is None
     assert described["sources"][0]["songs"] is None
-    assert read_tsv(tmp_path / "set/index.tsv")[20] == ["19", "valid", "0", "", ""]
+    assert read_tsv(tmp_path / "set/index.tsv")[20] == ["19", "valid", "0", "", "", ""]
     out, err = capsys.readouterr()
     assert err == f"note: no songs known for {path}: split into contiguous blocks, so a song may lie across a border\n"
     assert "songs: unknown" in out
@@ -170,14 +171,14 @@ def test_bad_inputs_are_listed_and_the_others_used(tmp_path, capsys):
     assert skipped[0] == ["path", "reason"]
     assert [(pathlib.Path(path).name, reason.split(";")[0]) for path, reason in skipped[1:]] == [
         ("tab\\tand\\nline.npy", "has shape (1, 3)"),
-        ("again.npy", "every phrase is silent or equals one read before"),
-        ("silent.npy", "every phrase is silent or equals one read before"),
+        ("again.npy", "every phrase equals one read before"),
+        ("silent.npy", "every phrase is silent"),
         ("floats.npy", "has type float32"),
         ("sidecar.npy", f"its sidecar {tmp_path}/sidecar.tsv, line 3: the file ends after 2 phrases"),
         ("caf\\udce9.npy", "does not exist"),
     ]
     out, err = capsys.readouterr()
-    assert "skipped: 6 of 7 inputs" in out
+    assert "skipped: 6 of 7 files" in out
     assert [line.split(":")[0] for line in err.splitlines() if line.startswith("skipped")] == [
         f"skipped {tmp_path}/{name}"
         for name in ("tab\\tand\\nline.npy", "floats.npy", "sidecar.npy", "caf\\udce9.npy", "again.npy", "silent.npy")
@@ -192,8 +193,8 @@ def test_nothing_readable_is_an_error_that_leaves_nothing(tmp_path, capsys):
     assert run("--input", tmp_path / "nowhere.npz", tmp_path / "silent.npy", "--output", tmp_path / "set") == 1
     assert names(tmp_path) == before
     assert capsys.readouterr().err.splitlines() == [
-        f"skipped {tmp_path}/nowhere.npz: does not exist; expected a .npz or .npy file",
-        f"skipped {tmp_path}/silent.npy: every phrase is silent or equals one read before",
+        f"skipped {tmp_path}/nowhere.npz: does not exist; expected a MIDI, .npz or .npy file",
+        f"skipped {tmp_path}/silent.npy: every phrase is silent",
         "error: none of the 2 inputs gives a phrase; the reasons are above",
     ]
 
@@ -242,7 +243,13 @@ def test_a_place_that_cannot_be_written_is_said_plainly(tmp_path, capsys):
     [
         ("--output o", "expected either --input, or --train"),
         ("--input a --train b --output o", "expected either --input, or --train"),
-        ("--input a", "required: --output"),
+        ("--input a", "expected --output, or --describe or --verify"),
+        ("--input a --describe b", "--describe and --verify stand alone"),
+        ("--describe a --verify b", "--describe and --verify stand alone"),
+        ("--input a --output o --min-tracks 6", "'6'; expected 1 to 5"),
+        ("--input a --output o --workers 0", "'0'; expected a whole number of at least 1"),
+        ("--input a --output o --hop-bars x", "'x'; expected a whole number"),
+        ("--input a --output o --tonality minor", "invalid choice: 'minor'"),
         ("--rows 0:1 --input a --output o", "argument --rows: stands before any input"),
         ("--input a b --rows 0:1 --output o", "argument --rows: follows 2 inputs; expected one"),
         ("--input a --rows 0:1 --rows 1:2 --output o", "argument --rows: stands twice after a"),
@@ -265,11 +272,12 @@ def test_rows_belong_to_the_input_before_them():
     line = "--input a --rows 1: --input b c --input d --rows=:-2 --output o"
     arguments = build_dataset.parse_arguments(line.split())
     assert arguments.inputs == [
-        ("a", None, slice(1, None)), ("b", None, None), ("c", None, None), ("d", None, slice(None, -2)),
+        ("a", None, slice(1, None), None), ("b", None, None, None), ("c", None, None, None),
+        ("d", None, slice(None, -2), None),
     ]  # fmt: skip
     assert (arguments.seed, arguments.valid_fraction, arguments.test_fraction) == (0, 0.1, 0.1)
     # The defaults of one call are not filled by another.
-    assert build_dataset.parse_arguments(["--train", "a", "--output", "o"]).inputs == [("a", "train", None)]
+    assert build_dataset.parse_arguments(["--train", "a", "--output", "o"]).inputs == [("a", "train", None, None)]
 
 
 def test_the_command_itself(tmp_path):
@@ -342,4 +350,78 @@ def test_real_music(shared_data, tmp_path):
         np.testing.assert_allclose(dataset.track_densities(data.split(split)), density, rtol=1e-12)
     index = read_tsv(tmp_path / "set/index.tsv")
     sidecar = read_tsv(folder / "free_valid.tsv")
-    assert [line[3:] for line in index[4450:]] == [line[1:] for line in sidecar[1:]]
+    assert [line[3:5] for line in index[4450:]] == [line[1:] for line in sidecar[1:]]
+
+
+def save_midi(path, *programs, bars=8, transpose=0):
+    """A song whose tracks play a note a beat, another one each; a program of None is the drums."""
+    file = mido.MidiFile(ticks_per_beat=96)
+    for channel, program in enumerate(programs):
+        track = mido.MidiTrack()
+        channel = 9 if program is None else channel
+        track.append(mido.Message("program_change", channel=channel, program=program or 0))
+        for beat in range(4 * bars):
+            pitch = 40 + 5 * len(file.tracks) + beat % 7 + transpose
+            track.append(mido.Message("note_on", channel=channel, note=pitch, velocity=90))
+            track.append(mido.Message("note_off", channel=channel, note=pitch, time=96))
+        file.tracks.append(track)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file.save(path)
+    return path
+
+
+def test_a_folder_of_songs_gives_the_same_bytes_whatever_the_workers(tmp_path, capsys):
+    folder = tmp_path / "music"
+    for i in range(6):
+        save_midi(folder / f"deep/er/{i}.MID", 0, 33, None, transpose=i)
+    save_midi(folder / "thin.kar", 0)
+    save_midi(folder / "short.mid", 0, 33, None, bars=3)
+    save_midi(folder / "high.smf", 0, 33, None, transpose=60)
+    (folder / "broken.midi").write_bytes(b"MThd\0\0\0\6 no more")
+    (folder / "notes.txt").write_text("not music")
+    rolls = save(tmp_path / "a.npy", make_rolls(4), "abcd")
+    for workers in (1, 2):
+        command = [
+            "--input",
+            folder,
+            rolls,
+            "--min-tracks",
+            2,
+            "--workers",
+            workers,
+            "--output",
+            tmp_path / f"{workers}",
+        ]
+        assert run(*command) == 0
+    out, err = capsys.readouterr()
+    assert [(tmp_path / "1" / name).read_bytes() for name in sorted(FILES)] == [
+        (tmp_path / "2" / name).read_bytes() for name in sorted(FILES)
+    ]
+    described = read_json(tmp_path / "1")
+    songs = [f"{folder}/deep/er/{i}.MID" for i in range(6)]
+    assert [source["path"] for source in described["sources"]] == [*songs, f"{folder}/high.smf", str(rolls)]
+    assert all(
+        source["sha256"] == hashlib.sha256(pathlib.Path(source["path"]).read_bytes()).hexdigest()
+        for source in described["sources"]
+    )
+    assert described["notes_out_of_range"] > 0
+    assert described["options"]["min_tracks"] == 2
+    skipped = dict(read_tsv(tmp_path / "1/skipped.tsv"))
+    assert list(skipped) == ["path", *(f"{folder}/{name}" for name in ("broken.midi", "short.mid", "thin.kar"))]
+    assert skipped[f"{folder}/thin.kar"] == "no phrase has 2 tracks that sound"
+    index = read_tsv(tmp_path / "1/index.tsv")
+    assert {line[3] for line in index[1:]} == {*"abcd", "music/high.smf", *(f"music/deep/er/{i}.MID" for i in range(6))}
+    assert {line[5] for line in index[1:]} == {"", "120"}
+    assert f"read {folder}: " in out
+    assert "skipped: 3 of 11 files" in out
+    assert f"skipped {folder}/short.mid: " in err
+    assert f"skipped {folder}/notes.txt" not in err
+
+
+def test_a_folder_without_music_and_rows_of_a_folder_are_refused(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert run("--input", tmp_path / "empty", "--output", tmp_path / "set") == 1
+    assert "empty: holds no file named *.kar, *.mid, *.midi, *.npy, *.npz, *.smf" in capsys.readouterr().err
+    assert run("--input", tmp_path / "empty", "--rows", "0:1", "--output", tmp_path / "set") == 1
+    assert "is a folder; expected a file" in capsys.readouterr().err
+    assert names(tmp_path) == {"empty"}

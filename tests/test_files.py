@@ -18,9 +18,14 @@ def test_a_file_gets_its_name_when_it_is_complete(tmp_path):
 def test_what_breaks_off_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), whole_file(path) as part:
-        part.write_text("half")
-        raise KeyboardInterrupt
+
+    def write_half():
+        with whole_file(path) as part:
+            part.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
     with pytest.raises(FileNotFoundError), whole_file(path):
         pass
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.txt", "old")]
@@ -33,8 +38,12 @@ def test_closing_closes_however_the_block_ends():
         def close(self):
             self.is_open = False
 
+    def slam(door):
+        with door as entered:
+            assert entered is door
+            raise ZeroDivisionError
+
     door = Door()
-    with pytest.raises(ZeroDivisionError), door as entered:
-        assert entered is door
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        slam(door)
     assert not door.is_open

@@ -4,7 +4,7 @@ A data set is a folder made by `python -m wae_jax.build_dataset`:
 
     phrases.npy    uint8 [N, 10080], `pianoroll.pack` of all phrases: train rows, then valid, then test
     dataset.json   where each split starts and stops, where the phrases come from, checksums
-    index.tsv      one line a row: row, split, source, song, first bar
+    index.tsv      one line a row: row, split, source, song, first bar, tempo in quarter notes a minute
     skipped.tsv    the inputs that gave no phrase, and why
 """
 
@@ -26,6 +26,7 @@ from wae_jax import pianoroll, splits
 PHRASES_FILE = "phrases.npy"
 DESCRIPTION_FILE = "dataset.json"
 INDEX_FILE = "index.tsv"
+INDEX_COLUMNS = ("row", "split", "source", "song", "first_bar", "tempo")
 SKIPPED_FILE = "skipped.tsv"
 FORMAT = "wae_jax packed phrases"
 FORMAT_VERSION = 1
@@ -305,12 +306,7 @@ def track_densities(packed: np.ndarray) -> np.ndarray:
             f"packed phrases have shape {packed.shape} and type {packed.dtype}; "
             f"expected [N, {pianoroll.BYTES_PER_PHRASE}] of uint8 with at least one row"
         )
-    one_track = np.zeros((pianoroll.NUM_TRACKS, *pianoroll.PHRASE_SHAPE), bool)
-    one_track[np.arange(pianoroll.NUM_TRACKS), ..., np.arange(pianoroll.NUM_TRACKS)] = True
-    # Eight bytes are counted by one instruction; their order in a word does not matter to a count.
-    masks = pianoroll.pack(one_track).view(np.uint64)
     counts = np.zeros(pianoroll.NUM_TRACKS, np.int64)
     for start in range(0, len(packed), _ROWS_AT_A_TIME):
-        words = np.ascontiguousarray(packed[start : start + _ROWS_AT_A_TIME]).view(np.uint64)
-        counts += [int(np.bitwise_count(words & mask).sum(dtype=np.int64)) for mask in masks]
+        counts += pianoroll.count_track_cells(packed[start : start + _ROWS_AT_A_TIME]).sum(axis=0)
     return counts / (len(packed) * pianoroll.NUM_STEPS * pianoroll.NUM_PITCHES)

@@ -19,7 +19,15 @@ import numpy as np
 
 from wae_jax import dataset, pianoroll
 
-FILES = frozenset({dataset.PHRASES_FILE, dataset.DESCRIPTION_FILE, dataset.INDEX_FILE, dataset.SKIPPED_FILE})
+# What `build_dataset --describe` adds to a data set.
+PICTURE_FILE = "phrases.png"
+MIDI_FILE = "phrases.mid"
+FILES = frozenset(
+    {
+        *(dataset.PHRASES_FILE, dataset.DESCRIPTION_FILE, dataset.INDEX_FILE, dataset.SKIPPED_FILE),
+        *(PICTURE_FILE, MIDI_FILE),
+    }
+)
 
 _ROWS_AT_A_TIME = 1024
 

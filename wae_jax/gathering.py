@@ -1,40 +1,68 @@
-"""Reading all inputs of a data set, and deciding which phrases stay and which split each belongs to.
+"""Reading all inputs of a data set.
 
-The phrases are read once, a chunk at a time, into a scratch file, while memory keeps a 16-byte key and
-the song of each. When all are read, `plan_rows` decides from these alone.
+The phrases are read once, a chunk at a time, into a scratch file, while memory keeps a key and the song of each.
 """
 
 from __future__ import annotations
 
-import collections
 import dataclasses
+import itertools
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import tqdm
 
-from wae_jax import openers, pianoroll, sources, splits
+from wae_jax import openers, pianoroll, splits
+from wae_jax.dataset import DatasetError
 from wae_jax.dataset_folder import escape
+from wae_jax.row_plan import Staged
+from wae_jax.song_readers import Request, SongReaders
+from wae_jax.sources import Chunk, Options, Source, SourceError
+
+# A folder may hold thousands of files without a phrase; all of them are in skipped.tsv.
+_SKIPS_TOLD_PER_FOLDER = 10
 
 
 class Input(NamedTuple):
-    """One path of the command line: what to read, for which split (None: by rule), which of its rows."""
+    """One file to read, or a folder in which there is none.
+
+    Attributes:
+      path: the file.
+      split: the split that its phrases are for; None where that goes by rule.
+      rows: which of its phrases to take; None takes all.
+      folder: the folder of the command line that it was found in, or None where it was named itself.
+    """
 
     path: str
     split: str | None = None
     rows: slice | None = None
+    folder: str | None = None
+
+    @property
+    def song(self) -> str:
+        """What the song is called if the file is one: alike wherever the folder lies."""
+        path = pathlib.Path(self.path)
+        if self.folder is None:
+            return path.name
+        return f"{pathlib.Path(self.folder).resolve().name}/{path.relative_to(self.folder).as_posix()}"
 
 
-class Staged(NamedTuple):
-    """What memory keeps of a phrase in the scratch file."""
+def expand(inputs: Iterable[Input]) -> list[Input]:
+    """Puts in the place of each folder the files in it. Raises DatasetError if rows of a folder are asked for."""
+    return list(itertools.chain.from_iterable(map(_expand_one, inputs)))
 
-    source: int
-    song: str | None
-    first_bar: int | None
-    key: bytes
+
+def _expand_one(item: Input) -> list[Input]:
+    path = pathlib.Path(item.path)
+    if not path.is_dir():
+        return [item]
+    if item.rows is not None:
+        raise DatasetError(f"--rows stands after {item.path}, which is a folder; expected a file")
+    files = openers.find_files(path)
+    return [item._replace(path=str(file), folder=item.path) for file in files] or [item]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,140 +74,167 @@ class Gathered:
       opened: for each input that could be read to its end, by its place among the inputs, what it was.
       skipped: for each other input the reason, by its place.
       num_silent: how many silent phrases were left out.
+      num_few_tracks: how many phrases were left out because too few tracks sound.
     """
 
     phrases: list[Staged]
-    opened: dict[int, sources.Source]
+    opened: dict[int, Source]
     skipped: dict[int, str]
     num_silent: int
+    num_few_tracks: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """Which rows of the scratch file make the data set.
-
-    Attributes:
-      rows: int64 [N], in their final order.
-      codes: int8 [N], for each its place in `splits.SPLITS`, ascending.
-      num_duplicates: how many rows were dropped because an earlier one is equal.
-      num_across: how many of these had their equal in another split.
-      rule: how the splits came about, in words.
-    """
-
-    rows: np.ndarray
-    codes: np.ndarray
-    num_duplicates: int
-    num_across: int
-    rule: str
-
-
-def gather(inputs: Sequence[Input], file: BinaryIO, *, options: sources.Options) -> Gathered:
-    """Reads all inputs and writes their sounding phrases to `file`, packed, one after another.
+def gather(inputs: Sequence[Input], file: BinaryIO, *, options: Options, min_tracks: int, workers: int) -> Gathered:
+    """Reads all inputs and writes their phrases to `file`, packed, one after another.
 
     An input that fails half-way leaves nothing in `file`.
-    """
-    phrases: list[Staged] = []
-    opened: dict[int, sources.Source] = {}
-    skipped: dict[int, str] = {}
-    num_silent = 0
-    for i, item in enumerate(inputs):
-        before, silent = len(phrases), 0
-        try:
-            source = openers.open_source(pathlib.Path(item.path), rows=item.rows, options=options)
-            name = pathlib.Path(item.path).name
-            # Switched off (disable=None) where the output is no terminal.
-            with tqdm.tqdm(total=source.num_phrases, desc=name, unit=" phrases", leave=False, disable=None) as bar:
-                for chunk in source.chunks:
-                    sounding = np.any(chunk.rows, axis=1)
-                    silent += int((~sounding).sum())
-                    _stage(phrases, file, i, chunk, sounding)
-                    bar.update(len(chunk.rows))
-        except sources.SourceError as error:
-            del phrases[before:]
-            file.seek(before * pianoroll.BYTES_PER_PHRASE)
-            file.truncate()
-            skipped[i] = str(error)
-            print(f"skipped {escape(item.path)}: {escape(str(error))}", file=sys.stderr)
-            continue
-        num_silent += silent
-        opened[i] = source
-        songs = {phrase.song for phrase in phrases[before:]} - {None}
-        print(f"read {escape(item.path)}: {len(phrases) - before + silent} phrases, {len(songs) or 'unknown'} songs")
-    return Gathered(phrases, opened, skipped, num_silent)
-
-
-def _stage(phrases: list[Staged], file: BinaryIO, source: int, chunk: sources.Chunk, sounding: np.ndarray) -> None:
-    """Appends the sounding phrases of one chunk to the list and to the file."""
-    rows = chunk.rows[sounding]
-    file.write(rows.data)
-    for place, key in zip(np.flatnonzero(sounding).tolist(), splits.phrase_keys(rows), strict=True):
-        song = chunk.songs[place] if chunk.songs else None
-        first_bar = chunk.first_bars[place] if chunk.first_bars else None
-        phrases.append(Staged(source, song, first_bar, key))
-
-
-def plan_rows(
-    phrases: Sequence[Staged],
-    split_of_input: Sequence[str | None],
-    *,
-    seed: int,
-    valid_fraction: float,
-    test_fraction: float,
-) -> Plan:
-    """Drops repeated phrases and gives the others their places.
 
     Args:
-      phrases: all there are, in the order in which the first of equal ones stays.
-      split_of_input: for each input the split that was asked for, or None for all of them.
-      seed: of the split by song.
-      valid_fraction: share of the songs, or of a block, to validate on.
-      test_fraction: share to test on.
+      inputs: what to read, no folders.
+      file: where to write.
+      options: how songs and float arrays are read.
+      min_tracks: a phrase in which fewer tracks sound is left out.
+      workers: how many processes read songs.
     """
-    first: dict[bytes, int] = {}
-    for i, phrase in enumerate(phrases):
-        first.setdefault(phrase.key, i)
-    kept = np.fromiter(first.values(), np.int64, len(first))
-    num_across = 0
-    if any(split_of_input):
-        codes = np.array([splits.SPLITS.index(split_of_input[phrase.source] or "") for phrase in phrases], np.int8)
-        num_across = sum(int(codes[i] != codes[first[phrase.key]]) for i, phrase in enumerate(phrases))
-        rule = "as given: --train, --valid, --test"
-    else:
-        codes, rule = _split_by_rule(
-            phrases, kept, seed=seed, valid_fraction=valid_fraction, test_fraction=test_fraction
-        )
-    order = np.argsort(codes[kept], kind="stable")
-    return Plan(kept[order], codes[kept][order], len(phrases) - len(kept), num_across, rule)
+    phrases: list[Staged] = []
+    opened: dict[int, Source] = {}
+    skipped: dict[int, str] = {}
+    num_silent = num_few_tracks = 0
+    told = _Reporter(inputs)
+    with (
+        SongReaders(workers, options) as readers,
+        # Switched off (disable=None) where the output is no terminal.
+        tqdm.tqdm(total=len(inputs), unit=" files", leave=False, disable=None) as bar,
+    ):
+        for i, source in enumerate(_open_all(inputs, readers, options)):
+            before, dropped = len(phrases), np.zeros(2, np.int64)
+            try:
+                if isinstance(source, SourceError):
+                    raise source
+                for chunk in _with_progress(source, inputs[i].path):
+                    song = inputs[i].song if source.is_song else None
+                    dropped += _stage(phrases, file, i, chunk, song, min_tracks)
+            except SourceError as error:
+                del phrases[before:]
+                file.seek(before * pianoroll.BYTES_PER_PHRASE)
+                file.truncate()
+                skipped[i] = str(error)
+                told.skipped(i, str(error))
+            else:
+                num_silent, num_few_tracks = (np.array([num_silent, num_few_tracks]) + dropped).tolist()
+                opened[i] = source
+                told.read(i, len(phrases) - before + int(dropped.sum()), {phrase.song for phrase in phrases[before:]})
+            bar.update()
+        told.end()
+    return Gathered(phrases, opened, skipped, num_silent, num_few_tracks)
 
 
-def _split_by_rule(
-    phrases: Sequence[Staged], kept: np.ndarray, *, seed: int, valid_fraction: float, test_fraction: float
-) -> tuple[np.ndarray, str]:
-    """Splits by song what has songs, and each other input by blocks; the codes of all rows, and words.
+def _open_all(inputs: Sequence[Input], readers: SongReaders, options: Options) -> Iterator[Source | SourceError]:
+    """Opens the inputs in their order: songs are read ahead by other processes, arrays here."""
+    kinds = [_kind(item) for item in inputs]
+    songs = (Request(i.path, i.rows) for i, kind in zip(inputs, kinds, strict=True) if kind is True)
+    read_songs = readers.read(songs)
+    for item, kind in zip(inputs, kinds, strict=True):
+        if isinstance(kind, SourceError):
+            yield kind
+        elif kind:
+            yield next(read_songs)
+        else:
+            try:
+                yield openers.open_source(pathlib.Path(item.path), rows=item.rows, options=options)
+            except SourceError as error:
+                yield error
 
-    Repeated phrases count among the songs, because they tell which songs belong together, but not
-    among the blocks, whose sizes should be those of what stays; their codes mean nothing there.
+
+def _kind(item: Input) -> bool | SourceError:
+    """Whether an input is a song, or why it is nothing."""
+    path = pathlib.Path(item.path)
+    if path.is_dir():
+        return SourceError(f"holds no file named {', '.join(sorted(f'*{end}' for end in openers.EXTENSIONS))}")
+    try:
+        return openers.kind_of(path).is_song
+    except SourceError as error:
+        return error
+
+
+def _with_progress(source: Source, path: str) -> Iterator[Chunk]:
+    """The chunks of a source, with a bar of its own if it is large."""
+    if source.is_song:
+        yield from source.chunks
+        return
+    name = pathlib.Path(path).name
+    with tqdm.tqdm(total=source.num_phrases, desc=name, unit=" phrases", leave=False, disable=None) as bar:
+        for chunk in source.chunks:
+            yield chunk
+            bar.update(len(chunk.rows))
+
+
+def _stage(
+    phrases: list[Staged], file: BinaryIO, source: int, chunk: Chunk, song: str | None, min_tracks: int
+) -> np.ndarray:
+    """Appends the phrases of one chunk to the list and to the file.
+
+    Returns:
+      How many were left out: the silent ones, and those with too few tracks.
     """
-    fractions = {"valid_fraction": valid_fraction, "test_fraction": test_fraction}
-    codes = np.zeros(len(phrases), np.int8)
-    rules = []
-    with_song = [i for i, phrase in enumerate(phrases) if phrase.song is not None]
-    if with_song:
-        songs = [phrases[i].song or "" for i in with_song]
-        codes[with_song] = splits.split_by_song(songs, [phrases[i].key for i in with_song], seed=seed, **fractions)
-        rules.append(
-            f"by song: sha256 of seed {seed} and the song's name, songs that share a phrase together, "
-            f"{valid_fraction} of the songs valid, {test_fraction} test"
+    sounds = chunk.rows.any(axis=1)
+    # Counting takes half as long as all else that is done with a row.
+    chosen = sounds if min_tracks == 1 else (pianoroll.count_track_cells(chunk.rows) > 0).sum(axis=1) >= min_tracks
+    rows = chunk.rows[chosen]
+    file.write(rows.data)
+    for place, key in zip(np.flatnonzero(chosen).tolist(), splits.phrase_keys(rows), strict=True):
+        phrases.append(
+            Staged(
+                source,
+                chunk.songs[place] if chunk.songs else song,
+                chunk.first_bars[place] if chunk.first_bars else None,
+                key,
+                chunk.tempos[place] if chunk.tempos else None,
+            )
         )
-    blocks = collections.defaultdict(list)
-    for i in kept.tolist():
-        if phrases[i].song is None:
-            blocks[phrases[i].source].append(i)
-    for rows in blocks.values():
-        codes[rows] = splits.split_by_block(len(rows), **fractions)
-    if blocks:
-        rules.append(
-            f"by contiguous blocks, where songs are unknown: of each such input the first phrases train, "
-            f"then {valid_fraction} of them valid, the last {test_fraction} test"
-        )
-    return codes, "; ".join(rules)
+    return np.array([(~sounds).sum(), (sounds & ~chosen).sum()])
+
+
+class _Reporter:
+    """Tells what was read: a line for each file that was named, and one for each folder."""
+
+    def __init__(self, inputs: Sequence[Input]) -> None:
+        self._inputs = inputs
+        self._folder: str | None = None
+        self._files = self._read = self._phrases = 0
+
+    def read(self, place: int, num_phrases: int, songs: set[str | None]) -> None:
+        self._enter(place)
+        self._read += 1
+        self._phrases += num_phrases
+        if self._folder is None:
+            num_songs = len(songs - {None}) or "unknown"
+            _print(f"read {escape(self._inputs[place].path)}: {num_phrases} phrases, {num_songs} songs")
+
+    def skipped(self, place: int, reason: str) -> None:
+        self._enter(place)
+        num_skipped = self._files - self._read
+        if self._folder is None or num_skipped <= _SKIPS_TOLD_PER_FOLDER:
+            _print(f"skipped {escape(self._inputs[place].path)}: {escape(reason)}", file=sys.stderr)
+        elif num_skipped == _SKIPS_TOLD_PER_FOLDER + 1:
+            _print(f"more files of {escape(self._folder)} are skipped: see skipped.tsv", file=sys.stderr)
+
+    def end(self) -> None:
+        """Tells about the folder whose files came last."""
+        if self._folder is not None:
+            _print(
+                f"read {escape(self._folder)}: {self._phrases} phrases in {self._read} files, "
+                f"{self._files - self._read} files without"
+            )
+
+    def _enter(self, place: int) -> None:
+        folder = self._inputs[place].folder
+        if folder != self._folder:
+            self.end()
+            self._folder = folder
+            self._files = self._read = self._phrases = 0
+        self._files += 1
+
+
+def _print(text: str, file: object = None) -> None:
+    tqdm.tqdm.write(text, file=file or sys.stdout)

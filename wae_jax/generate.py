@@ -22,9 +22,9 @@ import numpy as np
 from wae_jax.checkpoint import Checkpointer, CheckpointError, checkpoint_digest
 from wae_jax.data_source import open_data
 from wae_jax.dataset import DatasetError
-from wae_jax.metrics import music
+from wae_jax.metrics.table import music_table
 from wae_jax.phrase_files import write_phrases
-from wae_jax.pianoroll import NUM_TRACKS, TRACK_NAMES, unpack
+from wae_jax.pianoroll import NUM_TRACKS, unpack
 from wae_jax.sampling import Sampler, binarize, make_sampler
 from wae_jax.schema import ConfigError, check_config
 from wae_jax.train_state import create_train_state
@@ -164,38 +164,6 @@ MODES: dict[str, Callable[[Run, int, int], Phrases]] = {
 }
 
 
-def describe(named_rolls: dict[str, np.ndarray]) -> str:
-    """A table that puts sets of phrases side by side: one line a figure, one column a set.
-
-    Args:
-      named_rolls: bool [B, T, P, K] by the column's title.
-    """
-    figures: list[tuple[str, Callable[[np.ndarray], float]]] = [
-        ("phrases", lambda rolls: len(rolls)),
-        ("cells a phrase", lambda rolls: float(music.cells(rolls).mean())),
-        *((f"{name} sounds in", _share_sounding(k)) for k, name in enumerate(TRACK_NAMES)),
-        ("a chord track sounds in", lambda rolls: float(music.track_sounds(rolls)[:, [1, 2, 4]].any(1).mean())),
-        ("onsets on eighth notes", lambda rolls: _mean(music.onset_grid_share(rolls, grid=6))),
-        ("qualified notes, pitched", lambda rolls: _mean(music.qualified_note_rate(rolls)[:, 1:])),
-        ("empty bars", lambda rolls: float(music.empty_bar_rate(rolls).mean())),
-    ]
-    lines = [f"{'':26}" + "".join(f"{title:>14}" for title in named_rolls)]
-    for name, figure in figures:
-        values = (figure(rolls) for rolls in named_rolls.values())
-        lines.append(f"{name:26}" + "".join(f"{value:14,.0f}" if value > 2 else f"{value:14.3f}" for value in values))
-    return "\n".join(lines)
-
-
-def _mean(shares: np.ndarray) -> float:
-    """The mean over phrases and tracks that have a note; NaN where none has."""
-    with_notes = shares[~np.isnan(shares)]
-    return float(with_notes.mean()) if len(with_notes) else float("nan")
-
-
-def _share_sounding(track: int) -> Callable[[np.ndarray], float]:
-    return lambda rolls: float(music.track_sounds(rolls)[:, track].mean())
-
-
 def generate(arguments: argparse.Namespace) -> None:
     """Does what the command line asks for.
 
@@ -228,7 +196,7 @@ def generate(arguments: argparse.Namespace) -> None:
         write_phrases(output / "originals", phrases.originals, **options)
         sets["originals"] = phrases.originals
     sets["training data"] = unpack(np.asarray(run.phrases("train")[:2048]))
-    print(describe(sets))
+    print(music_table(sets))
     print(f"wrote {len(rolls)} phrases to {output}")
 
 

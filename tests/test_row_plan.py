@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import numpy as np
+
+from wae_jax import row_plan
+from wae_jax.row_plan import Staged
+
+OPTIONS = {"seed": 0, "valid_fraction": 0.1, "test_fraction": 0.1}
+
+
+def staged(*entries):
+    return [Staged(source, song, None, key.encode()) for source, song, key in entries]
+
+
+def test_training_keeps_what_two_splits_share():
+    phrases = staged((0, None, "x"), (0, None, "x"), (1, None, "x"), (1, None, "y"), (2, None, "y"), (2, None, "z"))
+    plan = row_plan.plan_rows(phrases, ["train", "valid", "test"], **OPTIONS)
+    assert plan.rows.tolist() == [0, 3, 5]
+    assert plan.codes.tolist() == [0, 1, 2]
+    assert (plan.num_duplicates, plan.num_across) == (3, 2)
+    assert "--train" in plan.rule
+
+
+def test_blocks_of_each_input_without_songs():
+    phrases = staged(*[(0, None, f"a{i // 2}") for i in range(40)], *[(1, None, f"b{i}") for i in range(10)])
+    plan = row_plan.plan_rows(phrases, [None, None], **OPTIONS)
+    # Twenty phrases remain of the first input: 16 train, 2 valid, 2 test; of the second 8, 1 and 1.
+    train = [*range(0, 32, 2), *range(40, 48)]
+    assert plan.rows.tolist() == [*train, 32, 34, 48, 36, 38, 49]
+    assert plan.codes.tolist() == [0] * 24 + [1] * 3 + [2] * 3
+    assert (plan.num_duplicates, plan.num_across) == (20, 0)
+    assert "contiguous blocks" in plan.rule
+    assert "song:" not in plan.rule
+
+
+def test_songs_that_share_a_phrase_go_together_over_inputs():
+    rng = np.random.default_rng(0)
+    entries = [(i % 2, f"song {i // 4}", f"own {i}") for i in range(400)]
+    shared = [
+        (int(i % 2), f"song {song}", f"shared {i // 2}") for i, song in enumerate(rng.permutation(100)[:40].tolist())
+    ]
+    phrases = staged(*entries, *shared)
+    plan = row_plan.plan_rows(phrases, [None, None], **OPTIONS)
+    assert plan.num_duplicates == 20
+    assert len(plan.rows) == 420
+    assert set(plan.codes.tolist()) == {0, 1, 2}
+    assert (np.diff(plan.codes) >= 0).all()
+    split_of = {}
+    for row, code in zip(plan.rows.tolist(), plan.codes.tolist(), strict=True):
+        assert split_of.setdefault(phrases[row].song, code) == code
+    for (_, first, _), (_, second, _) in zip(shared[::2], shared[1::2], strict=True):
+        assert split_of[first] == split_of[second]
+    assert "by song: sha256 of seed 0" in plan.rule
+    assert "blocks" not in plan.rule
+
+
+def test_songs_and_blocks_side_by_side():
+    phrases = staged(*[(0, f"song {i}", f"a{i}") for i in range(50)], *[(1, None, f"b{i}") for i in range(10)])
+    plan = row_plan.plan_rows(phrases, [None, None], **OPTIONS)
+    codes = dict(zip(plan.rows.tolist(), plan.codes.tolist(), strict=True))
+    assert [codes[row] for row in range(50, 60)] == [0] * 8 + [1, 2]
+    assert {codes[row] for row in range(50)} == {0, 1, 2}
+    assert "by song" in plan.rule
+    assert "contiguous blocks" in plan.rule
