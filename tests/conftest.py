@@ -11,14 +11,15 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_opti
 import jax
 import pytest
 
-from wae_jax import models
+from wae_jax import networks
 
 # Two layers each way where the real networks have four or five: a third of the time to compile. Before `schema` is
 # imported, which takes the names of the networks from here.
-models.NETWORKS["tiny"] = models.Network(
-    encoder=(models.ConvSpec(1, (6, 6)), models.ConvSpec(2, (8, 7))),
+networks.NETWORKS["tiny"] = networks.Network(
+    encoder=(networks.Conv(1, (6, 6)), networks.Conv(2, (8, 7))),
     start=(4, 2, 2),
-    decoder=(models.ConvSpec(1, (8, 7)), models.ConvSpec(0, (6, 6), use_bias=True)),
+    decoder=(networks.Conv(1, (8, 7)), networks.Conv(networks.TRACKS, (6, 6), use_bias=True)),
+    dropout=True,
 )
 
 # Before the first use of a device: four of them on this CPU, so that sharding is tested everywhere.

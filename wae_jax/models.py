@@ -1,15 +1,15 @@
-"""The networks: encoder, decoder and latent discriminator, with the convolutional nets as rows of one table.
+"""The networks as modules: encoder and decoder after a row of `networks.NETWORKS`, and the latent discriminator.
 
-`alt` and `new_alt` are those of `w00zie/wae_music` (its `models/` folder). All rows have its convolutions without
-bias, each followed by batch normalisation with Keras' constants and ReLU; truncated normal kernels of deviation .05;
-a last layer of five channels, one a track, whose sigmoid is the probability of a cell.
+As in `w00zie/wae_music`, normalisation has Keras' constants, kernels start as truncated normal draws of deviation .05,
+and the last layer has five channels, one a track, whose sigmoid is the probability of a cell. Its five networks have
+batch normalisation and ReLU; layer normalisation and leaky ReLU are the choices of its `models/func_model.py`, which
+are open to every network here.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -17,74 +17,17 @@ import jax
 import jax.numpy as jnp
 
 from wae_jax import layers
+from wae_jax.networks import TRACKS, Conv, Network, find_network
 from wae_jax.pianoroll import NUM_TRACKS
 
-BATCH_NORM_EPSILON = 1e-3
-kernel_init = nn.initializers.truncated_normal(0.05)
-
-
-@dataclasses.dataclass(frozen=True)
-class ConvSpec:
-    """One convolution, or transposed convolution, of a network.
-
-    Attributes:
-      filters: how many, as a multiple of `h_dim`; 0 stands for one a track.
-      strides: along time and pitch.
-      kernel_size: along time and pitch; None takes the configured size.
-      use_bias: whether a bias is added.
-    """
-
-    filters: int
-    strides: tuple[int, int]
-    kernel_size: tuple[int, int] | None = None
-    use_bias: bool = False
-
-    def num_filters(self, h_dim: int) -> int:
-        """The number of filters at a base width of `h_dim`."""
-        return self.filters * h_dim or NUM_TRACKS
-
-
-@dataclasses.dataclass(frozen=True)
-class Network:
-    """A row of the table.
-
-    Attributes:
-      encoder: its convolutions; each is followed by normalisation and ReLU. A dense layer gives the code.
-      start: steps, pitches and filters (as a multiple of `h_dim`) that the decoder's dense layer is shaped to.
-      decoder: its transposed convolutions; each but the last is followed by normalisation and ReLU.
-    """
-
-    encoder: tuple[ConvSpec, ...]
-    start: tuple[int, int, int]
-    decoder: tuple[ConvSpec, ...]
-
-
-def _encoder(*strides: tuple[int, int]) -> tuple[ConvSpec, ...]:
-    """Filters h, 2h, 4h, 8h and so on."""
-    return tuple(ConvSpec(2**i, stride) for i, stride in enumerate(strides))
-
-
-def _decoder(*strides: tuple[int, int]) -> tuple[ConvSpec, ...]:
-    """Filters the other way round, and one a track at the end, with a bias."""
-    *inner, last = strides
-    halved = tuple(ConvSpec(2 ** (len(inner) - 1 - i), stride) for i, stride in enumerate(inner))
-    return (*halved, ConvSpec(0, last, use_bias=True))
-
-
-_REFERENCE_ENCODER = _encoder((2, 1), (2, 2), (2, 2), (3, 3))
-_REFERENCE_DECODER = _decoder((3, 3), (2, 2), (2, 2), (2, 1))
-
-NETWORKS = {
-    "alt": Network(_REFERENCE_ENCODER, (8, 7, 8), _REFERENCE_DECODER),
-    "new_alt": Network(_REFERENCE_ENCODER, (8, 7, 8), (*_REFERENCE_DECODER, ConvSpec(0, (1, 1), use_bias=True))),
-    # Follows the meter: the encoder's layers end at eighth notes, quarters, halves and bars, and at whole octaves. A
-    # third of the reference's arithmetic.
-    "meter": Network(
-        _encoder((6, 1), (2, 2), (2, 2), (2, 3)),
-        (4, 7, 8),
-        _decoder((2, 3), (2, 2), (2, 2), (6, 1)),
-    ),
+NORM_EPSILON = 1e-3
+LEAKY_RELU_SLOPE = 0.3  # Keras' default; that of jax and of others is .01
+NORMALIZATIONS = ("batch", "layer")
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "relu": nn.relu,
+    "leaky_relu": functools.partial(nn.leaky_relu, negative_slope=LEAKY_RELU_SLOPE),
 }
+kernel_init = nn.initializers.truncated_normal(0.05)
 
 
 def full_precision(dtype: jnp.dtype) -> jnp.dtype:
@@ -97,7 +40,7 @@ def _dense(features: int, dtype: jnp.dtype, name: str) -> nn.Dense:
 
 
 class _Conv(nn.Module):
-    """One row's convolution in either direction; kernels are [k_h, k_w, narrow side's channels, wide side's]."""
+    """One convolution in either direction; kernels are [k_h, k_w, narrow side's channels, wide side's]."""
 
     filters: int
     strides: tuple[int, int]
@@ -118,105 +61,100 @@ class _Conv(nn.Module):
         return y
 
 
-def _norm_relu(
-    x: jax.Array, *, train: bool, momentum: float, axis_name: str | None, dtype: jnp.dtype, name: str
-) -> jax.Array:
-    """Batch normalisation over all phrases of the mapped axis, then ReLU."""
-    norm = nn.BatchNorm(
-        use_running_average=not train,
-        momentum=momentum,
-        epsilon=BATCH_NORM_EPSILON,
-        axis_name=axis_name,
-        dtype=dtype,
-        param_dtype=full_precision(dtype),
-        name=name,
-    )
-    return nn.relu(norm(x))
-
-
-class Encoder(nn.Module):
-    """Q(z|x): piano-rolls [B, T, P, K] to codes [B, Z], deterministic."""
+class _Half(nn.Module):
+    """What encoder and decoder have in common; the attributes are those of `Autoencoder`."""
 
     network: Network
     h_dim: int
-    z_dim: int
     kernel_size: tuple[int, int]
+    normalization: str
+    activation: str
     dropout_rate: float
     batch_norm_momentum: float
     dtype: jnp.dtype
     axis_name: str | None
+
+    def _conv(
+        self, spec: Conv, name: str, *, transpose: bool, bias_init: nn.initializers.Initializer = nn.initializers.zeros
+    ) -> _Conv:
+        return _Conv(
+            filters=NUM_TRACKS if spec.filters == TRACKS else spec.filters * self.h_dim,
+            strides=spec.strides,
+            kernel_size=spec.kernel or self.kernel_size,
+            use_bias=spec.use_bias,
+            transpose=transpose,
+            dtype=self.dtype,
+            bias_init=bias_init,
+            name=name,
+        )
+
+    def _normalize(self, x: jax.Array, name: str, *, train: bool) -> jax.Array:
+        """Each channel over all phrases of the mapped axis, or each phrase's cell over its channels."""
+        common: dict[str, Any] = {
+            "epsilon": NORM_EPSILON,
+            "dtype": self.dtype,
+            "param_dtype": full_precision(self.dtype),
+            "name": name,
+        }
+        if self.normalization == "layer":
+            return nn.LayerNorm(**common)(x)
+        norm = nn.BatchNorm(
+            use_running_average=not train, momentum=self.batch_norm_momentum, axis_name=self.axis_name, **common
+        )
+        return norm(x)
+
+    def _activate(self, x: jax.Array) -> jax.Array:
+        return ACTIVATIONS[self.activation](x)
+
+    def _drop(self, x: jax.Array, keys: jax.Array | None) -> jax.Array:
+        return x if keys is None else layers.dropout(keys, x, self.dropout_rate)
+
+    def _convs(self, x: jax.Array, specs: Sequence[Conv], *, transpose: bool, train: bool) -> jax.Array:
+        """Convolutions, each with its normalisation and activation."""
+        for i, spec in enumerate(specs):
+            x = self._conv(spec, f"conv_{i}", transpose=transpose)(x)
+            x = self._activate(self._normalize(x, f"norm_{i}", train=train))
+        return x
+
+
+class Encoder(_Half):
+    """Q(z|x): piano-rolls [B, T, P, K] to codes [B, Z], deterministic."""
+
+    z_dim: int
 
     @nn.compact
     def __call__(self, x: jax.Array, *, dropout_keys: jax.Array | None) -> jax.Array:
         """Codes of piano-rolls."""
-        train = dropout_keys is not None
-        for i, spec in enumerate(self.network.encoder):
-            x = _Conv(
-                filters=spec.num_filters(self.h_dim),
-                strides=spec.strides,
-                kernel_size=spec.kernel_size or self.kernel_size,
-                use_bias=spec.use_bias,
-                transpose=False,
-                dtype=self.dtype,
-                name=f"conv_{i}",
-            )(x)
-            x = _norm_relu(
-                x,
-                train=train,
-                momentum=self.batch_norm_momentum,
-                axis_name=self.axis_name,
-                dtype=self.dtype,
-                name=f"norm_{i}",
-            )
-        x = x.reshape(x.shape[0], -1)
-        if dropout_keys is not None:
-            x = layers.dropout(dropout_keys, x, self.dropout_rate)
+        x = self._convs(x, self.network.encoder, transpose=False, train=dropout_keys is not None)
+        x = self._drop(x.reshape(x.shape[0], -1), dropout_keys)
         return _dense(self.z_dim, self.dtype, "code")(x).astype(full_precision(self.dtype))
 
 
-class Decoder(nn.Module):
+class Decoder(_Half):
     """G(z): codes [B, Z] to the logits of the cells' probabilities, [B, T, P, K]."""
 
-    network: Network
-    h_dim: int
-    kernel_size: tuple[int, int]
-    dropout_rate: float
-    batch_norm_momentum: float
     output_bias: tuple[float, ...]
-    dtype: jnp.dtype
-    axis_name: str | None
 
     @nn.compact
     def __call__(self, z: jax.Array, *, dropout_keys: jax.Array | None) -> jax.Array:
         """Logits of codes."""
-        train = dropout_keys is not None
-        rows, columns, multiple = self.network.start
-        x = nn.relu(_dense(rows * columns * multiple * self.h_dim, self.dtype, "start")(z))
-        if dropout_keys is not None:
-            x = layers.dropout(dropout_keys, x, self.dropout_rate)
-        x = x.reshape(-1, rows, columns, multiple * self.h_dim)
-        last = len(self.network.decoder) - 1
-        for i, spec in enumerate(self.network.decoder):
-            x = _Conv(
-                filters=spec.num_filters(self.h_dim),
-                strides=spec.strides,
-                kernel_size=spec.kernel_size or self.kernel_size,
-                use_bias=spec.use_bias,
-                transpose=True,
-                dtype=self.dtype,
-                bias_init=functools.partial(_constant, self.output_bias) if i == last else nn.initializers.zeros,
-                name=f"conv_{i}",
-            )(x)
-            if i < last:
-                x = _norm_relu(
-                    x,
-                    train=train,
-                    momentum=self.batch_norm_momentum,
-                    axis_name=self.axis_name,
-                    dtype=self.dtype,
-                    name=f"norm_{i}",
-                )
-        return x.astype(full_precision(self.dtype))
+        *hidden, output = self.network.decoder
+        x = self._start(z, dropout_keys)
+        x = self._convs(x, hidden, transpose=True, train=dropout_keys is not None)
+        bias_init = functools.partial(_constant, self.output_bias)
+        logits = self._conv(output, f"conv_{len(hidden)}", transpose=True, bias_init=bias_init)(x)
+        return logits.astype(full_precision(self.dtype))
+
+    def _start(self, z: jax.Array, dropout_keys: jax.Array | None) -> jax.Array:
+        """What the first transposed convolution sees, [B, steps, pitches, filters]."""
+        if self.network.start is None:
+            return z[:, None, None, :]
+        steps, pitches, multiple = self.network.start
+        filters = multiple * self.h_dim
+        x = _dense(steps * pitches * filters, self.dtype, "start")(z)
+        if self.network.normalize_start:
+            x = self._normalize(x, "norm_start", train=dropout_keys is not None)
+        return self._drop(self._activate(x), dropout_keys).reshape(-1, steps, pitches, filters)
 
 
 def _constant(
@@ -230,11 +168,15 @@ class Autoencoder(nn.Module):
     """Encoder and decoder with one tree of parameters.
 
     Attributes:
-      network: a key of `NETWORKS`.
+      network: a key of `networks.NETWORKS`.
       h_dim: base number of filters.
       z_dim: latent dimensions.
       kernel_size: of every convolution for which the network names none.
-      dropout_rate: before the code's dense layer and after the decoder's.
+      normalization: one of `NORMALIZATIONS`: "batch" normalises each channel over the batch, steps and pitches, and
+        each unit of a dense layer over the batch; "layer" each cell over its channels, and a dense layer over its
+        units, so that phrases do not see each other and there are no batch statistics.
+      activation: a key of `ACTIVATIONS`.
+      dropout_rate: before the code's dense layer and after the decoder's; 0 for networks without dropout.
       batch_norm_momentum: share of a moving average of batch statistics that a step keeps; Keras' default is .99.
       output_bias: initial biases of the last layer, one a track.
       dtype: of the computation; parameters, codes, logits and batch statistics are at least float32.
@@ -248,6 +190,8 @@ class Autoencoder(nn.Module):
     h_dim: int
     z_dim: int
     kernel_size: tuple[int, int] = (6, 6)
+    normalization: str = "batch"
+    activation: str = "relu"
     dropout_rate: float = 0.0
     batch_norm_momentum: float = 0.99
     output_bias: tuple[float, ...] = (0.0,) * NUM_TRACKS
@@ -256,12 +200,18 @@ class Autoencoder(nn.Module):
 
     def setup(self) -> None:
         """Builds the two halves from the table's row."""
-        if self.network not in NETWORKS:
-            raise ValueError(f"no network called {self.network!r}; there are {', '.join(NETWORKS)}")
+        for name, value, options in (
+            ("normalization", self.normalization, NORMALIZATIONS),
+            ("activation", self.activation, ACTIVATIONS),
+        ):
+            if value not in options:
+                raise ValueError(f"no {name} called {value!r}; there are {', '.join(options)}")
         common: dict[str, Any] = {
-            "network": NETWORKS[self.network],
+            "network": find_network(self.network, dropout_rate=self.dropout_rate),
             "h_dim": self.h_dim,
             "kernel_size": tuple(self.kernel_size),
+            "normalization": self.normalization,
+            "activation": self.activation,
             "dropout_rate": self.dropout_rate,
             "batch_norm_momentum": self.batch_norm_momentum,
             "dtype": self.dtype,

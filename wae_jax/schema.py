@@ -8,7 +8,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from wae_jax.models import NETWORKS
+from wae_jax.models import ACTIVATIONS, NORMALIZATIONS
+from wae_jax.networks import NETWORKS, find_network
 from wae_jax.workdir import flatten_config
 
 
@@ -126,6 +127,8 @@ FIELDS = {
     "model.h_dim": Integer(1),
     "model.z_dim": Integer(1),
     "model.kernel_size": Sequence(Integer(1), length=2),
+    "model.normalization": Choice(NORMALIZATIONS),
+    "model.activation": Choice(tuple(ACTIVATIONS)),
     "model.dropout_rate": Real(minimum=0, below=1),
     "model.batch_norm_momentum": Real(minimum=0, below=1),
     "model.output_bias": Choice(("density", "zero")),
@@ -161,7 +164,24 @@ def check_config(config: Mapping[str, Any]) -> None:
             problems.append(f"the field {name} is missing")
         elif expected := kind.problem(given[name]):
             problems.append(f"{name} is {given[name]!r}; expected {expected}")
-    if not problems and not (config["num_epochs"] or config["num_train_steps"]):
-        problems.append("num_epochs and num_train_steps are both 0: nothing would be trained")
+    if not problems:
+        problems = _problems_between_fields(config)
     if problems:
         raise ConfigError("the configuration cannot be run:\n  " + "\n  ".join(problems))
+
+
+def _problems_between_fields(config: Mapping[str, Any]) -> list[str]:
+    """What is wrong with fields that are each right by themselves."""
+    problems = []
+    if not (config["num_epochs"] or config["num_train_steps"]):
+        problems.append("num_epochs and num_train_steps are both 0: nothing would be trained")
+    try:
+        find_network(config["model"]["network"], dropout_rate=config["model"]["dropout_rate"])
+    except ValueError as error:
+        problems.append(str(error))
+    if config["model"]["normalization"] == "layer" and config["model"]["h_dim"] == 1:
+        problems.append(
+            "model.h_dim is 1 and model.normalization is 'layer', which leaves nothing of a layer of one channel; "
+            "expected a model.h_dim of at least 2, or 'batch'"
+        )
+    return problems

@@ -18,7 +18,7 @@ from wae_jax.pianoroll import NUM_TRACKS, PHRASE_SHAPE
 
 @flax.struct.dataclass
 class Player:
-    """One of the two players: its parameters, its moving batch statistics, its optimizer's state."""
+    """One of the two players: its parameters, its moving batch statistics if it has any, its optimizer's state."""
 
     params: Any
     batch_stats: Any
@@ -69,6 +69,8 @@ def make_autoencoder(
         h_dim=config.model.h_dim,
         z_dim=config.model.z_dim,
         kernel_size=tuple(config.model.kernel_size),
+        normalization=config.model.normalization,
+        activation=config.model.activation,
         dropout_rate=config.model.dropout_rate,
         batch_norm_momentum=config.model.batch_norm_momentum,
         output_bias=tuple(0.0 if zero else density_logit(density) for density in track_densities),
@@ -133,12 +135,17 @@ def create_train_state(
     model = make_autoencoder(config, track_densities=track_densities)
     variables = jax.jit(model.init)(autoencoder_key, jnp.zeros((1, *PHRASE_SHAPE)))
     params = variables["params"]
+    # flax starts batch statistics as float32, whatever the parameters are, and updates them in the parameters' type: a
+    # state that changed its types at the first step could not be restored into the one made here.
+    batch_stats = jax.tree.map(
+        lambda leaf: leaf.astype(full_precision(jnp.dtype(config.dtype))), variables.get("batch_stats", {})
+    )
     penalty_params = make_penalty(config).init(penalty_key)
     autoencoder_tx = make_optimizer(config.autoencoder_optimizer, num_train_steps=num_train_steps)
     discriminator_tx = make_optimizer(config.discriminator_optimizer, num_train_steps=num_train_steps)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
-        autoencoder=Player(params, variables["batch_stats"], autoencoder_tx.init(params)),
+        autoencoder=Player(params, batch_stats, autoencoder_tx.init(params)),
         discriminator=Player(penalty_params, {}, discriminator_tx.init(penalty_params)),
         ema_params=jax.tree.map(jnp.copy, params) if config.ema_decay else {},
     )
