@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
-import ml_collections
 import optax
 
 from wae_jax.layers import density_logit
 from wae_jax.models import Autoencoder, full_precision
 from wae_jax.penalties import LatentPenalty, adversarial_penalty, mmd_penalty
 from wae_jax.pianoroll import NUM_TRACKS, PHRASE_SHAPE
+
+if TYPE_CHECKING:
+    import ml_collections
 
 
 @flax.struct.dataclass

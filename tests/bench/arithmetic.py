@@ -1,0 +1,84 @@
+"""How much arithmetic a network takes and how many parameters it has, from its row of the table alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from wae_jax.networks import NETWORKS, TRACKS, Conv
+
+PHRASE = (192, 84, 5)  # steps, pitches, tracks; not from `pianoroll`, which imports jax
+
+
+class Layer(NamedTuple):
+    """One layer: multiplications of a forward pass, a phrase, and parameters that are trained."""
+
+    products: int
+    parameters: int
+
+
+def _filters(spec: Conv, h_dim: int) -> int:
+    return PHRASE[2] if spec.filters == TRACKS else spec.filters * h_dim
+
+
+def _convolution(spec: Conv, kernel: tuple[int, int], narrow: tuple[int, int], inputs: int, outputs: int) -> Layer:
+    """Of either direction; `narrow` is the size of its smaller side, where each cell meets the whole kernel."""
+    weights = math.prod(spec.kernel or kernel) * inputs * outputs
+    return Layer(math.prod(narrow) * weights, weights + outputs * spec.use_bias)
+
+
+def layers(network: str, *, h_dim: int, z_dim: int, kernel: tuple[int, int] = (6, 6)) -> Iterator[Layer]:
+    """The layers in order, batch normalisation as layers without products worth counting.
+
+    Convolutions count as if the padding were data, which is what is computed.
+    """
+    row = NETWORKS[network]
+    steps, pitches, channels = PHRASE
+    for spec in row.encoder:
+        steps, pitches = steps // spec.strides[0], pitches // spec.strides[1]
+        filters = _filters(spec, h_dim)
+        yield _convolution(spec, kernel, (steps, pitches), channels, filters)
+        yield Layer(0, 2 * filters)
+        channels = filters
+    units = steps * pitches * channels
+    yield Layer(units * z_dim, units * z_dim + z_dim)
+    steps, pitches, channels = 1, 1, z_dim
+    if row.start:
+        steps, pitches, channels = row.start[0], row.start[1], row.start[2] * h_dim
+        units = steps * pitches * channels
+        yield Layer(units * z_dim, units * z_dim + units)
+        yield Layer(0, 2 * units * row.normalize_start)
+    for number, spec in enumerate(row.decoder, 1):
+        filters = _filters(spec, h_dim)
+        yield _convolution(spec, kernel, (steps, pitches), channels, filters)
+        if number < len(row.decoder):
+            yield Layer(0, 2 * filters)
+        steps, pitches, channels = steps * spec.strides[0], pitches * spec.strides[1], filters
+
+
+def forward_gflop(network: str, *, h_dim: int, z_dim: int) -> float:
+    """GFLOP of one forward pass of encoder and decoder, a phrase; a multiplication and its addition are two."""
+    return 2e-9 * sum(layer.products for layer in layers(network, h_dim=h_dim, z_dim=z_dim))
+
+
+def decoder_gflop(network: str, *, h_dim: int, z_dim: int) -> float:
+    """GFLOP of decoding a phrase."""
+    every = list(layers(network, h_dim=h_dim, z_dim=z_dim))
+    encoder = 2 * len(NETWORKS[network].encoder) + 1
+    return 2e-9 * sum(layer.products for layer in every[encoder:])
+
+
+def training_gflop(network: str, *, h_dim: int, z_dim: int) -> float:
+    """GFLOP of a training step, a phrase: forward, and as much for inputs' as for kernels' gradients.
+
+    The first layer needs no gradient of its input, which is the data. Normalisation, the penalty and the optimizer are
+    left out: they are bandwidth, not arithmetic.
+    """
+    first = next(layers(network, h_dim=h_dim, z_dim=z_dim))
+    return 3 * forward_gflop(network, h_dim=h_dim, z_dim=z_dim) - 2e-9 * first.products
+
+
+def num_parameters(network: str, *, h_dim: int, z_dim: int) -> int:
+    """Parameters that are trained, of encoder and decoder."""
+    return sum(layer.parameters for layer in layers(network, h_dim=h_dim, z_dim=z_dim))

@@ -1,0 +1,205 @@
+"""This package as a contender, and the plain matrix product that bounds everyone.
+
+Imports no more than jax, flax and optax need, so that it runs where only these are installed.
+"""
+
+from __future__ import annotations
+
+import time
+import types
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tests.bench.contender import Contender
+from wae_jax import devices, objective, pianoroll
+from wae_jax.train_state import create_train_state, make_autoencoder
+from wae_jax.train_step import BATCH_AXIS, Batch, make_train_step
+
+DENSITY = 0.019  # of the phrases of LPD-5
+NUM_BATCHES = 4
+_STEPS_IN_FLIGHT = 2  # as in the loop
+
+
+def make_config(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Any:
+    """What the step reads of a configuration: WAE-MMD as the original has it, without dropout."""
+    adam = types.SimpleNamespace(
+        learning_rate=1e-3, schedule="constant", warmup_steps=0, b1=0.9, b2=0.999, eps=1e-7, clip_norm=0.0
+    )
+    return types.SimpleNamespace(
+        seed=0,
+        dtype=dtype,
+        batch_size=batch_size,
+        penalty="mmd",
+        mmd_kernel="imq",
+        penalty_weight=100.0,
+        penalty_warmup_steps=0,
+        reconstruction_weight=0.5,
+        prior_variance=1.0,
+        pretrain_steps=0,
+        ema_decay=0.0,
+        data=types.SimpleNamespace(transpose_semitones=0),
+        model=types.SimpleNamespace(
+            network=network,
+            h_dim=h_dim,
+            z_dim=z_dim,
+            kernel_size=(6, 6),
+            normalization="batch",
+            activation="relu",
+            dropout_rate=0.0,
+            batch_norm_momentum=0.99,
+            output_bias="zero",
+        ),
+        autoencoder_optimizer=adam,
+        discriminator_optimizer=adam,
+    )
+
+
+def random_phrases(batch_size: int, seed: int) -> np.ndarray:
+    """bool [B, T, P, K], as full as music is."""
+    return np.random.default_rng(seed).random((batch_size, *pianoroll.PHRASE_SHAPE), np.float32) < DENSITY
+
+
+def device_facts() -> dict[str, Any]:
+    """Where it runs."""
+    return {
+        "devices": jax.device_count(),
+        "device": jax.devices()[0].device_kind,
+        "library": f"jax {jax.__version__}",
+    }
+
+
+def device_memory() -> int | None:
+    """Peak bytes on the first device, where it counts them."""
+    statistics = jax.devices()[0].memory_stats()
+    return statistics["peak_bytes_in_use"] if statistics else None
+
+
+def train_step(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Contender:
+    """The bare training step on batches that lie on the devices already, packed."""
+    config = make_config(network=network, batch_size=batch_size, h_dim=h_dim, z_dim=z_dim, dtype=dtype)
+    state = devices.replicate(
+        create_train_state(config, track_densities=(DENSITY,) * pianoroll.NUM_TRACKS, num_train_steps=1), BATCH_AXIS
+    )
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.autoencoder.params))
+    step = devices.parallel_step(make_train_step(config, num_train_steps=1), BATCH_AXIS, returns_state=True)
+    place = jax.pmap(lambda batch: batch, axis_name=BATCH_AXIS)
+    position, weight = np.arange(batch_size, dtype=np.int32), np.ones(batch_size, np.float32)
+    batches = [
+        place(Batch(*devices.shard((pianoroll.pack(random_phrases(batch_size, seed)), position, weight))))
+        for seed in range(NUM_BATCHES)
+    ]
+
+    def run(steps: int) -> None:
+        nonlocal state
+        waiting: list[Any] = []
+        for i in range(steps):
+            state, metrics = step(state, batches[i % NUM_BATCHES])
+            waiting.append(metrics)
+            if len(waiting) > _STEPS_IN_FLIGHT:
+                jax.block_until_ready(waiting.pop(0))
+        jax.block_until_ready((state, waiting))
+
+    return Contender(run, {"parameters": parameters, **device_facts()}, device_memory)
+
+
+def decode(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Contender:
+    """Codes to probabilities, both in the host's memory, as `generate` has them."""
+    from wae_jax.sampling import make_sampler
+
+    sampler = make_sampler(*trained(network, batch_size, h_dim, z_dim, dtype))
+    codes = np.random.default_rng(0).standard_normal((batch_size, z_dim), np.float32)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            sampler.decode(codes)
+
+    return Contender(run, device_facts(), device_memory)
+
+
+def encode(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Contender:
+    """Phrases to codes, both in the host's memory."""
+    from wae_jax.sampling import make_sampler
+
+    sampler = make_sampler(*trained(network, batch_size, h_dim, z_dim, dtype))
+    phrases = random_phrases(batch_size, 0)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            sampler.encode(phrases)
+
+    return Contender(run, device_facts(), device_memory)
+
+
+def trained(network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> tuple[Any, Any]:
+    """A configuration, and variables for it."""
+    config = make_config(network=network, batch_size=batch_size, h_dim=h_dim, z_dim=z_dim, dtype=dtype)
+    model = make_autoencoder(config)
+    return config, jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *pianoroll.PHRASE_SHAPE)))
+
+
+def matmul(*, dtype: str) -> Contender:
+    """Products of large matrices, one after the other, accumulated in float32: the ceiling on this machine."""
+    on_cpu = jax.default_backend() == "cpu"
+    n, products = (2048, 4 if dtype == "bfloat16" else 2) if on_cpu else (8192, 20)
+    one, other = (
+        jax.random.normal(jax.random.key(seed), (n, n)).astype(dtype) / jnp.sqrt(n).astype(dtype) for seed in (0, 1)
+    )
+
+    @jax.jit
+    def chain(a: jax.Array, b: jax.Array) -> jax.Array:
+        # Each product needs the one before it, so that none can be left out or taken out of the loop.
+        def multiply(_: int, left: jax.Array) -> jax.Array:
+            return jnp.dot(left, b, preferred_element_type=jnp.float32).astype(dtype)
+
+        return jax.lax.fori_loop(0, products, multiply, a)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            chain(one, other).block_until_ready()
+
+    return Contender(run, {"gflop": 2e-9 * n**3 * products}, device_memory)
+
+
+def mmd(*, num: int, z_dim: int, tiled: bool) -> Contender:
+    """The U-statistic with seven scales between codes and the prior."""
+    from wae_jax import mmd as of_codes
+
+    keys = jax.random.split(jax.random.key(0), num)
+    draws = objective.sample_prior(keys, latent_dim=z_dim, prior_variance=1.0)
+    codes = 1.1 * jax.random.normal(jax.random.key(1), (num, z_dim))
+    statistic = of_codes.mmd_squared_tiled if tiled else of_codes.mmd_squared
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            statistic(codes, draws, prior_variance=1.0).block_until_ready()
+
+    return Contender(run, device_facts(), device_memory)
+
+
+def read_midi(*, paths: list[str]) -> Contender:
+    """MIDI files to packed phrases, in this process; a step is one file."""
+    import pathlib
+
+    from wae_jax.openers import open_source
+    from wae_jax.sources import Options, SourceError
+
+    phrases = failed = place = 0
+    options = Options()
+
+    def run(steps: int) -> None:
+        nonlocal phrases, failed, place
+        for _ in range(steps):
+            path = pathlib.Path(paths[place % len(paths)])
+            place += 1
+            try:
+                phrases += sum(len(chunk.rows) for chunk in open_source(path, rows=None, options=options).chunks)
+            except SourceError:
+                failed += 1
+
+    started = time.perf_counter()
+    run(len(paths))
+    facts = {"files": len(paths), "phrases": phrases, "without_phrases": failed}
+    return Contender(run, {**facts, "first_pass_s": round(time.perf_counter() - started, 3)})
