@@ -1,14 +1,26 @@
 """Small configurations and data that several tests share."""
 
 import importlib.util
+import json
+import os
 import pathlib
+import subprocess
+import sys
+from collections.abc import Iterator
 
+import jax
 import ml_collections
 import numpy as np
 
-from wae_jax import pianoroll
+from wae_jax import devices, pianoroll
+from wae_jax.checkpoint import Checkpointer
+from wae_jax.networks import NETWORKS
+from wae_jax.train_state import TrainState, create_train_state
+from wae_jax.train_step import BATCH_AXIS, Batch, make_train_step
+from wae_jax.workdir import load_config as config_of
 
 ROOT = pathlib.Path(__file__).parents[1]
+DENSITIES = (0.02,) * 5
 
 
 def load_config(name, variant=""):
@@ -20,7 +32,7 @@ def load_config(name, variant=""):
 
 
 def tiny_config(penalty="gan", **changes) -> ml_collections.ConfigDict:
-    """A run that compiles and trains in seconds; `changes` are dotted fields."""
+    """A run that compiles and trains in seconds; `changes` are fields, with `__` for the dot."""
     config = load_config("wae_gan")
     config.update(
         {
@@ -53,3 +65,85 @@ def tiny_config(penalty="gan", **changes) -> ml_collections.ConfigDict:
 def random_rolls(num, *, density=0.02, seed=0):
     """bool [num, T, P, K], every cell on its own."""
     return np.random.default_rng(seed).random((num, *pianoroll.PHRASE_SHAPE)) < density
+
+
+def make_batch(num, seed=0):
+    """Random phrases as the training step takes them."""
+    packed = pianoroll.pack(random_rolls(num, seed=seed))
+    return Batch(packed, np.arange(num, dtype=np.int32), np.ones(num, np.float32))
+
+
+def run_steps(config, num_devices, num_steps) -> Iterator[tuple[TrainState, dict[str, np.ndarray]]]:
+    """The state and the metrics after each of so many training steps, on so many devices."""
+    chosen = jax.local_devices()[:num_devices]
+    state = devices.replicate(
+        create_train_state(config, track_densities=DENSITIES, num_train_steps=num_steps), BATCH_AXIS, chosen
+    )
+    step = devices.parallel_step(
+        make_train_step(config, num_train_steps=num_steps), BATCH_AXIS, returns_state=True, devices=chosen
+    )
+    for i in range(num_steps):
+        state, metrics = step(state, devices.shard(make_batch(config.batch_size, seed=i), chosen))
+        yield jax.device_get((state, metrics))
+
+
+def train(config, num_devices, num_steps) -> tuple[TrainState, list[dict[str, np.ndarray]]]:
+    """The state after so many steps on so many devices, and the metrics of each step."""
+    states, history = zip(*run_steps(config, num_devices, num_steps), strict=True)
+    return states[-1], list(history)
+
+
+def read_metrics(workdir):
+    """The rows of a run's metrics.jsonl."""
+    return [json.loads(line) for line in (pathlib.Path(workdir) / "metrics.jsonl").read_text().splitlines()]
+
+
+def last_state(workdir):
+    """The state and the meta of a run's newest checkpoint."""
+    config = ml_collections.ConfigDict(config_of(workdir))
+    target = create_train_state(config, track_densities=DENSITIES, num_train_steps=1)
+    with Checkpointer(pathlib.Path(workdir) / "checkpoints", read_only=True) as checkpoints:
+        return checkpoints.restore_latest(target)
+
+
+def assert_same_run(one, other):
+    """Two runs wrote the same metrics and ended in the same state, bit for bit."""
+    assert read_metrics(one) == read_metrics(other)
+    (a, meta_a), (b, meta_b) = last_state(one), last_state(other)
+    assert meta_a["step"] == meta_b["step"]
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for leaf_a, leaf_b in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert (leaf_a.dtype, leaf_a.tobytes()) == (leaf_b.dtype, leaf_b.tobytes())
+
+
+def start_run(
+    workdir, *flags, config="wae_mmd", network="tiny", num_steps=40, num_devices=2, before=(), **environment
+) -> subprocess.Popen:
+    """The command as a user gives it, for a network and a corpus that are small.
+
+    `before` is put in front of the command, as `nice` is; `environment` are further variables. The network of the tests
+    takes a third of the others' time, but has to be made known to the process first.
+    """
+    tiny = f"from wae_jax.networks import NETWORKS, Conv, Network; NETWORKS['tiny'] = {NETWORKS['tiny']!r}"
+    program = ("-c", f"{tiny}; from wae_jax import main; main.run()") if network == "tiny" else ("-m", "wae_jax.main")
+    command = [
+        *(*before, sys.executable, *program, f"--config=configs/{config}.py", f"--workdir={workdir}"),
+        *(f"--config.model.network={network}", "--config.model.h_dim=1", "--config.model.z_dim=3"),
+        *("--config.batch_size=4", "--config.data.num_songs=12", "--config.data.phrases_per_song=2"),
+        *(f"--config.num_train_steps={num_steps}", "--config.log_every_steps=3", "--config.eval_every_steps=20"),
+        *("--config.checkpoint_every_steps=4", "--config.eval.num_phrases=4", "--config.eval.num_train_phrases=0"),
+        *("--config.eval.num_samples=0", "--config.discriminator.widths=(8,)", *flags),
+    ]
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(num_devices), "JAX_PLATFORMS": "cpu", **environment}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def finish(process) -> tuple[int, str]:
+    """Waits for a process; its exit status and what it said."""
+    try:
+        output, _ = process.communicate(timeout=250)
+    finally:
+        process.kill()
+    return process.returncode, output

@@ -312,6 +312,48 @@ def test_another_state_is_refused_not_skipped(tmp_path, target, expected):
         assert checkpointer.all_steps() == [1, 2]
 
 
+def test_another_state_is_skipped_where_an_earlier_one_is_right(tmp_path):
+    with Checkpointer(tmp_path, keep_latest=3) as checkpointer:
+        checkpointer.save(1, {"a": np.ones((2, 3), np.float32)})
+        checkpointer.save(2, {"a": np.ones((2, 4), np.float32)})
+        checkpointer.save(3, {"a": np.ones((2, 3), np.float16)})
+    target = {"a": np.zeros((2, 3), np.float32)}
+    with (
+        pytest.warns(UserWarning, match=r"step 3, going on from step 1: .*a is float16\[2, 3\] where float32\[2, 3\]"),
+        pytest.warns(UserWarning, match=r"step 2, going on from step 1: .*a is float32\[2, 4\] where float32\[2, 3\]"),
+        Checkpointer(tmp_path, read_only=True) as reader,
+    ):
+        assert_same(reader.restore_latest(target)[0], {"a": np.ones((2, 3), np.float32)})
+    with Checkpointer(tmp_path, keep_latest=3) as checkpointer:
+        with (
+            pytest.warns(UserWarning, match=r"step 3 \(moved to .*3\.damaged\)"),
+            pytest.warns(UserWarning, match=r"step 2 \(moved to .*2\.damaged\)"),
+        ):
+            assert checkpointer.restore_latest(target)[1]["step"] == 1
+        checkpointer.save(2, target)
+        assert checkpointer.all_steps() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "other", [np.zeros((2, 4), np.float32), np.zeros((3, 2), np.float32), np.zeros((2, 3), np.float16)]
+)
+def test_an_item_of_another_shape_or_type_than_its_meta_says_is_damage(tmp_path, other):
+    right = {"a": {"b": np.ones((2, 3), np.float32)}}
+    save = {"right": right, "other": {"a": {"b": other}}}
+    for name, state in save.items():
+        with Checkpointer(tmp_path / name) as checkpointer:
+            checkpointer.save(1, right)
+            checkpointer.save(2, state)
+    shutil.rmtree(tmp_path / "right" / "2" / "state")
+    shutil.copytree(tmp_path / "other" / "2" / "state", tmp_path / "right" / "2" / "state")
+    with (
+        Checkpointer(tmp_path / "right") as checkpointer,
+        pytest.warns(UserWarning, match=r"step 2 \(moved to .*\), going on from step 1: .*a[./]b") as told,
+    ):
+        assert_same(checkpointer.restore_latest(right)[0], right)
+    assert len(told) == 1
+
+
 def test_long_lists_of_differences_are_cut(tmp_path):
     with Checkpointer(tmp_path) as checkpointer:
         checkpointer.save(1, {f"w{i}": np.zeros(1) for i in range(11)})

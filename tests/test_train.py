@@ -1,44 +1,31 @@
-"""The loop: what a run leaves behind, and that stopping and going on changes nothing."""
+"""The loop: what a run leaves behind, what it goes on from, and what it refuses."""
 
 import json
-import os
-import pathlib
-import signal
-import socket
+import shutil
 import subprocess
-import sys
-import time
 
 import jax
 import numpy as np
 import pytest
 
-from tests.helpers import ROOT, tiny_config
-from wae_jax.checkpoint import Checkpointer
+from tests.helpers import assert_same_run, finish, last_state, read_metrics, start_run, tiny_config
+from wae_jax.checkpoint import CheckpointError, CheckpointMismatchError
 from wae_jax.schema import ConfigError
 from wae_jax.train import MetricWindow, NonFiniteLossError, num_train_steps, train_and_evaluate
-from wae_jax.train_state import create_train_state
-from wae_jax.workdir import WorkdirError
-
-DENSITIES = (0.5,) * 5
+from wae_jax.workdir import WorkdirError, WorkdirLock
 
 
-def read_metrics(workdir):
-    return [json.loads(line) for line in (pathlib.Path(workdir) / "metrics.jsonl").read_text().splitlines()]
+def contents(folder):
+    """Every file's bytes, but for the lock's, which names the process that held it last."""
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock"}
 
 
-def last_state(workdir, config):
-    target = create_train_state(config, track_densities=DENSITIES, num_train_steps=1)
-    with Checkpointer(pathlib.Path(workdir) / "checkpoints", read_only=True) as checkpoints:
-        return checkpoints.restore_latest(target)
-
-
-def assert_same_run(one, other, config):
-    assert read_metrics(one) == read_metrics(other)
-    (a, meta_a), (b, meta_b) = last_state(one, config), last_state(other, config)
-    assert meta_a["step"] == meta_b["step"]
-    for leaf_a, leaf_b in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_array_equal(leaf_a, leaf_b)
+def flip_bit_in(checkpoint):
+    """Damages the largest file of a checkpoint, where the numbers are."""
+    path = max((path for path in checkpoint.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +52,7 @@ def test_a_run_leaves_its_metrics_samples_and_checkpoints(finished):
     for kind in ("draws", "reconstructions"):
         names = {path.name for path in (folder / kind).iterdir()}
         assert {"phrases.npz", "phrase_0000.mid", "phrase_0000.png", "grid.png", "all_phrases.mid"} <= names
-    state, meta = last_state(workdir, config)
+    state, meta = last_state(workdir)
     assert int(state.step) == meta["step"] == 6
     assert meta["metrics"]["eval/reconstruction"] == rows[3]["eval/reconstruction"]
 
@@ -73,7 +60,7 @@ def test_a_run_leaves_its_metrics_samples_and_checkpoints(finished):
 def test_the_same_seed_gives_the_same_run(finished, tmp_path):
     workdir, config, _ = finished
     train_and_evaluate(config, str(tmp_path))
-    assert_same_run(workdir, tmp_path, config)
+    assert_same_run(workdir, tmp_path)
 
 
 def test_more_steps_may_be_asked_for_later(tmp_path, finished):
@@ -103,13 +90,105 @@ def test_a_finished_run_is_only_evaluated_again(finished):
     assert read_metrics(workdir) == before
 
 
+def test_a_damaged_checkpoint_is_passed_over_and_the_run_ends_the_same(finished, tmp_path):
+    whole, config, figures = finished
+    shutil.copytree(whole, tmp_path / "run")
+    flip_bit_in(tmp_path / "run" / "checkpoints" / "6")
+    with pytest.warns(
+        UserWarning, match=r"step 6 \(moved to .*6\.damaged\), going on from step 3: .*leaf .* is damaged"
+    ):
+        assert train_and_evaluate(config, str(tmp_path / "run")) == figures
+    assert_same_run(whole, tmp_path / "run")
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["3", "6", "6.damaged"]
+
+
+def test_without_a_good_checkpoint_the_run_is_refused_and_nothing_is_touched(finished, tmp_path):
+    whole, config, _ = finished
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    for step in (3, 6):
+        flip_bit_in(run / "checkpoints" / str(step))
+    before = contents(run)
+    with pytest.raises(CheckpointError, match=r"(?s)no checkpoint in .* is good; nothing was changed:.*/6: .*/3: "):
+        train_and_evaluate(config, str(run))
+    assert contents(run) == before
+
+
+def test_checkpoints_of_another_state_are_refused_and_not_touched(finished, tmp_path):
+    """As after an update of this project that changed a network, or by hand."""
+    whole, config, _ = finished
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    other = config.copy_and_resolve_references()
+    other.model.z_dim = 5
+    (run / "config.json").write_text(other.to_json())
+    before = contents(run)
+    with pytest.raises(CheckpointMismatchError, match=r"/6 holds another state .* is float32\[\d+, 4\] where .*, 5\]"):
+        train_and_evaluate(other, str(run))
+    after = contents(run)
+    assert after.pop(run / "config.json")
+    before.pop(run / "config.json")
+    assert after == before
+
+
+def test_a_second_run_on_the_same_folder_is_refused(finished, tmp_path):
+    whole, config, _ = finished
+    shutil.copytree(whole, tmp_path / "run")
+    before = contents(tmp_path / "run")
+    with (
+        WorkdirLock(tmp_path / "run"),
+        pytest.raises(WorkdirError, match=r"is in use by another run \(process \d+ on "),
+    ):
+        train_and_evaluate(config, str(tmp_path / "run"))
+    assert contents(tmp_path / "run") == before
+    # What the lock has left behind is in nobody's way.
+    assert (tmp_path / "run" / ".lock").exists()
+    train_and_evaluate(config, str(tmp_path / "run"))
+
+
+# On a disk of its own, which is full as soon as there is a checkpoint; then room is made and the command given again.
+FULL_DISK = """
+mount -t tmpfs -o size=32m tmpfs "$0" || exit 99
+(
+  until [ -d "$0/run/checkpoints/4" ]; do sleep .01; done
+  while :; do cat /dev/zero >> "$0/filler"; sleep .01; done
+) 2> /dev/null &
+"$@"
+echo "status $?"
+kill $!
+wait
+rm "$0/filler"
+"$@"
+echo "status $?"
+"""
+
+
+def test_a_full_disk_is_told_and_leaves_the_last_good_checkpoint(tmp_path):
+    name_space = ["unshare", "--map-root-user", "--mount"]
+    if shutil.which("unshare") is None or subprocess.run([*name_space, "true"], capture_output=True).returncode:
+        pytest.skip("no mounting of a small disk here: unshare --map-root-user --mount fails")
+    (tmp_path / "disk").mkdir()
+    before = (*name_space, "sh", "-c", FULL_DISK, tmp_path / "disk")
+    status, output = finish(start_run(tmp_path / "disk" / "run", before=before, num_steps=12))
+    if status == 99:
+        pytest.skip(f"no mounting of a small disk here: {output}")
+    assert status == 0, output
+    first, second, _ = output.split("\nstatus ")
+    assert "error: " in first, first
+    assert "No space left on device" in first, first
+    assert "Traceback" not in first, first
+    assert second.startswith("1\n")
+    assert "going on from step 4" in second or "going on from step 8" in second
+    assert output.endswith("status 0\n"), second
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(tmp_path):
     config = tiny_config("mmd", num_train_steps=9)
     config.autoencoder_optimizer.update({"learning_rate": 1e30, "warmup_steps": 4, "schedule": "constant"})
     config.update({"checkpoint_every_steps": 1, "log_every_steps": 1})
     with pytest.raises(NonFiniteLossError, match=r"not finite at step \d"):
         train_and_evaluate(config, str(tmp_path))
-    state, meta = last_state(tmp_path, config)
+    state, meta = last_state(tmp_path)
     assert meta["step"] >= 1
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
 
@@ -125,6 +204,12 @@ def test_data_that_cannot_be_used_is_refused_before_anything_is_written(tmp_path
     with pytest.raises(ConfigError, match=r"model\.z_dim"):
         train_and_evaluate(config, str(tmp_path / "run"))
     assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_float64_is_refused_where_jax_would_compute_in_float32(tmp_path):
+    with pytest.raises(ConfigError, match=r"dtype is 'float64'.*JAX_ENABLE_X64=1"):
+        train_and_evaluate(tiny_config(dtype="float64"), str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_number_of_steps():
@@ -144,89 +229,16 @@ def test_metric_window_averages_all_steps_since_the_last_average():
         window.average()
 
 
-def start(workdir, *flags, num_steps=40, num_devices=2):
-    """The command as a user gives it, on two devices unless told otherwise."""
-    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(num_devices), "JAX_PLATFORMS": "cpu"}
-    command = [
-        sys.executable,
-        *("-m", "wae_jax.main", "--config=configs/wae_mmd.py", f"--workdir={workdir}"),
-        *("--config.model.network=meter", "--config.model.h_dim=1", "--config.model.z_dim=3"),
-        *("--config.batch_size=4", "--config.data.num_songs=12", "--config.data.phrases_per_song=2"),
-        *(f"--config.num_train_steps={num_steps}", "--config.log_every_steps=3", "--config.eval_every_steps=10"),
-        *("--config.checkpoint_every_steps=5", "--config.eval.num_phrases=4", "--config.eval.num_train_phrases=0"),
-        *("--config.eval.num_samples=0", *flags),
-    ]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def finish(process):
-    output, _ = process.communicate(timeout=200)
-    return process.returncode, output
-
-
-def wait_for_steps(workdir, process, step):
-    deadline = time.monotonic() + 200
-    path = pathlib.Path(workdir) / "metrics.jsonl"
-    while time.monotonic() < deadline and process.poll() is None:
-        if path.exists() and any(f'"step": {n},' in path.read_text() for n in range(step, step + 10)):
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"no step {step}: {finish(process)}")
-
-
-def test_killed_and_terminated_and_started_again_it_ends_as_if_nothing_had_been(tmp_path):
-    """kill -9, then SIGTERM, then to the end: bit for bit the uninterrupted run."""
-    whole = start(tmp_path / "whole")
-    status, output = finish(whole)
-    assert status == 0, output
-    assert "processes 1, devices 2 local / 2 global" in output
-
-    workdir = tmp_path / "broken"
-    killed = start(workdir)
-    wait_for_steps(workdir, killed, 12)
-    killed.kill()
-    finish(killed)
-    terminated = start(workdir)
-    wait_for_steps(workdir, terminated, 21)
-    terminated.send_signal(signal.SIGTERM)
-    status, output = finish(terminated)
-    assert status == 0, output
-    assert "going on from step" in output
-    status, output = finish(start(workdir))
-    assert status == 0, output
-    config = tiny_config("mmd", model__network="meter", model__h_dim=1, model__z_dim=3, model__kernel_size=(6, 6))
-    assert_same_run(tmp_path / "whole", workdir, config)
-
-
-def test_two_processes_train_what_one_process_trains(tmp_path):
-    """Real processes with one device each, joined by jax.distributed, against one process with two devices."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    flags = (f"--coordinator=localhost:{port}", "--num_processes=2")
-    pair = [start(tmp_path / "two", *flags, f"--process_id={i}", num_steps=12, num_devices=1) for i in (0, 1)]
-    for process in pair:
-        status, output = finish(process)
-        assert status == 0, output
-        assert "processes 2, devices 1 local / 2 global" in output
-    status, output = finish(start(tmp_path / "one", num_steps=12))
-    assert status == 0, output
-    for two, one in zip(read_metrics(tmp_path / "two"), read_metrics(tmp_path / "one"), strict=True):
-        assert two == pytest.approx(one, rel=1e-4, abs=1e-5)
-
-
 def test_a_misspelt_field_is_refused_by_name_without_a_traceback(tmp_path):
-    status, output = finish(start(tmp_path, "--config.penalty_wieght=3"))
-    assert status != 0
-    assert "penalty_wieght" in output
-    status, output = finish(start(tmp_path, "--config.penalty=wgan"))
-    assert status != 0
-    assert "error: the configuration cannot be run" in output
-    assert "penalty is 'wgan'" in output
-    assert "Traceback" not in output
-    status, output = finish(start(tmp_path, "--config.batch_size=3"))
-    assert status != 0
-    assert "error: batch_size 3 does not divide over 2 devices" in output
-    assert "Traceback" not in output
+    flags = ("--config.penalty_wieght=3", "--config.penalty=wgan", "--config.batch_size=3")
+    processes = [start_run(tmp_path, flag, network="meter") for flag in flags]
+    (misspelt, wrong, odd) = [finish(process) for process in processes]
+    assert misspelt[0] != 0
+    assert "penalty_wieght" in misspelt[1]
+    assert wrong[0] != 0
+    assert "error: the configuration cannot be run" in wrong[1]
+    assert "penalty is 'wgan'" in wrong[1]
+    assert "Traceback" not in wrong[1]
+    assert odd[0] != 0
+    assert "error: batch_size 3 does not divide over 2 devices" in odd[1]
+    assert "Traceback" not in odd[1]

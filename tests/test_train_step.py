@@ -1,13 +1,15 @@
-"""One step on one, two and four devices, and what it promises to compute."""
+"""What one step promises to compute; that devices agree on it is in `test_devices.py`."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers import random_rolls, tiny_config
+from tests.helpers import DENSITIES, load_config, make_batch, random_rolls, run_steps, tiny_config, train
 from wae_jax import devices, mmd, objective, pianoroll
-from wae_jax.train_state import create_train_state, make_autoencoder, make_penalty, make_schedule
+from wae_jax.train_state import create_train_state, make_autoencoder, make_optimizer, make_penalty, make_schedule
 from wae_jax.train_step import (
     BATCH_AXIS,
     Batch,
@@ -19,55 +21,6 @@ from wae_jax.train_step import (
     make_train_step,
     summarize,
 )
-
-DENSITIES = (0.02,) * 5
-
-
-def make_batch(num, seed=0):
-    packed = pianoroll.pack(random_rolls(num, seed=seed))
-    return Batch(packed, np.arange(num, dtype=np.int32), np.ones(num, np.float32))
-
-
-def train(config, num_devices, num_steps):
-    """The state and the metrics of each step on so many devices."""
-    chosen = jax.local_devices()[:num_devices]
-    state = devices.replicate(
-        create_train_state(config, track_densities=DENSITIES, num_train_steps=num_steps), BATCH_AXIS, chosen
-    )
-    step = devices.parallel_step(
-        make_train_step(config, num_train_steps=num_steps), BATCH_AXIS, returns_state=True, devices=chosen
-    )
-    history = []
-    for i in range(num_steps):
-        state, metrics = step(state, devices.shard(make_batch(config.batch_size, seed=i), chosen))
-        history.append(jax.device_get(metrics))
-    return jax.device_get(state), history
-
-
-def assert_equal_runs(one, other, tolerance):
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
-
-
-@pytest.mark.parametrize(("penalty", "counts"), [("gan", (1, 4)), ("mmd", (1, 2))])
-def test_devices_compute_what_one_device_computes(penalty, counts):
-    config = tiny_config(penalty, dtype="float64", model__dropout_rate=0.3, data__transpose_semitones=3, ema_decay=0.9)
-    with jax.enable_x64(True):
-        runs = [train(config, count, 3) for count in counts]
-    assert runs[0][0].autoencoder.params["encoder"]["code"]["kernel"].dtype == np.float64
-    assert_equal_runs(runs[0], runs[1], 1e-10)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("penalty", ["gan", "mmd"])
-@pytest.mark.parametrize("dropout_rate", [0.0, 0.3])
-@pytest.mark.parametrize("network", ["alt", "meter"])
-def test_devices_agree_after_twenty_steps(penalty, dropout_rate, network):
-    config = tiny_config(penalty, dtype="float64", model__dropout_rate=dropout_rate, model__network=network)
-    with jax.enable_x64(True):
-        runs = [train(config, count, 20) for count in (1, 2, 4)]
-    for other in runs[1:]:
-        assert_equal_runs(runs[0], other, 1e-10)
 
 
 def test_the_step_is_the_objective_and_one_step_of_adam():
@@ -217,14 +170,36 @@ def test_latent_figures_do_not_depend_on_the_order_of_the_codes(penalty):
     assert {n: float(v) for n, v in one.items()} == pytest.approx({n: float(v) for n, v in other.items()}, abs=2e-4)
 
 
-def test_bfloat16_computes_near_float32_and_keeps_float32_parameters():
-    losses = {}
-    for dtype in ("float32", "bfloat16"):
-        state, history = train(tiny_config("mmd", dtype=dtype), 2, 2)
-        losses[dtype] = [float(metrics["train/loss"]) for metrics in history]
-        assert {leaf.dtype for leaf in jax.tree.leaves(state.autoencoder.params)} == {np.dtype("float32")}
-    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.02)
-    assert losses["bfloat16"] != losses["float32"]
+@pytest.fixture(scope="module")
+def precisions():
+    """Two steps in either precision: the states after each and the losses."""
+    runs = {dtype: list(run_steps(tiny_config("mmd", dtype=dtype), 2, 2)) for dtype in ("float32", "bfloat16")}
+    return {
+        dtype: ([state for state, _ in run], [float(metrics["train/loss"]) for _, metrics in run])
+        for dtype, run in runs.items()
+    }
+
+
+def test_bfloat16_computes_near_float32_and_keeps_float32_parameters(precisions):
+    (_, losses), (states, coarse_losses) = precisions["float32"], precisions["bfloat16"]
+    assert {leaf.dtype for leaf in jax.tree.leaves(states[-1].autoencoder.params)} == {np.dtype("float32")}
+    np.testing.assert_allclose(coarse_losses, losses, rtol=0.02)
+    assert coarse_losses != losses
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="the gradient of the output's biases is a sum in bfloat16: see models._Conv, where they are added",
+)
+def test_bfloat16_gradients_are_near_those_of_float32(precisions):
+    """Leaf by leaf, by the norm of the difference: sums over many cells must not be in bfloat16."""
+    fine, coarse = (
+        jax.tree_util.tree_leaves_with_path(precisions[dtype][0][0].autoencoder.opt_state[1][0].mu)
+        for dtype in ("float32", "bfloat16")
+    )
+    for (path, expected), (_, found) in zip(fine, coarse, strict=True):
+        error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+        assert error < 0.3, f"{jax.tree_util.keystr(path)}: relative error {error:.2f}"
 
 
 def test_moving_average_lags_behind():
@@ -240,6 +215,71 @@ def test_moving_average_lags_behind():
     np.testing.assert_allclose(average, 0.1 * start + 0.9 * end, rtol=1e-5, atol=1e-7)
 
 
+def test_a_fresh_state_is_kerass():
+    """TruncatedNormal, which Keras gives a deviation of .05 before it is cut off at two of them; the rest 0 and 1."""
+    config = tiny_config(
+        "gan", model__output_bias="zero", model__h_dim=8, model__z_dim=16, discriminator__widths=(64, 64)
+    )
+    state = create_train_state(config, track_densities=DENSITIES, num_train_steps=1)
+    players = (state.autoencoder.params, state.autoencoder.batch_stats, state.discriminator.params)
+    kinds = set()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(players):
+        kind = path[-1].key
+        kinds.add(kind)
+        if kind == "kernel":
+            assert np.abs(leaf).max() <= 0.1
+            # .05 times .8796, the deviation of a standard normal cut off at 2.
+            assert np.std(leaf) == pytest.approx(0.04398, rel=4 / leaf.size**0.5)
+            assert abs(np.mean(leaf)) < 4 * 0.04398 / leaf.size**0.5
+        else:
+            np.testing.assert_array_equal(leaf, {"bias": 0, "mean": 0, "scale": 1, "var": 1}[kind])
+    assert kinds == {"kernel", "bias", "scale", "mean", "var"}
+    for name in ("blog", "repo", "large"):
+        assert load_config("wae_gan", name).model.batch_norm_momentum == 0.99
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_a_step_changes_no_type_of_the_state(dtype):
+    """Else the step compiled twice, and its state could not be restored into a fresh one."""
+    config = tiny_config("gan", dtype=dtype, ema_decay=0.9, pretrain_steps=1)
+    with jax.enable_x64(dtype == "float64"):
+        create = functools.partial(create_train_state, config, track_densities=DENSITIES, num_train_steps=2)
+        before = jax.eval_shape(create)
+        step = devices.parallel_step(make_train_step(config, num_train_steps=2), BATCH_AXIS, devices=jax.devices()[:2])
+        after, _ = jax.eval_shape(step, before, devices.shard(make_batch(8), jax.devices()[:2]))
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), before) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), after
+    )
+    full = "float64" if dtype == "float64" else "float32"
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(before)} == {full, "int32"}
+
+
+def test_adam_is_that_of_its_paper_with_kerass_constants():
+    """Kingma and Ba (arXiv 1412.6980), algorithm 1, for twenty steps, and what the variants after the reference set.
+
+    Keras has the same, with epsilon added before the second moment is corrected for its start. That is an epsilon that
+    is 1 / sqrt(1 - b2^t) times larger: 32 times at the first step, 1.3 times at the thousandth.
+    """
+    for name, variant in (("wae_gan", "blog"), ("wae_gan", "repo"), ("wae_mmd", "blog"), ("wae_mmd", "large")):
+        run = load_config(name, variant)
+        for config in (run.autoencoder_optimizer, run.discriminator_optimizer):
+            assert (config.b1, config.b2, config.eps, config.clip_norm) == (0.9, 0.999, 1e-7, 0.0)
+    rng = np.random.default_rng(0)
+    # From gradients that epsilon drowns to such that do not notice it.
+    gradients = rng.normal(size=(20, 8)) * 10.0 ** np.arange(-9, -1)
+    with jax.enable_x64(True):
+        tx = make_optimizer(config, num_train_steps=20)
+        state = tx.init(np.zeros(8))
+        m = v = np.zeros(8)
+        for t, g in enumerate(gradients, start=1):
+            update, state = tx.update(g, state)
+            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+            rate = config.learning_rate * config.decay_rate ** ((t - 1) / config.decay_steps)
+            expected = -rate * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-7)
+            np.testing.assert_allclose(update, expected, rtol=1e-6)
+    assert abs(expected[0]) < 0.1 * rate < abs(expected[-1]) * 10
+
+
 def test_schedules_are_kerass_and_the_usual_ones():
     config = tiny_config().autoencoder_optimizer
     config.update({"learning_rate": 1e-3, "warmup_steps": 0, "decay_rate": 0.8, "decay_steps": 9600})
@@ -252,10 +292,3 @@ def test_schedules_are_kerass_and_the_usual_ones():
     assert values["cosine"] == pytest.approx(1e-3 * (1 + np.cos(np.pi * 0.48)) / 2)
     config.update({"schedule": "constant", "warmup_steps": 10})
     assert float(make_schedule(config, num_train_steps=100)(5)) == pytest.approx(5e-4)
-
-
-def test_a_batch_that_does_not_divide_is_refused_with_its_numbers():
-    with pytest.raises(ValueError, match="batch_size 6 does not divide over 4 devices"):
-        devices.check_batch_size(6)
-    with pytest.raises(ValueError, match="leading axis of 6 does not divide over 4"):
-        devices.shard(np.zeros((6, 2)))

@@ -38,6 +38,8 @@ _RESERVED = ("leaves", "metrics", "sha256", "step")
 # What a process of a run can find where it looks for the newest good checkpoint, if not a step.
 _NO_CHECKPOINT = -1
 _NO_GOOD_CHECKPOINT = -2
+# How long after a failure the other reads or writes are waited for; nothing but the terminal depends on it.
+_SECONDS_FOR_STRAGGLERS = 0.1
 
 
 class CheckpointError(RuntimeError):
@@ -189,10 +191,10 @@ def _reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _without_stragglers() -> Iterator[None]:
-    """Keeps one failing read from being reported by all the others.
+    """Keeps one failing read or write from being reported by all the others.
 
-    orbax reads all arrays at once and closes its event loop at the first failure; each read that ends later then
-    prints "Exception ignored in: None ... Event loop is closed" from a thread of tensorstore.
+    orbax reads or writes all arrays at once and closes its event loop at the first failure; each of them that ends
+    later then prints a traceback that ends in "Event loop is closed" from a thread of tensorstore.
     """
     hook = sys.unraisablehook
 
@@ -204,7 +206,7 @@ def _without_stragglers() -> Iterator[None]:
     try:
         yield
     except Exception:
-        time.sleep(0.1)  # for the others to end; nothing depends on whether they do
+        time.sleep(_SECONDS_FOR_STRAGGLERS)
         raise
     finally:
         sys.unraisablehook = hook
@@ -286,6 +288,7 @@ class Checkpointer(Closing):
         self._scores: dict[int, float | None] = {}
         self._manager: ocp.CheckpointManager | None = None
         self._pending: int | None = None
+        self._while_writing = contextlib.ExitStack()
         self._remove_unfinished()
 
     def save(
@@ -332,6 +335,7 @@ class Checkpointer(Closing):
         try:
             if self._manager is None:
                 self._manager = self._open_manager()
+            self._while_writing.enter_context(_without_stragglers())
             items = ocp.args.Composite(state=ocp.args.StandardSave(host), meta=ocp.args.JsonSave(sealed))
             # force: whether it is time to save has been decided by the caller. orbax copies the arrays before it
             # returns, so that the next step may overwrite what they are views of.
@@ -387,8 +391,9 @@ class Checkpointer(Closing):
     def restore_latest(self, target_state: PyTree) -> tuple[PyTree, dict[str, Any]] | None:
         """Reads the newest checkpoint that is good.
 
-        Damaged ones are skipped with a warning that says which and why, and, unless only reading, moved to
-        `<step>.damaged`: left in place, they would stand in the way of saving those steps again.
+        Those that are damaged, or hold another state while an earlier one holds that asked for, are skipped with a
+        warning that says which and why, and, unless only reading, moved to `<step>.damaged`: left in place, they would
+        stand in the way of saving those steps again.
 
         Args:
           target_state: as for `restore`.
@@ -397,39 +402,39 @@ class Checkpointer(Closing):
           As `restore`; None if there is no checkpoint at all.
 
         Raises:
-          CheckpointMismatchError: if the newest undamaged checkpoint holds other leaves, shapes or dtypes.
-          CheckpointError: if there are checkpoints but all are damaged (all are then left where they are), or if the
-            processes of a run find different ones.
+          CheckpointMismatchError: if none is good and the newest undamaged one holds other leaves, shapes or dtypes.
+          CheckpointError: if there are checkpoints but all are damaged (in both cases all are left where they are), or
+            if the processes of a run find different ones.
         """
-        damaged: dict[int, CheckpointError] = {}
+        skipped: dict[int, CheckpointError] = {}
         restored = None
         # Listed anew each time: a run that is writing while this one looks on may delete a step meanwhile.
-        while restored is None and (steps := [step for step in self.all_steps() if step not in damaged]):
+        while restored is None and (steps := [step for step in self.all_steps() if step not in skipped]):
             try:
                 restored = _read(self._path(steps[-1]), target_state)
-            except CheckpointMismatchError:
-                raise
             except CheckpointError as error:
-                damaged[steps[-1]] = error
+                skipped[steps[-1]] = error
         if not self._read_only:
-            nothing = _NO_GOOD_CHECKPOINT if damaged else _NO_CHECKPOINT
+            nothing = _NO_GOOD_CHECKPOINT if skipped else _NO_CHECKPOINT
             self._check_agreement(nothing if restored is None else restored[1]["step"])
         if restored is None:
-            if damaged:
-                reasons = "\n".join(f"  {error}" for error in damaged.values())
+            for why in skipped.values():
+                if isinstance(why, CheckpointMismatchError):
+                    raise why
+            if skipped:
+                reasons = "\n".join(f"  {why}" for why in skipped.values())
                 raise CheckpointError(f"no checkpoint in {self.directory} is good; nothing was changed:\n{reasons}")
             return None
         newest = restored[1]["step"]
         if self._read_only:
             # What is gone, or older than what was found, was not damaged: the run that is writing was deleting it.
-            damaged = {step: why for step, why in damaged.items() if step > newest and self._path(step).is_dir()}
-        for step, why in damaged.items():
+            skipped = {step: why for step, why in skipped.items() if step > newest and self._path(step).is_dir()}
+        for step, why in skipped.items():
             warnings.warn(
-                f"skipped the damaged checkpoint of step {step}{self._move_aside(step)}, "
-                f"going on from step {newest}: {why}",
+                f"skipped the checkpoint of step {step}{self._move_aside(step)}, going on from step {newest}: {why}",
                 stacklevel=2,
             )
-        if damaged:
+        if skipped:
             self._close_manager()  # it would go on believing in the steps that have been moved
         if not self._read_only and jax.process_count() > 1:
             multihost_utils.sync_global_devices("wae_jax: damaged checkpoints moved aside")
@@ -448,6 +453,7 @@ class Checkpointer(Closing):
         except Exception as error:
             raise self._give_up(error) from error
         self._pending = None
+        self._while_writing.close()
 
     def close(self) -> None:
         """Waits as `wait` does, raising the same, and ends the threads of the background."""
@@ -474,6 +480,8 @@ class Checkpointer(Closing):
         step, self._pending = self._pending, None
         with contextlib.suppress(Exception):  # the same error once more
             self._close_manager()
+        time.sleep(_SECONDS_FOR_STRAGGLERS)
+        self._while_writing.close()
         self._remove_unfinished()
         steps = self.all_steps()
         left = f"the checkpoint of step {steps[-1]} is complete" if steps else "there is no earlier one"

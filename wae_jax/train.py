@@ -17,6 +17,7 @@ import numpy as np
 from absl import logging
 from clu import parameter_overview
 from jax.experimental import multihost_utils
+from jaxtyping import Array, Float
 
 from wae_jax import devices, plots
 from wae_jax.checkpoint import Checkpointer
@@ -24,7 +25,7 @@ from wae_jax.data_source import open_data
 from wae_jax.dataset import Dataset, local_batch, track_densities
 from wae_jax.files import Closing
 from wae_jax.phrase_files import write_phrases
-from wae_jax.pianoroll import unpack
+from wae_jax.pianoroll import PackedPhrases, unpack
 from wae_jax.sampling import binarize, make_sampler
 from wae_jax.schema import ConfigError, check_config
 from wae_jax.train_state import TrainState, create_train_state
@@ -93,9 +94,9 @@ class MetricWindow:
 
     def __init__(self, pending: list[dict[str, float]]) -> None:
         self._fetched = pending
-        self._waiting: list[tuple[int, Mapping[str, jax.Array]]] = []
+        self._waiting: list[tuple[int, Mapping[str, Float[Array, ""]]]] = []
 
-    def add(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
+    def add(self, step: int, metrics: Mapping[str, Float[Array, ""]]) -> None:
         """Adds the metrics of a step, and waits for a step so long ago that the devices never run dry."""
         self._waiting.append((step, metrics))
         if len(self._waiting) > _STEPS_IN_FLIGHT:
@@ -134,7 +135,7 @@ def num_train_steps(config: ml_collections.ConfigDict, num_phrases: int) -> int:
 
 
 def make_evaluate(
-    config: ml_collections.ConfigDict, subsets: Mapping[str, np.ndarray]
+    config: ml_collections.ConfigDict, subsets: Mapping[str, PackedPhrases]
 ) -> Callable[[TrainState], dict[str, float]]:
     """A function that evaluates a state on subsets of the data.
 
@@ -142,7 +143,7 @@ def make_evaluate(
 
     Args:
       config: the run's configuration.
-      subsets: packed rows, uint8 [n, 10080], by the prefix of their figures' names.
+      subsets: of phrases, by the prefix of their figures' names.
     """
     step = devices.parallel_step(make_evaluate_step(config), BATCH_AXIS)
     latent_figures = make_latent_figures(config)
@@ -173,6 +174,11 @@ def _device_batch(packed: np.ndarray, position: np.ndarray, weight: np.ndarray) 
     return Batch(*devices.shard((np.asarray(packed), position, weight.astype(np.float32))))
 
 
+def _spread(num_rows: int, num: int) -> np.ndarray:
+    """The places of up to `num` rows, from the first to the last at equal distances."""
+    return np.linspace(0, num_rows - 1, min(num, num_rows)).astype(np.int64)
+
+
 def _write_samples(
     config: ml_collections.ConfigDict,
     state: TrainState,
@@ -183,7 +189,7 @@ def _write_samples(
 ) -> None:
     """Fixed prior draws, reconstructions of fixed phrases beside them, and histograms of codes and parameters."""
     sampler = make_sampler(config, jax.device_get(state.evaluation_variables()))
-    phrases = unpack(np.asarray(rows[:_CODES_IN_HISTOGRAM]))
+    phrases = unpack(np.asarray(rows[_spread(len(rows), _CODES_IN_HISTOGRAM)]))
     codes = sampler.encode(phrases)
     names = [
         "/".join(key.key for key in path) for path, _ in jax.tree_util.tree_leaves_with_path(state.autoencoder.params)
@@ -193,13 +199,15 @@ def _write_samples(
     if not (num := min(config.eval.num_samples, len(phrases))):
         return
     draws = sampler.decode(sampler.draw(config.seed, num))
-    reconstructions = sampler.decode(codes[:num])
+    # Neighbours are often of one song, and look alike.
+    some = _spread(len(phrases), num)
+    reconstructions = sampler.decode(codes[some])
     for kind, probabilities in (("draws", draws), ("reconstructions", reconstructions)):
         rolls = binarize(probabilities, method="hard", threshold=config.eval.threshold, seed=config.seed)
         write_phrases(folder / kind, rolls, probabilities=probabilities)
         images = {f"{kind}/{i}": plots.phrase_image(probabilities[i]) for i in range(num)}
         if kind == "reconstructions":
-            images |= {f"originals/{i}": plots.phrase_image(phrases[i]) for i in range(num)}
+            images |= {f"originals/{i}": plots.phrase_image(phrases[place]) for i, place in enumerate(some)}
         writer.write_images(step, images)
 
 
@@ -214,6 +222,14 @@ def _write_curves(folder: pathlib.Path) -> None:
                 steps.append(row["step"])
                 values.append(row[name])
     plots.save_figure(plots.plot_curves(history), folder / "curves.png")
+
+
+def _check_precision(dtype: str) -> None:
+    if dtype == "float64" and not jax.config.read("jax_enable_x64"):
+        raise ConfigError(
+            "dtype is 'float64', which JAX computes in float32 unless told otherwise; "
+            "set the environment variable JAX_ENABLE_X64=1, or dtype to 'float32'"
+        )
 
 
 def _check_data(data: Dataset) -> None:
@@ -239,6 +255,7 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> dict[
       NonFiniteLossError: if the loss is no longer a number.
     """
     check_config(config.to_dict())
+    _check_precision(config.dtype)
     config = ml_collections.FrozenConfigDict(config)
     devices.check_batch_size(config.batch_size)
     is_first = jax.process_index() == 0

@@ -1,0 +1,157 @@
+"""One, two and four devices, and two processes, compute what one device computes on the whole batch."""
+
+import socket
+
+import jax
+import numpy as np
+import pytest
+
+from tests.helpers import finish, last_state, read_metrics, run_steps, start_run, tiny_config
+from wae_jax import devices
+from wae_jax.train import train_and_evaluate
+
+EVERYTHING = {"model__dropout_rate": 0.3, "data__transpose_semitones": 3, "ema_decay": 0.9}
+
+
+def named(tree):
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def parameters(state):
+    return named(
+        (state.autoencoder.params, state.discriminator.params, state.ema_params, state.autoencoder.batch_stats)
+    )
+
+
+def gradients(state, config):
+    """Those of the step just done, if it was the first: Adam's first moment is then 1 - b1 times the gradient."""
+    players = (state.autoencoder, config.autoencoder_optimizer), (state.discriminator, config.discriminator_optimizer)
+    return named(
+        [jax.tree.map(lambda mu, b1=tx.b1: mu / (1 - b1), player.opt_state[1][0].mu) for player, tx in players]
+    )
+
+
+def assert_float64_runs_agree(config, counts, num_steps):
+    with jax.enable_x64(True):
+        runs = [list(run_steps(config, count, num_steps)) for count in counts]
+    reference = runs[0]
+    assert {leaf.dtype for leaf in parameters(reference[-1][0]).values()} == {np.dtype(np.float64)}
+    for run in runs[1:]:
+        for name, leaf in parameters(run[-1][0]).items():
+            np.testing.assert_allclose(leaf, parameters(reference[-1][0])[name], rtol=0, atol=1e-10, err_msg=name)
+        for name, gradient in gradients(run[0][0], config).items():
+            assert_near(name, gradient, gradients(reference[0][0], config)[name], 1e-10, config)
+        for (_, metrics), (_, expected) in zip(run, reference, strict=True):
+            for name, value in metrics.items():
+                assert float(value) == pytest.approx(float(expected[name]), rel=1e-10, abs=1e-10), name
+
+
+def assert_near(name, gradient, expected, tolerance, config):
+    """The norm of the difference is within `tolerance` of the norm of the leaf's gradient.
+
+    The discriminator's last bias has a gradient that is the small difference of two large terms, of penalty_weight / 2
+    each as long as it cannot tell codes from draws, so that there the terms' size takes the place of the norm.
+    """
+    scale = np.linalg.norm(expected)
+    if name.endswith("['logit']['bias']"):
+        scale = max(scale, config.penalty_weight)
+    error = np.linalg.norm(gradient.astype(np.float64) - expected)
+    assert error <= tolerance * scale, f"{name}: relative error {error / scale:.1e}"
+
+
+def assert_float32_runs_agree(config, counts):
+    """One step's gradients, and the losses over twenty steps.
+
+    Not the parameters: Adam divides a gradient by its size, so that where it is near 0 rounding decides the direction.
+    """
+    runs = [list(run_steps(config, count, 20)) for count in counts]
+    expected_gradients, expected = gradients(runs[0][0][0], config), [metrics for _, metrics in runs[0]]
+    for run in runs[1:]:
+        for name, gradient in gradients(run[0][0], config).items():
+            assert_near(name, gradient, expected_gradients[name], 1e-5, config)
+        for (_, metrics), wanted in zip(run, expected, strict=True):
+            for name in ("train/loss", "train/reconstruction"):
+                assert float(metrics[name]) == pytest.approx(float(wanted[name]), rel=1e-4), name
+
+
+@pytest.mark.parametrize(("penalty", "counts"), [("gan", (1, 4)), ("mmd", (1, 2))])
+def test_float64_parameters_agree(penalty, counts):
+    """Two steps of pretraining, then others: with dropout, transposition, averages of the parameters."""
+    config = tiny_config(penalty, dtype="float64", pretrain_steps=2, **EVERYTHING)
+    assert_float64_runs_agree(config, counts, 4)
+
+
+def test_float32_gradients_and_losses_agree():
+    assert_float32_runs_agree(tiny_config("mmd"), (1, 4))
+
+
+GRID = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+    pytest.mark.parametrize("penalty", ["gan", "mmd"]),
+    pytest.mark.parametrize("dropout_rate", [0.0, 0.3]),
+    pytest.mark.parametrize("network", ["alt", "meter"]),
+]
+
+
+def on_grid(test):
+    for mark in GRID:
+        test = mark(test)
+    return test
+
+
+@on_grid
+def test_float64_parameters_agree_after_twenty_steps(penalty, dropout_rate, network):
+    options = {**EVERYTHING, "model__dropout_rate": dropout_rate, "model__network": network}
+    assert_float64_runs_agree(tiny_config(penalty, dtype="float64", **options), (1, 2, 4), 20)
+
+
+@on_grid
+def test_float32_gradients_and_losses_agree_on_the_grid(penalty, dropout_rate, network):
+    options = {**EVERYTHING, "model__dropout_rate": dropout_rate, "model__network": network}
+    assert_float32_runs_agree(tiny_config(penalty, **options), (1, 2, 4))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("penalty", ["gan", "mmd"])
+def test_bfloat16_losses_agree_to_its_precision(penalty):
+    """No more than that: eight bits of a product leave two or three digits, and devices group products differently."""
+    runs = [list(run_steps(tiny_config(penalty, dtype="bfloat16"), count, 20)) for count in (1, 2, 4)]
+    for run in runs[1:]:
+        for (_, metrics), (_, expected) in zip(run, runs[0], strict=True):
+            assert float(metrics["train/loss"]) == pytest.approx(float(expected["train/loss"]), rel=1e-3)
+
+
+def test_two_processes_train_what_one_process_trains(tmp_path):
+    """Real processes with one device each, joined by jax.distributed, against one process with two devices."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    options = {"config": "wae_gan", "num_steps": 9, "JAX_ENABLE_X64": "1"}
+    flags = ("--config.dtype=float64", "--config.model.dropout_rate=0.2", "--config.ema_decay=0.9")
+    together = (f"--coordinator=localhost:{port}", "--num_processes=2")
+    pair = [
+        start_run(tmp_path / "two", *flags, *together, f"--process_id={i}", num_devices=1, **options) for i in (0, 1)
+    ]
+    alone = start_run(tmp_path / "one", *flags, **options)
+    for process, said in (*((process, "1 local / 2 global") for process in pair), (alone, "2 local / 2 global")):
+        status, output = finish(process)
+        assert status == 0, output
+        assert said in output
+    for two, one in zip(read_metrics(tmp_path / "two"), read_metrics(tmp_path / "one"), strict=True):
+        assert two == pytest.approx(one, rel=1e-10, abs=1e-10)
+    with jax.enable_x64(True):
+        two, one = (parameters(last_state(tmp_path / name)[0]) for name in ("two", "one"))
+    assert {leaf.dtype for leaf in one.values()} == {np.dtype(np.float64)}
+    for name, leaf in one.items():
+        np.testing.assert_allclose(two[name], leaf, rtol=0, atol=1e-10, err_msg=name)
+
+
+def test_a_batch_that_does_not_divide_is_refused_with_its_numbers(tmp_path):
+    with pytest.raises(
+        devices.DeviceError, match=r"batch_size 6 does not divide over 4 devices \(1 processes x 4\): take"
+    ):
+        train_and_evaluate(tiny_config(batch_size=6), str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ValueError, match="leading axis of 6 does not divide over 4"):
+        devices.shard(np.zeros((6, 2)))
