@@ -11,7 +11,11 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_opti
 import jax
 import pytest
 
-from wae_jax import networks
+from tests import checking
+
+checking.check_annotations()
+
+from wae_jax import networks  # noqa: E402
 
 # Two layers each way where the real networks have four or five: a third of the time to compile. Before `schema` is
 # imported, which takes the names of the networks from here.

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from tests.checking import unchecked
 from wae_jax import dataset, pianoroll
 
 
@@ -158,6 +159,7 @@ def test_songs_in_memory_are_reproducible():
     assert from_songs(rows, songs, test_fraction=0.0).splits.keys() == {"train", "valid"}
 
 
+@unchecked()
 def test_songs_and_phrases_must_match():
     with pytest.raises(ValueError, match="3 phrases and 2 songs"):
         from_songs(make_rows(3), [0, 1])
@@ -253,6 +255,7 @@ def test_densities_agree_with_unpacked_cells(monkeypatch):
     assert densities.dtype == np.float64
 
 
+@unchecked()
 @pytest.mark.parametrize("packed", [make_rows(0), make_rows(2)[:, :-1], make_rows(2).astype(np.int32), make_rows(1)[0]])
 def test_densities_want_packed_rows(packed):
     with pytest.raises(ValueError, match=r"expected \[N, 10080\] of uint8"):

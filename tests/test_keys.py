@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tests.checking import unchecked
 from wae_jax import keys
 
 C_MAJOR_SCALE = (0, 2, 4, 5, 7, 9, 11)
@@ -50,6 +51,7 @@ def test_c_major_where_nothing_stands_out():
     assert keys.estimate_key(np.full(12, 0.1)) == (0, False)
 
 
+@unchecked()
 def test_wrong_shape():
     with pytest.raises(ValueError, match=r"shape \(128,\); expected \(12,\)"):
         keys.estimate_key(np.zeros(128))

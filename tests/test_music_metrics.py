@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.checking import unchecked
 from wae_jax.metrics import music
 
 DRUMS, PIANO, GUITAR, BASS, STRINGS = range(5)
@@ -172,6 +173,7 @@ def test_integers_read_as_bool(rolls):
     np.testing.assert_array_equal(music.polyphony_rate(rolls.astype(np.int64)), music.polyphony_rate(rolls))
 
 
+@unchecked()
 def test_probabilities_and_other_shapes_are_refused():
     with pytest.raises(ValueError, match="binarise"):
         music.cells(np.zeros((1, 192, 84, 5), np.float32))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import tracemalloc
 import zipfile
@@ -27,7 +28,7 @@ def save_member(path, content, compression=zipfile.ZIP_STORED):
 
 def read_whole(path, name="x"):
     with npz_stream.open_array(path, name) as stream:
-        return stream.read(np.prod(stream.shape, dtype=int))
+        return stream.read(math.prod(stream.shape))
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])

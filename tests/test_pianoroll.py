@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.checking import unchecked
 from tests.helpers import random_rolls
 from wae_jax import pianoroll
 
@@ -44,6 +45,7 @@ def test_onsets_start_notes():
     assert np.argwhere(pianoroll.onsets(rolls)).tolist() == [[0, 0, 3, 2], [0, 7, 3, 2]]
 
 
+@unchecked()
 def test_wrong_shapes_are_refused_by_name():
     with pytest.raises(ValueError, match=r"rolls has shape \(2, 192, 84\)"):
         pianoroll.pack(np.zeros((2, 192, 84), bool))

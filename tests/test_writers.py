@@ -18,6 +18,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 import wae_jax
+from tests.checking import unchecked
 from wae_jax.writers import MetricsFile, MetricWriter, Progress, TensorBoardWriter, format_duration
 
 
@@ -153,7 +154,7 @@ def test_tensorboard_scalars_images_histograms_and_text(tmp_path):
 @pytest.mark.parametrize("image", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 5), np.uint8)])
 def test_tensorboard_refuses_other_images(tmp_path, image):
     board = TensorBoardWriter(tmp_path, 0)
-    with pytest.raises(ValueError, match="image rolls has shape"):
+    with unchecked(), pytest.raises(ValueError, match="image rolls has shape"):
         board.images(1, {"rolls": image})
     board.close()
 

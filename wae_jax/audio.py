@@ -19,10 +19,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Float32, Int64
 
 from wae_jax.files import whole_file
 from wae_jax.metrics.music import notes
-from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, STEPS_PER_BEAT, TRACKS
+from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, STEPS_PER_BEAT, TRACKS, BinaryPiece, BinaryPieces
 
 SAMPLE_RATE = 44100
 PEAK = 0.9
@@ -52,6 +53,9 @@ _ROOT_KEY = 58
 _SAMPLE = 53
 _SAMPLE_HEADER = np.dtype([("recording", "V40"), ("root_key", "u1"), ("rest", "V5")])
 
+# Left and right.
+Stereo = Float32[np.ndarray, "samples 2"]
+
 # One call of soundfile for minutes of sound can crash its Vorbis encoder; blocks of this many samples don't.
 _BLOCK = 1 << 16
 
@@ -66,16 +70,16 @@ def missing_parts() -> str | None:
     return f"No sound can be made before the missing parts are installed: pip install {' '.join(missing)}"
 
 
-def render(roll: np.ndarray, *, tempo: float = DEFAULT_TEMPO, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+def render(roll: BinaryPiece | BinaryPieces, *, tempo: float = DEFAULT_TEMPO, sample_rate: int = SAMPLE_RATE) -> Stereo:
     """Plays a phrase, or several in a row.
 
     Args:
-      roll: bool or 0/1 integers, [steps, P, K] with any number of steps, or phrases in a row [B, steps, P, K].
+      roll: one piece, or several in a row.
       tempo: quarter notes a minute.
       sample_rate: samples a second.
 
     Returns:
-      float32 [samples, 2], left and right. It is as long as the roll, and up to 1.5 seconds longer where sounds die
+      Left and right. It is as long as the roll, and up to 1.5 seconds longer where sounds die
       away. The loudest sample is 0.9; a silent roll gives zeros.
 
     Raises:
@@ -105,13 +109,15 @@ def render(roll: np.ndarray, *, tempo: float = DEFAULT_TEMPO, sample_rate: int =
     return _finish(mix, num_samples, sample_rate)
 
 
-def write_audio(path: str | os.PathLike[str], samples: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:
+def write_audio(
+    path: str | os.PathLike[str], samples: Float[np.ndarray, "samples channels"], sample_rate: int = SAMPLE_RATE
+) -> None:
     """Writes sound in the format that the file's extension names.
 
     Args:
       path: ending in .ogg (Vorbis), .mp3, .flac or .wav (16 bit); a file that is there is replaced, and only once the
         new one is complete.
-      samples: float [samples, channels], between -1 and 1.
+      samples: between -1 and 1.
       sample_rate: samples a second.
 
     Raises:
@@ -205,9 +211,14 @@ def _join(chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def _play(
-    program: int, is_drum: bool, start: np.ndarray, length: np.ndarray, pitch: np.ndarray, sample_rate: int
-) -> np.ndarray:
-    """Plays the notes of one instrument, at least one: float32 [samples, 2], not normalised.
+    program: int,
+    is_drum: bool,
+    start: Float[np.ndarray, " notes"],
+    length: Float[np.ndarray, " notes"],
+    pitch: Int64[np.ndarray, " notes"],
+    sample_rate: int,
+) -> Stereo:
+    """Plays the notes of one instrument, at least one; not normalised.
 
     Times are in seconds, pitches MIDI numbers.
     """
@@ -227,7 +238,7 @@ def _play(
 
 
 @functools.cache
-def _drum_hit(pitch: int, sample_rate: int) -> np.ndarray:
+def _drum_hit(pitch: int, sample_rate: int) -> Stereo:
     """One stroke of a drum that rings and dies away; of no length where the kit has no drum at this MIDI number."""
     sound = _play(_DRUM_KIT, True, np.zeros(1), np.full(1, _RING_SECONDS), np.full(1, pitch), sample_rate)
     seconds = np.arange(len(sound), dtype=np.float32)[:, None] / sample_rate
@@ -235,20 +246,20 @@ def _drum_hit(pitch: int, sample_rate: int) -> np.ndarray:
     return sound[: _audible_length(sound)]
 
 
-def _add(mix: np.ndarray, start: int, sound: np.ndarray) -> None:
+def _add(mix: Stereo, start: int, sound: Float32[np.ndarray, "others 2"]) -> None:
     """Adds a sound to the mix in place, from a sample on; what reaches beyond the end is lost."""
     sound = sound[: max(0, len(mix) - start)]
     mix[start : start + len(sound)] += sound
 
 
-def _audible_length(sound: np.ndarray) -> int:
+def _audible_length(sound: Stereo) -> int:
     """Samples up to the last that is louder than -60 dB of the loudest; 0 for silence."""
     loudness = np.maximum(np.abs(sound[:, 0]), np.abs(sound[:, 1]))
     audible = np.flatnonzero(loudness > _INAUDIBLE * loudness.max(initial=0))
     return int(audible[-1]) + 1 if audible.size else 0
 
 
-def _finish(mix: np.ndarray, num_samples: int, sample_rate: int) -> np.ndarray:
+def _finish(mix: Stereo, num_samples: int, sample_rate: int) -> Float32[np.ndarray, "others 2"]:
     """Cuts the inaudible part of the tail, fades the very end out, and sets the loudest sample to the peak."""
     mix = mix[: max(num_samples, _audible_length(mix))]
     fade = min(len(mix), round(_FADE_SECONDS * sample_rate))

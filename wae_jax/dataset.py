@@ -20,8 +20,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64, Int32, Int64, Integer, Shaped, UInt8
 
 from wae_jax import pianoroll, splits
+from wae_jax.pianoroll import PackedPhrases
 
 PHRASES_FILE = "phrases.npy"
 DESCRIPTION_FILE = "dataset.json"
@@ -44,19 +46,19 @@ class Dataset:
     """Packed phrases and their splits.
 
     Attributes:
-      phrases: uint8 [N, 10080], a memmap where it lies on disk.
+      phrases: a memmap where they lie on disk.
       splits: for each split that holds a phrase, the rows it starts at and stops before.
       digest: sha256 over the rows and the splits, in hexadecimal; equal for equal data.
       name: the folder, or what the lines of a log should call it.
     """
 
-    phrases: np.ndarray
+    phrases: PackedPhrases
     splits: Mapping[str, tuple[int, int]]
     digest: str
     name: str
 
-    def split(self, name: str) -> np.ndarray:
-        """The rows of one split, uint8 [n, 10080], without copying.
+    def split(self, name: str) -> PackedPhrases:
+        """The rows of one split, without copying.
 
         Raises:
           ValueError: if there is no such split; the message names those there are.
@@ -73,11 +75,11 @@ def dataset_digest(phrases_sha256: str, rows_of: Mapping[str, Sequence[int]]) ->
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def split_rows(codes: np.ndarray) -> dict[str, tuple[int, int]]:
+def split_rows(codes: Integer[np.ndarray, " N"]) -> dict[str, tuple[int, int]]:
     """The first row and the one after the last of each split that holds a row.
 
     Args:
-      codes: integers [N] in ascending order, each a place in `splits.SPLITS`.
+      codes: in ascending order, each a place in `splits.SPLITS`.
     """
     stops = np.cumsum(np.bincount(codes, minlength=len(splits.SPLITS))).tolist()
     starts = [0, *stops[:-1]]
@@ -127,7 +129,7 @@ def _read_description(folder: pathlib.Path) -> dict[str, Any]:
     return description
 
 
-def _open_phrases(file: pathlib.Path, num_phrases: int) -> np.ndarray:
+def _open_phrases(file: pathlib.Path, num_phrases: int) -> PackedPhrases:
     """The rows as a read-only memmap."""
     if not file.is_file():
         raise DatasetError(f"{file} is missing; build the data set again")
@@ -162,8 +164,8 @@ def _check_splits(file: pathlib.Path, given: dict[str, Any], num_phrases: int) -
 
 
 def from_songs(
-    phrases: np.ndarray,
-    songs: np.ndarray,
+    phrases: PackedPhrases,
+    songs: Shaped[np.ndarray, " B"] | Sequence[object],
     *,
     name: str,
     seed: int = 0,
@@ -173,8 +175,8 @@ def from_songs(
     """Makes a data set in memory, split by song as `build_dataset` would; every row is kept.
 
     Args:
-      phrases: uint8 [N, 10080], packed.
-      songs: [N], the song of each row; anything that `str` tells apart.
+      phrases: the rows.
+      songs: the song of each row; anything that `str` tells apart.
       name: what the data set is called.
       seed: of the split.
       valid_fraction: share of the songs to validate on.
@@ -204,8 +206,8 @@ def from_songs(
 
 
 @functools.lru_cache(maxsize=4)
-def _epoch_order(seed: int, epoch: int, num_rows: int) -> np.ndarray:
-    """The order of one epoch, int64 [num_rows].
+def _epoch_order(seed: int, epoch: int, num_rows: int) -> Int64[np.ndarray, " {num_rows}"]:
+    """The order of one epoch.
 
     Sorting raw random words, because NumPy promises the stream of a bit generator for ever, but not
     that of `Generator.permutation`: a run resumed under another NumPy must read the same batches.
@@ -216,7 +218,7 @@ def _epoch_order(seed: int, epoch: int, num_rows: int) -> np.ndarray:
     return order
 
 
-def batch_indices(seed: int, step: int, *, num_rows: int, batch_size: int) -> np.ndarray:
+def batch_indices(seed: int, step: int, *, num_rows: int, batch_size: int) -> Int64[np.ndarray, " {batch_size}"]:
     """The rows of one batch: a pure function of its arguments, so that resuming needs no saved iterator.
 
     Batch after batch runs through one shuffled epoch after another. Each epoch visits every row exactly
@@ -226,10 +228,7 @@ def batch_indices(seed: int, step: int, *, num_rows: int, batch_size: int) -> np
       seed: of the shuffling, at least 0.
       step: which batch, from 0.
       num_rows: rows to choose from.
-      batch_size: B, rows of a batch over all processes.
-
-    Returns:
-      int64 [B].
+      batch_size: rows of a batch over all processes.
 
     Raises:
       ValueError: if a number is out of range.
@@ -249,29 +248,28 @@ def batch_indices(seed: int, step: int, *, num_rows: int, batch_size: int) -> np
 
 
 def local_batch(
-    rows: np.ndarray,
+    rows: PackedPhrases,
     seed: int,
     step: int,
     *,
     batch_size: int,
     process_index: int = 0,
     process_count: int = 1,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[UInt8[np.ndarray, "b bytes=10080"], Int32[np.ndarray, " b"]]:
     """The share of one process in a batch; only that share is read.
 
     The shares of all processes, in their order, are the rows of `batch_indices`.
 
     Args:
-      rows: uint8 [N, 10080], the split to draw from.
+      rows: the split to draw from.
       seed: of the shuffling.
       step: which batch, from 0.
-      batch_size: B, rows of the batch over all processes.
+      batch_size: rows of the batch over all processes.
       process_index: which process this is.
       process_count: how many there are.
 
     Returns:
-      The packed phrases, uint8 [B / process_count, 10080], and the place of each within the global
-      batch, int32 [B / process_count].
+      The packed phrases, b = batch_size / process_count, and the place of each within the global batch.
 
     Raises:
       ValueError: if the batch does not divide among the processes, or there is no such process.
@@ -289,14 +287,11 @@ def local_batch(
     return np.asarray(rows[indices[positions]]), positions
 
 
-def track_densities(packed: np.ndarray) -> np.ndarray:
+def track_densities(packed: PackedPhrases) -> Float64[np.ndarray, " K=5"]:
     """The share of cells that are on, per track.
 
     Args:
-      packed: uint8 [N, 10080]; counted without unpacking, a part at a time.
-
-    Returns:
-      float64 [K].
+      packed: counted without unpacking, a part at a time.
 
     Raises:
       ValueError: if there is no row or the rows are not packed phrases.

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+from jaxtyping import Integer
 
 from wae_jax import dataset, pianoroll
 
@@ -120,13 +121,13 @@ def _publish(workshop: Workshop, output: pathlib.Path) -> None:
             replaced.rename(output)
 
 
-def write_phrases(path: pathlib.Path, scratch: pathlib.Path, rows: np.ndarray) -> str:
+def write_phrases(path: pathlib.Path, scratch: pathlib.Path, rows: Integer[np.ndarray, " N"]) -> str:
     """Copies rows of a scratch file into an .npy file, without ever holding them all.
 
     Args:
       path: the .npy file to write.
       scratch: packed phrases, one after another and nothing else.
-      rows: integers [N], which of them to copy, in this order.
+      rows: which of them to copy, in this order.
 
     Returns:
       The sha256 of the rows' bytes (those of the file without its header), in hexadecimal.

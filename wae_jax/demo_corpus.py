@@ -27,9 +27,11 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Bool, Int32, Integer
 
 from wae_jax import demo_patterns as patterns
 from wae_jax import pianoroll
+from wae_jax.pianoroll import PackedPhrases, Rolls
 
 DRUMS, PIANO, GUITAR, BASS, STRINGS = (
     pianoroll.TRACK_NAMES.index(name) for name in ("Drums", "Piano", "Guitar", "Bass", "Strings")
@@ -49,6 +51,10 @@ PIANO_RIGHT_FLOOR = 60
 CELLO_FLOOR = 48
 VIOLIN_FLOOR = 67
 BASS_CEILING = 47
+
+# One track of a phrase, and the MIDI numbers of a chord's voices.
+Part = Bool[np.ndarray, "T=192 P=84"]
+Voices = Integer[np.ndarray, " voices"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +125,9 @@ VARIATIONS = tuple(  # of the first and of the second phrase of a pair
 )
 
 
-def make_demo_corpus(*, num_songs: int, phrases_per_song: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def make_demo_corpus(
+    *, num_songs: int, phrases_per_song: int, seed: int
+) -> tuple[PackedPhrases, Int32[np.ndarray, " B"]]:
     """Makes the built-in corpus.
 
     Song i of a seed is the same whatever `num_songs` is, and its first phrases are the same whatever
@@ -131,8 +139,8 @@ def make_demo_corpus(*, num_songs: int, phrases_per_song: int, seed: int) -> tup
       seed: not negative.
 
     Returns:
-      The phrases, packed as by `pianoroll.pack`, uint8 [N, 10080], song by song; and the number of each phrase's song,
-      from 0, int32 [N]. N is num_songs times phrases_per_song.
+      The phrases, packed as by `pianoroll.pack`, song by song; and the number of each phrase's song, from 0. B is
+      num_songs times phrases_per_song.
 
     Raises:
       ValueError: if an argument is too small.
@@ -203,15 +211,12 @@ def draw_variations(rng: np.random.Generator, num_phrases: int) -> list[Variatio
     return [VARIATIONS[i % 2][next(orders[section_of(i), i % 2])] for i in range(num_phrases)]
 
 
-def render_phrases(song: Song, variations: Sequence[Variation]) -> np.ndarray:
+def render_phrases(song: Song, variations: Sequence[Variation]) -> Rolls:
     """Writes the first phrases of a song.
 
     Args:
       song: the song.
       variations: one a phrase; its section follows from its place.
-
-    Returns:
-      bool [B, T, P, K], B being the number of variations.
     """
     parts = {section: _render_section(song, section) for section in SECTIONS}  # a phrase only copies them
     rolls = np.zeros((len(variations), *pianoroll.PHRASE_SHAPE), bool)
@@ -245,8 +250,8 @@ def chords_of(song: Song, section: str) -> list[Chord]:
     return chords
 
 
-def _render_section(song: Song, section: str) -> dict[tuple[int, str], np.ndarray]:
-    """Draws the pitched parts of a section, bass and guitar with each of the three ends: bool [T, P] each."""
+def _render_section(song: Song, section: str) -> dict[tuple[int, str], Part]:
+    """Draws the pitched parts of a section, bass and guitar with each of the three ends."""
     chords = chords_of(song, section)
     following = [*chords[1:], chords[0]]
     scale = {(song.tonic + step) % 12 for step in patterns.SCALES[song.mode]}
@@ -285,19 +290,19 @@ def _triad(chord: Chord, floor: int) -> list[int]:
     return sorted(_place(chord.root + interval, floor) for interval in (0, chord.third, 7))
 
 
-def _hands(chord: Chord, low_floor: int, high_floor: int) -> np.ndarray:
+def _hands(chord: Chord, low_floor: int, high_floor: int) -> Voices:
     """The root low and the triad high."""
     return np.array([_place(chord.root, low_floor), *_triad(chord, high_floor)])
 
 
-def _guitar_voices(chord: Chord, power: bool) -> np.ndarray:
+def _guitar_voices(chord: Chord, power: bool) -> Voices:
     if power:
         return _place(chord.root, POWER_CHORD_FLOOR) + np.array([0, 7, 12])
     triad = _triad(chord, GUITAR_FLOOR)
     return np.array([*triad, triad[0] + 12])
 
 
-def _bass_voices(chord: Chord, following: Chord, scale: set[int]) -> np.ndarray:
+def _bass_voices(chord: Chord, following: Chord, scale: set[int]) -> Voices:
     """Root, third, fifth, octave (the fifth where it is too high), and the scale's step to the next root."""
     root = _place(chord.root, BASS_FLOOR)
     octave = root + 12 if root + 12 <= BASS_CEILING else root + 7
@@ -307,8 +312,8 @@ def _bass_voices(chord: Chord, following: Chord, scale: set[int]) -> np.ndarray:
     return np.array([root, root + chord.third, root + 7, octave, leading])
 
 
-def _render_part(lines: Sequence[str], chords: Sequence[Chord], voices: Sequence[np.ndarray]) -> np.ndarray:
-    """Plays the rhythm on the chords, from its beginning for each; a shorter chord cuts it off. bool [T, P]."""
+def _render_part(lines: Sequence[str], chords: Sequence[Chord], voices: Sequence[Voices]) -> Part:
+    """Plays the rhythm on the chords, from its beginning for each; a shorter chord cuts it off."""
     roll = np.zeros((pianoroll.NUM_STEPS, pianoroll.NUM_PITCHES), bool)
     for chord, pitches in zip(chords, voices, strict=True):
         for line in lines:
@@ -319,7 +324,7 @@ def _render_part(lines: Sequence[str], chords: Sequence[Chord], voices: Sequence
     return roll
 
 
-def _replace_end(part: np.ndarray, start: int, notes: Sequence[tuple[int, np.ndarray]]) -> np.ndarray:
+def _replace_end(part: Part, start: int, notes: Sequence[tuple[int, Voices]]) -> Part:
     """Silences a part from `start` on and writes eighths (onset, pitches) there."""
     part = part.copy()
     part[start - 1 :] = False
@@ -328,14 +333,14 @@ def _replace_end(part: np.ndarray, start: int, notes: Sequence[tuple[int, np.nda
     return part
 
 
-def _write(roll: np.ndarray, start: int, end: int, pitches: np.ndarray) -> None:
+def _write(roll: Part, start: int, end: int, pitches: Voices) -> None:
     """Switches notes on from `start` to one step before `end`, so that the same note can follow."""
     roll[start : end - 1, pitches - pianoroll.LOWEST_PITCH] = True
 
 
 @functools.cache
-def _render_drums(groove: str, chorus: bool, busy: bool, fill: patterns.Fill, crash: bool) -> np.ndarray:
-    """The drums of a phrase, one step a stroke: bool [T, P], shared by all phrases that have the same."""
+def _render_drums(groove: str, chorus: bool, busy: bool, fill: patterns.Fill, crash: bool) -> Part:
+    """The drums of a phrase, one step a stroke, shared by all phrases that have the same."""
     roll = np.zeros((pianoroll.NUM_STEPS, pianoroll.NUM_PITCHES), bool)
     kit = patterns.GROOVES[groove]
     odd, even, busy_even = kit.kicks
@@ -354,5 +359,5 @@ def _render_drums(groove: str, chorus: bool, busy: bool, fill: patterns.Fill, cr
     return roll
 
 
-def _strike(roll: np.ndarray, start: int, drum: int, line: str) -> None:
+def _strike(roll: Part, start: int, drum: int, line: str) -> None:
     roll[[start + onset for onset, _, _ in patterns.strokes(line)], drum - pianoroll.LOWEST_PITCH] = True

@@ -18,13 +18,14 @@ from typing import Any
 
 import ml_collections
 import numpy as np
+from jaxtyping import Float, Int64
 
 from wae_jax.checkpoint import Checkpointer, CheckpointError, checkpoint_digest
 from wae_jax.data_source import open_data
 from wae_jax.dataset import DatasetError
 from wae_jax.metrics.table import music_table
 from wae_jax.phrase_files import write_phrases
-from wae_jax.pianoroll import NUM_TRACKS, unpack
+from wae_jax.pianoroll import NUM_TRACKS, Codes, PackedPhrases, Rolls, unpack
 from wae_jax.sampling import Sampler, binarize, make_sampler
 from wae_jax.schema import ConfigError, check_config
 from wae_jax.train_state import create_train_state
@@ -53,7 +54,7 @@ class Run:
     step: int
     digest: str
 
-    def phrases(self, split: str) -> np.ndarray:
+    def phrases(self, split: str) -> PackedPhrases:
         """The packed rows of one split of its data."""
         data = self.config.data
         return open_data(data.path, num_songs=data.num_songs, phrases_per_song=data.phrases_per_song).split(split)
@@ -99,14 +100,14 @@ class Phrases:
     """What a mode makes.
 
     Attributes:
-      codes: [B, Z].
-      rows: int64 [B], the rows of the validation split that the codes are of, where they are of any.
-      originals: bool [B, T, P, K], the phrases in these rows.
+      codes: one a phrase.
+      rows: the rows of the validation split that the codes are of, where they are of any.
+      originals: the phrases in these rows.
     """
 
-    codes: np.ndarray
-    rows: np.ndarray | None = None
-    originals: np.ndarray | None = None
+    codes: Codes
+    rows: Int64[np.ndarray, " B"] | None = None
+    originals: Rolls | None = None
 
 
 def draw(run: Run, num: int, seed: int) -> Phrases:
@@ -132,18 +133,15 @@ def interpolate(run: Run, num: int, seed: int) -> Phrases:
     return Phrases(np.stack([slerp(ends[int(step)], ends[int(step) + 1], step % 1.0) for step in steps]))
 
 
-def slerp(start: np.ndarray, end: np.ndarray, share: float) -> np.ndarray:
+def slerp(start: Float[np.ndarray, " Z"], end: Float[np.ndarray, " Z"], share: float) -> Float[np.ndarray, " Z"]:
     """A code between two others whose direction turns, and whose norm changes, evenly.
 
     A straight line between draws of a Gaussian in many dimensions passes through the middle, where there are none.
 
     Args:
-      start: [Z].
-      end: [Z].
+      start: one of the two.
+      end: the other.
       share: 0 at the start, 1 at the end.
-
-    Returns:
-      [Z].
     """
     norms = np.linalg.norm(start), np.linalg.norm(end)
     if min(norms) == 0:

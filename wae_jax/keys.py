@@ -6,6 +6,7 @@ A key is its tonic, a pitch class from 0 (C) to 11 (B), and whether it is minor.
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Num
 
 # How well each pitch class, counted from the tonic, was rated to fit into a key: the probe-tone profiles of
 # C. L. Krumhansl and E. J. Kessler, "Tracing the dynamic changes in perceived tonal organization in a spatial
@@ -19,11 +20,11 @@ _PROFILES -= _PROFILES.mean(axis=1, keepdims=True)
 _PROFILES /= np.linalg.norm(_PROFILES, axis=1, keepdims=True)
 
 
-def estimate_key(durations: np.ndarray) -> tuple[int, bool]:
+def estimate_key(durations: Num[np.ndarray, " pitch_classes=12"]) -> tuple[int, bool]:
     """The key whose profile correlates best with how long each pitch class sounds (Krumhansl and Schmuckler).
 
     Args:
-      durations: [12], not negative, of any unit; entry 0 is C.
+      durations: not negative, of any unit; entry 0 is C.
 
     Returns:
       The tonic, and whether the key is minor. C major where no pitch class stands out, as in silence.

@@ -18,9 +18,12 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float, Key
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
-_Saved = tuple[jax.Array, jax.Array]
+_Images = Float[Array, "B H W C"]
+_Kernel = Float[Array, "k_h k_w I O"]
+_Saved = tuple[_Images, _Kernel]
 
 
 def _same_padding(kernel_size: int, stride: int) -> tuple[int, int]:
@@ -28,7 +31,7 @@ def _same_padding(kernel_size: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def _check(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], channel_axis: int) -> None:
+def _check(x: Array, kernel: Array, strides: tuple[int, int], channel_axis: int) -> None:
     if x.ndim != 4 or kernel.ndim != 4 or x.shape[-1] != kernel.shape[channel_axis]:
         raise ValueError(
             f"input {x.shape} does not go with kernel {kernel.shape}: expected [B, H, W, C] "
@@ -39,12 +42,14 @@ def _check(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], channel_ax
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def conv(x: jax.Array, kernel: jax.Array, strides: tuple[int, int]) -> jax.Array:
+def conv(
+    x: Float[Array, "B H W I"], kernel: _Kernel, strides: tuple[int, int]
+) -> Float[Array, "B H//{strides[0]} W//{strides[1]} O"]:
     """Strided convolution with "same" padding.
 
     Args:
-      x: [B, H, W, I].
-      kernel: [k_h, k_w, I, O].
+      x: examples.
+      kernel: of one type with `x`.
       strides: (s_h, s_w); they must divide H and W.
 
     Returns:
@@ -59,12 +64,14 @@ def conv(x: jax.Array, kernel: jax.Array, strides: tuple[int, int]) -> jax.Array
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def conv_transpose(y: jax.Array, kernel: jax.Array, strides: tuple[int, int]) -> jax.Array:
+def conv_transpose(
+    y: Float[Array, "B H W O"], kernel: _Kernel, strides: tuple[int, int]
+) -> Float[Array, "B H*{strides[0]} W*{strides[1]} I"]:
     """The adjoint of `conv` in its input: what Keras calls Conv2DTranspose with "same" padding.
 
     Args:
-      y: [B, H, W, O].
-      kernel: [k_h, k_w, I, O]: the layout of Keras, which is that of the convolution this is the adjoint of.
+      y: examples.
+      kernel: in the layout of Keras, which is that of the convolution this is the adjoint of.
       strides: (s_h, s_w).
 
     Returns:
@@ -82,7 +89,9 @@ def conv_transpose(y: jax.Array, kernel: jax.Array, strides: tuple[int, int]) ->
     )
 
 
-def _kernel_gradient(x: jax.Array, y: jax.Array, kernel: jax.Array, strides: tuple[int, int]) -> jax.Array:
+def _kernel_gradient(
+    x: Float[Array, "B H W I"], y: Float[Array, "B rows columns O"], kernel: _Kernel, strides: tuple[int, int]
+) -> _Kernel:
     size = (kernel.shape[0], kernel.shape[1])
     return lax.platform_dependent(
         x,
@@ -92,20 +101,20 @@ def _kernel_gradient(x: jax.Array, y: jax.Array, kernel: jax.Array, strides: tup
     ).astype(kernel.dtype)
 
 
-def _conv_forward(x: jax.Array, kernel: jax.Array, strides: tuple[int, int]) -> tuple[jax.Array, _Saved]:
+def _conv_forward(x: _Images, kernel: _Kernel, strides: tuple[int, int]) -> tuple[Array, _Saved]:
     return conv(x, kernel, strides), (x, kernel)
 
 
-def _conv_backward(strides: tuple[int, int], saved: _Saved, dy: jax.Array) -> _Saved:
+def _conv_backward(strides: tuple[int, int], saved: _Saved, dy: Float[Array, "B rows columns O"]) -> _Saved:
     x, kernel = saved
     return conv_transpose(dy, kernel, strides), _kernel_gradient(x, dy, kernel, strides)
 
 
-def _conv_transpose_forward(y: jax.Array, kernel: jax.Array, strides: tuple[int, int]) -> tuple[jax.Array, _Saved]:
+def _conv_transpose_forward(y: _Images, kernel: _Kernel, strides: tuple[int, int]) -> tuple[Array, _Saved]:
     return conv_transpose(y, kernel, strides), (y, kernel)
 
 
-def _conv_transpose_backward(strides: tuple[int, int], saved: _Saved, dx: jax.Array) -> _Saved:
+def _conv_transpose_backward(strides: tuple[int, int], saved: _Saved, dx: Float[Array, "B rows columns I"]) -> _Saved:
     y, kernel = saved
     return conv(dx, kernel, strides), _kernel_gradient(dx, y, kernel, strides)
 
@@ -114,7 +123,9 @@ conv.defvjp(_conv_forward, _conv_backward)
 conv_transpose.defvjp(_conv_transpose_forward, _conv_transpose_backward)
 
 
-def adjoint_plain(y: jax.Array, kernel: jax.Array, strides: tuple[int, int]) -> jax.Array:
+def adjoint_plain(
+    y: Float[Array, "B H W O"], kernel: _Kernel, strides: tuple[int, int]
+) -> Float[Array, "B H*{strides[0]} W*{strides[1]} I"]:
     """`conv_transpose` as one convolution over the input spread out by the strides."""
     k_h, k_w = kernel.shape[:2]
     padding = []
@@ -126,7 +137,9 @@ def adjoint_plain(y: jax.Array, kernel: jax.Array, strides: tuple[int, int]) -> 
     return lax.conv_general_dilated(y, flipped, (1, 1), padding, lhs_dilation=strides, dimension_numbers=_LAYOUT)
 
 
-def adjoint_by_phases(y: jax.Array, kernel: jax.Array, strides: tuple[int, int]) -> jax.Array:
+def adjoint_by_phases(
+    y: Float[Array, "B H W O"], kernel: _Kernel, strides: tuple[int, int]
+) -> Float[Array, "B H*{strides[0]} W*{strides[1]} I"]:
     """`conv_transpose` as one stride-1 convolution with s_h * s_w * I outputs, which are then laid side by side.
 
     Output row o = s * q + r - c of phase r needs the kernel's rows r, r + s, r + 2s, ...; the crop c aligns the
@@ -154,12 +167,15 @@ def adjoint_by_phases(y: jax.Array, kernel: jax.Array, strides: tuple[int, int])
 
 
 def kernel_gradient_plain(
-    x: jax.Array, y: jax.Array, kernel_size: tuple[int, int], strides: tuple[int, int]
-) -> jax.Array:
-    """The kernel's gradient where `conv(x, kernel, strides)` has the output gradient `y`: [k_h, k_w, I, O]."""
+    x: Float[Array, "B H W I"],
+    y: Float[Array, "B H//{strides[0]} W//{strides[1]} O"],
+    kernel_size: tuple[int, int],
+    strides: tuple[int, int],
+) -> Float[Array, "{kernel_size[0]} {kernel_size[1]} I O"]:
+    """The kernel's gradient where `conv(x, kernel, strides)` has the output gradient `y`."""
     padding = [_same_padding(k, s) for k, s in zip(kernel_size, strides, strict=True)]
 
-    def convolve(kernel: jax.Array) -> jax.Array:
+    def convolve(kernel: Array) -> Array:
         return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=_LAYOUT)
 
     (transposed,) = jax.linear_transpose(convolve, jnp.zeros((*kernel_size, x.shape[-1], y.shape[-1]), x.dtype))(y)
@@ -167,8 +183,11 @@ def kernel_gradient_plain(
 
 
 def kernel_gradient_by_products(
-    x: jax.Array, y: jax.Array, kernel_size: tuple[int, int], strides: tuple[int, int]
-) -> jax.Array:
+    x: Float[Array, "B H W I"],
+    y: Float[Array, "B H//{strides[0]} W//{strides[1]} O"],
+    kernel_size: tuple[int, int],
+    strides: tuple[int, int],
+) -> Float[Array, "{kernel_size[0]} {kernel_size[1]} I O"]:
     """The same as `kernel_gradient_plain`, as products of `x` with shifted copies of `y`, a few phrases at a time.
 
     The strides are turned into channels first, so that one product serves a block of the kernel's cells. Where
@@ -201,7 +220,7 @@ def kernel_gradient_by_products(
 
     accumulate = jnp.promote_types(x.dtype, jnp.float32)
 
-    def add(total: jax.Array, some: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+    def add(total: Array, some: tuple[Array, Array]) -> tuple[Array, None]:
         x_some, y_some = some
         shifted = [y_some[shifts[-1] - shift : shifts[-1] - shift + cells] for shift in shifts]
         return total + jnp.stack([jnp.dot(x_some, one, preferred_element_type=accumulate) for one in shifted]), None
@@ -236,16 +255,16 @@ def _columns_to_join(
     return min((join for join in range(1, width + 1) if width % join == 0), key=work)
 
 
-def dropout(keys: jax.Array, x: jax.Array, rate: float) -> jax.Array:
+def dropout(keys: Key[Array, " B"], x: Float[Array, " B *shape"], rate: float) -> Float[Array, " B *shape"]:
     """Sets each unit to 0 with probability `rate` and scales the others by 1 / (1 - rate).
 
     Args:
-      keys: one random key for each example, [B]: a mask must not depend on which device an example is on.
-      x: [B, ...].
+      keys: one for each example: a mask must not depend on which device an example is on.
+      x: examples.
       rate: probability, 0 <= rate < 1.
 
     Returns:
-      An array like `x`.
+      An array of the type of `x`.
     """
     if rate == 0.0:
         return x

@@ -6,11 +6,9 @@ import io
 import math
 import os
 
-import numpy as np
-
 from wae_jax.files import whole_file
 from wae_jax.metrics.music import notes
-from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, STEPS_PER_BEAT, TRACKS
+from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, STEPS_PER_BEAT, TRACKS, BinaryPiece, BinaryPieces
 
 # 480 ticks a quarter is what sequencers expect, and a whole number of ticks a step.
 TICKS_PER_STEP = 40
@@ -40,7 +38,11 @@ def microseconds_per_beat(tempo: float) -> int:
 
 
 def write_midi(
-    path: str | os.PathLike[str], roll: np.ndarray, *, tempo: float = DEFAULT_TEMPO, name: str | None = None
+    path: str | os.PathLike[str],
+    roll: BinaryPiece | BinaryPieces,
+    *,
+    tempo: float = DEFAULT_TEMPO,
+    name: str | None = None,
 ) -> None:
     """Writes a phrase, or several in a row, as a MIDI file of type 1.
 
@@ -50,8 +52,8 @@ def write_midi(
 
     Args:
       path: the file; one that is there is replaced, and only once the new one is complete.
-      roll: bool or 0/1 integers. [steps, P, K], any number of steps: one piece. Or [B, steps, P, K]: phrases in a row;
-        a note that sounds up to the end of one is struck again if it sounds at the start of the next.
+      roll: one piece; or several in a row, where a note that sounds up to the end of one is struck again if it sounds
+        at the start of the next.
       tempo: quarter notes a minute.
       name: title of the piece, shown by sequencers.
 
@@ -63,7 +65,7 @@ def write_midi(
         part.write_bytes(content)
 
 
-def _midi_bytes(roll: np.ndarray, *, tempo: float, name: str | None) -> bytes:
+def _midi_bytes(roll: BinaryPiece | BinaryPieces, *, tempo: float, name: str | None) -> bytes:
     """The whole file that `write_midi` writes."""
     import mido
 

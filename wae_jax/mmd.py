@@ -13,15 +13,20 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from wae_jax.pianoroll import AnyArray
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 # A kernel maps the squared distances within x, within y and between both to three matrices of similarities.
-Kernel = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, ...]]
+Distances = Float[Array, "n m"]
+Similarities = Float[Array, "n m"]
+Kernel = Callable[[Distances, Distances, Distances], tuple[Similarities, ...]]
 
 
-def squared_distances(a: jax.Array, b: jax.Array) -> jax.Array:
-    """All squared Euclidean distances between the rows of `a` [n, Z] and `b` [m, Z]: [n, m].
+def squared_distances(a: Float[AnyArray, "n Z"], b: Float[AnyArray, "m Z"]) -> Distances:
+    """All squared Euclidean distances between the rows of `a` and those of `b`.
 
     Differences are formed before they are squared: the expansion into norms and inner products loses all
     digits in float32 when the points lie far from the origin.
@@ -29,7 +34,7 @@ def squared_distances(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.sum(jnp.square(a[:, None, :] - b[None, :, :]), axis=-1)
 
 
-def imq_kernel(*distances: jax.Array, prior_variance: float, latent_dim: int) -> tuple[jax.Array, ...]:
+def imq_kernel(*distances: Distances, prior_variance: float, latent_dim: int) -> tuple[Similarities, ...]:
     """Inverse multiquadratics C / (C + d^2), summed over C = 2 * Z * prior_variance * s for s in `SCALES`.
 
     The sum over seven scales is that of tolstikhin/wae; 2 * Z * prior_variance is the expected squared distance
@@ -39,7 +44,7 @@ def imq_kernel(*distances: jax.Array, prior_variance: float, latent_dim: int) ->
     return tuple(sum((c / (c + d2) for c in constants[1:]), constants[0] / (constants[0] + d2)) for d2 in distances)
 
 
-def rbf_kernel(within_x: jax.Array, within_y: jax.Array, between: jax.Array) -> tuple[jax.Array, ...]:
+def rbf_kernel(within_x: Distances, within_y: Distances, between: Distances) -> tuple[Similarities, ...]:
     """Gaussian kernel exp(-d^2 / (2 s^2)) with s^2 = median of `between` + median of `within_x`.
 
     The bandwidth follows the data, as in tolstikhin/wae, and the gradient flows through it, so that the
@@ -50,7 +55,7 @@ def rbf_kernel(within_x: jax.Array, within_y: jax.Array, between: jax.Array) -> 
     return tuple(jnp.exp(-d2 / (2.0 * variance)) for d2 in (within_x, within_y, between))
 
 
-def _check_samples(x: jax.Array, y: jax.Array) -> None:
+def _check_samples(x: AnyArray, y: AnyArray) -> None:
     """Raises ValueError unless the U-statistic of the two samples exists."""
     if x.ndim != 2 or x.shape != y.shape:
         raise ValueError(f"x {x.shape} and y {y.shape} must both be [n, Z], with the same n and Z")
@@ -58,16 +63,13 @@ def _check_samples(x: jax.Array, y: jax.Array) -> None:
         raise ValueError(f"the U-statistic averages over pairs of distinct points and needs n >= 2; n is {x.shape[0]}")
 
 
-def u_statistic(x: jax.Array, y: jax.Array, kernel: Kernel) -> jax.Array:
+def u_statistic(x: Float[AnyArray, "n Z"], y: Float[AnyArray, "n Z"], kernel: Kernel) -> Float[Array, ""]:
     """The estimate for any kernel of squared distances.
 
     Args:
-      x: [n, Z], the codes.
-      y: [n, Z], draws of the prior.
+      x: the codes.
+      y: draws of the prior.
       kernel: see `Kernel`.
-
-    Returns:
-      A scalar.
 
     Raises:
       ValueError: if the shapes differ, are not [n, Z], or n < 2.
@@ -81,16 +83,16 @@ def u_statistic(x: jax.Array, y: jax.Array, kernel: Kernel) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnames="prior_variance")
-def mmd_squared(x: jax.Array, y: jax.Array, *, prior_variance: float) -> jax.Array:
+def mmd_squared(x: Float[AnyArray, "n Z"], y: Float[AnyArray, "n Z"], *, prior_variance: float) -> Float[Array, ""]:
     """MMD^2 with the seven-scale inverse multiquadratic kernel: the penalty of WAE-MMD.
 
     Args:
-      x: [n, Z], the codes.
-      y: [n, Z], draws of N(0, prior_variance * I).
+      x: the codes.
+      y: draws of N(0, prior_variance * I).
       prior_variance: positive; sets the kernel's scales.
 
     Returns:
-      A scalar; near 0 when both come from one distribution, possibly negative.
+      A number near 0 when both come from one distribution, possibly negative.
 
     Raises:
       ValueError: if the shapes differ, are not [n, Z], or n < 2.
@@ -100,17 +102,16 @@ def mmd_squared(x: jax.Array, y: jax.Array, *, prior_variance: float) -> jax.Arr
 
 
 @functools.partial(jax.jit, static_argnames=("prior_variance", "tile"))
-def mmd_squared_tiled(x: jax.Array, y: jax.Array, *, prior_variance: float, tile: int = 1024) -> jax.Array:
+def mmd_squared_tiled(
+    x: Float[AnyArray, "n Z"], y: Float[AnyArray, "n Z"], *, prior_variance: float, tile: int = 1024
+) -> Float[Array, ""]:
     """`mmd_squared` for any n: tile by tile, in memory that does not grow with n. For evaluation, not for gradients.
 
     Args:
-      x: [n, Z], the codes.
-      y: [n, Z], draws of N(0, prior_variance * I).
+      x: the codes.
+      y: draws of N(0, prior_variance * I).
       prior_variance: positive; sets the kernel's scales.
       tile: how many points of each sample meet at a time.
-
-    Returns:
-      A scalar.
 
     Raises:
       ValueError: if the shapes differ, are not [n, Z], or n < 2.
@@ -121,7 +122,7 @@ def mmd_squared_tiled(x: jax.Array, y: jax.Array, *, prior_variance: float, tile
     blocks = -(-n // tile)
     place = jnp.arange(tile)
 
-    def mean(a: jax.Array, b: jax.Array, *, is_within: bool) -> jax.Array:
+    def mean(a: AnyArray, b: AnyArray, *, is_within: bool) -> Float[Array, ""]:
         pairs = float(n * (n - 1 if is_within else n))  # too large for the integers of XLA
         a, b = (jnp.pad(points, ((0, blocks * tile - n), (0, 0))) for points in (a, b))
 
@@ -140,6 +141,6 @@ def mmd_squared_tiled(x: jax.Array, y: jax.Array, *, prior_variance: float, tile
 
 
 @jax.jit
-def mmd_squared_rbf(x: jax.Array, y: jax.Array) -> jax.Array:
+def mmd_squared_rbf(x: Float[AnyArray, "n Z"], y: Float[AnyArray, "n Z"]) -> Float[Array, ""]:
     """MMD^2 with the Gaussian kernel of `rbf_kernel`. Arguments, result and errors as in `mmd_squared`."""
     return u_statistic(x, y, rbf_kernel)

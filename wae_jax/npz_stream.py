@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from wae_jax.sources import SourceError
 
@@ -42,7 +43,7 @@ class ArrayStream:
     fortran_order: bool
     file: IO[bytes]
 
-    def read(self, count: int) -> np.ndarray:
+    def read(self, count: int) -> Shaped[np.ndarray, " count"]:
         """The next `count` numbers of the file.
 
         Raises:
@@ -59,7 +60,7 @@ class ArrayStream:
             piece[:] = np.frombuffer(read, np.uint8)
         return numbers
 
-    def row_parts(self) -> Iterator[tuple[int, int, np.ndarray]]:
+    def row_parts(self) -> Iterator[tuple[int, int, Shaped[np.ndarray, " numbers"]]]:
         """Reads a two-dimensional array in parts of rows, in the order of the file.
 
         Yields:

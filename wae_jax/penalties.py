@@ -13,18 +13,23 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
 
 from wae_jax import mmd, objective
 from wae_jax.models import Discriminator
+from wae_jax.pianoroll import AnyArray
 
 Params = Any
-Gather = Callable[[jax.Array], jax.Array]
-Statistic = Callable[[jax.Array, jax.Array], jax.Array]
+Points = Float[AnyArray, "n Z"]
+Scalar = Float[Array, ""]
+Figures = Mapping[str, Scalar]
+Gather = Callable[[Points], Float[Array, "N Z"]]
+Statistic = Callable[[Points, Points], Scalar]
 
 
 @dataclasses.dataclass(frozen=True)
 class LatentPenalty:
-    """One way to hold codes to the prior. Codes `z` and draws `z_prior` are this device's share, [b, Z].
+    """One way to hold codes to the prior. Codes `z` and draws `z_prior` are this device's share of a batch.
 
     Attributes:
       init: random key to the player's parameters, {} where there is none.
@@ -32,34 +37,34 @@ class LatentPenalty:
         of all devices. The mean over devices of what is returned is the penalty of the global batch.
       player_loss: (params, z, z_prior) to the scalar that the player descends.
       metrics: (params, z, z_prior) to further figures by name.
-      evaluate: (params, z, z_prior) to the penalty and the further figures of any number of codes, [n, Z].
+      evaluate: (params, z, z_prior) to the penalty and the further figures of any number of codes.
     """
 
-    init: Callable[[jax.Array], Params]
-    penalty: Callable[[Params, jax.Array, jax.Array, Gather], jax.Array]
-    player_loss: Callable[[Params, jax.Array, jax.Array], jax.Array]
-    metrics: Callable[[Params, jax.Array, jax.Array], Mapping[str, jax.Array]]
-    evaluate: Callable[[Params, jax.Array, jax.Array], Mapping[str, jax.Array]]
+    init: Callable[[Key[Array, ""]], Params]
+    penalty: Callable[[Params, Points, Points, Gather], Scalar]
+    player_loss: Callable[[Params, Points, Points], Scalar]
+    metrics: Callable[[Params, Points, Points], Figures]
+    evaluate: Callable[[Params, Points, Points], Figures]
 
 
 # The bandwidth of the RBF kernel is a median over all pairs, which has no tiled form.
 _LARGEST_RBF_SAMPLE = 4096
 
 
-def adversarial_penalty(*, latent_dim: int, widths: tuple[int, ...], dtype: jnp.dtype) -> LatentPenalty:
+def adversarial_penalty(*, latent_dim: int, widths: tuple[int, ...], dtype: jax.typing.DTypeLike) -> LatentPenalty:
     """The Jensen-Shannon divergence through a discriminator in latent space: WAE-GAN. `dtype` is the codes'."""
     discriminator = Discriminator(widths=widths)
 
-    def logits(params: Params, z: jax.Array) -> jax.Array:
-        return jnp.asarray(discriminator.apply({"params": params}, z))
+    def logits(params: Params, z: Points) -> Float[Array, " n"]:
+        return jnp.asarray(discriminator.apply({"params": params}, jnp.asarray(z)))
 
-    def player_loss(params: Params, z: jax.Array, z_prior: jax.Array) -> jax.Array:
+    def player_loss(params: Params, z: Points, z_prior: Points) -> Scalar:
         return jnp.mean(objective.discriminator_loss(logits(params, z_prior), logits(params, z)))
 
-    def penalty(params: Params, z: jax.Array) -> jax.Array:
+    def penalty(params: Params, z: Points) -> Scalar:
         return jnp.mean(objective.non_saturating_penalty(logits(params, z)))
 
-    def metrics(params: Params, z: jax.Array, z_prior: jax.Array) -> dict[str, jax.Array]:
+    def metrics(params: Params, z: Points, z_prior: Points) -> Figures:
         return {
             "discriminator_loss": player_loss(params, z, z_prior),
             "jensen_shannon": objective.jensen_shannon_estimate(logits(params, z_prior), logits(params, z)),
@@ -77,7 +82,7 @@ def adversarial_penalty(*, latent_dim: int, widths: tuple[int, ...], dtype: jnp.
 def mmd_penalty(*, kernel: str, prior_variance: float) -> LatentPenalty:
     """The unbiased U-statistic of the squared maximum mean discrepancy: WAE-MMD. `kernel` is "imq" or "rbf"."""
 
-    def rbf_of_some(z: jax.Array, z_prior: jax.Array) -> jax.Array:
+    def rbf_of_some(z: Points, z_prior: Points) -> Scalar:
         return mmd.mmd_squared_rbf(z[:_LARGEST_RBF_SAMPLE], z_prior[:_LARGEST_RBF_SAMPLE])
 
     statistics: Mapping[str, tuple[Statistic, Statistic]] = {

@@ -14,7 +14,16 @@ import numpy as np
 from wae_jax import audio as sound
 from wae_jax import midi, plots
 from wae_jax.files import whole_file
-from wae_jax.pianoroll import DEFAULT_TEMPO, NUM_BARS, NUM_PITCHES, NUM_TRACKS, STEPS_PER_BAR, check_rolls
+from wae_jax.pianoroll import (
+    DEFAULT_TEMPO,
+    NUM_BARS,
+    NUM_PITCHES,
+    NUM_TRACKS,
+    STEPS_PER_BAR,
+    BinaryRolls,
+    Probabilities,
+    check_rolls,
+)
 
 GRID_PHRASES = 16
 _SECONDS_BETWEEN_LINES = 5
@@ -22,9 +31,9 @@ _SECONDS_BETWEEN_LINES = 5
 
 def write_phrases(
     directory: str | os.PathLike[str],
-    rolls: np.ndarray,
+    rolls: BinaryRolls,
     *,
-    probabilities: np.ndarray | None = None,
+    probabilities: Probabilities | None = None,
     names: Sequence[str] | None = None,
     tempo: float = DEFAULT_TEMPO,
     audio: bool = True,
@@ -44,8 +53,8 @@ def write_phrases(
 
     Args:
       directory: the folder; made, with those above it, if there is none.
-      rolls: bool or 0/1 integers, [B, T, P, K], at least one phrase.
-      probabilities: [B, T, P, K], any float.
+      rolls: at least one phrase.
+      probabilities: of the cells.
       names: titles, one a phrase, for the pictures and the MIDI files; by default phrase_0000 and so on. The files'
         own names do not depend on them.
       tempo: quarter notes a minute.

@@ -10,6 +10,10 @@ Axis letters, used in shapes throughout the project:
 
 The layout is that of MuseGAN's LPD-5 phrases (arXiv 1709.06298), whose arrays have shape
 (N, 4, 48, 84, 5); bars and steps are one axis here, which in memory is the same thing.
+
+Annotations of arrays are jaxtyping's, here and in all files: the type of the cells, what holds them, and the axes. An
+axis written twice in a signature has one length, `P=84` has that length, `*shape` is any number of axes. Users' calls
+are not checked; the tests check every one.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int64, Integer, Key, Num, Shaped, UInt8, UInt64
 
 NUM_BARS = 4
 STEPS_PER_BEAT = 12
@@ -54,8 +59,20 @@ PHRASE_SHAPE = (NUM_STEPS, NUM_PITCHES, NUM_TRACKS)
 CELLS_PER_PHRASE = NUM_STEPS * NUM_PITCHES * NUM_TRACKS
 BYTES_PER_PHRASE = CELLS_PER_PHRASE // 8
 
+# Functions made of jax.numpy take NumPy's arrays as well, and give jax's.
+AnyArray = jax.Array | np.ndarray
+# What functions of NumPy take and give: phrases, phrases eight cells a byte, and codes.
+Rolls = Bool[np.ndarray, "B T=192 P=84 K=5"]
+PackedPhrases = UInt8[np.ndarray, "B bytes=10080"]
+Codes = Float[np.ndarray, "B Z"]
+Probabilities = Float[np.ndarray, "B T=192 P=84 K=5"]
+# Bool or 0/1 integers: phrases; pieces of any number of steps; one of them.
+BinaryRolls = Bool[np.ndarray, "B T=192 P=84 K=5"] | Integer[np.ndarray, "B T=192 P=84 K=5"]
+BinaryPieces = Bool[np.ndarray, "B steps P=84 K=5"] | Integer[np.ndarray, "B steps P=84 K=5"]
+BinaryPiece = Bool[np.ndarray, "steps P=84 K=5"] | Integer[np.ndarray, "steps P=84 K=5"]
 
-def check_rolls(rolls: np.ndarray | jax.Array, name: str = "rolls") -> None:
+
+def check_rolls(rolls: Shaped[AnyArray, "*shape"], name: str = "rolls") -> None:
     """Raises ValueError unless `rolls` has shape [B, T, P, K]; the message calls the array `name`."""
     if rolls.ndim != 4 or tuple(rolls.shape[1:]) != PHRASE_SHAPE:
         raise ValueError(
@@ -64,78 +81,80 @@ def check_rolls(rolls: np.ndarray | jax.Array, name: str = "rolls") -> None:
         )
 
 
-def pack(rolls: np.ndarray) -> np.ndarray:
+def pack(rolls: BinaryRolls) -> PackedPhrases:
     """Packs eight cells into a byte, most significant bit first.
-
-    Args:
-      rolls: bool or 0/1 integers, [B, T, P, K].
-
-    Returns:
-      uint8 [B, 10080].
 
     Raises:
       ValueError: if the shape is another.
     """
     check_rolls(rolls)
-    return np.packbits(np.asarray(rolls).reshape(len(rolls), -1), axis=1)
+    return np.packbits(np.asarray(rolls).reshape(len(rolls), CELLS_PER_PHRASE), axis=1)
 
 
-def unpack(packed: np.ndarray) -> np.ndarray:
-    """Undoes `pack` on the host: uint8 [B, 10080] to bool [B, T, P, K]."""
+def unpack(packed: PackedPhrases) -> Rolls:
+    """Undoes `pack` on the host.
+
+    Raises:
+      ValueError: if the shape or the type is another.
+    """
     if packed.ndim != 2 or packed.shape[1] != BYTES_PER_PHRASE or packed.dtype != np.uint8:
         raise ValueError(
             f"packed phrases have shape {tuple(packed.shape)} and type {packed.dtype}; "
             f"expected [B, {BYTES_PER_PHRASE}] of uint8"
         )
-    return np.unpackbits(packed, axis=1).reshape(-1, *PHRASE_SHAPE).astype(bool)
+    return np.unpackbits(packed, axis=1).reshape(len(packed), *PHRASE_SHAPE).astype(bool)
 
 
 @functools.cache
-def _track_masks() -> np.ndarray:
-    """Which bits of a packed phrase are each track's, uint64 [K, 1260]; the order of bytes in a word is the host's."""
+def _track_masks() -> UInt64[np.ndarray, "K=5 words=1260"]:
+    """Which bits of a packed phrase are each track's; the order of bytes in a word is the host's."""
     one_track = np.zeros((NUM_TRACKS, *PHRASE_SHAPE), bool)
     one_track[np.arange(NUM_TRACKS), ..., np.arange(NUM_TRACKS)] = True
     return pack(one_track).view(np.uint64)
 
 
-def count_track_cells(packed: np.ndarray) -> np.ndarray:
-    """Cells that are on, per phrase and track, counted without unpacking: uint8 [B, 10080] to int64 [B, K]."""
+def count_track_cells(packed: PackedPhrases) -> Int64[np.ndarray, "B K=5"]:
+    """Cells that are on, per phrase and track, counted without unpacking."""
     words = np.ascontiguousarray(packed).view(np.uint64)
     # Eight bytes are counted by one instruction.
     counts = [np.bitwise_count(words & mask).sum(axis=1, dtype=np.int64) for mask in _track_masks()]
     return np.stack(counts, axis=1)
 
 
-def unpack_on_device(packed: jax.Array, dtype: jnp.dtype = jnp.float32) -> jax.Array:
-    """Undoes `pack` inside a jitted function: uint8 [B, 10080] to 0 and 1 of `dtype`, [B, T, P, K]."""
-    bits = (packed[..., None] >> jnp.arange(7, -1, -1, dtype=jnp.uint8)) & 1
+def unpack_on_device(
+    packed: UInt8[AnyArray, "B bytes=10080"], dtype: jax.typing.DTypeLike = jnp.float32
+) -> Num[Array, "B T=192 P=84 K=5"]:
+    """Undoes `pack` inside a jitted function: to 0 and 1 of `dtype`."""
+    bits = (jnp.asarray(packed)[..., None] >> jnp.arange(7, -1, -1, dtype=jnp.uint8)) & 1
     return bits.reshape(packed.shape[0], *PHRASE_SHAPE).astype(dtype)
 
 
-def binarize_hard(probabilities: jax.Array, threshold: float = 0.5) -> jax.Array:
-    """Switches on the cells whose probability is above the threshold. Any shape; returns bool."""
+def binarize_hard(probabilities: Float[AnyArray, "*shape"], threshold: float = 0.5) -> Bool[AnyArray, "*shape"]:
+    """Switches on the cells whose probability is above the threshold."""
     return probabilities > threshold
 
 
-def binarize_bernoulli(key: jax.Array, probabilities: jax.Array) -> jax.Array:
-    """Switches each cell on with its own probability, all cells independently. Any shape; returns bool."""
+def binarize_bernoulli(key: Key[Array, ""], probabilities: Float[AnyArray, "*shape"]) -> Bool[Array, "*shape"]:
+    """Switches each cell on with its own probability, all cells independently."""
     return jax.random.bernoulli(key, probabilities)
 
 
-def transpose_pitched(rolls: jax.Array, semitones: jax.Array) -> jax.Array:
+def transpose_pitched(
+    rolls: Shaped[Array, "B T=192 P=84 K=5"], semitones: Integer[Array, " B"]
+) -> Shaped[Array, "B T=192 P=84 K=5"]:
     """Moves the non-drum tracks of each phrase up by a number of semitones of its own.
 
     Notes that would leave the 84 pitches are dropped.
 
     Args:
-      rolls: [B, T, P, K], any type.
-      semitones: integers [B], each between -84 and 84; negative is down.
+      rolls: of any type.
+      semitones: each between -84 and 84; negative is down.
 
     Returns:
-      An array like `rolls`.
+      An array of the type of `rolls`.
     """
 
-    def move(roll: jax.Array, up: jax.Array) -> jax.Array:
+    def move(roll: Shaped[Array, "T P K"], up: Integer[Array, ""]) -> Shaped[Array, "T P K"]:
         padded = jnp.pad(roll, ((0, 0), (NUM_PITCHES, NUM_PITCHES), (0, 0)))
         return jax.lax.dynamic_slice_in_dim(padded, NUM_PITCHES - up, NUM_PITCHES, axis=1)
 
@@ -143,14 +162,7 @@ def transpose_pitched(rolls: jax.Array, semitones: jax.Array) -> jax.Array:
     return jnp.where(is_drum, rolls, jax.vmap(move)(rolls, semitones))
 
 
-def onsets(rolls: np.ndarray) -> np.ndarray:
-    """The first step of every note: a cell that is on where the step before it is off (or there is none).
-
-    Args:
-      rolls: bool [B, T, P, K].
-
-    Returns:
-      bool [B, T, P, K].
-    """
+def onsets(rolls: Bool[np.ndarray, "B steps P=84 K=5"]) -> Bool[np.ndarray, "B steps P=84 K=5"]:
+    """The first step of every note: a cell that is on where the step before it is off (or there is none)."""
     before = np.concatenate([np.zeros_like(rolls[:, :1]), rolls[:, :-1]], axis=1)
     return rolls & ~before

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Int64, Shaped, UInt8
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection
@@ -26,6 +27,8 @@ from wae_jax.pianoroll import (
     STEPS_PER_BEAT,
     TRACK_NAMES,
     TRACKS,
+    BinaryPiece,
+    BinaryPieces,
 )
 
 # One colour a track, in the order of `TRACKS`: slate, and four of Okabe and Ito's colours that keep apart under the
@@ -77,14 +80,14 @@ def pitch_name(pitch: int) -> str:
     return f"{names[pitch % 12]}{pitch // 12 - 1}"
 
 
-def plot_phrase(roll: np.ndarray, *, title: str | None = None) -> Figure:
+def plot_phrase(roll: BinaryPiece, *, title: str | None = None) -> Figure:
     """Draws one phrase: five strips, one a track, over bars and beats.
 
     A pitched strip shows the range that is played, with the Cs named (C4 is MIDI 60); the drums are gathered into the
     `DRUM_FAMILIES`.
 
     Args:
-      roll: bool or 0/1 integers, [steps, P, K], any number of steps.
+      roll: of any number of steps.
       title: printed above.
 
     Returns:
@@ -106,14 +109,14 @@ def plot_phrase(roll: np.ndarray, *, title: str | None = None) -> Figure:
 
 
 def plot_grid(
-    rolls: np.ndarray, *, columns: int = 4, titles: Sequence[str] | None = None, suptitle: str | None = None
+    rolls: BinaryPieces, *, columns: int = 4, titles: Sequence[str] | None = None, suptitle: str | None = None
 ) -> Figure:
     """Draws several phrases, one small panel each, all with the same range of pitches.
 
     The pitched tracks share one strip, in their colours; the drums lie below, gathered into the `DRUM_FAMILIES`.
 
     Args:
-      rolls: bool or 0/1 integers, [B, steps, P, K], at least one phrase.
+      rolls: at least one phrase.
       columns: panels in a row.
       titles: one a phrase, printed above its panel.
       suptitle: printed above all.
@@ -150,17 +153,17 @@ def plot_grid(
     return figure
 
 
-def phrase_image(roll: np.ndarray) -> np.ndarray:
+def phrase_image(roll: Shaped[np.ndarray, "steps P=84 K=5"]) -> UInt8[np.ndarray, "height=856 6*steps 3"]:
     """Draws every cell of one phrase with NumPy alone, in some milliseconds: for TensorBoard.
 
     The tracks lie above one another, drums at the bottom; in each, high pitches are up. Paper is white where a cell is
     off and has the track's colour where it is on; probabilities are blended.
 
     Args:
-      roll: bool, 0/1 integers or probabilities, [steps, P, K].
+      roll: bool, 0/1 integers or probabilities.
 
     Returns:
-      uint8 [height, width, 3]: two pixels a pitch and six a step; 856 x 1152 for a phrase of four bars.
+      Rows, columns and red, green, blue: two pixels a pitch and six a step; 856 x 1152 for a phrase of four bars.
 
     Raises:
       ValueError: if the roll has another shape.
@@ -249,8 +252,8 @@ def _new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _drum_rows() -> np.ndarray:
-    """The row of the drum strip for each of the P pitches: int64 [P]."""
+def _drum_rows() -> Int64[np.ndarray, " P=84"]:
+    """The row of the drum strip for each of the P pitches."""
     families = list(DRUM_FAMILIES.values())
     rows = np.full(NUM_PITCHES, len(families) - 1)
     for row, pitches in enumerate(families):
@@ -258,7 +261,7 @@ def _drum_rows() -> np.ndarray:
     return rows
 
 
-def _layout(rolls: np.ndarray, *, overlay: bool = False) -> list[_Strip]:
+def _layout(rolls: BinaryPieces, *, overlay: bool = False) -> list[_Strip]:
     """Places the tracks: stacked from the drums up, or the drums below one strip that the pitched tracks share.
 
     A pitched strip is as high as the range of pitches that it shows in any of the rolls.
@@ -295,7 +298,7 @@ def _height(strips: Sequence[_Strip]) -> float:
     return strips[-1].bottom + strips[-1].rows
 
 
-def _draw_panel(axes: Axes, roll: np.ndarray, strips: Sequence[_Strip]) -> None:
+def _draw_panel(axes: Axes, roll: BinaryPiece, strips: Sequence[_Strip]) -> None:
     """Draws the strips of one phrase: paper, lines of bars and beats, notes."""
     num_steps = len(roll)
     found = notes(roll[None])

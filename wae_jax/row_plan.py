@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Int8, Int64
 
 from wae_jax import splits
 
@@ -35,15 +36,15 @@ class Plan:
     """Which rows that were read make the data set.
 
     Attributes:
-      rows: int64 [N], in their final order.
-      codes: int8 [N], for each its place in `splits.SPLITS`, ascending.
+      rows: in their final order.
+      codes: for each its place in `splits.SPLITS`, ascending.
       num_duplicates: how many rows were dropped because an earlier one is equal.
       num_across: how many of these had their equal in another split.
       rule: how the splits came about, in words.
     """
 
-    rows: np.ndarray
-    codes: np.ndarray
+    rows: Int64[np.ndarray, " N"]
+    codes: Int8[np.ndarray, " N"]
     num_duplicates: int
     num_across: int
     rule: str

@@ -5,16 +5,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
+from jaxtyping import Array, Float, Float32, Key, Shaped
 
 from wae_jax import objective, pianoroll
 from wae_jax.models import Autoencoder
+from wae_jax.pianoroll import Codes, Probabilities, Rolls
 from wae_jax.train_state import make_autoencoder
+
+if TYPE_CHECKING:
+    import ml_collections
 
 _PHRASES_AT_A_TIME = 32
 
@@ -24,26 +28,26 @@ class Sampler:
     """A trained autoencoder as functions of NumPy arrays.
 
     Attributes:
-      encode: bool [B, T, P, K] to codes [B, Z].
-      decode: codes [B, Z] to probabilities float32 [B, T, P, K].
-      draw: (seed, number of phrases) to codes drawn from the prior, [B, Z]; the first ones do not depend on
+      encode: phrases to codes.
+      decode: codes to the probabilities of cells, as float32.
+      draw: (seed, number of phrases) to codes drawn from the prior; the first ones do not depend on
         the number.
     """
 
-    encode: Callable[[np.ndarray], np.ndarray]
-    decode: Callable[[np.ndarray], np.ndarray]
-    draw: Callable[[int, int], np.ndarray]
+    encode: Callable[[Rolls], Codes]
+    decode: Callable[[Codes], Probabilities]
+    draw: Callable[[int, int], Codes]
 
 
 # Two models of one configuration are equal, so that these compile once a process; and the variables are arguments, for
 # as constants of a program they would be compiled into it.
 @functools.partial(jax.jit, static_argnums=0)
-def _encode(model: Autoencoder, variables: Any, x: jax.Array) -> jax.Array:
+def _encode(model: Autoencoder, variables: Any, x: Shaped[Array, "B T P K"]) -> Float[Array, "B Z"]:
     return jnp.asarray(model.apply(variables, x.astype(jnp.float32), method="encode"))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _decode(model: Autoencoder, variables: Any, z: jax.Array) -> jax.Array:
+def _decode(model: Autoencoder, variables: Any, z: Float[Array, "B Z"]) -> Float32[Array, "B T P K"]:
     return jax.nn.sigmoid(jnp.asarray(model.apply(variables, z, method="decode"))).astype(jnp.float32)
 
 
@@ -57,21 +61,23 @@ def make_sampler(config: ml_collections.ConfigDict, variables: Any) -> Sampler:
     model = make_autoencoder(config)
     variables = jax.device_put(variables)
 
-    def draw(seed: int, num: int) -> np.ndarray:
+    def encode(rolls: Rolls) -> Codes:
+        return _in_parts(functools.partial(_encode, model, variables), rolls)
+
+    def decode(z: Codes) -> Probabilities:
+        return _in_parts(functools.partial(_decode, model, variables), z)
+
+    def draw(seed: int, num: int) -> Codes:
         return np.asarray(
             objective.sample_prior(
                 _keys(seed, num), latent_dim=config.model.z_dim, prior_variance=config.prior_variance
             )
         )
 
-    return Sampler(
-        encode=lambda rolls: _in_parts(functools.partial(_encode, model, variables), rolls),
-        decode=lambda z: _in_parts(functools.partial(_decode, model, variables), z),
-        draw=draw,
-    )
+    return Sampler(encode, decode, draw)
 
 
-def _keys(seed: int, num: int) -> jax.Array:
+def _keys(seed: int, num: int) -> Key[Array, " {num}"]:
     """One key a phrase; those of the first phrases do not depend on how many there are."""
     return jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.arange(num))
 
@@ -88,17 +94,14 @@ def _in_parts(function: Callable[[Any], jax.Array], array: np.ndarray) -> np.nda
     return np.concatenate(list(parts()))
 
 
-def binarize(probabilities: np.ndarray, *, method: str, threshold: float, seed: int) -> np.ndarray:
+def binarize(probabilities: Probabilities, *, method: str, threshold: float, seed: int) -> Rolls:
     """Decides which cells sound.
 
     Args:
-      probabilities: [B, T, P, K].
+      probabilities: of each cell.
       method: "hard", above the threshold, or "bernoulli", each cell at random with its probability.
       threshold: for "hard", between 0 and 1.
       seed: for "bernoulli"; each phrase has a key of its own.
-
-    Returns:
-      bool [B, T, P, K].
 
     Raises:
       ValueError: if there is no such method.

@@ -193,7 +193,7 @@ def _families(info: Mapping[str, Any]) -> list[int | None]:
     return found
 
 
-def _runs(file: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, int]:
+def _runs(file: np.lib.npyio.NpzFile, name: str) -> tuple[np.ndarray, int]:
     """The notes of a track, and how many steps it has.
 
     Args:
@@ -230,7 +230,7 @@ def _meters(downbeats: np.ndarray, num_steps: int, resolution: int) -> tuple[np.
         raise SourceError(f"has {len(downbeats)} bars; expected at most {MAX_BARS}")
     starts = np.unique([0, *downbeats.tolist()])
     lengths = np.diff(starts)
-    meters = [(start, *_meter(length, resolution)) for start, length in zip(starts[:-1], lengths, strict=True)]
+    meters = [(start, *_meter(length, resolution)) for start, length in zip(starts[:-1], lengths.tolist(), strict=True)]
     if len(downbeats) < 2:
         return np.array([*meters, (starts[-1], 4, 4)]), num_steps
     return np.array([*meters, (starts[-1], *meters[-1][1:])]), int(starts[-1] + lengths[-1])
@@ -238,7 +238,7 @@ def _meters(downbeats: np.ndarray, num_steps: int, resolution: int) -> tuple[np.
 
 def _meter(steps: int, resolution: int) -> tuple[int, int]:
     """The numerator and denominator of a bar of so many steps, in quarter notes or shorter ones."""
-    whole_notes = fractions.Fraction(int(steps), 4 * resolution)
+    whole_notes = fractions.Fraction(steps, 4 * resolution)
     scale = max(1, 4 // whole_notes.denominator)
     return whole_notes.numerator * scale, whole_notes.denominator * scale
 

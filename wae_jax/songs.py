@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float64, Int64
 
 from wae_jax import keys
 from wae_jax.pianoroll import (
@@ -23,6 +24,7 @@ from wae_jax.pianoroll import (
     STEPS_PER_BAR,
     STEPS_PER_BEAT,
     TRACKS,
+    PackedPhrases,
 )
 from wae_jax.sources import Options, SourceError
 
@@ -50,26 +52,26 @@ class Song:
 
     Attributes:
       ticks_per_beat: ticks a quarter note.
-      start: int64 [N], the tick from 0 at which each note starts; in any order.
-      end: int64 [N], the tick at which it ends, not before its start.
-      pitch: int64 [N], MIDI numbers 0 to 127.
-      track: int64 [N], which of `TRACKS` plays it.
-      meters: int64 [M, 3] by tick: a bar begins at the tick, and from there on bars have this numerator and this
+      start: the tick from 0 at which each note starts; in any order.
+      end: the tick at which it ends, not before its start.
+      pitch: MIDI numbers 0 to 127.
+      track: which of `TRACKS` plays it.
+      meters: by tick: a bar begins at the tick, and from there on bars have this numerator and this
         denominator, both positive; 4/4 before the first.
-      tempos: float64 [M, 2] by tick: the tick and the quarter notes a minute from there on, and of the first also
+      tempos: by tick: the tick and the quarter notes a minute from there on, and of the first also
         before; empty where the song does not tell.
-      keys: int64 [M, 3] by tick: the tick, the tonic from there on (a pitch class from 0 for C), and 1 for minor.
+      keys: by tick: the tick, the tonic from there on (a pitch class from 0 for C), and 1 for minor.
       end_tick: where the song ends, if not with its last note.
     """
 
     ticks_per_beat: int
-    start: np.ndarray
-    end: np.ndarray
-    pitch: np.ndarray
-    track: np.ndarray
-    meters: np.ndarray = dataclasses.field(default_factory=_NOTHING)
-    tempos: np.ndarray = dataclasses.field(default_factory=_NO_TEMPOS)
-    keys: np.ndarray = dataclasses.field(default_factory=_NOTHING)
+    start: Int64[np.ndarray, " notes"]
+    end: Int64[np.ndarray, " notes"]
+    pitch: Int64[np.ndarray, " notes"]
+    track: Int64[np.ndarray, " notes"]
+    meters: Int64[np.ndarray, "meters 3"] = dataclasses.field(default_factory=_NOTHING)
+    tempos: Float64[np.ndarray, "tempos 2"] = dataclasses.field(default_factory=_NO_TEMPOS)
+    keys: Int64[np.ndarray, "keys 3"] = dataclasses.field(default_factory=_NOTHING)
     end_tick: int | None = None
 
 
@@ -86,7 +88,7 @@ class Stretch(NamedTuple):
 class Phrases:
     """The phrases of a song; the fields are those of `sources.Chunk` and `sources.Source`."""
 
-    rows: np.ndarray
+    rows: PackedPhrases
     first_bars: list[int | None]
     tempos: list[float] | None
     notes_out_of_range: int
@@ -200,11 +202,11 @@ def cut(song: Song, options: Options) -> Phrases:
 def _windows(song: Song, hop_bars: int) -> list[tuple[int, int]]:
     """The tick and the bar at which each window of four bars of 4/4 starts, in order."""
     found = stretches(song)
-    first_note = song.start.min()
+    first_note = song.start.min(keepdims=True)
     windows = []
     for stretch in found:
         if stretch.meter == "4/4":
-            silent = max(0, int(_step(song, first_note - stretch.tick)) // STEPS_PER_BAR)
+            silent = max(0, int(_step(song, first_note - stretch.tick)[0]) // STEPS_PER_BAR)
             for i in range(silent, stretch.num_bars - NUM_BARS + 1, hop_bars):
                 windows.append((stretch.tick + i * 4 * song.ticks_per_beat, stretch.first_bar + i))
     if windows:
@@ -220,31 +222,30 @@ def _windows(song: Song, hop_bars: int) -> list[tuple[int, int]]:
     )
 
 
-def _step(song: Song, ticks: np.ndarray) -> np.ndarray:
+def _step(song: Song, ticks: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
     """The step nearest to each tick, both counted from the same bar line; halves go up."""
     return (2 * STEPS_PER_BEAT * ticks + song.ticks_per_beat) // (2 * song.ticks_per_beat)
 
 
-def _first_tick(song: Song, steps: np.ndarray) -> np.ndarray:
+def _first_tick(song: Song, steps: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
     """The first of the ticks to which each step is the nearest."""
     return -((1 - 2 * steps) * song.ticks_per_beat // (2 * STEPS_PER_BEAT))
 
 
-def _place(cell: np.ndarray, shift: int) -> np.ndarray:
+def _place(cell: Int64[np.ndarray, " n"], shift: int) -> Int64[np.ndarray, " n"]:
     """The places of cells once the pitched tracks are moved up; not in 0 to 419 where a phrase lacks the pitch."""
     return cell + NUM_TRACKS * (np.where(_IS_DRUM[cell % NUM_TRACKS], 0, shift) - LOWEST_PITCH)
 
 
-def _paint(place: np.ndarray, since: np.ndarray, until: np.ndarray) -> np.ndarray:
+def _paint(
+    place: Int64[np.ndarray, " n"], since: Int64[np.ndarray, " n"], until: Int64[np.ndarray, " n"]
+) -> Bool[np.ndarray, "T=192 places=420"]:
     """The roll of a window.
 
     Args:
-      place: [n], that of each note.
-      since: [n], the step at which it starts; -1 where that is before the window.
-      until: [n], the step before which it ends; one step after its start at least is meant.
-
-    Returns:
-      bool [T, P * K].
+      place: that of each note.
+      since: the step at which it starts; -1 where that is before the window.
+      until: the step before which it ends; one step after its start at least is meant.
     """
     # Most places are silent: only the others take part.
     used, column = np.unique(place, return_inverse=True)

@@ -8,7 +8,7 @@ import hashlib
 import pathlib
 from collections.abc import Iterator
 
-import numpy as np
+from wae_jax.pianoroll import PackedPhrases
 
 DRUM_LENGTHS = ("onset", "full")
 TONALITIES = ("keep", "signature", "estimate")
@@ -42,13 +42,13 @@ class Chunk:
     """Some consecutive phrases of an input.
 
     Attributes:
-      rows: uint8 [n, 10080], packed.
+      rows: the phrases.
       songs: the song of each, or None where the input does not tell.
       first_bars: the bar of the song at which each starts, from 0; None where it is not known.
       tempos: quarter notes a minute at the start of each; None where the input does not tell.
     """
 
-    rows: np.ndarray
+    rows: PackedPhrases
     songs: list[str] | None = None
     first_bars: list[int | None] | None = None
     tempos: list[float] | None = None

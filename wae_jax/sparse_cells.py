@@ -12,6 +12,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from jaxtyping import Bool, Int64, Integer
 
 from wae_jax import npz_stream, pianoroll
 from wae_jax.sources import SourceError
@@ -30,16 +31,16 @@ class Cells:
     """The cells that are on.
 
     Attributes:
-      first: int64 [N + 1], where in `places` each phrase begins; the last one is the number of cells.
+      first: where in `places` each phrase begins; one more than there are, the last one the number of cells.
       places: for each cell, in the order of the phrases, how many cells stand before it in the dense array. As
         uint32 it is modulo 2^32, which is enough for who knows the phrase.
     """
 
-    first: np.ndarray
-    places: np.ndarray
+    first: Int64[np.ndarray, " borders"]
+    places: Integer[np.ndarray, " cells"]
 
-    def of_phrases(self, start: int, stop: int) -> np.ndarray:
-        """The phrases from one number up to another, no more than some thousand: bool [n, 80640]."""
+    def of_phrases(self, start: int, stop: int) -> Bool[np.ndarray, "{stop}-{start} cells=80640"]:
+        """The phrases from one number up to another, no more than some thousand."""
         dense = np.zeros((stop - start, pianoroll.CELLS_PER_PHRASE), bool)
         origin = np.array(start * pianoroll.CELLS_PER_PHRASE).astype(self.places.dtype)
         dense.reshape(-1)[self.places[self.first[start] : self.first[stop]] - origin] = True
@@ -122,7 +123,9 @@ def _read_and_sort(path: pathlib.Path, shape: Sequence[int]) -> Cells:
     return Cells(np.searchsorted(places, np.arange(shape[0] + 1) * _STRIDES[0]), places)
 
 
-def _checked_parts(nonzero: npz_stream.ArrayStream, shape: Sequence[int]) -> Iterator[tuple[int, int, np.ndarray]]:
+def _checked_parts(
+    nonzero: npz_stream.ArrayStream, shape: Sequence[int]
+) -> Iterator[tuple[int, int, Integer[np.ndarray, " some"]]]:
     """The `row_parts` of the indices. Raises SourceError where one is out of range."""
     parts = nonzero.row_parts()
     for axis, column, indices in parts:
@@ -134,6 +137,6 @@ def _checked_parts(nonzero: npz_stream.ArrayStream, shape: Sequence[int]) -> Ite
         yield axis, column, indices
 
 
-def _scaled(indices: np.ndarray, axis: int, dtype: type[np.integer]) -> np.ndarray:
+def _scaled(indices: Integer[np.ndarray, " n"], axis: int, dtype: type[np.integer]) -> Integer[np.ndarray, " n"]:
     """What the indices along one axis add to the places of their cells."""
     return indices.astype(dtype) * dtype(_STRIDES[axis])

@@ -11,6 +11,9 @@ import hashlib
 from collections.abc import Hashable, Sequence
 
 import numpy as np
+from jaxtyping import Int8
+
+from wae_jax.pianoroll import PackedPhrases
 
 SPLITS = ("train", "valid", "test")
 TRAIN, VALID, TEST = range(len(SPLITS))
@@ -25,8 +28,8 @@ def check_fractions(valid_fraction: float, test_fraction: float) -> None:
         )
 
 
-def phrase_keys(packed: np.ndarray) -> list[bytes]:
-    """A 16-byte digest of each packed phrase [N, 10080]: equal phrases have equal keys, and only they."""
+def phrase_keys(packed: PackedPhrases) -> list[bytes]:
+    """A 16-byte digest of each packed phrase: equal phrases have equal keys, and only they."""
     return [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).digest() for row in packed]
 
 
@@ -69,7 +72,7 @@ def split_by_song(
     seed: int,
     valid_fraction: float,
     test_fraction: float,
-) -> np.ndarray:
+) -> Int8[np.ndarray, " N"]:
     """Splits whole songs; songs that share a phrase go together.
 
     A group of songs goes to valid where its `song_position` is below `valid_fraction`, to test where it
@@ -85,7 +88,7 @@ def split_by_song(
       test_fraction: share of the songs to test on.
 
     Returns:
-      int8 [N], for each row its place in `SPLITS`.
+      For each row its place in `SPLITS`.
 
     Raises:
       ValueError: if the fractions are impossible.
@@ -105,11 +108,11 @@ def split_by_song(
     return np.array([split_of[group_of[song]] for song in songs], np.int8)
 
 
-def split_by_block(num_rows: int, *, valid_fraction: float, test_fraction: float) -> np.ndarray:
+def split_by_block(num_rows: int, *, valid_fraction: float, test_fraction: float) -> Int8[np.ndarray, " {num_rows}"]:
     """Cuts rows without song names into three contiguous blocks: train, then valid, then test.
 
     Returns:
-      int8 [num_rows], for each row its place in `SPLITS`.
+      For each row its place in `SPLITS`.
 
     Raises:
       ValueError: if the fractions are impossible.

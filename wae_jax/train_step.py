@@ -9,55 +9,62 @@ local phrases or a scalar that every device computes alike from gathered codes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import optax
 from jax import lax
+from jaxtyping import Array, Float, Float32, Int, Int32, Integer, Key, UInt8
 
 from wae_jax import objective, pianoroll
+from wae_jax.penalties import Figures
+from wae_jax.pianoroll import AnyArray, Codes
 from wae_jax.train_state import Player, TrainState, make_autoencoder, make_optimizer, make_penalty, make_schedule
+
+if TYPE_CHECKING:
+    import ml_collections
 
 BATCH_AXIS = "batch"
 
-Metrics = dict[str, jax.Array]
+Metrics = dict[str, Float[Array, ""]]
 
 
 class Batch(NamedTuple):
     """One device's share of a global batch of B phrases.
 
     Attributes:
-      packed: uint8 [b, 10080].
-      position: int32 [b], places within the global batch.
-      weight: float32 [b]; 0 marks phrases that only fill the last batch of an evaluation.
+      packed: the phrases.
+      position: places within the global batch.
+      weight: 0 marks phrases that only fill the last batch of an evaluation.
     """
 
-    packed: jax.Array
-    position: jax.Array
-    weight: jax.Array
+    packed: UInt8[AnyArray, "b bytes=10080"]
+    position: Int32[AnyArray, " b"]
+    weight: Float32[AnyArray, " b"]
 
 
 class ExampleKeys(NamedTuple):
-    """One random key a phrase for each use, [b]."""
+    """One random key a phrase for each use."""
 
-    prior: jax.Array
-    encoder: jax.Array
-    decoder: jax.Array
-    augmentation: jax.Array
+    prior: Key[Array, " b"]
+    encoder: Key[Array, " b"]
+    decoder: Key[Array, " b"]
+    augmentation: Key[Array, " b"]
 
 
-def example_keys(seed: int, step: jax.Array, position: jax.Array) -> ExampleKeys:
+def example_keys(seed: int, step: Int[Array, ""], position: Integer[AnyArray, " b"]) -> ExampleKeys:
     """Keys that depend on the seed, the step and the place in the global batch, and on nothing else."""
     step_key = jax.random.fold_in(jax.random.key(seed), step)
     keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(step_key, i), len(ExampleKeys._fields)))(position)
     return ExampleKeys(*keys.T)
 
 
-def augment(x: jax.Array, keys: jax.Array, max_semitones: int) -> jax.Array:
+def augment(
+    x: Float[Array, "b T=192 P=84 K=5"], keys: Key[Array, " b"], max_semitones: int
+) -> Float[Array, "b T=192 P=84 K=5"]:
     """Transposes the non-drum tracks of each phrase by its own random number of semitones, up to either way."""
     if not max_semitones:
         return x
@@ -65,7 +72,7 @@ def augment(x: jax.Array, keys: jax.Array, max_semitones: int) -> jax.Array:
     return pianoroll.transpose_pitched(x, semitones)
 
 
-def _gather(z: jax.Array) -> jax.Array:
+def _gather(z: Float[AnyArray, "b Z"]) -> Float[Array, "B Z"]:
     return lax.all_gather(z, BATCH_AXIS, tiled=True)
 
 
@@ -87,7 +94,7 @@ def make_train_step(
     discriminator_tx = make_optimizer(config.discriminator_optimizer, num_train_steps=num_train_steps)
     learning_rate = make_schedule(config.autoencoder_optimizer, num_train_steps=num_train_steps)
 
-    def penalty_weight(step: jax.Array) -> jax.Array:
+    def penalty_weight(step: Int[Array, ""]) -> Float[Array, ""]:
         return config.penalty_weight * jnp.minimum(1.0, (step + 1) / max(config.penalty_warmup_steps, 1))
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -98,7 +105,7 @@ def make_train_step(
         )
         weight = penalty_weight(state.step)
 
-        def autoencoder_loss(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any, Metrics]]:
+        def autoencoder_loss(params: Any) -> tuple[Float[Array, ""], tuple[Float[Array, "b Z"], Any, Metrics]]:
             (z, logits), updated = model.apply(
                 {"params": params, "batch_stats": state.autoencoder.batch_stats},
                 x,
@@ -116,7 +123,7 @@ def make_train_step(
                 metrics["moment_gap"] = gap
             return loss, (z, updated.get("batch_stats", {}), metrics)
 
-        def discriminator_loss(params: Any, z: jax.Array) -> jax.Array:
+        def discriminator_loss(params: Any, z: Float[Array, "b Z"]) -> Float[Array, ""]:
             return weight * penalty.player_loss(params, z, z_prior)
 
         gradients, (z, batch_stats, metrics) = jax.grad(autoencoder_loss, has_aux=True)(state.autoencoder.params)
@@ -147,7 +154,7 @@ def _descend(player: Player, gradients: Any, tx: optax.GradientTransformation, b
     return Player(optax.apply_updates(player.params, updates), batch_stats, opt_state)
 
 
-def _average(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
+def _average(average: Any, params: Any, step: Int[Array, ""], decay: float) -> Any:
     if not decay:
         return average
     # A young average must not remember the initial values for 1 / (1 - decay) steps.
@@ -161,12 +168,12 @@ class Evaluated(NamedTuple):
     Attributes:
       reconstruction: sum of ||x - x_hat||^2 over the phrases that count.
       cells: `objective.CellCounts`, summed likewise.
-      z: the codes of the whole batch, in its order, [B, Z].
+      z: the codes of the whole batch, in its order.
     """
 
-    reconstruction: jax.Array
+    reconstruction: Float[AnyArray, ""]
     cells: objective.CellCounts
-    z: jax.Array
+    z: Float[AnyArray, "B Z"]
 
 
 def make_evaluate_step(config: ml_collections.ConfigDict) -> Callable[[TrainState, Batch], Evaluated]:
@@ -194,8 +201,8 @@ def make_evaluate_step(config: ml_collections.ConfigDict) -> Callable[[TrainStat
     return evaluate_step
 
 
-def make_latent_figures(config: ml_collections.ConfigDict) -> Callable[[Any, np.ndarray], Mapping[str, jax.Array]]:
-    """A function of the discriminator's params and codes [n, Z], n >= 2, to the penalty and what belongs to it.
+def make_latent_figures(config: ml_collections.ConfigDict) -> Callable[[Any, Codes], Figures]:
+    """A function of the discriminator's params and at least two codes to the penalty and what belongs to it.
 
     All codes of a subset at once: neighbouring phrases are often of one song, so that a mean over batches of neighbours
     would tell how songs differ, and not how the codes differ from the prior. The prior draws depend on the seed alone,
@@ -204,7 +211,7 @@ def make_latent_figures(config: ml_collections.ConfigDict) -> Callable[[Any, np.
     penalty = make_penalty(config)
 
     @jax.jit
-    def latent_figures(params: Any, z: jax.Array) -> Mapping[str, jax.Array]:
+    def latent_figures(params: Any, z: Float[Array, "n Z"]) -> Figures:
         # A step before the first, so that no evaluation shares its draws with a training step.
         keys = example_keys(config.seed, jnp.int32(-1), jnp.arange(len(z)))
         z_prior = objective.sample_prior(
@@ -242,6 +249,6 @@ def summarize(batches: Sequence[Evaluated], *, num_phrases: int, prior_variance:
     }
 
 
-def codes_of(batches: Sequence[Evaluated], num_phrases: int) -> np.ndarray:
-    """The codes of an evaluation's phrases, [num_phrases, Z], without those that fill the last batch."""
+def codes_of(batches: Sequence[Evaluated], num_phrases: int) -> Float[np.ndarray, "{num_phrases} Z"]:
+    """The codes of an evaluation's phrases, without those that fill the last batch."""
     return np.concatenate([batch.z for batch in batches])[:num_phrases]

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, TextIO
 
 import numpy as np
+from jaxtyping import UInt8
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
@@ -65,7 +66,7 @@ class MetricsFile:
         with open(self._path, "rb") as old, whole_file(self._path, durable=True) as part, part.open("wb") as new:
             new.writelines(_lines_to_keep(old, resume_step))
 
-    def write(self, step: int, scalars: Mapping[str, Any]) -> None:
+    def write(self, step: int | np.integer, scalars: Mapping[str, Any]) -> None:
         """Appends one line.
 
         Args:
@@ -148,8 +149,8 @@ class TensorBoardWriter:
         for name, value in scalars.items():
             self._add(step, summary.scalar(name, np.float64(_scalar(name, value))))
 
-    def images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
-        """Writes images: uint8 [height, width, channels] with 1, 3 or 4 channels; ValueError for anything else."""
+    def images(self, step: int, images: Mapping[str, UInt8[np.ndarray, "height width channels"]]) -> None:
+        """Writes images with 1, 3 or 4 channels; ValueError for anything else."""
         for name, image in images.items():
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3, 4):
                 raise ValueError(
@@ -210,8 +211,8 @@ class MetricWriter(Closing):
             self._file.write(step, scalars)
             self._board.scalars(step, scalars)
 
-    def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
-        """Writes uint8 images [height, width, channels] to TensorBoard."""
+    def write_images(self, step: int, images: Mapping[str, UInt8[np.ndarray, "height width channels"]]) -> None:
+        """Writes images to TensorBoard."""
         if self._enabled:
             self._board.images(step, images)
 

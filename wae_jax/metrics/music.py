@@ -19,15 +19,30 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float64, Int64, Shaped
 
-from wae_jax.pianoroll import NUM_BARS, NUM_PITCHES, NUM_TRACKS, STEPS_PER_BAR, check_rolls, onsets
+from wae_jax.pianoroll import (
+    NUM_BARS,
+    NUM_PITCHES,
+    NUM_TRACKS,
+    STEPS_PER_BAR,
+    BinaryPieces,
+    BinaryRolls,
+    Rolls,
+    check_rolls,
+    onsets,
+)
 
 # Phrases worked on at once: some 20 MB a mask, whatever the number of phrases.
 _CHUNK = 256
 
+# One number a phrase and track.
+Shares = Float64[np.ndarray, "B K=5"]
+Counts = Int64[np.ndarray, "B K=5"]
+
 
 class Notes(NamedTuple):
-    """The notes of some rolls, ordered by phrase, pitch, track and onset; every field is int64 [number of notes].
+    """The notes of some rolls, ordered by phrase, pitch, track and onset.
 
     Attributes:
       phrase: index of the phrase.
@@ -37,19 +52,19 @@ class Notes(NamedTuple):
       length: steps the note lasts, at least 1.
     """
 
-    phrase: np.ndarray
-    pitch: np.ndarray
-    track: np.ndarray
-    onset: np.ndarray
-    length: np.ndarray
+    phrase: Int64[np.ndarray, " notes"]
+    pitch: Int64[np.ndarray, " notes"]
+    track: Int64[np.ndarray, " notes"]
+    onset: Int64[np.ndarray, " notes"]
+    length: Int64[np.ndarray, " notes"]
 
 
-def notes(rolls: np.ndarray) -> Notes:
+def notes(rolls: BinaryPieces) -> Notes:
     """Lists the notes of each roll.
 
     Args:
-      rolls: bool or 0/1 integers, [B, any number of steps, P, K]. Phrases do not touch: a cell that is on at the end
-        of one and at the start of the next makes two notes.
+      rolls: of any number of steps. They do not touch: a cell that is on at the end of one and at the start of the
+        next makes two notes.
 
     Returns:
       The notes of all rolls.
@@ -64,7 +79,7 @@ def notes(rolls: np.ndarray) -> Notes:
         )
     time_last = rolls.shape[0], NUM_PITCHES, NUM_TRACKS, rolls.shape[1]
 
-    def places(marks: np.ndarray, *, backwards: bool = False) -> np.ndarray:
+    def places(marks: Bool[np.ndarray, "B steps P K"], *, backwards: bool = False) -> Int64[np.ndarray, " notes"]:
         # flatnonzero and unravel_index are ten times faster than nonzero on four axes.
         phrase, step, pitch, track = np.unravel_index(np.flatnonzero(marks), rolls.shape)
         if backwards:
@@ -78,18 +93,18 @@ def notes(rolls: np.ndarray) -> Notes:
     return Notes(phrase, pitch, track, onset, last - first + 1)
 
 
-def cells(rolls: np.ndarray) -> np.ndarray:
-    """Number of cells that are on in each phrase: int64 [B]."""
+def cells(rolls: BinaryRolls) -> Int64[np.ndarray, " B"]:
+    """Number of cells that are on in each phrase."""
     return np.count_nonzero(_phrases(rolls), axis=(1, 2, 3))
 
 
-def track_sounds(rolls: np.ndarray) -> np.ndarray:
-    """Whether a track has any cell on: bool [B, K]."""
+def track_sounds(rolls: BinaryRolls) -> Bool[np.ndarray, "B K=5"]:
+    """Whether a track has any cell on."""
     return np.any(_phrases(rolls).any(axis=1), axis=1)
 
 
-def empty_bar_rate(rolls: np.ndarray) -> np.ndarray:
-    """Share of the four bars in which a track has no cell on: float64 [B, K].
+def empty_bar_rate(rolls: BinaryRolls) -> Shares:
+    """Share of the four bars in which a track has no cell on.
 
     "EB" of MuseGAN (arXiv 1709.06298). A note held over from the bar before counts as sound.
     """
@@ -98,65 +113,62 @@ def empty_bar_rate(rolls: np.ndarray) -> np.ndarray:
     return 1 - np.any(bars.any(axis=2), axis=2).mean(axis=1)
 
 
-def polyphony_rate(rolls: np.ndarray, *, min_pitches: int = 2) -> np.ndarray:
+def polyphony_rate(rolls: BinaryRolls, *, min_pitches: int = 2) -> Shares:
     """Share of all 192 steps, silent ones too, at which a track has at least `min_pitches` pitches on.
 
     MuseGAN's "polyphonicity" (arXiv 1709.06298). Its text says "more than" a number, its code "at least"; here it is
     at least, so the text's "more than two" is `min_pitches=3`.
 
     Args:
-      rolls: [B, T, P, K].
+      rolls: phrases.
       min_pitches: pitches that must sound together.
-
-    Returns:
-      float64 [B, K].
     """
     # einsum sums over a middle axis five times faster than sum; 84 pitches do not overflow a byte.
     sounding = np.einsum("btpk->btk", _phrases(rolls).view(np.uint8))
     return (sounding >= min_pitches).mean(axis=1)
 
 
-def qualified_note_rate(rolls: np.ndarray, *, min_steps: int = 3) -> np.ndarray:
+def qualified_note_rate(rolls: BinaryRolls, *, min_steps: int = 3) -> Shares:
     """Share of a track's notes that last long enough to be heard as notes and not as splinters.
 
     "QN" of MuseGAN (arXiv 1709.06298), there for notes of at least a 32nd: 3 steps of 24 a quarter. Three steps of the
     12 a quarter used here are a 16th, as in the tables of the WAE slides; `min_steps=2` is nearest to MuseGAN's.
 
     Args:
-      rolls: [B, T, P, K].
+      rolls: phrases.
       min_steps: length in steps from which on a note qualifies.
 
     Returns:
-      float64 [B, K], NaN where a track has no note.
+      Shares, NaN where a track has no note.
     """
     return _share_of_notes(rolls, lambda found: found.length >= min_steps)
 
 
-def one_step_share(rolls: np.ndarray) -> np.ndarray:
-    """Share of a track's notes that last a single step: float64 [B, K], NaN where a track has no note."""
+def one_step_share(rolls: BinaryRolls) -> Shares:
+    """Share of a track's notes that last a single step; NaN where a track has no note."""
     return _share_of_notes(rolls, lambda found: found.length == 1)
 
 
-def onset_grid_share(rolls: np.ndarray, *, grid: int = 6) -> np.ndarray:
+def onset_grid_share(rolls: BinaryRolls, *, grid: int = 6) -> Shares:
     """Share of a track's notes that start on a multiple of `grid` steps.
 
     Args:
-      rolls: [B, T, P, K].
+      rolls: phrases.
       grid: steps from one line of the grid to the next: 12 for quarter notes, 6 for eighths, 3 for sixteenths.
 
     Returns:
-      float64 [B, K], NaN where a track has no note.
+      Shares, NaN where a track has no note.
     """
     return _share_of_notes(rolls, lambda found: found.onset % grid == 0)
 
 
-def notes_per_bar(rolls: np.ndarray) -> np.ndarray:
-    """Notes of a track that start in a bar, on average over the four bars: float64 [B, K]."""
+def notes_per_bar(rolls: BinaryRolls) -> Shares:
+    """Notes of a track that start in a bar, on average over the four bars."""
     number, _ = _count_notes(rolls, lambda found: np.ones_like(found.length, bool))
     return number / NUM_BARS
 
 
-def _as_bool(rolls: np.ndarray) -> np.ndarray:
+def _as_bool(rolls: Shaped[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*shape"]:
     """The rolls as bool; floats are refused, since any probability above 0 would read as a sounding cell."""
     rolls = np.asarray(rolls)
     if rolls.dtype.kind not in "bui":
@@ -164,15 +176,15 @@ def _as_bool(rolls: np.ndarray) -> np.ndarray:
     return rolls.astype(bool, copy=False)
 
 
-def _phrases(rolls: np.ndarray) -> np.ndarray:
-    """The rolls as bool [B, T, P, K], checked."""
+def _phrases(rolls: BinaryRolls) -> Rolls:
+    """The rolls as bool, checked."""
     rolls = _as_bool(rolls)
     check_rolls(rolls)
     return rolls
 
 
-def _count_notes(rolls: np.ndarray, condition: Callable[[Notes], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Counts all notes, and those for which the condition holds: two int64 [B, K]."""
+def _count_notes(rolls: BinaryRolls, condition: Callable[[Notes], Bool[np.ndarray, " notes"]]) -> tuple[Counts, Counts]:
+    """Counts all notes, and those for which the condition holds."""
     rolls = _phrases(rolls)
     number = np.zeros((len(rolls), NUM_TRACKS), np.int64)
     fulfilling = np.zeros_like(number)
@@ -185,7 +197,7 @@ def _count_notes(rolls: np.ndarray, condition: Callable[[Notes], np.ndarray]) ->
     return number, fulfilling
 
 
-def _share_of_notes(rolls: np.ndarray, condition: Callable[[Notes], np.ndarray]) -> np.ndarray:
-    """Share of the notes for which the condition holds: float64 [B, K], NaN where there is no note."""
+def _share_of_notes(rolls: BinaryRolls, condition: Callable[[Notes], Bool[np.ndarray, " notes"]]) -> Shares:
+    """Share of the notes for which the condition holds; NaN where there is no note."""
     number, fulfilling = _count_notes(rolls, condition)
     return np.divide(fulfilling, number, out=np.full(number.shape, np.nan), where=number > 0)

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Float64
 
 from wae_jax.metrics import music
-from wae_jax.pianoroll import TRACK_NAMES
+from wae_jax.pianoroll import TRACK_NAMES, BinaryRolls
 
 
-def music_table(named_rolls: dict[str, np.ndarray]) -> str:
+def music_table(named_rolls: dict[str, BinaryRolls]) -> str:
     """A table that puts sets of phrases side by side: one line a figure, one column a set.
 
     Args:
-      named_rolls: bool [B, T, P, K] by the column's title.
+      named_rolls: phrases by the column's title.
     """
-    figures: list[tuple[str, Callable[[np.ndarray], float]]] = [
+    figures: list[tuple[str, Callable[[BinaryRolls], float]]] = [
         ("phrases", lambda rolls: len(rolls)),
         ("cells a phrase", lambda rolls: float(music.cells(rolls).mean())),
         *((f"{name} sounds in", _share_sounding(k)) for k, name in enumerate(TRACK_NAMES)),
@@ -32,11 +33,11 @@ def music_table(named_rolls: dict[str, np.ndarray]) -> str:
     return "\n".join(lines)
 
 
-def _mean(shares: np.ndarray) -> float:
+def _mean(shares: Float64[np.ndarray, "B tracks"]) -> float:
     """The mean over phrases and tracks that have a note; NaN where none has."""
     with_notes = shares[~np.isnan(shares)]
     return float(with_notes.mean()) if len(with_notes) else float("nan")
 
 
-def _share_sounding(track: int) -> Callable[[np.ndarray], float]:
+def _share_sounding(track: int) -> Callable[[BinaryRolls], float]:
     return lambda rolls: float(music.track_sounds(rolls)[:, track].mean())
