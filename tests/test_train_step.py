@@ -187,10 +187,6 @@ def test_bfloat16_computes_near_float32_and_keeps_float32_parameters(precisions)
     assert coarse_losses != losses
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the gradient of the output's biases is a sum in bfloat16: see models._Conv, where they are added",
-)
 def test_bfloat16_gradients_are_near_those_of_float32(precisions):
     """Leaf by leaf, by the norm of the difference: sums over many cells must not be in bfloat16."""
     fine, coarse = (

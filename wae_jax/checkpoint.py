@@ -21,6 +21,7 @@ import pathlib
 import shutil
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -51,13 +52,18 @@ class CheckpointMismatchError(CheckpointError):
 
 
 def _is_not_from_orbax(record: logging.LogRecord) -> bool:
-    return f"{os.sep}orbax{os.sep}" not in record.pathname
+    error = record.exc_info[1] if record.exc_info else None
+    frames = traceback.walk_tb(error.__traceback__) if error else ()
+    paths = [record.pathname, *(frame.f_code.co_filename for frame, _ in frames)]
+    return not any(f"{os.sep}orbax{os.sep}" in path for path in paths)
 
 
 # orbax logs dozens of lines for a save and, for a failed one, the same traceback some ten times from its threads; what
 # matters of it is raised here as one CheckpointError. All of it goes through absl's one logger, which the rest of a
-# program uses too, so that only a filter tells the two apart.
-logging.getLogger("absl").addFilter(_is_not_from_orbax)
+# program uses too, so that only a filter tells the two apart. Its writes that fail after the first are told by asyncio,
+# as exceptions nobody has asked for, whenever the garbage is collected.
+for _name in ("absl", "asyncio"):
+    logging.getLogger(_name).addFilter(_is_not_from_orbax)
 
 
 def _named_leaves(state: PyTree) -> dict[str, Any]:
@@ -184,8 +190,11 @@ def _read_meta(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _reason(error: BaseException) -> str:
-    """One line on an error. tensorstore's messages go on for a screen and tell what was wrong at their end."""
-    text = " ".join(str(error).split())
+    """One line on an error.
+
+    tensorstore's messages go on for a screen: what was wrong stands at their end, before a list of their settings.
+    """
+    text = " ".join(str(error).split()).partition(" [tensorstore_spec=")[0]
     return f"{type(error).__name__}: {text if len(text) <= 400 else f'{text[:150]} ... {text[-250:]}'}"
 
 

@@ -57,7 +57,8 @@ class _Conv(nn.Module):
         operation = layers.conv_transpose if self.transpose else layers.conv
         y = operation(x.astype(self.dtype), kernel.astype(self.dtype), self.strides)
         if self.use_bias:
-            y += self.param("bias", self.bias_init, (self.filters,), full_precision(self.dtype)).astype(self.dtype)
+            # The sum, and so the result, is in full precision: the gradient of a bias is a sum over a batch's cells.
+            y = y + self.param("bias", self.bias_init, (self.filters,), full_precision(self.dtype))
         return y
 
 
