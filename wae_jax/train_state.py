@@ -132,22 +132,28 @@ def create_train_state(
       track_densities: share of cells that are on in the training data, one a track.
       num_train_steps: for the schedules.
     """
-    autoencoder_key, penalty_key = jax.random.split(jax.random.key(config.seed))
     # Without the mapped axis: the parameters are the same, and there is no axis outside of pmap.
     model = make_autoencoder(config, track_densities=track_densities)
-    variables = jax.jit(model.init)(autoencoder_key, jnp.zeros((1, *PHRASE_SHAPE)))
-    params = variables["params"]
-    # flax starts batch statistics as float32, whatever the parameters are, and updates them in the parameters' type: a
-    # state that changed its types at the first step could not be restored into the one made here.
-    batch_stats = jax.tree.map(
-        lambda leaf: leaf.astype(full_precision(jnp.dtype(config.dtype))), variables.get("batch_stats", {})
-    )
-    penalty_params = make_penalty(config).init(penalty_key)
+    penalty = make_penalty(config)
     autoencoder_tx = make_optimizer(config.autoencoder_optimizer, num_train_steps=num_train_steps)
     discriminator_tx = make_optimizer(config.discriminator_optimizer, num_train_steps=num_train_steps)
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        autoencoder=Player(params, batch_stats, autoencoder_tx.init(params)),
-        discriminator=Player(penalty_params, {}, discriminator_tx.init(penalty_params)),
-        ema_params=jax.tree.map(jnp.copy, params) if config.ema_decay else {},
-    )
+    # flax starts batch statistics as float32, whatever the parameters are, and updates them in the parameters' type: a
+    # state that changed its types at the first step could not be restored into the one made here.
+    statistics_dtype = full_precision(jnp.dtype(config.dtype))
+
+    # One program in place of some hundred small ones, each of which would be compiled at every start.
+    @jax.jit
+    def create(key: jax.Array) -> TrainState:
+        autoencoder_key, penalty_key = jax.random.split(key)
+        variables = model.init(autoencoder_key, jnp.zeros((1, *PHRASE_SHAPE)))
+        params = variables["params"]
+        batch_stats = jax.tree.map(lambda leaf: leaf.astype(statistics_dtype), variables.get("batch_stats", {}))
+        penalty_params = penalty.init(penalty_key)
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            autoencoder=Player(params, batch_stats, autoencoder_tx.init(params)),
+            discriminator=Player(penalty_params, {}, discriminator_tx.init(penalty_params)),
+            ema_params=jax.tree.map(jnp.copy, params) if config.ema_decay else {},
+        )
+
+    return create(jax.random.key(config.seed))
