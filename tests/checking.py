@@ -13,10 +13,7 @@ import jaxtyping
 
 _PACKAGE = pathlib.Path(__file__).parents[1] / "wae_jax"
 
-# Not yet annotated, and a state of which jax makes others like it, with whatever it likes in the arrays' places.
-UNCHECKED = {"models", "train_state"}
-
-# Of the rest nothing is let pass but an int for a float, which is right, and what beartype takes too narrowly: files,
+# Nothing is let pass but an int for a float, which is right, and what beartype takes too narrowly: files,
 # among which it counts no member of a zip, and `Self`, which it knows only where it is given whole classes.
 _LET_PASS = (typing.IO[bytes], typing.BinaryIO, typing.TextIO, typing.Self)
 typechecker = beartype.beartype(
@@ -30,9 +27,7 @@ typechecker = beartype.beartype(
 def check_annotations() -> None:
     """Makes every later import of the package check, at each call, what its functions are annotated with."""
     modules = {path.stem for path in _PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
-    jaxtyping.install_import_hook(
-        [f"wae_jax.{name}" for name in sorted(modules - UNCHECKED)], f"{__name__}.typechecker"
-    )
+    jaxtyping.install_import_hook([f"wae_jax.{name}" for name in sorted(modules)], f"{__name__}.typechecker")
 
 
 @contextlib.contextmanager

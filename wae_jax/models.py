@@ -13,29 +13,37 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Key, Num
 
 from wae_jax import layers
 from wae_jax.networks import TRACKS, Conv, Network, find_network
-from wae_jax.pianoroll import NUM_TRACKS
+from wae_jax.pianoroll import NUM_TRACKS, AnyArray
 
 NORM_EPSILON = 1e-3
 LEAKY_RELU_SLOPE = 0.3  # Keras' default; that of jax and of others is .01
 NORMALIZATIONS = ("batch", "layer")
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+_Images = Float[Array, "B H W C"]
+_Filtered = Float[Array, "B rows columns F"]
+_Units = Float[Array, "B *shape"]
+_Codes = Float[AnyArray, "B Z"]
+_Rolls = Num[AnyArray, "B T P K"]
+_Logits = Float[Array, "B T=192 P=84 K=5"]
+_Keys = Key[Array, " B"]
+ACTIVATIONS: dict[str, Callable[[_Units], _Units]] = {
     "relu": nn.relu,
     "leaky_relu": functools.partial(nn.leaky_relu, negative_slope=LEAKY_RELU_SLOPE),
 }
 kernel_init = nn.initializers.truncated_normal(0.05)
 
 
-def full_precision(dtype: jnp.dtype) -> jnp.dtype:
+def full_precision(dtype: DTypeLike) -> jnp.dtype:
     """The type of parameters, codes and logits where the computation is of `dtype`: at least float32."""
     return jnp.promote_types(dtype, jnp.float32)
 
 
-def _dense(features: int, dtype: jnp.dtype, name: str) -> nn.Dense:
+def _dense(features: int, dtype: DTypeLike, name: str) -> nn.Dense:
     return nn.Dense(features, kernel_init=kernel_init, dtype=dtype, param_dtype=full_precision(dtype), name=name)
 
 
@@ -47,11 +55,11 @@ class _Conv(nn.Module):
     kernel_size: tuple[int, int]
     use_bias: bool
     transpose: bool
-    dtype: jnp.dtype
+    dtype: DTypeLike
     bias_init: nn.initializers.Initializer = nn.initializers.zeros
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: _Images) -> _Filtered:
         channels = (self.filters, x.shape[-1]) if self.transpose else (x.shape[-1], self.filters)
         kernel = self.param("kernel", kernel_init, (*self.kernel_size, *channels), full_precision(self.dtype))
         operation = layers.conv_transpose if self.transpose else layers.conv
@@ -72,7 +80,7 @@ class _Half(nn.Module):
     activation: str
     dropout_rate: float
     batch_norm_momentum: float
-    dtype: jnp.dtype
+    dtype: DTypeLike
     axis_name: str | None
 
     def _conv(
@@ -89,7 +97,7 @@ class _Half(nn.Module):
             name=name,
         )
 
-    def _normalize(self, x: jax.Array, name: str, *, train: bool) -> jax.Array:
+    def _normalize(self, x: _Units, name: str, *, train: bool) -> _Units:
         """Each channel over all phrases of the mapped axis, or each phrase's cell over its channels."""
         common: dict[str, Any] = {
             "epsilon": NORM_EPSILON,
@@ -104,13 +112,13 @@ class _Half(nn.Module):
         )
         return norm(x)
 
-    def _activate(self, x: jax.Array) -> jax.Array:
+    def _activate(self, x: _Units) -> _Units:
         return ACTIVATIONS[self.activation](x)
 
-    def _drop(self, x: jax.Array, keys: jax.Array | None) -> jax.Array:
+    def _drop(self, x: _Units, keys: _Keys | None) -> _Units:
         return x if keys is None else layers.dropout(keys, x, self.dropout_rate)
 
-    def _convs(self, x: jax.Array, specs: Sequence[Conv], *, transpose: bool, train: bool) -> jax.Array:
+    def _convs(self, x: _Images, specs: Sequence[Conv], *, transpose: bool, train: bool) -> _Filtered:
         """Convolutions, each with its normalisation and activation."""
         for i, spec in enumerate(specs):
             x = self._conv(spec, f"conv_{i}", transpose=transpose)(x)
@@ -124,9 +132,9 @@ class Encoder(_Half):
     z_dim: int
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, dropout_keys: jax.Array | None) -> jax.Array:
+    def __call__(self, x: _Rolls, *, dropout_keys: _Keys | None) -> _Codes:
         """Codes of piano-rolls."""
-        x = self._convs(x, self.network.encoder, transpose=False, train=dropout_keys is not None)
+        x = self._convs(jnp.asarray(x), self.network.encoder, transpose=False, train=dropout_keys is not None)
         x = self._drop(x.reshape(x.shape[0], -1), dropout_keys)
         return _dense(self.z_dim, self.dtype, "code")(x).astype(full_precision(self.dtype))
 
@@ -137,16 +145,16 @@ class Decoder(_Half):
     output_bias: tuple[float, ...]
 
     @nn.compact
-    def __call__(self, z: jax.Array, *, dropout_keys: jax.Array | None) -> jax.Array:
+    def __call__(self, z: _Codes, *, dropout_keys: _Keys | None) -> _Logits:
         """Logits of codes."""
         *hidden, output = self.network.decoder
-        x = self._start(z, dropout_keys)
+        x = self._start(jnp.asarray(z), dropout_keys)
         x = self._convs(x, hidden, transpose=True, train=dropout_keys is not None)
         bias_init = functools.partial(_constant, self.output_bias)
         logits = self._conv(output, f"conv_{len(hidden)}", transpose=True, bias_init=bias_init)(x)
         return logits.astype(full_precision(self.dtype))
 
-    def _start(self, z: jax.Array, dropout_keys: jax.Array | None) -> jax.Array:
+    def _start(self, z: Float[Array, "B Z"], dropout_keys: _Keys | None) -> _Filtered:
         """What the first transposed convolution sees, [B, steps, pitches, filters]."""
         if self.network.start is None:
             return z[:, None, None, :]
@@ -159,8 +167,8 @@ class Decoder(_Half):
 
 
 def _constant(
-    values: Sequence[float], key: jax.Array, shape: Sequence[int], dtype: jnp.dtype = jnp.float32
-) -> jax.Array:
+    values: Sequence[float], key: Key[Array, ""], shape: Sequence[int], dtype: DTypeLike = jnp.float32
+) -> Float[Array, " filters"]:
     del key
     return jnp.asarray(values, dtype).reshape(shape)
 
@@ -196,7 +204,7 @@ class Autoencoder(nn.Module):
     dropout_rate: float = 0.0
     batch_norm_momentum: float = 0.99
     output_bias: tuple[float, ...] = (0.0,) * NUM_TRACKS
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
 
     def setup(self) -> None:
@@ -221,21 +229,21 @@ class Autoencoder(nn.Module):
         self.encoder = Encoder(z_dim=self.z_dim, **common)
         self.decoder = Decoder(output_bias=tuple(self.output_bias), **common)
 
-    def encode(self, x: jax.Array, *, dropout_keys: jax.Array | None = None) -> jax.Array:
+    def encode(self, x: _Rolls, *, dropout_keys: _Keys | None = None) -> _Codes:
         """Codes [B, Z] of piano-rolls [B, T, P, K]."""
         return self.encoder(x, dropout_keys=dropout_keys)
 
-    def decode(self, z: jax.Array, *, dropout_keys: jax.Array | None = None) -> jax.Array:
+    def decode(self, z: _Codes, *, dropout_keys: _Keys | None = None) -> _Logits:
         """Logits [B, T, P, K] of codes [B, Z]."""
         return self.decoder(z, dropout_keys=dropout_keys)
 
     def __call__(
         self,
-        x: jax.Array,
+        x: _Rolls,
         *,
-        encoder_keys: jax.Array | None = None,
-        decoder_keys: jax.Array | None = None,
-    ) -> tuple[jax.Array, jax.Array]:
+        encoder_keys: _Keys | None = None,
+        decoder_keys: _Keys | None = None,
+    ) -> tuple[_Codes, _Logits]:
         """Codes [B, Z] and logits [B, T, P, K] of piano-rolls [B, T, P, K]."""
         z = self.encode(x, dropout_keys=encoder_keys)
         return z, self.decode(z, dropout_keys=decoder_keys)
@@ -251,7 +259,7 @@ class Discriminator(nn.Module):
     widths: tuple[int, ...]
 
     @nn.compact
-    def __call__(self, z: jax.Array) -> jax.Array:
+    def __call__(self, z: _Codes) -> Float[Array, " B"]:
         """Logits of codes or prior draws."""
         for i, width in enumerate(self.widths):
             z = nn.relu(_dense(width, z.dtype, f"hidden_{i}")(z))

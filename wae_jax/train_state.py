@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Key
 
 from wae_jax.layers import density_logit
 from wae_jax.models import Autoencoder, full_precision
@@ -18,13 +20,14 @@ if TYPE_CHECKING:
     import ml_collections
 
 
+# The leaves of both are arrays, or what jax puts in the place of arrays: shapes, axes, shardings.
 @flax.struct.dataclass
 class Player:
     """One of the two players: its parameters, its moving batch statistics if it has any, its optimizer's state."""
 
     params: Any
     batch_stats: Any
-    opt_state: optax.OptState
+    opt_state: Any
 
 
 @flax.struct.dataclass
@@ -38,7 +41,7 @@ class TrainState:
       ema_params: exponential moving average of the autoencoder's parameters; empty unless configured.
     """
 
-    step: jax.Array
+    step: Any
     autoencoder: Player
     discriminator: Player
     ema_params: Any
@@ -105,7 +108,7 @@ def make_optimizer(config: ml_collections.ConfigDict, *, num_train_steps: int) -
     )
 
 
-def make_schedule(config: ml_collections.ConfigDict, *, num_train_steps: int) -> optax.Schedule:
+def make_schedule(config: ml_collections.ConfigDict, *, num_train_steps: int) -> Callable[[Any], Any]:
     """The learning rate by step: linear warm-up to `learning_rate`, then as `schedule` says."""
     after = max(num_train_steps - config.warmup_steps, 1)
     schedule = {
@@ -143,7 +146,7 @@ def create_train_state(
 
     # One program in place of some hundred small ones, each of which would be compiled at every start.
     @jax.jit
-    def create(key: jax.Array) -> TrainState:
+    def create(key: Key[Array, ""]) -> TrainState:
         autoencoder_key, penalty_key = jax.random.split(key)
         variables = model.init(autoencoder_key, jnp.zeros((1, *PHRASE_SHAPE)))
         params = variables["params"]
