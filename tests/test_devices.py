@@ -85,8 +85,11 @@ def test_float32_gradients_and_losses_agree():
     assert_float32_runs_agree(tiny_config("mmd"), (1, 4))
 
 
-# Real networks, as small as they get: without optimisation, a convolution in float64 is slow.
+# Real networks, as small as they get: without optimisation, a convolution in float64 is slow. In float32 with more than
+# one channel: the factor of a single one has no influence before the next normalisation, and its gradient is rounding.
+# And with a seed that leaves no unit within rounding of 0, where the derivative of a ReLU jumps: seed 0 does not.
 SMALL = {"batch_size": 4, "model__h_dim": 1, "model__kernel_size": (6, 6)}
+SEVERAL_CHANNELS = {"model__h_dim": 4, "model__kernel_size": (6, 6), "seed": 1}
 GRID = [
     pytest.mark.slow,
     pytest.mark.timeout(1800),
@@ -110,7 +113,7 @@ def test_float64_parameters_agree_after_twenty_steps(penalty, dropout_rate, netw
 
 @on_grid
 def test_float32_gradients_and_losses_agree_on_the_grid(penalty, dropout_rate, network):
-    options = {**SMALL, **EVERYTHING, "model__dropout_rate": dropout_rate, "model__network": network}
+    options = {**SEVERAL_CHANNELS, **EVERYTHING, "model__dropout_rate": dropout_rate, "model__network": network}
     assert_float32_runs_agree(tiny_config(penalty, **options), (1, 2, 4))
 
 

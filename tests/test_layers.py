@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.checking import unchecked
-from wae_jax import layers
+from wae_jax import conv_cpu, conv_plain, layers
 
 # Height, width, input channels, output channels, kernel, strides: those of the networks, and odd ones.
 CASES = [
@@ -20,6 +20,9 @@ CASES = [
     (8, 6, 1, 2, (3, 2), (4, 3)),
     (4, 4, 2, 2, (1, 5), (2, 2)),
     (12, 8, 2, 3, (12, 12), (2, 1)),
+    (12, 9, 5, 4, (6, 6), (6, 1)),
+    (10, 15, 5, 2, (6, 6), (1, 1)),
+    (3, 5, 3, 2, (6, 4), (1, 1)),
 ]
 
 
@@ -62,20 +65,21 @@ def conv_transpose_in_numpy(y, w, strides):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_conv_is_the_loop(case):
+@pytest.mark.parametrize("form", [layers.conv, conv_plain.conv_plain, conv_cpu.conv_by_blocks])
+def test_every_form_of_the_convolution_is_the_loop(case, form):
     x, w, _, strides = arrays(case)
-    np.testing.assert_allclose(layers.conv(x, w, strides), conv_in_numpy(x, w, strides), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(form(x, w, strides), conv_in_numpy(x, w, strides), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("form", [layers.conv_transpose, layers.adjoint_plain, layers.adjoint_by_phases])
+@pytest.mark.parametrize("form", [layers.conv_transpose, conv_plain.adjoint_plain, conv_cpu.adjoint_by_blocks])
 def test_every_form_of_the_transpose_is_the_loop(case, form):
     _, w, y, strides = arrays(case)
     np.testing.assert_allclose(form(y, w, strides), conv_transpose_in_numpy(y, w, strides), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("form", [layers.kernel_gradient_plain, layers.kernel_gradient_by_products])
+@pytest.mark.parametrize("form", [conv_plain.kernel_gradient_plain, conv_cpu.kernel_gradient_by_products])
 def test_every_form_of_the_kernel_gradient_is_the_adjoint(case, form):
     x, w, y, strides = arrays(case)
     gradient = np.asarray(form(x, y, w.shape[:2], strides), np.float64)
@@ -113,9 +117,9 @@ def test_gradients_are_those_of_the_plain_convolution(case, operation):
 
 def test_kernel_gradient_does_not_depend_on_the_number_of_phrases_at_a_time():
     x, w, y, strides = arrays((96, 84, 5, 8, (6, 6), (2, 1)), batch=5)
-    found = layers.kernel_gradient_by_products(x, y, w.shape[:2], strides)
+    found = conv_cpu.kernel_gradient_by_products(x, y, w.shape[:2], strides)
     expected = sum(
-        layers.kernel_gradient_by_products(x[i : i + 1], y[i : i + 1], w.shape[:2], strides) for i in range(5)
+        conv_cpu.kernel_gradient_by_products(x[i : i + 1], y[i : i + 1], w.shape[:2], strides) for i in range(5)
     )
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 

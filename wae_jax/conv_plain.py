@@ -1,0 +1,54 @@
+"""The three operations of `layers` as single operations of XLA.
+
+"Same" padding is TensorFlow's, for sizes that the stride divides: of the max(k - s, 0) rows of padding the first half,
+rounded down, goes in front.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+def same_padding(kernel_size: int, stride: int) -> tuple[int, int]:
+    """Rows of zeros in front of and behind the input, along one axis."""
+    total = max(kernel_size - stride, 0)
+    return total // 2, total - total // 2
+
+
+def conv_plain(
+    x: Float[Array, "B H W I"], kernel: Float[Array, "k_h k_w I O"], strides: tuple[int, int]
+) -> Float[Array, "B H//{strides[0]} W//{strides[1]} O"]:
+    """Strided convolution with "same" padding."""
+    padding = [same_padding(k, s) for k, s in zip(kernel.shape[:2], strides, strict=True)]
+    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=LAYOUT)
+
+
+def adjoint_plain(
+    y: Float[Array, "B H W O"], kernel: Float[Array, "k_h k_w I O"], strides: tuple[int, int]
+) -> Float[Array, "B H*{strides[0]} W*{strides[1]} I"]:
+    """The adjoint of `conv_plain` in its input, as one convolution over `y` spread out by the strides."""
+    k_h, k_w = kernel.shape[:2]
+    padding = []
+    for k, s in ((k_h, strides[0]), (k_w, strides[1])):
+        before, after = same_padding(k, s)
+        # A kernel shorter than the stride leaves the last cells of each block without any input.
+        padding.append((k - 1 - before, k - 1 - after + max(s - k, 0)))
+    flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    return lax.conv_general_dilated(y, flipped, (1, 1), padding, lhs_dilation=strides, dimension_numbers=LAYOUT)
+
+
+def kernel_gradient_plain(
+    x: Float[Array, "B H W I"],
+    y: Float[Array, "B H//{strides[0]} W//{strides[1]} O"],
+    kernel_size: tuple[int, int],
+    strides: tuple[int, int],
+) -> Float[Array, "{kernel_size[0]} {kernel_size[1]} I O"]:
+    """The kernel's gradient where `conv_plain(x, kernel, strides)` has the output gradient `y`."""
+    kernel = jnp.zeros((*kernel_size, x.shape[-1], y.shape[-1]), x.dtype)
+    (transposed,) = jax.linear_transpose(lambda kernel: conv_plain(x, kernel, strides), kernel)(y)
+    return transposed
