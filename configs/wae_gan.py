@@ -30,6 +30,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.data.num_songs = 512  # of the built-in corpus
     config.data.phrases_per_song = 8  # of the built-in corpus
     config.data.transpose_semitones = 0  # augmentation: the non-drum tracks, up to so many either way
+    config.data.placement = "auto"  # or "device" or "host": where the packed phrases lie while training
 
     # The objective: reconstruction_weight * ||x - x_hat||^2 + penalty_weight * D(Q_z, P_z).
     config.penalty = "gan"
@@ -63,6 +64,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.batch_size = 32
     config.num_epochs = 8
     config.num_train_steps = 0  # when positive it overrules num_epochs
+    config.steps_per_call = 0  # of the devices, at most; 0 means 1 on CPUs and 8 on accelerators
     config.log_every_steps = 25
     config.eval_every_steps = 200
     config.checkpoint_every_steps = 200

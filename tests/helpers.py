@@ -73,8 +73,11 @@ def make_batch(num, seed=0):
     return Batch(packed, np.arange(num, dtype=np.int32), np.ones(num, np.float32))
 
 
-def run_steps(config, num_devices, num_steps) -> Iterator[tuple[TrainState, dict[str, np.ndarray]]]:
-    """The state and the metrics after each of so many training steps, on so many devices."""
+def run_steps(config, num_devices, num_steps, batches=None) -> Iterator[tuple[TrainState, dict[str, np.ndarray]]]:
+    """The state and the metrics after each of so many training steps, on so many devices.
+
+    The phrases are those of `batches`, packed, or random ones.
+    """
     chosen = jax.local_devices()[:num_devices]
     state = devices.replicate(
         create_train_state(config, track_densities=DENSITIES, num_train_steps=num_steps), BATCH_AXIS, chosen
@@ -83,7 +86,10 @@ def run_steps(config, num_devices, num_steps) -> Iterator[tuple[TrainState, dict
         make_train_step(config, num_train_steps=num_steps), BATCH_AXIS, returns_state=True, devices=chosen
     )
     for i in range(num_steps):
-        state, metrics = step(state, devices.shard(make_batch(config.batch_size, seed=i), chosen))
+        batch = make_batch(config.batch_size, seed=i)
+        if batches:
+            batch = batch._replace(packed=batches[i])
+        state, metrics = step(state, devices.shard(batch, chosen))
         yield jax.device_get((state, metrics))
 
 

@@ -21,8 +21,9 @@ NUM_STEPS = 48
 
 
 def start(workdir):
-    """WAE-GAN with averages of the parameters, so that every part of the state is there."""
-    return start_run(workdir, "--config.ema_decay=0.9", config="wae_gan", num_steps=NUM_STEPS)
+    """WAE-GAN with averages of the parameters, so that every part of the state is there; in calls of one step or two."""
+    flags = ("--config.ema_decay=0.9", "--config.steps_per_call=2", "--config.data.placement=device")
+    return start_run(workdir, *flags, config="wae_gan", num_steps=NUM_STEPS)
 
 
 def identity(path):

@@ -221,12 +221,12 @@ def test_number_of_steps():
 
 def test_metric_window_averages_all_steps_since_the_last_average():
     window = MetricWindow([{"loss": 1.0}])
-    for step, value in ((2, 2.0), (3, 6.0)):
-        window.add(step, {"loss": jax.numpy.float32(value)})
-    assert window.fetch() == [{"loss": 1.0}, {"loss": 2.0}, {"loss": 6.0}]
-    assert window.average() == {"loss": 3.0}
-    window.add(4, {"loss": jax.numpy.float32(np.inf)})
-    with pytest.raises(NonFiniteLossError, match="loss not finite at step 4"):
+    window.add(2, {"loss": jax.numpy.array([2.0])})
+    window.add(4, {"loss": jax.numpy.array([6.0, 7.0])})
+    assert window.fetch() == [{"loss": 1.0}, {"loss": 2.0}, {"loss": 6.0}, {"loss": 7.0}]
+    assert window.average() == {"loss": 4.0}
+    window.add(7, {"loss": jax.numpy.array([1.0, np.inf, np.nan])})
+    with pytest.raises(NonFiniteLossError, match="loss not finite at step 6"):
         window.average()
 
 

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int32, Int64, Integer, Shaped, UInt8
+from jaxtyping import Float64, Int32, Int64, Integer, Shaped
 
 from wae_jax import pianoroll, splits
 from wae_jax.pianoroll import PackedPhrases
@@ -247,21 +247,15 @@ def batch_indices(seed: int, step: int, *, num_rows: int, batch_size: int) -> In
     )
 
 
-def local_batch(
-    rows: PackedPhrases,
-    seed: int,
-    step: int,
-    *,
-    batch_size: int,
-    process_index: int = 0,
-    process_count: int = 1,
-) -> tuple[UInt8[np.ndarray, "b bytes=10080"], Int32[np.ndarray, " b"]]:
-    """The share of one process in a batch; only that share is read.
+def local_indices(
+    num_rows: int, seed: int, step: int, *, batch_size: int, process_index: int = 0, process_count: int = 1
+) -> tuple[Integer[np.ndarray, " b"], Int32[np.ndarray, " b"]]:
+    """The share of one process in a batch.
 
-    The shares of all processes, in their order, are the rows of `batch_indices`.
+    The shares of all processes, in their order, are `batch_indices`.
 
     Args:
-      rows: the split to draw from.
+      num_rows: of the split to draw from.
       seed: of the shuffling.
       step: which batch, from 0.
       batch_size: rows of the batch over all processes.
@@ -269,7 +263,7 @@ def local_batch(
       process_count: how many there are.
 
     Returns:
-      The packed phrases, b = batch_size / process_count, and the place of each within the global batch.
+      Which rows, b = batch_size / process_count, and the place of each within the global batch.
 
     Raises:
       ValueError: if the batch does not divide among the processes, or there is no such process.
@@ -283,8 +277,7 @@ def local_batch(
         raise ValueError(f"process_index {process_index}; expected 0 to {process_count - 1}")
     share = batch_size // process_count
     positions = np.arange(process_index * share, (process_index + 1) * share, dtype=np.int32)
-    indices = batch_indices(seed, step, num_rows=len(rows), batch_size=batch_size)
-    return np.asarray(rows[indices[positions]]), positions
+    return batch_indices(seed, step, num_rows=num_rows, batch_size=batch_size)[positions], positions
 
 
 def track_densities(packed: PackedPhrases) -> Float64[np.ndarray, " K=5"]:

@@ -77,16 +77,16 @@ def parallel_step(
     step: Callable[..., Any],
     axis_name: str,
     *,
-    num_unmapped: int = 0,
+    in_axes: tuple[int | None, ...] = (None, 0),
     returns_state: bool = False,
     devices: Devices = None,
 ) -> Callable[..., Any]:
-    """Maps `step(state, batch, *unmapped)` over all devices; its results must be alike on all of them.
+    """Maps `step(state, batch)` over all devices; its results must be alike on all of them.
 
     Args:
       step: a pure function that reduces over `axis_name` whatever it returns.
       axis_name: the name of the mapped axis.
-      num_unmapped: how many arguments follow the batch, alike on all devices.
+      in_axes: of each argument: 0 for one shaped by `shard`, None for one that is alike on all devices.
       returns_state: whether the state is replaced by the result; its memory is then reused.
       devices: which; None means all.
 
@@ -97,7 +97,7 @@ def parallel_step(
     return jax.pmap(
         step,
         axis_name=axis_name,
-        in_axes=(None, 0, *(None,) * num_unmapped),
+        in_axes=in_axes,
         out_axes=None,
         donate_argnums=(0,) if returns_state else (),
         devices=devices,

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from wae_jax.feeding import PLACEMENTS
 from wae_jax.models import ACTIVATIONS, NORMALIZATIONS
 from wae_jax.networks import NETWORKS, find_network
 from wae_jax.workdir import flatten_config
@@ -116,6 +117,7 @@ FIELDS = {
     "data.num_songs": Integer(1),
     "data.phrases_per_song": Integer(1),
     "data.transpose_semitones": Integer(),
+    "data.placement": Choice(PLACEMENTS),
     "penalty": Choice(("gan", "mmd")),
     "reconstruction_weight": Real(minimum=0),
     "penalty_weight": Real(minimum=0),
@@ -139,6 +141,7 @@ FIELDS = {
     "batch_size": Integer(2),
     "num_epochs": Integer(),
     "num_train_steps": Integer(),
+    "steps_per_call": Integer(),
     "log_every_steps": Integer(1),
     "eval_every_steps": Integer(1),
     "checkpoint_every_steps": Integer(1),

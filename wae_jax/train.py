@@ -22,7 +22,8 @@ from jaxtyping import Array, Float
 from wae_jax import devices, plots
 from wae_jax.checkpoint import Checkpointer
 from wae_jax.data_source import open_data
-from wae_jax.dataset import Dataset, local_batch, track_densities
+from wae_jax.dataset import Dataset, track_densities
+from wae_jax.feeding import Feeder, make_several_steps, steps_of_call, steps_per_call
 from wae_jax.files import Closing
 from wae_jax.phrase_files import write_phrases
 from wae_jax.pianoroll import PackedPhrases, unpack
@@ -42,7 +43,7 @@ from wae_jax.workdir import WorkdirLock, claim_config
 from wae_jax.writers import MetricWriter, Progress
 
 # What the host may queue on the devices ahead of them: enough to keep them busy.
-_STEPS_IN_FLIGHT = 2
+_CALLS_IN_FLIGHT = 2
 _CODES_IN_HISTOGRAM = 512
 _CURVES = (
     *("train/reconstruction", "eval/reconstruction", "train/penalty", "eval/penalty", "eval/f1", "eval_train/f1"),
@@ -60,6 +61,7 @@ class Stop(Closing):
     def __init__(self) -> None:
         self._signal: int | None = None
         self._previous: dict[int, Any] = {}
+        self._asked = 0
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():
@@ -77,11 +79,15 @@ class Stop(Closing):
             raise KeyboardInterrupt
         self._signal = number
 
-    def name(self, step: int) -> str | None:
-        """The signal that asks to stop after `step`, or None; all processes of a run get the same answer."""
+    def name(self) -> str | None:
+        """The signal that asks to stop, or None; called after every call of the steps, by all processes alike.
+
+        All processes of a run get the same answer.
+        """
+        self._asked += 1
         if jax.process_count() > 1:
-            # jax.distributed catches SIGTERM itself and lets all processes agree on a step.
-            return "SIGTERM" if multihost_utils.reached_preemption_sync_point(step) else None
+            # jax.distributed catches SIGTERM itself and lets all processes agree on one of these calls.
+            return "SIGTERM" if multihost_utils.reached_preemption_sync_point(self._asked) else None
         return None if self._signal is None else signal.Signals(self._signal).name
 
 
@@ -94,13 +100,13 @@ class MetricWindow:
 
     def __init__(self, pending: list[dict[str, float]]) -> None:
         self._fetched = pending
-        self._waiting: list[tuple[int, Mapping[str, Float[Array, ""]]]] = []
+        self._waiting: list[tuple[int, Mapping[str, Float[Array, " S"]]]] = []
 
-    def add(self, step: int, metrics: Mapping[str, Float[Array, ""]]) -> None:
-        """Adds the metrics of a step, and waits for a step so long ago that the devices never run dry."""
+    def add(self, step: int, metrics: Mapping[str, Float[Array, " S"]]) -> None:
+        """Adds the metrics of the S steps up to `step`, and waits for steps so long ago that no device runs dry."""
         self._waiting.append((step, metrics))
-        if len(self._waiting) > _STEPS_IN_FLIGHT:
-            jax.block_until_ready(self._waiting[-1 - _STEPS_IN_FLIGHT][1])
+        if len(self._waiting) > _CALLS_IN_FLIGHT:
+            jax.block_until_ready(self._waiting[-1 - _CALLS_IN_FLIGHT][1])
 
     def fetch(self) -> list[dict[str, float]]:
         """The metrics of each step of the window.
@@ -108,15 +114,18 @@ class MetricWindow:
         Raises:
           NonFiniteLossError: if a loss or gradient is not finite; the message names the first such step.
         """
-        for step, metrics in self._waiting:
-            values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-            wrong = [name for name, value in values.items() if not np.isfinite(value)]
-            if wrong:
-                raise NonFiniteLossError(
-                    f"{', '.join(wrong)} not finite at step {step}; checkpoints from before it are untouched. "
-                    "A lower learning rate or clip_norm, or float32 in place of bfloat16, may help"
-                )
-            self._fetched.append(values)
+        for last, stacked in self._waiting:
+            metrics = jax.device_get(stacked)
+            count = len(next(iter(metrics.values())))
+            for i, step in enumerate(range(last - count + 1, last + 1)):
+                values = {name: float(each[i]) for name, each in metrics.items()}
+                wrong = [name for name, value in values.items() if not np.isfinite(value)]
+                if wrong:
+                    raise NonFiniteLossError(
+                        f"{', '.join(wrong)} not finite at step {step}; checkpoints from before it are untouched. "
+                        "A lower learning rate or clip_norm, or float32 in place of bfloat16, may help"
+                    )
+                self._fetched.append(values)
         self._waiting = []
         return self._fetched
 
@@ -296,7 +305,15 @@ def _run(
     start = int(state.step)
     state = devices.replicate(state, BATCH_AXIS)
 
-    train_step = devices.parallel_step(make_train_step(config, num_train_steps=total), BATCH_AXIS, returns_state=True)
+    feeder = Feeder(train_rows, seed=config.seed, batch_size=config.batch_size, placement=config.data.placement)
+    train_steps = devices.parallel_step(
+        make_several_steps(make_train_step(config, num_train_steps=total)),
+        BATCH_AXIS,
+        in_axes=feeder.in_axes,
+        returns_state=True,
+    )
+    at_most = steps_per_call(config.steps_per_call)
+    stops = (config.log_every_steps, config.eval_every_steps, config.checkpoint_every_steps)
     subsets = {
         "eval": valid_rows[: config.eval.num_phrases],
         "eval_train": train_rows[: config.eval.num_train_phrases],
@@ -310,19 +327,15 @@ def _run(
     progress.update(start)
 
     figures: dict[str, float] = {}
-    for step in range(start + 1, total + 1):
-        packed, position = local_batch(
-            train_rows,
-            config.seed,
-            step - 1,
-            batch_size=config.batch_size,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
-        state, metrics = train_step(state, _device_batch(packed, position, np.ones(len(position))))
+    step = start
+    stopped_by: str | None = None
+    while step < total and not stopped_by:
+        count = steps_of_call(step, at_most=at_most, total=total, stops=stops)
+        state, metrics = train_steps(state, *feeder.feed(step, count))
+        step += count
         window.add(step, metrics)
         is_last = step == total
-        stopped_by = stop.name(step)
+        stopped_by = stop.name()
         scalars: dict[str, float] = {}
         evaluated: dict[str, float] | None = None
         if step % config.log_every_steps == 0 or is_last:
@@ -340,9 +353,8 @@ def _run(
         if step % config.checkpoint_every_steps == 0 or is_last or stopped_by:
             checkpointer.save(step, state, evaluated, {"window": window.fetch()})
         progress.update(step, scalars)
-        if stopped_by:
-            logging.info("%s: saved step %d; the same command goes on from there", stopped_by, step)
-            break
+    if stopped_by:
+        logging.info("%s: saved step %d; the same command goes on from there", stopped_by, step)
     else:
         figures = figures or evaluate(state)
         logging.info(

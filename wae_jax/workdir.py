@@ -29,7 +29,7 @@ DATA_FILE = "data.json"
 CHECKPOINTS_FOLDER = "checkpoints"
 
 # What may change between one start of a run and the next: how long it goes on and how often it looks up.
-FREE_FIELDS = ("num_train_steps", "num_epochs", "*_every_steps")
+FREE_FIELDS = ("num_train_steps", "num_epochs", "*_every_steps", "steps_per_call", "data.placement")
 
 _ABSENT = object()
 
