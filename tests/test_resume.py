@@ -21,7 +21,7 @@ NUM_STEPS = 48
 
 
 def start(workdir):
-    """WAE-GAN with averages of the parameters, so that every part of the state is there; in calls of one step or two."""
+    """WAE-GAN with averages of the parameters, so that every part of the state is there; calls of one step or two."""
     flags = ("--config.ema_decay=0.9", "--config.steps_per_call=2", "--config.data.placement=device")
     return start_run(workdir, *flags, config="wae_gan", num_steps=NUM_STEPS)
 
