@@ -53,6 +53,25 @@ def test_is_the_double_loop(float64, prior_variance):
     assert float(mmd.mmd_squared(x, y, prior_variance=prior_variance)) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("shares", [1, 2, 4])
+def test_the_mean_of_shares_is_the_whole_and_so_is_its_gradient(float64, shares):
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(8, 3)), rng.normal(size=(8, 3)) + 0.5
+    size = 8 // shares
+
+    def mean_of_shares(x):
+        parts = [
+            mmd.mmd_squared_share(x[i : i + size], y[i : i + size], x, y, i, prior_variance=2.0)
+            for i in range(0, 8, size)
+        ]
+        return sum(parts) / shares
+
+    expected = by_loops(x, y, imq_by_hand(3, 2.0))
+    assert float(mean_of_shares(jnp.asarray(x))) == pytest.approx(expected, abs=1e-12)
+    whole = jax.grad(lambda x: mmd.mmd_squared(x, y, prior_variance=2.0))(jnp.asarray(x))
+    np.testing.assert_allclose(jax.grad(mean_of_shares)(jnp.asarray(x)), whole, rtol=0, atol=1e-12)
+
+
 def test_rbf_is_the_double_loop_with_the_references_bandwidth(float64):
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(8, 3)), rng.normal(size=(8, 3)) + 1

@@ -127,7 +127,7 @@ def test_losses_of_wae_gan_are_the_references(float64):
     player = penalty_weight * (crossentropy(0, discriminator(q_z)).mean() + crossentropy(1, discriminator(p_z)).mean())
 
     ours = cost_weight * jnp.mean(objective.squared_error(x, x_hat))
-    ours += penalty_weight * penalty.penalty(params, q_z, p_z, lambda z: z)
+    ours += penalty_weight * penalty.penalty(params, q_z, p_z, lambda z: z, 0)
     assert float(ours) == pytest.approx(autoencoder, rel=1e-10)
     assert float(penalty_weight * penalty.player_loss(params, q_z, p_z)) == pytest.approx(player, rel=1e-10)
     assert float(penalty.evaluate(params, q_z, p_z)["penalty"]) == pytest.approx(
@@ -140,7 +140,7 @@ def test_loss_of_wae_mmd_is_the_references(float64):
     x, x_hat, q_z, p_z = fixed_batch()
     expected = np.square(x - x_hat).sum((1, 2, 3)).mean() + 100 * mmd_of_the_reference(p_z, q_z, 2.0)
     penalty = mmd_penalty(kernel="imq", prior_variance=2.0)
-    ours = jnp.mean(objective.squared_error(x, x_hat)) + 100 * penalty.penalty({}, q_z, p_z, lambda z: z)
+    ours = jnp.mean(objective.squared_error(x, x_hat)) + 100 * penalty.penalty({}, q_z, p_z, lambda z: z, 0)
     assert float(ours) == pytest.approx(expected, rel=1e-10)
     assert float(penalty.evaluate({}, q_z, p_z)["penalty"]) == pytest.approx(
         mmd_of_the_reference(p_z, q_z, 2.0), rel=1e-10

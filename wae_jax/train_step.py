@@ -1,10 +1,10 @@
 """One step of both players under `pmap`, and the step that evaluates.
 
-The step computes what a single device would compute on the whole batch: batch statistics are those of the
-mapped axis, kernel penalties see the codes of all devices, and whatever is random comes from a key of the
-phrase's place in the global batch. `jax.grad` inside `pmap` gives the derivative of the sum of all devices'
-losses; the mean of that over devices is the gradient of the global objective, whether a term is a mean over
-local phrases or a scalar that every device computes alike from gathered codes.
+The step computes what a single device would compute on the whole batch: batch statistics are those of the mapped axis,
+a kernel penalty compares each device's codes with those of all, and whatever is random comes from a key of the phrase's
+place in the global batch. `jax.grad` inside `pmap` gives the derivative of the sum of all devices' losses; the mean of
+that over devices is the gradient of the global objective, whether a term is a mean over local phrases or a scalar that
+every device computes alike from gathered codes.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ def make_train_step(
                 mutable=["batch_stats"],
             )
             reconstruction = jnp.mean(objective.squared_error(x, jax.nn.sigmoid(logits)))
-            divergence = penalty.penalty(state.discriminator.params, z, z_prior, _gather)
+            first = lax.axis_index(BATCH_AXIS) * len(z)
+            divergence = penalty.penalty(state.discriminator.params, z, z_prior, _gather, first)
             loss = config.reconstruction_weight * reconstruction + weight * divergence
             metrics = {"reconstruction": reconstruction, "penalty": divergence, "loss": loss}
             if config.pretrain_steps:
