@@ -43,6 +43,16 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(_CACHE, ignore_errors=True)
 
 
+# Minutes each: begun last, one of them would keep a single process busy while the other has nothing left to do.
+_FIRST = ("test_resume", "test_devices", "test_train", "test_train_step", "test_feeding", "test_models")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files that take longest first; the order within each stays."""
+    places = {name: place for place, name in enumerate(_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> pathlib.Path:
     """The folder of real music described in the README's section on tests; skips where it is absent."""

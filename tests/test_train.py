@@ -132,6 +132,16 @@ def test_checkpoints_of_another_state_are_refused_and_not_touched(finished, tmp_
     assert after == before
 
 
+def test_the_lines_are_the_same_however_the_steps_are_called(finished, tmp_path):
+    whole, config, _ = finished
+    config = config.copy_and_resolve_references()
+    config.update({"steps_per_call": 2})
+    config.data.placement = "device"
+    train_and_evaluate(config, str(tmp_path))
+    for row, expected in zip(read_metrics(tmp_path), read_metrics(whole), strict=True):
+        assert row == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
 def test_a_second_run_on_the_same_folder_is_refused(finished, tmp_path):
     whole, config, _ = finished
     shutil.copytree(whole, tmp_path / "run")

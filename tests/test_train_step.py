@@ -88,7 +88,7 @@ def test_the_players_have_separate_optimizers():
 
 
 def test_pretraining_moves_the_encoder_alone_and_towards_the_prior():
-    config = tiny_config("mmd", pretrain_steps=40, num_train_steps=40, batch_size=64, prior_variance=9.0)
+    config = tiny_config("mmd", pretrain_steps=40, num_train_steps=40, batch_size=32, prior_variance=9.0)
     config.autoencoder_optimizer.warmup_steps = 0
     config.autoencoder_optimizer.update({"learning_rate": 5e-2, "schedule": "constant"})
     before = create_train_state(config, track_densities=DENSITIES, num_train_steps=40)
