@@ -81,6 +81,7 @@ def test_float64_parameters_agree(penalty, counts):
     assert_float64_runs_agree(config, counts, 4)
 
 
+@pytest.mark.slow
 def test_float32_gradients_and_losses_agree():
     assert_float32_runs_agree(tiny_config("mmd"), (1, 4))
 

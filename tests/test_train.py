@@ -57,6 +57,7 @@ def test_a_run_leaves_its_metrics_samples_and_checkpoints(finished):
     assert meta["metrics"]["eval/reconstruction"] == rows[3]["eval/reconstruction"]
 
 
+@pytest.mark.slow  # `test_resume` compares two runs of one seed as well, one of them interrupted
 def test_the_same_seed_gives_the_same_run(finished, tmp_path):
     workdir, config, _ = finished
     train_and_evaluate(config, str(tmp_path))
