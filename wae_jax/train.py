@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import pathlib
 import signal
 import threading
@@ -19,15 +18,13 @@ from clu import parameter_overview
 from jax.experimental import multihost_utils
 from jaxtyping import Array, Float
 
-from wae_jax import devices, plots
+from wae_jax import devices
 from wae_jax.checkpoint import Checkpointer
 from wae_jax.data_source import open_data
 from wae_jax.dataset import Dataset, track_densities
 from wae_jax.feeding import Feeder, make_several_steps, steps_of_call, steps_per_call
 from wae_jax.files import Closing
-from wae_jax.phrase_files import write_phrases
-from wae_jax.pianoroll import PackedPhrases, unpack
-from wae_jax.sampling import binarize, make_sampler
+from wae_jax.pianoroll import PackedPhrases
 from wae_jax.schema import ConfigError, check_config
 from wae_jax.train_state import TrainState, create_train_state
 from wae_jax.train_step import (
@@ -44,11 +41,6 @@ from wae_jax.writers import MetricWriter, Progress
 
 # What the host may queue on the devices ahead of them: enough to keep them busy.
 _CALLS_IN_FLIGHT = 2
-_CODES_IN_HISTOGRAM = 512
-_CURVES = (
-    *("train/reconstruction", "eval/reconstruction", "train/penalty", "eval/penalty", "eval/f1", "eval_train/f1"),
-    *("eval/precision", "eval/recall", "train/jensen_shannon", "eval/jensen_shannon", "eval/code_covariance_gap"),
-)
 
 
 class NonFiniteLossError(RuntimeError):
@@ -183,56 +175,6 @@ def _device_batch(packed: np.ndarray, position: np.ndarray, weight: np.ndarray) 
     return Batch(*devices.shard((np.asarray(packed), position, weight.astype(np.float32))))
 
 
-def _spread(num_rows: int, num: int) -> np.ndarray:
-    """The places of up to `num` rows, from the first to the last at equal distances."""
-    return np.linspace(0, num_rows - 1, min(num, num_rows)).astype(np.int64)
-
-
-def _write_samples(
-    config: ml_collections.ConfigDict,
-    state: TrainState,
-    rows: np.ndarray,
-    folder: pathlib.Path,
-    writer: MetricWriter,
-    step: int,
-) -> None:
-    """Fixed prior draws, reconstructions of fixed phrases beside them, and histograms of codes and parameters."""
-    sampler = make_sampler(config, jax.device_get(state.evaluation_variables()))
-    phrases = unpack(np.asarray(rows[_spread(len(rows), _CODES_IN_HISTOGRAM)]))
-    codes = sampler.encode(phrases)
-    names = [
-        "/".join(key.key for key in path) for path, _ in jax.tree_util.tree_leaves_with_path(state.autoencoder.params)
-    ]
-    parameters = dict(zip(names, map(np.asarray, jax.tree.leaves(state.autoencoder.params)), strict=True))
-    writer.write_histograms(step, {"codes": codes, **{f"params/{name}": leaf for name, leaf in parameters.items()}})
-    if not (num := min(config.eval.num_samples, len(phrases))):
-        return
-    draws = sampler.decode(sampler.draw(config.seed, num))
-    # Neighbours are often of one song, and look alike.
-    some = _spread(len(phrases), num)
-    reconstructions = sampler.decode(codes[some])
-    for kind, probabilities in (("draws", draws), ("reconstructions", reconstructions)):
-        rolls = binarize(probabilities, method="hard", threshold=config.eval.threshold, seed=config.seed)
-        write_phrases(folder / kind, rolls, probabilities=probabilities)
-        images = {f"{kind}/{i}": plots.phrase_image(probabilities[i]) for i in range(num)}
-        if kind == "reconstructions":
-            images |= {f"originals/{i}": plots.phrase_image(phrases[place]) for i, place in enumerate(some)}
-        writer.write_images(step, images)
-
-
-def _write_curves(folder: pathlib.Path) -> None:
-    """Draws the metrics so far to `curves.png`."""
-    history: dict[str, tuple[list[float], list[float]]] = {}
-    for line in (folder / "metrics.jsonl").read_text().splitlines():
-        row = json.loads(line)
-        for name in _CURVES:
-            if row.get(name) is not None:
-                steps, values = history.setdefault(name, ([], []))
-                steps.append(row["step"])
-                values.append(row[name])
-    plots.save_figure(plots.plot_curves(history), folder / "curves.png")
-
-
 def _check_precision(dtype: str) -> None:
     if dtype == "float64" and not jax.config.read("jax_enable_x64"):
         raise ConfigError(
@@ -345,11 +287,14 @@ def _run(
             evaluated = figures = evaluate(state)
             scalars |= figures
             if is_first:
-                _write_samples(config, state, valid_rows, folder / "samples" / f"step_{step:08d}", writer, step)
+                # Not above: pictures and sound take a second to import, and the first step need not wait for them.
+                from wae_jax import samples
+
+                samples.write_samples(config, state, valid_rows, folder / "samples" / f"step_{step:08d}", writer, step)
         if scalars:
             writer.write_scalars(step, scalars)
         if evaluated and is_first:
-            _write_curves(folder)
+            samples.write_curves(folder)
         if step % config.checkpoint_every_steps == 0 or is_last or stopped_by:
             checkpointer.save(step, state, evaluated, {"window": window.fetch()})
         progress.update(step, scalars)

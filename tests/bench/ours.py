@@ -5,6 +5,7 @@ Imports no more than jax, flax and optax need, so that it runs where only these 
 
 from __future__ import annotations
 
+import os
 import time
 import types
 from typing import Any
@@ -78,7 +79,7 @@ def device_memory() -> int | None:
 
 
 def train_step(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Contender:
-    """The bare training step on batches that lie on the devices already, packed."""
+    """The bare training step on batches that lie on the devices already, packed; of one process or of several."""
     config = make_config(network=network, batch_size=batch_size, h_dim=h_dim, z_dim=z_dim, dtype=dtype)
     state = devices.replicate(
         create_train_state(config, track_densities=(DENSITY,) * pianoroll.NUM_TRACKS, num_train_steps=1), BATCH_AXIS
@@ -86,9 +87,11 @@ def train_step(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: 
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.autoencoder.params))
     step = devices.parallel_step(make_train_step(config, num_train_steps=1), BATCH_AXIS, returns_state=True)
     place = jax.pmap(lambda batch: batch, axis_name=BATCH_AXIS)
-    position, weight = np.arange(batch_size, dtype=np.int32), np.ones(batch_size, np.float32)
+    share = batch_size // jax.process_count()
+    position = np.arange(share, dtype=np.int32) + share * jax.process_index()
+    weight = np.ones(share, np.float32)
     batches = [
-        place(Batch(*devices.shard((pianoroll.pack(random_phrases(batch_size, seed)), position, weight))))
+        place(Batch(*devices.shard((pianoroll.pack(random_phrases(share, seed)), position, weight))))
         for seed in range(NUM_BATCHES)
     ]
 
@@ -103,6 +106,15 @@ def train_step(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: 
         jax.block_until_ready((state, waiting))
 
     return Contender(run, {"parameters": parameters, **device_facts()}, device_memory)
+
+
+def train_step_on_a_core(
+    *, core: int, coordinator: str, num_processes: int, process_id: int, **sizes: Any
+) -> Contender:
+    """`train_step` of a process that has one core; `batch_size` is that of all processes together."""
+    os.sched_setaffinity(0, {core})
+    devices.start(coordinator, num_processes, process_id)
+    return train_step(**sizes)
 
 
 def decode(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Contender:
