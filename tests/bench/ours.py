@@ -74,7 +74,7 @@ def device_facts() -> dict[str, Any]:
 
 def device_memory() -> int | None:
     """Peak bytes on the first device, where it counts them."""
-    statistics = jax.devices()[0].memory_stats()
+    statistics = jax.local_devices()[0].memory_stats()
     return statistics["peak_bytes_in_use"] if statistics else None
 
 
