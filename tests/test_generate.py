@@ -1,5 +1,9 @@
 """The command that makes music, on a small trained run."""
 
+import json
+import shutil
+
+import ml_collections
 import numpy as np
 import pytest
 
@@ -53,6 +57,21 @@ def test_reconstructions_lie_beside_their_originals(workdir, tmp_path):
     assert load(tmp_path / "r").shape == load(tmp_path / "r" / "originals").shape == (2, 4, 48, 84, 5)
     assert load(tmp_path / "r" / "originals").any()
     assert len(np.load(tmp_path / "r" / "rows.npy")) == 2
+
+
+def test_a_run_from_before_some_fields_is_read_and_goes_on(workdir, tmp_path):
+    old = tmp_path / "run"
+    shutil.copytree(workdir, old)
+    stored = json.loads((old / "config.json").read_text())
+    now = ml_collections.ConfigDict(json.loads((old / "config.json").read_text()))
+    del stored["steps_per_call"], stored["data"]["placement"]
+    (old / "config.json").write_text(json.dumps(stored))
+    assert run(old, tmp_path / "old", "--num=2") == 0
+    assert run(workdir, tmp_path / "new", "--num=2") == 0
+    np.testing.assert_array_equal(load(tmp_path / "old"), load(tmp_path / "new"))
+    now.num_train_steps = 4
+    train_and_evaluate(now, str(old))
+    assert json.loads((old / "config.json").read_text()) == now.to_dict()
 
 
 def test_codes_alone(workdir, tmp_path):

@@ -34,7 +34,7 @@ def conv_by_blocks(
         return conv_plain(x, kernel, strides)
     block = _block_to_read((height, width), inputs, _sizes(kernel), strides)
     taps = _taps(_sizes(kernel), strides, block)
-    x = _to_blocks(x, block, [same_padding(kernel.shape[i], strides[i])[0] for i in (0, 1)])
+    x = _to_blocks(x, block, _in_front(_sizes(kernel), strides))
     padding = [(0, (height, width)[i] // block[i] + taps[i] - 1 - x.shape[1 + i]) for i in (0, 1)]
     y = lax.conv_general_dilated(
         x, _kernel_of_blocks(kernel, strides, block), (1, 1), padding, dimension_numbers=LAYOUT
@@ -49,7 +49,7 @@ def adjoint_by_blocks(
     size = (y.shape[1] * strides[0], y.shape[2] * strides[1])
     block = _block_to_write(size, kernel.shape[2], strides)
     taps = _taps(_sizes(kernel), strides, block)
-    before = [same_padding(kernel.shape[i], strides[i])[0] for i in (0, 1)]
+    before = _in_front(_sizes(kernel), strides)
     y = _to_blocks(y, (block[0] // strides[0], block[1] // strides[1]))
     adjoint = jnp.flip(_kernel_of_blocks(kernel, strides, block), (0, 1)).swapaxes(2, 3)
     padding = [(taps[i] - 1, -(-(before[i] + size[i]) // block[i]) - y.shape[1 + i]) for i in (0, 1)]
@@ -59,6 +59,11 @@ def adjoint_by_blocks(
 
 def _sizes(kernel: Array) -> Pair:
     return kernel.shape[0], kernel.shape[1]
+
+
+def _in_front(kernel_size: Pair, strides: Pair) -> Pair:
+    """Rows and columns of zeros in front of the input."""
+    return same_padding(kernel_size[0], strides[0])[0], same_padding(kernel_size[1], strides[1])[0]
 
 
 def _taps(kernel_size: Pair, strides: Pair, block: Pair) -> Pair:
@@ -98,9 +103,8 @@ def _block_to_write(size: Pair, channels: int, strides: Pair) -> Pair:
     return strides
 
 
-def _to_blocks(x: Float[Array, "B H W C"], block: Pair, before: list[int] | None = None) -> Float[Array, "B h w c"]:
-    """Turns blocks of cells into channels, in the order row, column, channel; `before` zeros are put in front."""
-    front = before or [0, 0]
+def _to_blocks(x: Float[Array, "B H W C"], block: Pair, front: Pair = (0, 0)) -> Float[Array, "B h w c"]:
+    """Turns blocks of cells into channels, in the order row, column, channel; zeros are put in front."""
     count = [-(-(front[i] + x.shape[1 + i]) // block[i]) for i in (0, 1)]
     behind = [count[i] * block[i] - front[i] - x.shape[1 + i] for i in (0, 1)]
     x = jnp.pad(x, [(0, 0), (front[0], behind[0]), (front[1], behind[1]), (0, 0)])
@@ -154,10 +158,11 @@ def kernel_gradient_by_products(
     inputs = x.shape[3]
     join = _columns_to_join(width, inputs, outputs, kernel_size, strides)
     block = (strides[0], strides[1] * join)
-    taps, grid = _blocks(height, width, kernel_size, strides, join)
+    taps = _taps(kernel_size, strides, block)
+    grid = (height + taps[0] - 1, width // join + taps[1] - 1)  # blocks of the padded input
     depth = block[0] * block[1] * inputs
 
-    before = [same_padding(kernel_size[i], strides[i])[0] for i in (0, 1)]
+    before = _in_front(kernel_size, strides)
     after = [grid[i] * block[i] - before[i] - x.shape[1 + i] for i in (0, 1)]
     x = jnp.pad(x, [(0, 0), (before[0], max(after[0], 0)), (before[1], max(after[1], 0)), (0, 0)])
     x = x[:, : grid[0] * block[0], : grid[1] * block[1]]
@@ -188,23 +193,15 @@ def kernel_gradient_by_products(
     return sum(parts[1:], parts[0]).astype(x.dtype)
 
 
-def _blocks(
-    height: int, width: int, kernel_size: tuple[int, int], strides: tuple[int, int], join: int
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """How many blocks of s_h by s_w * join cells the kernel reaches over, and how many the padded input has."""
-    rows = -(-kernel_size[0] // strides[0])
-    columns = -(-(kernel_size[1] + strides[1] * (join - 1)) // (strides[1] * join))
-    return (rows, columns), (height + rows - 1, width // join + columns - 1)
-
-
 def _columns_to_join(
     width: int, inputs: int, outputs: int, kernel_size: tuple[int, int], strides: tuple[int, int]
 ) -> int:
     """The number of columns that makes for the least work, where a matrix narrower than 64 costs as if it were 64."""
 
     def work(join: int) -> int:
-        taps, grid = _blocks(1, width, kernel_size, strides, join)
-        depth = strides[0] * strides[1] * join * inputs
-        return taps[0] * taps[1] * grid[1] * max(depth, 64) * max(join * outputs, 64)
+        block = (strides[0], strides[1] * join)
+        taps = _taps(kernel_size, strides, block)
+        cells = taps[0] * taps[1] * (width // join + taps[1] - 1)
+        return cells * max(block[0] * block[1] * inputs, 64) * max(join * outputs, 64)
 
     return min((join for join in range(1, width + 1) if width % join == 0), key=work)

@@ -17,8 +17,7 @@ from wae_jax.train_state import TrainState
 from wae_jax.train_step import BATCH_AXIS, Batch, Metrics
 
 PLACEMENTS = ("auto", "device", "host")
-DEFAULT_STEPS_PER_CALL = {"cpu": 1}
-_OTHERWISE = 8
+_STEPS_ON_ACCELERATORS = 8
 # What the data may take of a device's memory, the rest being the network's.
 _LARGEST_SHARE = 0.25
 
@@ -83,7 +82,7 @@ def steps_of_call(step: int, *, at_most: int, total: int, stops: Sequence[int]) 
 
 def steps_per_call(configured: int) -> int:
     """The configured number, or where that is 0, the default of the platform."""
-    return configured or DEFAULT_STEPS_PER_CALL.get(jax.default_backend(), _OTHERWISE)
+    return configured or (1 if jax.default_backend() == "cpu" else _STEPS_ON_ACCELERATORS)
 
 
 def lies_on_device(placement: str, num_bytes: int) -> bool:

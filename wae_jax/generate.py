@@ -27,7 +27,7 @@ from wae_jax.metrics.table import music_table
 from wae_jax.phrase_files import write_phrases
 from wae_jax.pianoroll import NUM_TRACKS, Codes, PackedPhrases, Rolls, unpack
 from wae_jax.sampling import Sampler, binarize, make_sampler
-from wae_jax.schema import ConfigError, check_config
+from wae_jax.schema import ConfigError, check_config, complete_config
 from wae_jax.train_state import create_train_state
 from wae_jax.workdir import WorkdirError, load_config
 
@@ -71,7 +71,7 @@ def load_run(workdir: str, checkpoint: str) -> Run:
       WorkdirError: if there is no configuration.
       CheckpointError: if there is no such checkpoint, or it is damaged.
     """
-    config = ml_collections.ConfigDict(load_config(workdir))
+    config = ml_collections.ConfigDict(complete_config(load_config(workdir)))
     check_config(config.to_dict())
     target = create_train_state(config, track_densities=(0.5,) * NUM_TRACKS, num_train_steps=1)
     checkpoints = Checkpointer(

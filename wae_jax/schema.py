@@ -154,6 +154,18 @@ FIELDS = {
 }
 
 
+# Fields that say how a run is computed and not what, and that came after the first runs: any value does for these.
+_ADDED = {("data", "placement"): "auto", ("", "steps_per_call"): 0}
+
+
+def complete_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored configuration with the fields of `_ADDED`, where it was stored before there were any."""
+    complete = {name: dict(value) if isinstance(value, Mapping) else value for name, value in config.items()}
+    for (section, name), value in _ADDED.items():
+        (complete.get(section, {}) if section else complete).setdefault(name, value)
+    return complete
+
+
 def check_config(config: Mapping[str, Any]) -> None:
     """Raises ConfigError that names every field that is unknown, missing, of a wrong type or out of range."""
     given = flatten_config(config)
