@@ -316,11 +316,19 @@ def _render_part(lines: Sequence[str], chords: Sequence[Chord], voices: Sequence
     """Plays the rhythm on the chords, from its beginning for each; a shorter chord cuts it off."""
     roll = np.zeros((pianoroll.NUM_STEPS, pianoroll.NUM_PITCHES), bool)
     for chord, pitches in zip(chords, voices, strict=True):
-        for line in lines:
-            for onset, length, mark in patterns.strokes(line):
-                if onset < chord.length:
-                    end = min(onset + length, chord.length)
-                    _write(roll, chord.start + onset, chord.start + end, pitches[patterns.VOICES[mark]])
+        roll[chord.start : chord.start + chord.length] = _play(tuple(lines), chord.length, tuple(pitches.tolist()))
+    return roll
+
+
+@functools.lru_cache(maxsize=4096)
+def _play(lines: tuple[str, ...], num_steps: int, voices: tuple[int, ...]) -> Part:
+    """The rhythm on one chord, shared by all that have the same: songs differ in what follows what."""
+    roll = np.zeros((num_steps, pianoroll.NUM_PITCHES), bool)
+    for line in lines:
+        for onset, length, mark in patterns.strokes(line):
+            if onset < num_steps:
+                _write(roll, onset, min(onset + length, num_steps), np.array(voices)[patterns.VOICES[mark]])
+    roll.flags.writeable = False
     return roll
 
 

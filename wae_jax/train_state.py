@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ from wae_jax.pianoroll import NUM_TRACKS, PHRASE_SHAPE
 
 if TYPE_CHECKING:
     import ml_collections
+
+
+_UNOPTIMIZED = {"xla_backend_optimization_level": 0}
 
 
 # The leaves of both are arrays, or what jax puts in the place of arrays: shapes, axes, shardings.
@@ -144,8 +148,9 @@ def create_train_state(
     # state that changed its types at the first step could not be restored into the one made here.
     statistics_dtype = full_precision(jnp.dtype(config.dtype))
 
-    # One program in place of some hundred small ones, each of which would be compiled at every start.
-    @jax.jit
+    # One program in place of some hundred small ones, each of which would be compiled at every start. It runs once, and
+    # on CPUs its random numbers take 8 s to compile and optimise, 2 s without the latter.
+    @functools.partial(jax.jit, compiler_options=_UNOPTIMIZED if jax.default_backend() == "cpu" else None)
     def create(key: Key[Array, ""]) -> TrainState:
         autoencoder_key, penalty_key = jax.random.split(key)
         variables = model.init(autoencoder_key, jnp.zeros((1, *PHRASE_SHAPE)))
