@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from ml_collections import config_flags
 
 from tests.helpers import ROOT
-from wae_jax import build_dataset, midi, openers, phrase_files, pianoroll, sampling, splits
+from wae_jax import build_dataset, device_rolls, midi, openers, phrase_files, pianoroll, sampling, splits
 from wae_jax.checkpoint import Checkpointer, CheckpointError
 from wae_jax.schema import FIELDS, Choice, ConfigError, Integer, Real, Sequence, Text, check_config
 from wae_jax.sources import Options
@@ -93,7 +93,7 @@ def test_every_row_of_bytes_is_a_phrase(seed, num):
     rolls = pianoroll.unpack(packed)
     np.testing.assert_array_equal(pianoroll.pack(rolls), packed)
     four = np.resize(packed, (4, 10_080)) if num else np.zeros((4, 10_080), np.uint8)
-    on_device = jax.jit(pianoroll.unpack_on_device)(four)  # always of one size, to compile once
+    on_device = jax.jit(device_rolls.unpack_on_device)(four)  # always of one size, to compile once
     np.testing.assert_array_equal(on_device[:num], rolls)
 
 
@@ -233,7 +233,7 @@ def test_neither_a_song_nor_a_phrase_is_in_two_splits(rows, seed, valid, test, c
     assert split([row for row, _ in shuffled]) == [code for _, code in shuffled]
 
 
-_transpose = jax.jit(pianoroll.transpose_pitched)
+_transpose = jax.jit(device_rolls.transpose_pitched)
 
 
 @given(phrases(min_phrases=2, max_phrases=2), st.lists(st.integers(-84, 84), min_size=2, max_size=2))

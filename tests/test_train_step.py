@@ -1,6 +1,5 @@
 """What one step promises to compute; that devices agree on it is in `test_devices.py`."""
 
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -239,8 +238,7 @@ def test_a_step_changes_no_type_of_the_state(dtype):
     """Else the step compiled twice, and its state could not be restored into a fresh one."""
     config = tiny_config("gan", dtype=dtype, ema_decay=0.9, pretrain_steps=1)
     with jax.enable_x64(dtype == "float64"):
-        create = functools.partial(create_train_state, config, track_densities=DENSITIES, num_train_steps=2)
-        before = jax.eval_shape(create)
+        before = create_train_state(config, track_densities=DENSITIES, num_train_steps=2)
         step = devices.parallel_step(make_train_step(config, num_train_steps=2), BATCH_AXIS, devices=jax.devices()[:2])
         after, _ = jax.eval_shape(step, before, devices.shard(make_batch(8), jax.devices()[:2]))
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), before) == jax.tree.map(

@@ -52,8 +52,9 @@ CELLO_FLOOR = 48
 VIOLIN_FLOOR = 67
 BASS_CEILING = 47
 
-# One track of a phrase, and the MIDI numbers of a chord's voices.
+# One track of a phrase, some steps of it, and the MIDI numbers of a chord's voices.
 Part = Bool[np.ndarray, "T=192 P=84"]
+Block = Bool[np.ndarray, "steps P=84"]
 Voices = Integer[np.ndarray, " voices"]
 
 
@@ -321,7 +322,7 @@ def _render_part(lines: Sequence[str], chords: Sequence[Chord], voices: Sequence
 
 
 @functools.lru_cache(maxsize=4096)
-def _play(lines: tuple[str, ...], num_steps: int, voices: tuple[int, ...]) -> Part:
+def _play(lines: tuple[str, ...], num_steps: int, voices: tuple[int, ...]) -> Block:
     """The rhythm on one chord, shared by all that have the same: songs differ in what follows what."""
     roll = np.zeros((num_steps, pianoroll.NUM_PITCHES), bool)
     for line in lines:
@@ -341,7 +342,7 @@ def _replace_end(part: Part, start: int, notes: Sequence[tuple[int, Voices]]) ->
     return part
 
 
-def _write(roll: Part, start: int, end: int, pitches: Voices) -> None:
+def _write(roll: Block, start: int, end: int, pitches: Voices) -> None:
     """Switches notes on from `start` to one step before `end`, so that the same note can follow."""
     roll[start : end - 1, pitches - pianoroll.LOWEST_PITCH] = True
 

@@ -12,7 +12,8 @@ from jaxtyping import Array, Float, Int32, Shaped, UInt8
 
 from wae_jax import devices
 from wae_jax.dataset import local_indices
-from wae_jax.pianoroll import AnyArray, PackedPhrases
+from wae_jax.device_rolls import AnyArray
+from wae_jax.pianoroll import PackedPhrases
 from wae_jax.train_state import TrainState
 from wae_jax.train_step import BATCH_AXIS, Batch, Metrics
 

@@ -18,8 +18,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Num
 
 from wae_jax import layers
+from wae_jax.device_rolls import AnyArray
 from wae_jax.networks import TRACKS, Conv, Network, find_network
-from wae_jax.pianoroll import NUM_TRACKS, AnyArray
+from wae_jax.pianoroll import NUM_TRACKS
 
 NORM_EPSILON = 1e-3
 LEAKY_RELU_SLOPE = 0.3  # Keras' default; that of jax and of others is .01

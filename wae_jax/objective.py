@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Float32, Key, Num, Shaped
 
-from wae_jax.pianoroll import AnyArray
+from wae_jax.device_rolls import AnyArray
 
 
 def squared_error(x: Num[AnyArray, "B T P K"], x_hat: Float[AnyArray, "B T P K"]) -> Float[Array, " B"]:

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from wae_jax import mmd, objective
+from wae_jax.device_rolls import AnyArray
 from wae_jax.models import Discriminator
-from wae_jax.pianoroll import AnyArray
 
 Params = Any
 Points = Float[AnyArray, "n Z"]

@@ -14,17 +14,19 @@ The layout is that of MuseGAN's LPD-5 phrases (arXiv 1709.06298), whose arrays h
 Annotations of arrays are jaxtyping's, here and in all files: the type of the cells, what holds them, and the axes. An
 axis written twice in a signature has one length, `P=84` has that length, `*shape` is any number of axes. Users' calls
 are not checked; the tests check every one.
+
+This is NumPy, without jax, which takes a second to import: processes that read files need no more. What devices do with
+rolls is in `device_rolls.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int64, Integer, Key, Num, Shaped, UInt8, UInt64
+from jaxtyping import Bool, Float, Int64, Integer, Shaped, UInt8, UInt64
 
 NUM_BARS = 4
 STEPS_PER_BEAT = 12
@@ -59,8 +61,6 @@ PHRASE_SHAPE = (NUM_STEPS, NUM_PITCHES, NUM_TRACKS)
 CELLS_PER_PHRASE = NUM_STEPS * NUM_PITCHES * NUM_TRACKS
 BYTES_PER_PHRASE = CELLS_PER_PHRASE // 8
 
-# Functions made of jax.numpy take NumPy's arrays as well, and give jax's.
-AnyArray = jax.Array | np.ndarray
 # What functions of NumPy take and give: phrases, phrases eight cells a byte, and codes.
 Rolls = Bool[np.ndarray, "B T=192 P=84 K=5"]
 PackedPhrases = UInt8[np.ndarray, "B bytes=10080"]
@@ -72,7 +72,7 @@ BinaryPieces = Bool[np.ndarray, "B steps P=84 K=5"] | Integer[np.ndarray, "B ste
 BinaryPiece = Bool[np.ndarray, "steps P=84 K=5"] | Integer[np.ndarray, "steps P=84 K=5"]
 
 
-def check_rolls(rolls: Shaped[AnyArray, "*shape"], name: str = "rolls") -> None:
+def check_rolls(rolls: Shaped[Any, "*shape"], name: str = "rolls") -> None:
     """Raises ValueError unless `rolls` has shape [B, T, P, K]; the message calls the array `name`."""
     if rolls.ndim != 4 or tuple(rolls.shape[1:]) != PHRASE_SHAPE:
         raise ValueError(
@@ -119,47 +119,6 @@ def count_track_cells(packed: PackedPhrases) -> Int64[np.ndarray, "B K=5"]:
     # Eight bytes are counted by one instruction.
     counts = [np.bitwise_count(words & mask).sum(axis=1, dtype=np.int64) for mask in _track_masks()]
     return np.stack(counts, axis=1)
-
-
-def unpack_on_device(
-    packed: UInt8[AnyArray, "B bytes=10080"], dtype: jax.typing.DTypeLike = jnp.float32
-) -> Num[Array, "B T=192 P=84 K=5"]:
-    """Undoes `pack` inside a jitted function: to 0 and 1 of `dtype`."""
-    bits = (jnp.asarray(packed)[..., None] >> jnp.arange(7, -1, -1, dtype=jnp.uint8)) & 1
-    return bits.reshape(packed.shape[0], *PHRASE_SHAPE).astype(dtype)
-
-
-def binarize_hard(probabilities: Float[AnyArray, "*shape"], threshold: float = 0.5) -> Bool[AnyArray, "*shape"]:
-    """Switches on the cells whose probability is above the threshold."""
-    return probabilities > threshold
-
-
-def binarize_bernoulli(key: Key[Array, ""], probabilities: Float[AnyArray, "*shape"]) -> Bool[Array, "*shape"]:
-    """Switches each cell on with its own probability, all cells independently."""
-    return jax.random.bernoulli(key, probabilities)
-
-
-def transpose_pitched(
-    rolls: Shaped[Array, "B T=192 P=84 K=5"], semitones: Integer[Array, " B"]
-) -> Shaped[Array, "B T=192 P=84 K=5"]:
-    """Moves the non-drum tracks of each phrase up by a number of semitones of its own.
-
-    Notes that would leave the 84 pitches are dropped.
-
-    Args:
-      rolls: of any type.
-      semitones: each between -84 and 84; negative is down.
-
-    Returns:
-      An array of the type of `rolls`.
-    """
-
-    def move(roll: Shaped[Array, "T P K"], up: Integer[Array, ""]) -> Shaped[Array, "T P K"]:
-        padded = jnp.pad(roll, ((0, 0), (NUM_PITCHES, NUM_PITCHES), (0, 0)))
-        return jax.lax.dynamic_slice_in_dim(padded, NUM_PITCHES - up, NUM_PITCHES, axis=1)
-
-    is_drum = jnp.array([track.is_drum for track in TRACKS])
-    return jnp.where(is_drum, rolls, jax.vmap(move)(rolls, semitones))
 
 
 def onsets(rolls: Bool[np.ndarray, "B steps P=84 K=5"]) -> Bool[np.ndarray, "B steps P=84 K=5"]:

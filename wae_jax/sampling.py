@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Key, Shaped
 
-from wae_jax import objective, pianoroll
+from wae_jax import device_rolls, objective
 from wae_jax.models import Autoencoder
 from wae_jax.pianoroll import Codes, Probabilities, Rolls
 from wae_jax.train_state import make_autoencoder
@@ -107,10 +107,10 @@ def binarize(probabilities: Probabilities, *, method: str, threshold: float, see
       ValueError: if there is no such method.
     """
     if method == "hard":
-        return np.asarray(pianoroll.binarize_hard(jnp.asarray(probabilities), threshold))
+        return np.asarray(device_rolls.binarize_hard(jnp.asarray(probabilities), threshold))
     if method != "bernoulli":
         raise ValueError(f"no way to binarise is called {method!r}; there are 'hard' and 'bernoulli'")
     keys = _keys(seed, len(probabilities))
     return np.stack(
-        [np.asarray(pianoroll.binarize_bernoulli(key, p)) for key, p in zip(keys, probabilities, strict=True)]
+        [np.asarray(device_rolls.binarize_bernoulli(key, p)) for key, p in zip(keys, probabilities, strict=True)]
     )

@@ -37,9 +37,12 @@ _METERS_NAMED = 5
 _IS_DRUM = np.array([track.is_drum for track in TRACKS])
 # A pitch and a track as one number, pitch * NUM_TRACKS + track: a cell counts pitches from MIDI number 0, a place
 # from the lowest of a phrase, so that a step of a phrase is a row of places.
-_NUM_CELLS = 128 * NUM_TRACKS
 _NUM_PLACES = NUM_PITCHES * NUM_TRACKS
 
+_NUM_CELLS = NUM_STEPS * _NUM_PLACES
+# Some 10 MB each.
+_WINDOWS_AT_ONCE = 64
+_CELLS_AT_ONCE = 1 << 18
 
 # What a song says that says nothing.
 _NOTHING = functools.partial(np.zeros, (0, 3), np.int64)
@@ -167,36 +170,86 @@ def cut(song: Song, options: Options) -> Phrases:
     if not song.start.size:
         raise SourceError("has no notes on the five tracks")
     windows = _windows(song, options.hop_bars)
+    ticks = np.array([tick for tick, _ in windows])
     shift_at = _shifts(song, options.tonality)
+    shifts = np.array([shift_at(tick) for tick, _ in windows])
     order = np.argsort(song.start, kind="stable")
     start, end, pitch, track = (array[order] for array in (song.start, song.end, song.pitch, song.track))
     if options.drum_length == "onset":
         end = np.where(_IS_DRUM[track], start, end)
     cell = pitch * NUM_TRACKS + track
 
+    edges = ticks[:, None] + _first_tick(song, np.array([0, NUM_STEPS]))
+    note, starts_in = _starting(start, edges)
+    held = _held(song, start, end, cell, ticks, edges[:, 0])
+    place = _place(cell[note], shifts[starts_in])
     out_of_range = np.zeros(start.shape, bool)
-    # Until when each cell sounds of what has started before the window.
-    sounding = np.zeros(_NUM_CELLS, np.int64)
-    first = 0
-    rows, ticks = [], []
-    first_bars: list[int | None] = []
-    for tick, first_bar in windows:
-        earlier, (first, after) = first, np.searchsorted(start, tick + _first_tick(song, np.array([0, NUM_STEPS])))
-        np.maximum.at(sounding, cell[earlier:first], end[earlier:first])
-        held = np.flatnonzero(_step(song, sounding - tick) > 0)
-        # What has started before the window does so at step -1.
-        since = np.concatenate([np.full(held.shape, -1), _step(song, start[first:after] - tick)])
-        until = _step(song, np.concatenate([sounding[held], end[first:after]]) - tick)
-        place = _place(np.concatenate([held, cell[first:after]]), shift_at(tick))
-        inside = (place >= 0) & (place < _NUM_PLACES)
-        out_of_range[first:after] |= ~inside[held.size :]
-        if inside.any():
-            rows.append(np.packbits(_paint(place[inside], since[inside], until[inside])))
-            ticks.append(tick)
-            first_bars.append(first_bar)
-    if not rows:
+    out_of_range[note[(place < 0) | (place >= _NUM_PLACES)]] = True
+    # What has started before the window does so at step -1.
+    sounds = _Sounds(
+        np.concatenate([held.window, starts_in]),
+        np.concatenate([_place(held.place, shifts[held.window]), place]),
+        np.concatenate([held.since, _step(song, start[note] - ticks[starts_in])]),
+        np.concatenate([held.until, _step(song, end[note] - ticks[starts_in])]),
+    )
+    chosen, rows = _paint(sounds.only((sounds.place >= 0) & (sounds.place < _NUM_PLACES)))
+    if not chosen.size:
         raise SourceError("has no note of MIDI numbers 24 to 107 where there are four whole bars of 4/4 in a row")
-    return Phrases(np.stack(rows), first_bars, _tempos(song, ticks), int(out_of_range.sum()))
+    return Phrases(
+        rows, [windows[i][1] for i in chosen.tolist()], _tempos(song, ticks[chosen]), int(out_of_range.sum())
+    )
+
+
+class _Sounds(NamedTuple):
+    """What sounds in which of the windows.
+
+    Attributes:
+      window: which.
+      place: or cell, where pitches count from 0.
+      since: the step at which it starts; -1 where that is before the window.
+      until: the step before which it ends; one step after its start at least is meant.
+    """
+
+    window: Int64[np.ndarray, " n"]
+    place: Int64[np.ndarray, " n"]
+    since: Int64[np.ndarray, " n"]
+    until: Int64[np.ndarray, " n"]
+
+    def only(self, mask: Bool[np.ndarray, " n"]) -> _Sounds:
+        """Those that a mask selects."""
+        return _Sounds(*(field[mask] for field in self))
+
+
+def _starting(
+    start: Int64[np.ndarray, " notes"], edges: Int64[np.ndarray, "windows 2"]
+) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+    """The notes, sorted by start, that start between the edges of each window: note and window."""
+    first, after = np.searchsorted(start, edges).T
+    counts = after - first
+    window = np.repeat(np.arange(len(counts)), counts)
+    return np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts), window
+
+
+def _held(
+    song: Song,
+    start: Int64[np.ndarray, " notes"],
+    end: Int64[np.ndarray, " notes"],
+    cell: Int64[np.ndarray, " notes"],
+    ticks: Int64[np.ndarray, " windows"],
+    edges: Int64[np.ndarray, " windows"],
+) -> _Sounds:
+    """What has started before each window's first edge and sounds in it, once a cell, by cell."""
+    order = np.argsort(cell, kind="stable")  # by cell, and there by start, as the notes are
+    used, first, of_cell = np.unique(cell[order], return_index=True, return_inverse=True)
+    # Cells one behind the other on one axis of time, so that a search or a running maximum is one for all of them.
+    beyond = max(int(start.max()), int(end.max())) + 2
+    starts = start[order] + of_cell * beyond
+    latest_end = np.maximum.accumulate(end[order] + of_cell * beyond)
+    limit = np.clip(edges, 0, beyond - 1)[:, None] + np.arange(len(used)) * beyond
+    earlier = np.searchsorted(starts, limit)
+    window, k = np.nonzero(earlier > first)
+    until = _step(song, latest_end[earlier[window, k] - 1] - k * beyond - ticks[window])
+    return _Sounds(window, used[k], np.full(window.shape, -1), until).only(until > 0)
 
 
 def _windows(song: Song, hop_bars: int) -> list[tuple[int, int]]:
@@ -232,36 +285,47 @@ def _first_tick(song: Song, steps: Int64[np.ndarray, " n"]) -> Int64[np.ndarray,
     return -((1 - 2 * steps) * song.ticks_per_beat // (2 * STEPS_PER_BEAT))
 
 
-def _place(cell: Int64[np.ndarray, " n"], shift: int) -> Int64[np.ndarray, " n"]:
+def _place(cell: Int64[np.ndarray, " n"], shift: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
     """The places of cells once the pitched tracks are moved up; not in 0 to 419 where a phrase lacks the pitch."""
     return cell + NUM_TRACKS * (np.where(_IS_DRUM[cell % NUM_TRACKS], 0, shift) - LOWEST_PITCH)
 
 
-def _paint(
-    place: Int64[np.ndarray, " n"], since: Int64[np.ndarray, " n"], until: Int64[np.ndarray, " n"]
-) -> Bool[np.ndarray, "T=192 places=420"]:
-    """The roll of a window.
-
-    Args:
-      place: that of each note.
-      since: the step at which it starts; -1 where that is before the window.
-      until: the step before which it ends; one step after its start at least is meant.
-    """
-    # Most places are silent: only the others take part.
-    used, column = np.unique(place, return_inverse=True)
-    changes = np.zeros((NUM_STEPS + 1, len(used)), np.int32)
-    np.add.at(changes, (np.maximum(since, 0), column), 1)
-    np.add.at(changes, (np.minimum(np.maximum(since + 1, until), NUM_STEPS), column), -1)
-    on = changes[:NUM_STEPS].cumsum(axis=0) > 0
-    struck = np.zeros_like(on)
-    struck[since[since >= 0], column[since >= 0]] = True
-    on[:-1] &= struck[:-1] | ~struck[1:]
-    roll = np.zeros((NUM_STEPS, _NUM_PLACES), bool)
-    roll[:, used] = on
-    return roll
+def _paint(sounds: _Sounds) -> tuple[Int64[np.ndarray, " B"], PackedPhrases]:
+    """The windows in which anything sounds, in order, and their rolls."""
+    chosen, which = np.unique(sounds.window, return_inverse=True)
+    rows = np.empty((len(chosen), _NUM_CELLS // 8), np.uint8)
+    for begin in range(0, len(chosen), _WINDOWS_AT_ONCE):
+        count = min(_WINDOWS_AT_ONCE, len(chosen) - begin)
+        part = (which >= begin) & (which < begin + count)
+        since, until = sounds.since[part], sounds.until[part]
+        # Cells of all rolls in one row, where the same place a step later is _NUM_PLACES further on.
+        line = (which[part] - begin) * _NUM_CELLS + sounds.place[part]
+        first, after = np.maximum(since, 0), np.minimum(np.maximum(since + 1, until), NUM_STEPS)
+        on, struck = np.zeros((2, count * _NUM_CELLS), bool)
+        _fill(on, line + first * _NUM_PLACES, after - first)
+        starts = since >= 0
+        struck[line[starts] + since[starts] * _NUM_PLACES] = True
+        before = (line + (since - 1) * _NUM_PLACES)[since >= 1]
+        on[before[~struck[before]]] = False
+        rows[begin : begin + count] = np.packbits(on).reshape(count, -1)
+    return chosen, rows
 
 
-def _tempos(song: Song, ticks: list[int]) -> list[float] | None:
+def _fill(on: Bool[np.ndarray, " cells"], first: Int64[np.ndarray, " n"], steps: Int64[np.ndarray, " n"]) -> None:
+    """Turns on as many steps of a place as are asked for, from the first on."""
+    ends = np.cumsum(steps)
+    begin = 0
+    while begin < len(steps):
+        # Not all at once: thousands of notes may lie upon each other.
+        done = int(ends[begin - 1]) if begin else 0
+        end = max(begin + 1, int(np.searchsorted(ends, done + _CELLS_AT_ONCE, side="right")))
+        count = steps[begin:end]
+        step = np.arange(ends[end - 1] - done) - np.repeat(ends[begin:end] - count - done, count)
+        on[np.repeat(first[begin:end], count) + step * _NUM_PLACES] = True
+        begin = end
+
+
+def _tempos(song: Song, ticks: Int64[np.ndarray, " B"]) -> list[float] | None:
     """The tempo at each tick."""
     if not len(song.tempos):
         return None

@@ -132,7 +132,7 @@ def create_train_state(
     track_densities: tuple[float, ...],
     num_train_steps: int,
 ) -> TrainState:
-    """The state before the first step, on the default device; a pure function of its arguments.
+    """The state before the first step, on the default device; a pure function of its arguments, but not to be traced.
 
     Args:
       config: the run's configuration; `config.seed` seeds all of it.

@@ -20,9 +20,10 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Float32, Int, Int32, Integer, Key, UInt8
 
-from wae_jax import objective, pianoroll
+from wae_jax import device_rolls, objective
+from wae_jax.device_rolls import AnyArray
 from wae_jax.penalties import Figures
-from wae_jax.pianoroll import AnyArray, Codes
+from wae_jax.pianoroll import Codes
 from wae_jax.train_state import Player, TrainState, make_autoencoder, make_optimizer, make_penalty, make_schedule
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def augment(
     if not max_semitones:
         return x
     semitones = jax.vmap(lambda key: jax.random.randint(key, (), -max_semitones, max_semitones + 1))(keys)
-    return pianoroll.transpose_pitched(x, semitones)
+    return device_rolls.transpose_pitched(x, semitones)
 
 
 def _gather(z: Float[AnyArray, "b Z"]) -> Float[Array, "B Z"]:
@@ -106,7 +107,7 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         keys = example_keys(config.seed, state.step, batch.position)
-        x = augment(pianoroll.unpack_on_device(batch.packed), keys.augmentation, config.data.transpose_semitones)
+        x = augment(device_rolls.unpack_on_device(batch.packed), keys.augmentation, config.data.transpose_semitones)
         z_prior = objective.sample_prior(
             keys.prior, latent_dim=config.model.z_dim, prior_variance=config.prior_variance
         )
@@ -187,7 +188,7 @@ def make_evaluate_step(config: ml_collections.ConfigDict) -> Callable[[TrainStat
     model = make_autoencoder(config)
 
     def evaluate_step(state: TrainState, batch: Batch) -> Evaluated:
-        x = pianoroll.unpack_on_device(batch.packed)
+        x = device_rolls.unpack_on_device(batch.packed)
         z, logits = model.apply(state.evaluation_variables(), x)
         x_hat = jax.nn.sigmoid(jnp.asarray(logits))
         reconstruction, cells = lax.psum(
