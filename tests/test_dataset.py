@@ -48,6 +48,40 @@ def test_an_unknown_split_names_those_there_are(tmp_path):
         data.split("valid")
 
 
+def write_index(folder, songs):
+    lines = [f"{row}\ttrain\t0\t{song}\t0\t\n" for row, song in enumerate(songs)]
+    (folder / "index.tsv").write_text("row\tsplit\tsource\tsong\tfirst_bar\ttempo\n" + "".join(lines))
+
+
+def test_songs_are_numbers_and_unknown_ones_differ(tmp_path):
+    data = dataset.load_dataset(write_folder(tmp_path))
+    write_index(tmp_path, ["b", "a", "b", "", ""])
+    assert data.songs("train").tolist() == [0, 1, 0]
+    assert data.songs("valid") is None
+    whole = dataset.load_dataset(write_folder(tmp_path, splits={"train": [0, 5]}))
+    assert whole.songs("train").tolist() == [0, 1, 0, 2, 3]
+
+
+def test_an_index_that_does_not_fit_is_named(tmp_path):
+    data = dataset.load_dataset(write_folder(tmp_path))
+    with pytest.raises(dataset.DatasetError, match=r"index\.tsv cannot be read"):
+        data.songs("train")
+    write_index(tmp_path, ["a", "b"])
+    with pytest.raises(dataset.DatasetError, match=r"index\.tsv has 3 lines; expected a header and 5"):
+        data.songs("train")
+
+
+def test_songs_in_memory_keep_to_their_rows():
+    rows = make_rows(12)
+    names = ["one", "two", "three"] * 4
+    data = dataset.from_songs(rows, names, name="memory", valid_fraction=0.3, test_fraction=0.3)
+    name_of = {row.tobytes(): name for row, name in zip(rows, names, strict=True)}
+    for split in data.splits:
+        expected = [name_of[row.tobytes()] for row in data.split(split)]
+        numbers = data.songs(split).tolist()
+        assert len(set(zip(expected, numbers, strict=True))) == len(set(expected)) == len(set(numbers))
+
+
 def test_digest_depends_on_rows_and_splits_alone(tmp_path):
     digests = []
     for i, changes in enumerate(

@@ -129,7 +129,7 @@ WRONG = {
     "keys that are none": lambda: objective.sample_prior(jnp.zeros(3), latent_dim=2, prior_variance=1.0),
     "inside of jit": lambda: mmd.mmd_squared(jnp.zeros((5, 3), int), jnp.zeros((5, 3)), prior_variance=1.0),
     "under a gradient of its own": lambda: layers.conv(jnp.zeros((1, 4, 4, 3)), jnp.zeros((2, 2, 5, 1)), (1, 1)),
-    "method": lambda: dataset.Dataset(np.zeros((3, 5), np.uint8), {"train": (0, 3)}, "", "").split("train"),
+    "method": lambda: dataset.Dataset(np.zeros((3, 5), np.uint8), {"train": (0, 3)}, "", "", list).split("train"),
     "no array": lambda: pianoroll.pack([[1]]),
 }
 

@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,12 +50,14 @@ class Dataset:
       splits: for each split that holds a phrase, the rows it starts at and stops before.
       digest: sha256 over the rows and the splits, in hexadecimal; equal for equal data.
       name: the folder, or what the lines of a log should call it.
+      read_songs: gives the name of each row's song, "" where it is not known.
     """
 
     phrases: PackedPhrases
     splits: Mapping[str, tuple[int, int]]
     digest: str
     name: str
+    read_songs: Callable[[], Sequence[str]]
 
     def split(self, name: str) -> PackedPhrases:
         """The rows of one split, without copying.
@@ -63,10 +65,28 @@ class Dataset:
         Raises:
           ValueError: if there is no such split; the message names those there are.
         """
+        return self.phrases[self._rows(name)]
+
+    def songs(self, name: str) -> Int64[np.ndarray, " B"] | None:
+        """A number for each row of a split, equal for rows of one song, or None where no song is known.
+
+        A row whose song is not known counts as a song of its own.
+
+        Raises:
+          ValueError: if there is no such split.
+          DatasetError: if the file that tells cannot be read.
+        """
+        of_rows = self.read_songs()[self._rows(name)]
+        if not any(of_rows):
+            return None
+        labels: list[object] = [song or (i,) for i, song in enumerate(of_rows)]
+        number = {label: i for i, label in enumerate(dict.fromkeys(labels))}
+        return np.array([number[label] for label in labels])
+
+    def _rows(self, name: str) -> slice:
         if name not in self.splits:
             raise ValueError(f"{self.name} has no split {name!r}; it has {', '.join(self.splits)}")
-        start, stop = self.splits[name]
-        return self.phrases[start:stop]
+        return slice(*self.splits[name])
 
 
 def dataset_digest(phrases_sha256: str, rows_of: Mapping[str, Sequence[int]]) -> str:
@@ -96,7 +116,24 @@ def load_dataset(path: str | os.PathLike[str]) -> Dataset:
     description = _read_description(folder)
     phrases = _open_phrases(folder / PHRASES_FILE, description["num_phrases"])
     rows = _check_splits(folder / DESCRIPTION_FILE, description["splits"], len(phrases))
-    return Dataset(phrases, rows, dataset_digest(description["phrases_sha256"], rows), str(folder))
+    read_songs = functools.partial(_read_songs, folder / INDEX_FILE, len(phrases))
+    return Dataset(phrases, rows, dataset_digest(description["phrases_sha256"], rows), str(folder), read_songs)
+
+
+def _read_songs(file: pathlib.Path, num_phrases: int) -> list[str]:
+    """The column `song` of index.tsv."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{file} cannot be read: {error}; build the data set again") from error
+    songs = [
+        line.split("\t")[INDEX_COLUMNS.index("song")] for line in lines if line.count("\t") + 1 == len(INDEX_COLUMNS)
+    ]
+    if len(songs) != num_phrases + 1 or len(lines) != len(songs):
+        raise DatasetError(
+            f"{file} has {len(lines)} lines; expected a header and {num_phrases}: build the data set again"
+        )
+    return songs[1:]
 
 
 def _read_description(folder: pathlib.Path) -> dict[str, Any]:
@@ -201,8 +238,10 @@ def from_songs(
     )
     order = np.argsort(codes, kind="stable")
     ordered = np.ascontiguousarray(phrases[order])
+    of_rows = [str(songs[i]) for i in order]
     rows = split_rows(codes[order])
-    return Dataset(ordered, rows, dataset_digest(hashlib.sha256(ordered.data).hexdigest(), rows), name)
+    digest = dataset_digest(hashlib.sha256(ordered.data).hexdigest(), rows)
+    return Dataset(ordered, rows, digest, name, lambda: of_rows)
 
 
 @functools.lru_cache(maxsize=4)
