@@ -16,83 +16,24 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import ml_collections
 import numpy as np
 from jaxtyping import Float, Int64
 
-from wae_jax.checkpoint import Checkpointer, CheckpointError, checkpoint_digest
-from wae_jax.data_source import open_data
+from wae_jax.checkpoint import CheckpointError
 from wae_jax.dataset import DatasetError
 from wae_jax.metrics.table import music_table
 from wae_jax.phrase_files import write_phrases
-from wae_jax.pianoroll import NUM_TRACKS, Codes, PackedPhrases, Rolls, unpack
-from wae_jax.sampling import Sampler, binarize, make_sampler
-from wae_jax.schema import ConfigError, check_config, complete_config
-from wae_jax.train_state import create_train_state
-from wae_jax.workdir import WorkdirError, load_config
+from wae_jax.pianoroll import Codes, Rolls, unpack
+from wae_jax.sampling import binarize
+from wae_jax.schema import ConfigError
+from wae_jax.trained_run import Run, load_run
+from wae_jax.workdir import WorkdirError
 
 _INTERPOLATION_STEPS = 8
 
 
 class GenerateError(ValueError):
     """A request that cannot be met; the message says why."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A trained run.
-
-    Attributes:
-      config: its configuration.
-      sampler: its autoencoder.
-      step: of the checkpoint.
-      digest: of the checkpoint.
-    """
-
-    config: ml_collections.ConfigDict
-    sampler: Sampler
-    step: int
-    digest: str
-
-    def phrases(self, split: str) -> PackedPhrases:
-        """The packed rows of one split of its data."""
-        data = self.config.data
-        return open_data(data.path, num_songs=data.num_songs, phrases_per_song=data.phrases_per_song).split(split)
-
-
-def load_run(workdir: str, checkpoint: str) -> Run:
-    """Opens a work folder for reading.
-
-    Args:
-      workdir: made by `wae_jax.main`.
-      checkpoint: "best", "latest" or the number of a step.
-
-    Raises:
-      WorkdirError: if there is no configuration.
-      CheckpointError: if there is no such checkpoint, or it is damaged.
-    """
-    config = ml_collections.ConfigDict(complete_config(load_config(workdir)))
-    check_config(config.to_dict())
-    target = create_train_state(config, track_densities=(0.5,) * NUM_TRACKS, num_train_steps=1)
-    checkpoints = Checkpointer(
-        pathlib.Path(workdir) / "checkpoints",
-        best_metric=config.best_metric,
-        best_mode=config.best_mode,
-        read_only=True,
-    )
-    with checkpoints:
-        if checkpoint == "best" and checkpoints.best_step() is not None:
-            state, meta = checkpoints.restore_best(target)
-        elif checkpoint in ("best", "latest"):
-            restored = checkpoints.restore_latest(target)
-            if restored is None:
-                raise CheckpointError(f"{workdir} has no checkpoint yet; wait for the run's first evaluation")
-            state, meta = restored
-        elif checkpoint.isdigit():
-            state, meta = checkpoints.restore(int(checkpoint), target)
-        else:
-            raise GenerateError(f"--checkpoint is {checkpoint!r}; expected best, latest or the number of a step")
-    return Run(config, make_sampler(config, state.evaluation_variables()), meta["step"], checkpoint_digest(meta))
 
 
 @dataclasses.dataclass(frozen=True)
