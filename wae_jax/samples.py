@@ -1,8 +1,7 @@
-"""What a run shows at each evaluation: music and pictures of fixed draws and phrases, histograms, curves."""
+"""What a run shows at each evaluation: music and pictures of fixed draws and phrases, and histograms."""
 
 from __future__ import annotations
 
-import json
 import pathlib
 
 import jax
@@ -17,10 +16,6 @@ from wae_jax.train_state import TrainState
 from wae_jax.writers import MetricWriter
 
 _CODES_IN_HISTOGRAM = 512
-_CURVES = (
-    *("train/reconstruction", "eval/reconstruction", "train/penalty", "eval/penalty", "eval/f1", "eval_train/f1"),
-    *("eval/precision", "eval/recall", "train/jensen_shannon", "eval/jensen_shannon", "eval/code_covariance_gap"),
-)
 
 
 def _spread(num_rows: int, num: int) -> np.ndarray:
@@ -58,16 +53,3 @@ def write_samples(
         if kind == "reconstructions":
             images |= {f"originals/{i}": plots.phrase_image(phrases[place]) for i, place in enumerate(some)}
         writer.write_images(step, images)
-
-
-def write_curves(folder: pathlib.Path) -> None:
-    """Draws the metrics so far to `curves.png`."""
-    history: dict[str, tuple[list[float], list[float]]] = {}
-    for line in (folder / "metrics.jsonl").read_text().splitlines():
-        row = json.loads(line)
-        for name in _CURVES:
-            if row.get(name) is not None:
-                steps, values = history.setdefault(name, ([], []))
-                steps.append(row["step"])
-                values.append(row[name])
-    plots.save_figure(plots.plot_curves(history), folder / "curves.png")

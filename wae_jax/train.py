@@ -290,10 +290,10 @@ def _run(
             writer.write_scalars(step, scalars)
         if evaluated and is_first:
             # Not above: pictures and sound take a second to import, and the first step need not wait for them.
-            from wae_jax import samples
+            from wae_jax import curves, samples
 
             samples.write_samples(config, state, valid_rows, folder / "samples" / f"step_{step:08d}", writer, step)
-            samples.write_curves(folder)
+            curves.write_curves(folder)
         if step % config.checkpoint_every_steps == 0 or is_last or stopped_by:
             checkpointer.save(step, state, evaluated, {"window": window.fetch()})
         progress.update(step, scalars)
