@@ -99,6 +99,11 @@ def test_names_tempo_and_what_is_left_out(rolls, tmp_path, monkeypatch):
     assert not (tmp_path / "probabilities.npy").exists()
 
 
+def test_the_grid_alone(rolls, tmp_path):
+    phrase_files.write_phrases(tmp_path, rolls[:2], each_picture=False, audio=False)
+    assert [path.name for path in tmp_path.glob("*.png")] == ["grid.png"]
+
+
 def test_without_pictures(rolls, tmp_path):
     phrase_files.write_phrases(tmp_path, rolls[:1], pictures=False, audio=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all_phrases.mid", "phrase_0000.mid", "phrases.npz"]

@@ -38,6 +38,7 @@ def write_phrases(
     tempo: float = DEFAULT_TEMPO,
     audio: bool = True,
     pictures: bool = True,
+    each_picture: bool = True,
     log: Callable[[str], object] = print,
 ) -> None:
     """Writes phrases into one flat folder.
@@ -59,7 +60,8 @@ def write_phrases(
         own names do not depend on them.
       tempo: quarter notes a minute.
       audio: whether to write the .ogg files, a quarter of a second each.
-      pictures: whether to write the .png files, as slow.
+      pictures: whether to write .png files.
+      each_picture: whether to write one a phrase beside grid.png, as slow as the sound.
       log: called with each line for the user.
 
     Raises:
@@ -98,7 +100,7 @@ def write_phrases(
     reported = time.monotonic()
     for i, (stem, name, roll) in enumerate(zip(stems, names, rolls, strict=True)):
         midi.write_midi(directory / f"{stem}.mid", roll, tempo=tempo, name=name)
-        if pictures:
+        if pictures and each_picture:
             plots.save_figure(plots.plot_phrase(roll, title=name), directory / f"{stem}.png")
         if audio:
             sound.write_audio(directory / f"{stem}.ogg", sound.render(roll, tempo=tempo))

@@ -48,7 +48,7 @@ def write_samples(
     reconstructions = sampler.decode(codes[some])
     for kind, probabilities in (("draws", draws), ("reconstructions", reconstructions)):
         rolls = binarize(probabilities, method="hard", threshold=config.eval.threshold, seed=config.seed)
-        write_phrases(folder / kind, rolls, probabilities=probabilities)
+        write_phrases(folder / kind, rolls, probabilities=probabilities, each_picture=False)
         images = {f"{kind}/{i}": plots.phrase_image(probabilities[i]) for i in range(num)}
         if kind == "reconstructions":
             images |= {f"originals/{i}": plots.phrase_image(phrases[place]) for i, place in enumerate(some)}
