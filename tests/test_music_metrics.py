@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.checking import unchecked
-from wae_jax.metrics import music
+from wae_jax.metrics import music, notes
 
 DRUMS, PIANO, GUITAR, BASS, STRINGS = range(5)
 
@@ -64,7 +64,7 @@ def share_by_hand(truth, num_phrases, condition):
 
 
 def test_notes_are_those_of_a_walk_through_all_cells(rolls, truth):
-    found = music.notes(rolls)
+    found = notes.notes(rolls)
     assert list(zip(*(part.tolist() for part in found), strict=True)) == truth
 
 
@@ -72,13 +72,13 @@ def test_notes_do_not_reach_over_the_border_of_two_phrases():
     rolls = silence(2)
     rolls[0, 190:, 10, BASS] = True
     rolls[1, :3, 10, BASS] = True
-    found = music.notes(rolls)
+    found = notes.notes(rolls)
     assert found.onset.tolist() == [190, 0]
     assert found.length.tolist() == [2, 3]
 
 
 def test_notes_take_any_number_of_steps():
-    found = music.notes(np.ones((1, 7, 84, 5), bool))
+    found = notes.notes(np.ones((1, 7, 84, 5), bool))
     assert len(found.length) == 84 * 5
     assert set(found.length.tolist()) == {7}
 
@@ -124,7 +124,7 @@ def test_notes_per_bar_agrees_with_the_walk(rolls, truth):
 
 def test_chunks_do_not_show(rolls, monkeypatch):
     whole = music.qualified_note_rate(rolls)
-    monkeypatch.setattr(music, "_CHUNK", 3)
+    monkeypatch.setattr(notes, "CHUNK", 3)
     np.testing.assert_array_equal(music.qualified_note_rate(rolls), whole)
 
 
@@ -180,7 +180,7 @@ def test_probabilities_and_other_shapes_are_refused():
     with pytest.raises(ValueError, match="expected \\[B, 192, 84, 5\\]"):
         music.qualified_note_rate(np.zeros((1, 4, 48, 84, 5), bool))
     with pytest.raises(ValueError, match="84 pitches"):
-        music.notes(np.zeros((1, 192, 5, 84), bool))
+        notes.notes(np.zeros((1, 192, 5, 84), bool))
 
 
 def test_known_numbers_of_real_music(shared_data):

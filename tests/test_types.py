@@ -30,7 +30,7 @@ from wae_jax import (
     sparse_cells,
     train_step,
 )
-from wae_jax.metrics import music
+from wae_jax.metrics import music, notes
 
 MODULES = [importlib.import_module(module.name) for module in pkgutil.walk_packages(wae_jax.__path__, "wae_jax.")]
 
@@ -143,7 +143,7 @@ def test_the_checker_is_on(how):
 def test_what_is_returned_is_checked(monkeypatch):
     rolls = random_rolls(2)
     assert music.cells(rolls).shape == (2,)
-    monkeypatch.setattr(music, "_phrases", lambda rolls: np.concatenate([rolls, rolls]))
+    monkeypatch.setattr(music, "as_phrases", lambda rolls: np.concatenate([rolls, rolls]))
     with pytest.raises(TypeCheckError, match=r"checking the return value of wae_jax\.metrics\.music\.cells"):
         music.cells(rolls)
     with unchecked():
@@ -162,8 +162,8 @@ def read_cells(folder):
 
 
 RECORDS = {
-    "notes": lambda folder: music.notes(random_rolls(2)),
-    "no notes": lambda folder: music.notes(np.zeros((0, 5, 84, 5), np.uint8)),
+    "notes": lambda folder: notes.notes(random_rolls(2)),
+    "no notes": lambda folder: notes.notes(np.zeros((0, 5, 84, 5), np.uint8)),
     "song": read_song,
     "phrases of a song": lambda folder: songs.cut(read_song(folder), sources.Options()),
     "cells": read_cells,
@@ -195,6 +195,6 @@ def test_records_hold_what_they_say(name, tmp_path):
 
 
 def test_records_that_do_not_are_found():
-    record = music.notes(random_rolls(1))
+    record = notes.notes(random_rolls(1))
     assert wrong_fields(record._replace(length=record.length[1:])) == ["length"]
     assert wrong_fields(record._replace(onset=record.onset.astype(np.int32))) == ["onset"]

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64
 
 from wae_jax.files import whole_file
-from wae_jax.metrics.music import notes
+from wae_jax.metrics.notes import notes
 from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, STEPS_PER_BEAT, TRACKS, BinaryPiece, BinaryPieces
 
 SAMPLE_RATE = 44100

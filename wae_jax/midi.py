@@ -7,7 +7,7 @@ import math
 import os
 
 from wae_jax.files import whole_file
-from wae_jax.metrics.music import notes
+from wae_jax.metrics.notes import notes
 from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, STEPS_PER_BEAT, TRACKS, BinaryPiece, BinaryPieces
 
 # 480 ticks a quarter is what sequencers expect, and a whole number of ticks a step.

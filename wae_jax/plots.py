@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from wae_jax.files import whole_file
-from wae_jax.metrics.music import notes
+from wae_jax.metrics.notes import notes
 from wae_jax.pianoroll import (
     LOWEST_PITCH,
     NUM_PITCHES,

@@ -1,106 +1,59 @@
 """Measures of music, computed from binary piano-rolls with NumPy.
 
 Every function takes rolls [B, T, P, K] (T = 192 steps of 12 a quarter note) and returns one number a phrase, [B], or
-a phrase and track, [B, K]. Averaging is left to the caller. A share of no notes is NaN, which `numpy.nanmean` leaves
-out; that mean counts every phrase alike. A share of all notes together, where long phrases of many notes count for
-more, is the mean weighted by `notes_per_bar`; the two differ a good deal, so a table should say which it shows.
+a phrase and track, [B, K]. Averaging is left to the caller. What describes notes is NaN where a track has none, which
+`numpy.nanmean` leaves out; that mean counts every phrase alike. A share of all notes together, where long phrases of
+many notes count for more, is the mean weighted by `notes_per_bar`; the two differ a good deal, so a table should say
+which it shows. What counts or fills the time of a phrase (cells, density, notes per bar, polyphony) is 0 in silence.
 
-A note is a longest run of cells that are on in one pitch of one track. A run that crosses a bar line is one note.
-Lengths are in steps.
+What a note is, `notes.py` says. The measures of pitch classes, scales and intervals are in `harmony.py`.
 
 The measures go back to MuseGAN (arXiv 1709.06298, section 5.1). Its published code, and the metrics of pypianoroll
-after it, pair note starts with note ends along the pitch axis, so that a roll of one-step notes has only qualified
-notes; the functions here follow the definitions instead.
+after it, are wrong in places; the functions here follow the definitions, `musegan.py` has that code's readings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, Shaped
+from jaxtyping import Bool, Float64, Int64
 
+from wae_jax.metrics.notes import Notes, Shares, as_phrases, mean_over_notes, notes_in_chunks, sum_over_notes
 from wae_jax.pianoroll import (
+    LOWEST_PITCH,
     NUM_BARS,
     NUM_PITCHES,
+    NUM_STEPS,
     NUM_TRACKS,
     STEPS_PER_BAR,
-    BinaryPieces,
+    TRACKS,
     BinaryRolls,
-    Rolls,
-    check_rolls,
-    onsets,
 )
 
-# Phrases worked on at once: some 20 MB a mask, whatever the number of phrases.
-_CHUNK = 256
+# The shortest note of each bin of `note_length_histogram`, in steps: 1, 2, from a sixteenth (3), an eighth (6), a
+# quarter (12), a half (24), a bar (48). One and two steps are no note values: what falls there is splinters, or drums.
+LENGTH_BINS = (1, 2, 3, 6, 12, 24, 48)
 
-# One number a phrase and track.
-Shares = Float64[np.ndarray, "B K=5"]
-Counts = Int64[np.ndarray, "B K=5"]
+# A drum onset on a sixteenth of the bar counts in full, one beside it a tenth.
+DRUM_GRID_WEIGHTS = (1.0, 0.1, 0.1)
 
-
-class Notes(NamedTuple):
-    """The notes of some rolls, ordered by phrase, pitch, track and onset.
-
-    Attributes:
-      phrase: index of the phrase.
-      pitch: row of the piano-roll, from 0; the MIDI number is `pianoroll.LOWEST_PITCH` more.
-      track: index into `pianoroll.TRACKS`.
-      onset: first step, from 0 at the start of the phrase.
-      length: steps the note lasts, at least 1.
-    """
-
-    phrase: Int64[np.ndarray, " notes"]
-    pitch: Int64[np.ndarray, " notes"]
-    track: Int64[np.ndarray, " notes"]
-    onset: Int64[np.ndarray, " notes"]
-    length: Int64[np.ndarray, " notes"]
-
-
-def notes(rolls: BinaryPieces) -> Notes:
-    """Lists the notes of each roll.
-
-    Args:
-      rolls: of any number of steps. They do not touch: a cell that is on at the end of one and at the start of the
-        next makes two notes.
-
-    Returns:
-      The notes of all rolls.
-
-    Raises:
-      ValueError: if the rolls have another shape, or are floats (which would have to be binarised first).
-    """
-    rolls = _as_bool(rolls)
-    if rolls.ndim != 4 or rolls.shape[2:] != (NUM_PITCHES, NUM_TRACKS):
-        raise ValueError(
-            f"rolls has shape {rolls.shape}; expected [phrases, steps, {NUM_PITCHES} pitches, {NUM_TRACKS} tracks]"
-        )
-    time_last = rolls.shape[0], NUM_PITCHES, NUM_TRACKS, rolls.shape[1]
-
-    def places(marks: Bool[np.ndarray, "B steps P K"], *, backwards: bool = False) -> Int64[np.ndarray, " notes"]:
-        # flatnonzero and unravel_index are ten times faster than nonzero on four axes.
-        phrase, step, pitch, track = np.unravel_index(np.flatnonzero(marks), rolls.shape)
-        if backwards:
-            step = rolls.shape[1] - 1 - step
-        return np.sort(np.ravel_multi_index((phrase, pitch, track, step), time_last))
-
-    # With time as the last axis, the nth first step and the nth last step belong to the same note.
-    first = places(onsets(rolls))
-    last = places(onsets(rolls[:, ::-1]), backwards=True)
-    phrase, pitch, track, onset = np.unravel_index(first, time_last)
-    return Notes(phrase, pitch, track, onset, last - first + 1)
+DRUMS = next(k for k, track in enumerate(TRACKS) if track.is_drum)
 
 
 def cells(rolls: BinaryRolls) -> Int64[np.ndarray, " B"]:
     """Number of cells that are on in each phrase."""
-    return np.count_nonzero(_phrases(rolls), axis=(1, 2, 3))
+    return np.count_nonzero(as_phrases(rolls), axis=(1, 2, 3))
 
 
 def track_sounds(rolls: BinaryRolls) -> Bool[np.ndarray, "B K=5"]:
     """Whether a track has any cell on."""
-    return np.any(_phrases(rolls).any(axis=1), axis=1)
+    return np.any(_pitches_used(rolls), axis=1)
+
+
+def density(rolls: BinaryRolls) -> Shares:
+    """Share of a track's 192 x 84 cells that are on."""
+    # einsum sums over a middle axis many times faster than sum and count_nonzero; 192 steps do not overflow a byte.
+    steps_on = np.einsum("btpk->bpk", as_phrases(rolls).view(np.uint8))
+    return steps_on.sum(axis=1, dtype=np.int64) / (NUM_STEPS * NUM_PITCHES)
 
 
 def empty_bar_rate(rolls: BinaryRolls) -> Shares:
@@ -108,7 +61,7 @@ def empty_bar_rate(rolls: BinaryRolls) -> Shares:
 
     "EB" of MuseGAN (arXiv 1709.06298). A note held over from the bar before counts as sound.
     """
-    rolls = _phrases(rolls)
+    rolls = as_phrases(rolls)
     bars = rolls.reshape(len(rolls), NUM_BARS, STEPS_PER_BAR, NUM_PITCHES, NUM_TRACKS)
     return 1 - np.any(bars.any(axis=2), axis=2).mean(axis=1)
 
@@ -116,16 +69,65 @@ def empty_bar_rate(rolls: BinaryRolls) -> Shares:
 def polyphony_rate(rolls: BinaryRolls, *, min_pitches: int = 2) -> Shares:
     """Share of all 192 steps, silent ones too, at which a track has at least `min_pitches` pitches on.
 
-    MuseGAN's "polyphonicity" (arXiv 1709.06298). Its text says "more than" a number, its code "at least"; here it is
-    at least, so the text's "more than two" is `min_pitches=3`.
+    MuseGAN's "polyphonicity" (arXiv 1709.06298). Its text says "more than two", its first two programs count two, its
+    third three. Here it is at least so many, so the text's "more than two" is `min_pitches=3`.
 
     Args:
       rolls: phrases.
       min_pitches: pitches that must sound together.
     """
-    # einsum sums over a middle axis five times faster than sum; 84 pitches do not overflow a byte.
-    sounding = np.einsum("btpk->btk", _phrases(rolls).view(np.uint8))
+    # As above: einsum is five times faster, and 84 pitches do not overflow a byte.
+    sounding = np.einsum("btpk->btk", as_phrases(rolls).view(np.uint8))
     return (sounding >= min_pitches).mean(axis=1)
+
+
+def used_pitches(rolls: BinaryRolls) -> Shares:
+    """Number of different pitches of a track, or pieces of the drum kit; NaN where a track has no note."""
+    number = np.count_nonzero(_pitches_used(rolls), axis=1)
+    return np.where(number > 0, number, np.nan)
+
+
+def lowest_pitch(rolls: BinaryRolls) -> Shares:
+    """MIDI number of a track's lowest note, NaN where it has none."""
+    used = _pitches_used(rolls)
+    return np.where(used.any(axis=1), LOWEST_PITCH + used.argmax(axis=1), np.nan)
+
+
+def highest_pitch(rolls: BinaryRolls) -> Shares:
+    """MIDI number of a track's highest note, NaN where it has none."""
+    used = _pitches_used(rolls)
+    return np.where(used.any(axis=1), LOWEST_PITCH + NUM_PITCHES - 1 - used[:, ::-1].argmax(axis=1), np.nan)
+
+
+def pitch_range(rolls: BinaryRolls) -> Shares:
+    """Semitones from a track's lowest note to its highest: 0 for a single pitch, NaN where it has no note."""
+    return highest_pitch(rolls) - lowest_pitch(rolls)
+
+
+def notes_per_bar(rolls: BinaryRolls) -> Shares:
+    """Notes of a track that start in a bar, on average over the four bars."""
+    number, _ = sum_over_notes(rolls, lambda found: found.length)
+    return number / NUM_BARS
+
+
+def note_length(rolls: BinaryRolls) -> Shares:
+    """Mean length of a track's notes in steps, NaN where it has none."""
+    return mean_over_notes(rolls, lambda found: found.length)
+
+
+def note_length_histogram(rolls: BinaryRolls) -> Int64[np.ndarray, "B K=5 bins=7"]:
+    """Number of a track's notes by length.
+
+    Returns:
+      Counts in the bins 1, 2, 3-5, 6-11, 12-23, 24-47 and 48-192 steps: each begins at its entry of `LENGTH_BINS`. A
+      track's counts add up to its notes.
+    """
+    counts = np.zeros((len(rolls), NUM_TRACKS, len(LENGTH_BINS)), np.int64)
+    for chunk, found in notes_in_chunks(rolls):
+        length_bin = np.searchsorted(LENGTH_BINS, found.length, side="right") - 1
+        place = np.ravel_multi_index((found.phrase, found.track, length_bin), counts[chunk].shape)
+        counts[chunk] = np.bincount(place, minlength=counts[chunk].size).reshape(counts[chunk].shape)
+    return counts
 
 
 def qualified_note_rate(rolls: BinaryRolls, *, min_steps: int = 3) -> Shares:
@@ -141,12 +143,12 @@ def qualified_note_rate(rolls: BinaryRolls, *, min_steps: int = 3) -> Shares:
     Returns:
       Shares, NaN where a track has no note.
     """
-    return _share_of_notes(rolls, lambda found: found.length >= min_steps)
+    return mean_over_notes(rolls, lambda found: found.length >= min_steps)
 
 
 def one_step_share(rolls: BinaryRolls) -> Shares:
     """Share of a track's notes that last a single step; NaN where a track has no note."""
-    return _share_of_notes(rolls, lambda found: found.length == 1)
+    return mean_over_notes(rolls, lambda found: found.length == 1)
 
 
 def onset_grid_share(rolls: BinaryRolls, *, grid: int = 6) -> Shares:
@@ -159,45 +161,55 @@ def onset_grid_share(rolls: BinaryRolls, *, grid: int = 6) -> Shares:
     Returns:
       Shares, NaN where a track has no note.
     """
-    return _share_of_notes(rolls, lambda found: found.onset % grid == 0)
+    return mean_over_notes(rolls, lambda found: found.onset % grid == 0)
 
 
-def notes_per_bar(rolls: BinaryRolls) -> Shares:
-    """Notes of a track that start in a bar, on average over the four bars."""
-    number, _ = _count_notes(rolls, lambda found: np.ones_like(found.length, bool))
-    return number / NUM_BARS
+def reonset_gap_share(rolls: BinaryRolls, *, min_gap: int = 1, max_gap: int = 2) -> Shares:
+    """Share of a track's notes that take up again, after a short gap, the pitch that has just stopped.
+
+    The gap is the number of silent steps between the last step of a note and the first of the next one of the same
+    pitch. A held note that a decoder drops for a step or two shows here, and so does a repeated note of real music:
+    since a piano-roll cannot tell a repeated note from a held one, one silent step is left between two that touch.
+    So the figure is not to be read alone but beside real music's, and more than that means broken notes; with
+    `min_gap=2` repeated notes, as this package and LPD-5 cut them, are left out.
+
+    Args:
+      rolls: phrases.
+      min_gap: shortest gap that counts, in steps, at least 1.
+      max_gap: longest gap that counts.
+
+    Returns:
+      Shares of all notes, the first of each pitch among them; NaN where a track has no note.
+    """
+
+    def follows_a_gap(found: Notes) -> Bool[np.ndarray, " notes"]:
+        # The notes of one row come one after another.
+        end = found.onset + found.length
+        same_row = np.logical_and.reduce([part[1:] == part[:-1] for part in found[:3]])
+        gap = found.onset[1:] - end[:-1]
+        follows = np.zeros(len(end), bool)
+        follows[1:] = same_row & (gap >= min_gap) & (gap <= max_gap)
+        return follows
+
+    return mean_over_notes(rolls, follows_a_gap)
 
 
-def _as_bool(rolls: Shaped[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*shape"]:
-    """The rolls as bool; floats are refused, since any probability above 0 would read as a sounding cell."""
-    rolls = np.asarray(rolls)
-    if rolls.dtype.kind not in "bui":
-        raise ValueError(f"rolls has type {rolls.dtype}; expected bool or 0/1 integers: binarise probabilities first")
-    return rolls.astype(bool, copy=False)
+def drum_pattern(rolls: BinaryRolls) -> Float64[np.ndarray, " B"]:
+    """How much of the drums is on the grid of sixteenths: the mean of `DRUM_GRID_WEIGHTS` over their onsets.
+
+    "DP" of MuseGAN (arXiv 1709.06298): an onset on one of the 16 sixteenths of a bar counts 1, one that is a step
+    off counts .1. Those are the weights of its program for bars of 48 steps, where no step is further off, so that
+    onsets anywhere score .4 and none less than .1. That program counts all cells that are on, though, not onsets. The
+    first one, of bars of 96 steps, counts onsets and takes for each bar the best of the grid's six shifts; here the
+    grid stays where the beat is.
+
+    Returns:
+      Means, NaN where a phrase has no drum note.
+    """
+    weights = np.asarray(DRUM_GRID_WEIGHTS)
+    return mean_over_notes(rolls, lambda found: weights[found.onset % len(weights)])[:, DRUMS]
 
 
-def _phrases(rolls: BinaryRolls) -> Rolls:
-    """The rolls as bool, checked."""
-    rolls = _as_bool(rolls)
-    check_rolls(rolls)
-    return rolls
-
-
-def _count_notes(rolls: BinaryRolls, condition: Callable[[Notes], Bool[np.ndarray, " notes"]]) -> tuple[Counts, Counts]:
-    """Counts all notes, and those for which the condition holds."""
-    rolls = _phrases(rolls)
-    number = np.zeros((len(rolls), NUM_TRACKS), np.int64)
-    fulfilling = np.zeros_like(number)
-    for start in range(0, len(rolls), _CHUNK):
-        chunk = rolls[start : start + _CHUNK]
-        found = notes(chunk)
-        place = found.phrase * NUM_TRACKS + found.track
-        for counts, chosen in ((number, place), (fulfilling, place[condition(found)])):
-            counts[start : start + _CHUNK] = np.bincount(chosen, minlength=chunk[:, 0, 0].size).reshape(-1, NUM_TRACKS)
-    return number, fulfilling
-
-
-def _share_of_notes(rolls: BinaryRolls, condition: Callable[[Notes], Bool[np.ndarray, " notes"]]) -> Shares:
-    """Share of the notes for which the condition holds; NaN where there is no note."""
-    number, fulfilling = _count_notes(rolls, condition)
-    return np.divide(fulfilling, number, out=np.full(number.shape, np.nan), where=number > 0)
+def _pitches_used(rolls: BinaryRolls) -> Bool[np.ndarray, "B P=84 K=5"]:
+    """Which pitches a track has a note of."""
+    return np.any(as_phrases(rolls), axis=1)
