@@ -73,6 +73,11 @@ def test_a_scale_is_in_scale_in_any_key():
     assert np.isnan(share[:, [DRUMS, GUITAR, STRINGS]]).all()
 
 
+def test_scales_begin_with_the_white_keys():
+    assert np.flatnonzero(harmony.scales()[0]).tolist() == list(MAJOR)
+    assert np.flatnonzero(harmony.scales()[7]).tolist() == [0, 2, 4, 6, 7, 9, 11]  # G major has one sharp.
+
+
 def test_all_tracks_share_one_key():
     """The piano's C major sounds longest; the bass has four of its pitches in it, and F sharp major would hold more."""
     rolls = silence()
