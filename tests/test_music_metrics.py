@@ -11,6 +11,21 @@ from wae_jax.metrics import music, notes
 DRUMS, PIANO, GUITAR, BASS, STRINGS = range(5)
 
 
+# Undefined without notes.
+OF_NOTES = (
+    music.drum_pattern,
+    music.used_pitches,
+    music.lowest_pitch,
+    music.highest_pitch,
+    music.pitch_range,
+    music.note_length,
+    music.qualified_note_rate,
+    music.one_step_share,
+    music.onset_grid_share,
+    music.reonset_gap_share,
+)
+
+
 def silence(num_phrases=1):
     return np.zeros((num_phrases, 192, 84, 5), bool)
 
@@ -123,9 +138,11 @@ def test_notes_per_bar_agrees_with_the_walk(rolls, truth):
 
 
 def test_chunks_do_not_show(rolls, monkeypatch):
-    whole = music.qualified_note_rate(rolls)
+    measures = (music.qualified_note_rate, music.note_length_histogram, music.reonset_gap_share)
+    whole = [measure(rolls) for measure in measures]
     monkeypatch.setattr(notes, "CHUNK", 3)
-    np.testing.assert_array_equal(music.qualified_note_rate(rolls), whole)
+    for measure, expected in zip(measures, whole, strict=True):
+        np.testing.assert_array_equal(measure(rolls), expected)
 
 
 def test_silence():
@@ -135,15 +152,123 @@ def test_silence():
     assert (music.empty_bar_rate(rolls) == 1).all()
     assert (music.polyphony_rate(rolls) == 0).all()
     assert (music.notes_per_bar(rolls) == 0).all()
-    for measure in (music.qualified_note_rate, music.one_step_share, music.onset_grid_share):
+    assert (music.density(rolls) == 0).all()
+    assert not music.note_length_histogram(rolls).any()
+    for measure in OF_NOTES:
         assert np.isnan(measure(rolls)).all()
 
 
 def test_no_phrases():
     rolls = silence(0)
     assert music.cells(rolls).shape == (0,)
-    for measure in (music.track_sounds, music.empty_bar_rate, music.polyphony_rate, music.qualified_note_rate):
+    assert music.drum_pattern(rolls).shape == (0,)
+    assert music.note_length_histogram(rolls).shape == (0, 5, 7)
+    for measure in (music.track_sounds, music.empty_bar_rate, music.polyphony_rate, music.density, *OF_NOTES[1:]):
         assert measure(rolls).shape == (0, 5)
+
+
+def test_density_by_hand(rolls):
+    full = silence()
+    full[0, :, :42, BASS] = True
+    full[0, 0, 0, DRUMS] = True
+    full[0, ..., STRINGS] = True
+    assert music.density(full)[0].tolist() == [1 / (192 * 84), 0, 0, 0.5, 1]
+    np.testing.assert_allclose(music.density(rolls).sum(axis=1) * 192 * 84, music.cells(rolls), rtol=1e-12)
+
+
+def test_pitches_by_hand():
+    rolls = silence()
+    rolls[0, 5, [0, 83], DRUMS] = True
+    rolls[0, [3, 90], 36, PIANO] = True
+    rolls[0, ::2, [36, 37, 48], BASS] = True
+    np.testing.assert_array_equal(music.used_pitches(rolls)[0], [2, 1, np.nan, 3, np.nan])
+    np.testing.assert_array_equal(music.lowest_pitch(rolls)[0], [24, 60, np.nan, 60, np.nan])
+    np.testing.assert_array_equal(music.highest_pitch(rolls)[0], [107, 60, np.nan, 72, np.nan])
+    np.testing.assert_array_equal(music.pitch_range(rolls)[0], [83, 0, np.nan, 12, np.nan])
+
+
+def test_pitches_agree_with_the_walk(rolls, truth):
+    for phrase in range(len(rolls)):
+        for track in range(5):
+            mine = {24 + note[1] for note in truth if note[0] == phrase and note[2] == track}
+            expected = (len(mine), min(mine), max(mine), max(mine) - min(mine)) if mine else (np.nan,) * 4
+            measures = (music.used_pitches, music.lowest_pitch, music.highest_pitch, music.pitch_range)
+            np.testing.assert_array_equal([measure(rolls)[phrase, track] for measure in measures], expected)
+
+
+def test_note_lengths_by_hand():
+    rolls = silence()
+    start = 0
+    for length in (1, 2, 2, 3, 5, 6, 11, 12, 23, 24, 47):
+        rolls[0, start : start + length, 30, GUITAR] = True
+        start += length + 1
+    rolls[0, :48, 31, GUITAR] = True
+    rolls[0, :, 32, GUITAR] = True
+    rolls[0, 191, 33, BASS] = True
+    assert music.note_length_histogram(rolls)[0].tolist() == [
+        [0] * 7,
+        [0] * 7,
+        [1, 2, 2, 2, 2, 2, 2],
+        [1, 0, 0, 0, 0, 0, 0],
+        [0] * 7,
+    ]
+    np.testing.assert_array_equal(music.note_length(rolls)[0], [np.nan, np.nan, (136 + 48 + 192) / 13, 1, np.nan])
+
+
+def test_note_lengths_agree_with_the_walk(rolls, truth):
+    edges = [*music.LENGTH_BINS, 193]
+    histogram = music.note_length_histogram(rolls)
+    mean = music.note_length(rolls)
+    for phrase in range(len(rolls)):
+        for track in range(5):
+            lengths = [note[4] for note in truth if note[0] == phrase and note[2] == track]
+            assert histogram[phrase, track].tolist() == np.histogram(lengths, edges)[0].tolist()
+            assert mean[phrase, track] == pytest.approx(np.mean(lengths) if lengths else np.nan, nan_ok=True)
+
+
+def test_reonset_gaps_by_hand():
+    rolls = silence(2)
+    # Gaps of 1, 2, 3 steps in one pitch; the fifth note is of another.
+    for start, end in ((0, 4), (5, 6), (8, 10), (13, 20)):
+        rolls[0, start:end, 30, PIANO] = True
+    rolls[0, 21:25, 31, PIANO] = True
+    # Neither another track's note nor another phrase's is before this one.
+    rolls[0, 190:, 30, BASS] = True
+    rolls[1, 1:3, 30, BASS] = True
+    assert music.reonset_gap_share(rolls)[0, PIANO] == 2 / 5
+    assert music.reonset_gap_share(rolls, max_gap=1)[0, PIANO] == 1 / 5
+    assert music.reonset_gap_share(rolls, min_gap=2)[0, PIANO] == 1 / 5
+    assert music.reonset_gap_share(rolls, min_gap=1, max_gap=3)[0, PIANO] == 3 / 5
+    assert music.reonset_gap_share(rolls)[:, BASS].tolist() == [0, 0]
+    assert np.isnan(music.reonset_gap_share(rolls)[1, PIANO])
+
+
+def test_reonset_gaps_agree_with_the_walk(rolls):
+    broken = rolls.copy()
+    for width, start in ((1, 20), (2, 50), (3, 90), (2, 95), (1, 101)):
+        broken[:, start : start + width] = False
+    truth = slow_notes(broken)
+    ends = {(*note[:3], note[3] + note[4]) for note in truth}
+    follows = {note for note in truth if ends & {(*note[:3], note[3] - gap) for gap in (1, 2)}}
+    share = music.reonset_gap_share(broken)
+    for phrase in range(len(rolls)):
+        for track in range(5):
+            mine = [note for note in truth if note[0] == phrase and note[2] == track]
+            expected = sum(note in follows for note in mine) / len(mine) if mine else np.nan
+            np.testing.assert_array_equal(share[phrase, track], expected)
+    assert len(follows) > 50
+
+
+def test_drum_pattern_by_hand():
+    rolls = silence(5)
+    rolls[0, ::3, 12, DRUMS] = True  # All sixteenths.
+    rolls[1, 1::3, 12, DRUMS] = True  # All one step late.
+    rolls[2, [0, 12, 14, 24], 12, DRUMS] = True
+    rolls[2, 12, 14, DRUMS] = True
+    rolls[3, 3:6, 12, DRUMS] = True  # A held note counts where it starts.
+    rolls[4, :, :, PIANO] = True
+    expected = [1, 0.1, (4 + 0.1) / 5, 1, np.nan]
+    np.testing.assert_allclose(music.drum_pattern(rolls), expected, rtol=1e-12)
 
 
 def test_cells_sounds_and_empty_bars_by_hand():

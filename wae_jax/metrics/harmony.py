@@ -83,8 +83,7 @@ def in_scale_share(rolls: BinaryRolls) -> Shares:
     relative minor have one scale, so twelve are compared; where several hold as many, the share is the mean over
     them, which makes it the same for a transposed phrase.
 
-    The share of a piece in its best key is that of `muspy.scale_consistency`, which counts notes, not cells; MuseGAN's
-    program asks for C major.
+    `muspy.scale_consistency` looks for the best key too, but counts notes, not cells; MuseGAN's program takes C major.
 
     Returns:
       Shares, NaN for drums and where a track is silent. Many pitches drawn at random score little above 7/12.
@@ -128,7 +127,7 @@ def pair_distances(chroma: BeatChroma) -> Float64[np.ndarray, "B beats=16 pairs=
 def tonal_matrix() -> Float64[np.ndarray, "coordinates=6 classes=12"]:
     """Where each pitch class lies in tonal space: sine and cosine on the circles of fifths, minor and major thirds.
 
-    Harte, Sandler and Gasser (2006), equation 4, with their radii 1, 1 and 1/2.
+    Of Harte, Sandler and Gasser (2006), with their radii 1, 1 and 1/2.
     """
     semitones = np.arange(NUM_CLASSES)
     return np.array([r * turn(semitones * angle) for r, angle in _CIRCLES for turn in (np.sin, np.cos)])

@@ -105,7 +105,8 @@ def drum_pattern(rolls: BinaryRolls) -> Float64[np.ndarray, " B"]:
 def tonal_distance(rolls: BinaryRolls) -> Pairs:
     """Its `harmonicity`: as `harmony.tonal_distance`, but undefined where a track of the pair rests for a beat.
 
-    And its classes are seven pitches side by side, so that an octave is a distance and a semitone mostly none.
+    And its classes are seven pitches side by side, so that an octave is a distance and a semitone mostly none. The
+    first version folds in this way too: what the tables of arXiv 1709.06298 print is to be compared with this.
 
     Returns:
       Distances in the order of `harmony.TRACK_PAIRS`, NaN if one of the 16 beats is without one of the two tracks.

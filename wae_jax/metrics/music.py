@@ -169,9 +169,9 @@ def reonset_gap_share(rolls: BinaryRolls, *, min_gap: int = 1, max_gap: int = 2)
 
     The gap is the number of silent steps between the last step of a note and the first of the next one of the same
     pitch. A held note that a decoder drops for a step or two shows here, and so does a repeated note of real music:
-    since a piano-roll cannot tell a repeated note from a held one, one silent step is left between two that touch.
-    So the figure is not to be read alone but beside real music's, and more than that means broken notes; with
-    `min_gap=2` repeated notes, as this package and LPD-5 cut them, are left out.
+    since a piano-roll cannot tell a repeated note from a held one, one silent step is left between two that touch;
+    and sixteenths played short, as drums are, leave two. So the figure is not to be read alone but beside real
+    music's: more than that means broken notes, less that repeated notes have grown together.
 
     Args:
       rolls: phrases.

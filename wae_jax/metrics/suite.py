@@ -48,13 +48,10 @@ def _pitched(function: Callable[[Rolls], Shaped[np.ndarray, "B K"]]) -> Callable
 
 
 # The order is that of a table: how much there is, what the notes are like, when they come, how they sound together.
-METRICS = (
+METRICS: tuple[Metric, ...] = (
     Metric("cells", _ALL, "cells", "how full the phrase is", _whole(music.cells)),
     Metric(
-        "track_sounds",
-        TRACK_NAMES,
-        "share",
-        "whether the track plays at all",
+        "track_sounds", TRACK_NAMES, "share", "whether the track plays at all",
         lambda rolls: music.track_sounds(rolls).astype(np.float64),
     ),
     Metric("density", TRACK_NAMES, "share", "how full the track is", music.density),
@@ -66,13 +63,13 @@ METRICS = (
         "qualified_note_rate", TRACK_NAMES, "share", "notes of a sixteenth or more, the rest splinters",
         music.qualified_note_rate,
     ),
-    Metric("one_step_share", TRACK_NAMES, "share", "notes that are mere specks", music.one_step_share),
+    Metric("one_step_share", TRACK_NAMES, "share", "notes of one step: specks, or drums", music.one_step_share),
     Metric(
-        "reonset_gap_share", TRACK_NAMES, "share", "notes after a break of one or two steps: repeated, or broken",
+        "reonset_gap_share", TRACK_NAMES, "share", "notes of a pitch after one or two silent steps",
         music.reonset_gap_share,
     ),
     Metric(
-        "two_step_gap_share", TRACK_NAMES, "share", "notes after a break of two steps: broken, rather than repeated",
+        "two_step_gap_share", TRACK_NAMES, "share", "notes of a pitch after just two silent steps",
         lambda rolls: music.reonset_gap_share(rolls, min_gap=2),
     ),
     Metric("onset_grid_share", TRACK_NAMES, "share", "notes that start on an eighth", music.onset_grid_share),
@@ -96,7 +93,7 @@ METRICS = (
 )  # fmt: skip
 
 # Under names of their own, so that no table can show them as the others.
-MUSEGAN_METRICS = tuple(
+MUSEGAN_METRICS: tuple[Metric, ...] = tuple(
     Metric(f"musegan_{name}", columns, unit, f"MuseGAN's program: {says}", function)
     for name, columns, unit, says, function in (
         ("empty_bar_rate", TRACK_NAMES, "share", "bars that are not empty", musegan.empty_bar_rate),
