@@ -45,8 +45,8 @@ DRUM_FAMILIES: Mapping[str, tuple[int, ...]] = {
     "Other": (),
 }
 
-_INK = "#2B2D33"
-_FAINT = "#8A8D96"
+INK = "#2B2D33"
+FAINT = "#8A8D96"
 _PAPER = "#F5F6F8"
 _STRIP_GAP = 2.5  # Between two tracks, in rows.
 _SMALLEST_RANGE = 13  # Rows of a track that plays few pitches: an octave.
@@ -97,14 +97,14 @@ def plot_phrase(roll: BinaryPiece, *, title: str | None = None) -> Figure:
       ValueError: if the roll has another shape or is not binary.
     """
     strips = _layout(roll[None])
-    figure = _new_figure(11, 1.1 + 0.052 * _height(strips))
+    figure = new_figure(11, 1.1 + 0.052 * _height(strips))
     axes = figure.add_subplot()
     _draw_panel(axes, roll, strips)
     _label_strips(axes, strips)
     if title is not None:
-        axes.set_title(title, loc="left", fontsize=13, fontweight="bold", color=_INK, pad=10)
-    axes.set_xlabel("bar", color=_FAINT, fontsize=9)
-    figure.text(0.99, 0.015, "C4 = MIDI 60", ha="right", color=_FAINT, fontsize=7)
+        axes.set_title(title, loc="left", fontsize=13, fontweight="bold", color=INK, pad=10)
+    axes.set_xlabel("bar", color=FAINT, fontsize=9)
+    figure.text(0.99, 0.015, "C4 = MIDI 60", ha="right", color=FAINT, fontsize=7)
     return figure
 
 
@@ -136,20 +136,20 @@ def plot_grid(
     columns = min(columns, len(rolls))
     rows = math.ceil(len(rolls) / columns)
     head = 0.75 if suptitle is not None else 0.4
-    figure = _new_figure(max(6.0, 3.6 * columns), (0.35 + 0.03 * _height(strips)) * rows + head)
+    figure = new_figure(max(6.0, 3.6 * columns), (0.35 + 0.03 * _height(strips)) * rows + head)
     for i, roll in enumerate(rolls):
         axes = figure.add_subplot(rows, columns, i + 1)
         _draw_panel(axes, roll, strips)
         axes.set_yticks([])
         axes.tick_params(labelsize=7)
         if titles is not None:
-            axes.set_title(titles[i], loc="left", fontsize=9, color=_INK, pad=3)
+            axes.set_title(titles[i], loc="left", fontsize=9, color=INK, pad=3)
     handles = [Patch(color=colour, label=name) for name, colour in zip(TRACK_NAMES, TRACK_COLOURS, strict=True)]
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=NUM_TRACKS, frameon=False, fontsize=10, labelcolor=_INK
+        handles=handles, loc="outside lower center", ncols=NUM_TRACKS, frameon=False, fontsize=10, labelcolor=INK
     )
     if suptitle is not None:
-        figure.suptitle(suptitle, x=0.01, ha="left", fontsize=14, fontweight="bold", color=_INK)
+        figure.suptitle(suptitle, x=0.01, ha="left", fontsize=14, fontweight="bold", color=INK)
     return figure
 
 
@@ -210,7 +210,7 @@ def plot_curves(history: Mapping[str, tuple[Sequence[float], Sequence[float]]], 
     colours = {group: palette[i % len(palette)] for i, group in enumerate(groups)}
     columns = min(columns, len(panels))
     rows = math.ceil(len(panels) / columns)
-    figure = _new_figure(4.2 * columns, 2.7 * rows)
+    figure = new_figure(4.2 * columns, 2.7 * rows)
     for i, (panel, names) in enumerate(panels.items()):
         axes = figure.add_subplot(rows, columns, i + 1)
         for name in names:
@@ -219,17 +219,12 @@ def plot_curves(history: Mapping[str, tuple[Sequence[float], Sequence[float]]], 
             group = name.split("/", 1)[0]
             marker = "o" if len(steps) == 1 else None
             axes.plot(steps, finite, color=colours[group], linewidth=1.6, marker=marker, markersize=4, label=group)
-        axes.set_title(panel, loc="left", fontsize=10, fontweight="bold", color=_INK)
-        axes.grid(color="#E4E6EA", linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color("#C9CCD3")
-        axes.tick_params(colors=_FAINT, labelsize=8)
+        dress(axes, panel)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         if len(names) > 1:
-            axes.legend(frameon=False, fontsize=8, labelcolor=_INK)
+            axes.legend(frameon=False, fontsize=8, labelcolor=INK)
         if i >= len(panels) - columns:
-            axes.set_xlabel("step", fontsize=9, color=_FAINT)
+            axes.set_xlabel("step", fontsize=9, color=FAINT)
     return figure
 
 
@@ -245,11 +240,21 @@ def _rgb(colour: str) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """An empty white figure of a size in inches that arranges its parts itself."""
     figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
+
+
+def dress(axes: Axes, title: str) -> None:
+    """Gives a panel of curves or bars its title, a faint grid and faint edges."""
+    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
+    axes.grid(color="#E4E6EA", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#C9CCD3")
+    axes.tick_params(colors=FAINT, labelsize=8)
 
 
 def _drum_rows() -> Int64[np.ndarray, " P=84"]:
@@ -328,7 +333,7 @@ def _draw_panel(axes: Axes, roll: BinaryPiece, strips: Sequence[_Strip]) -> None
     axes.set_ylim(-0.5, _height(strips) + 0.5)
     bars = range(0, num_steps, STEPS_PER_BAR)
     axes.set_xticks(bars, [str(1 + step // STEPS_PER_BAR) for step in bars])
-    axes.tick_params(length=0, colors=_FAINT)
+    axes.tick_params(length=0, colors=FAINT)
     axes.spines[:].set_visible(False)
 
 
