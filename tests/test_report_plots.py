@@ -125,6 +125,11 @@ def test_bars_below_zero_are_not_cut():
     (axes,) = figure.axes
     assert bars_of(axes)[0][0] == -0.5
     assert axes.get_ylim()[0] < -0.7
+    # The number of a bar stands beyond the end of its interval.
+    figure.canvas.draw()
+    numbers = [text.get_window_extent().transformed(axes.transData.inverted()) for text in axes.texts]
+    assert numbers[0].y1 < -0.7
+    assert numbers[1].y0 > 0.3
     assert len({colour for _, colour in bars_of(axes).values()}) == 2
     assert_all_is_seen(figure)
 

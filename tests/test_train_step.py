@@ -1,5 +1,6 @@
 """What one step promises to compute; that devices agree on it is in `test_devices.py`."""
 
+
 import jax
 import jax.numpy as jnp
 import numpy as np

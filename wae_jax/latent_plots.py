@@ -125,7 +125,9 @@ def plot_projection(
     axes = figure.add_subplot()
     dress(axes, "")
     reach = max(3.6, 1.05 * float(np.abs(points).max()))
-    axes.scatter(*points.T, s=max(2.0, min(14.0, 6000 / len(points))), color=_CODES, alpha=0.5, linewidth=0)
+    axes.scatter(
+        points[:, 0], points[:, 1], s=max(2.0, min(14.0, 6000 / len(points))), color=_CODES, alpha=0.5, linewidth=0
+    )
     for radius in (1, 2, 3):
         axes.add_patch(Circle((0, 0), radius, fill=False, color=_NORMAL, linewidth=1.4, zorder=3))
     axes.set_xlim(-reach, reach)
@@ -133,7 +135,7 @@ def plot_projection(
     axes.set_aspect("equal")
     along = np.linspace(-reach, reach, 200)
     bell = scipy.stats.norm.pdf(along)
-    bins = np.linspace(-reach, reach, 61)
+    bins = np.linspace(-reach, reach, 61).tolist()
     top, right = axes.inset_axes((0, 1.02, 1, 0.22)), axes.inset_axes((1.02, 0, 0.22, 1))
     top.hist(points[:, 0], bins, density=True, color=_CODES, alpha=0.75)
     top.plot(along, bell, color=_NORMAL, linewidth=1.6)
@@ -143,10 +145,12 @@ def plot_projection(
     right.set_ylim(-reach, reach)
     for edge in (top, right):
         edge.set_axis_off()
-    for label, set_label, found, null in zip(
-        ("first", "second"), (axes.set_xlabel, axes.set_ylabel), negentropy, null_negentropy, strict=True
-    ):
-        set_label(f"{label} direction: negentropy {found:.2g}, of noise {null:.2g}", fontsize=9, color=INK)
+    labels = [
+        f"{which} direction: negentropy {found:.2g}, of noise {null:.2g}"
+        for which, found, null in zip(("first", "second"), negentropy, null_negentropy, strict=True)
+    ]
+    axes.set_xlabel(labels[0], fontsize=9, color=INK)
+    axes.set_ylabel(labels[1], fontsize=9, color=INK)
     handles = [Patch(color=_CODES, label="codes"), Patch(color=_NORMAL, label="Gaussian: 1, 2 and 3 deviations")]
     legend_below(figure, handles)
     headline(figure, "Where codes are least Gaussian")
