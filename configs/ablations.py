@@ -32,9 +32,9 @@ _WAE_GAN = runpy.run_path(str(pathlib.Path(__file__).with_name("wae_gan.py")))
 
 # The regularisers' weights differ because their scales do. Those of the distances without a player of their own make a
 # collapse of all codes to 0 cost about as much as under WAE-MMD at λ = 100: the penalties are then 1.9, 1, .5 (of 32
-# codes, measured) and 16 (on paper) at z = 16. That of the adversary is `wae_gan.py`'s at this cost. None has been tuned
-# by training; with half the squared error as cost, 1 makes the KL
-# divergence that of a variational autoencoder whose cells have variance 1.
+# codes, measured) and 16 (on paper) at z = 16. That of the adversary is `wae_gan.py`'s at this cost; with half the
+# squared error as cost, 1 makes the KL divergence that of a variational autoencoder whose cells have variance 1. None
+# has been tuned by training.
 REGULARISERS: Mapping[str, Mapping[str, Any]] = {
     "mmd": {"penalty": "mmd", "penalty_weight": 100.0},
     "gan": {"penalty": "gan", "penalty_weight": 5.0},
