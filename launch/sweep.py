@@ -77,7 +77,7 @@ def make_tasks(options: argparse.Namespace) -> list[Task]:
     """The runs that the chosen arms need, each once, all arms of a seed before the next seed.
 
     Raises:
-      SweepError: if no arms are chosen, or one is unknown.
+      ValueError: if no arms are chosen, or one is unknown.
     """
     ablations = runpy.run_path(str(ROOT / ARMS_FILE))
     tables = ablations["TABLES"]
@@ -90,11 +90,8 @@ def make_tasks(options: argparse.Namespace) -> list[Task]:
     tasks: dict[pathlib.Path, Task] = {}
     for seed in options.seeds:
         for arm in arms:
-            try:
-                trained = ablations["training_arm"](f"{arm},protocol={options.protocol}")
-                flags = ablations["evaluation_flags"](arm)
-            except ValueError as error:
-                raise SweepError(str(error)) from error
+            trained = ablations["training_arm"](f"{arm},protocol={options.protocol}")
+            flags = ablations["evaluation_flags"](arm)
             workdir = options.output / trained / f"seed_{seed}"
             task = tasks.setdefault(workdir, Task(trained, seed, workdir, [_training(options, trained, seed, workdir)]))
             evaluation = _evaluation(options, workdir, flags)
@@ -255,14 +252,12 @@ def claim_output(options: argparse.Namespace) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     file = options.output / "sweep.json"
     if not file.exists():
-        part = file.with_name(f".sweep.json.{os.getpid()}")  # so that another sweep finds the file whole or not at all
+        part = file.with_name(f".sweep.json.{os.getpid()}")  # another sweep finds the file whole or not at all
         part.write_text(json.dumps(present, indent=2) + "\n", encoding="utf-8")
         part.replace(file)
     before = json.loads(file.read_text(encoding="utf-8"))
-    if differences := [
-        f"{name}: {before.get(name)} there, {now} now" for name, now in present.items() if before.get(name) != now
-    ]:
-        raise SweepError(f"{options.output} is another sweep's ({'; '.join(differences)}); choose another --output")
+    if before != present:
+        raise SweepError(f"{options.output} is a sweep of {before}, this one of {present}; choose another --output")
 
 
 def _description(data: str) -> dict[str, Any]:
@@ -290,7 +285,7 @@ def run_here(tasks: Sequence[Task], options: argparse.Namespace) -> int:
 
 
 def print_tasks(tasks: Sequence[Task], options: argparse.Namespace) -> int:
-    """Prints a line for each task: index, arm and seed, work folder, command of its training; nothing is run."""
+    """Prints index, arm and seed, work folder and the command of its training for each task, in a line of its own."""
     for index, task in enumerate(tasks):
         print(index, f"{task.arm} seed {task.seed}", task.workdir, shlex.join(task.commands[0].words), sep="\t")
     return 0
@@ -343,7 +338,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.protocol == "full" and not options.data:
             raise SweepError("the full protocol counts epochs of a data set; name one with --data")
         return BACK_ENDS[options.back_end](_choose(make_tasks(options), options.task), options)
-    except (SweepError, OSError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

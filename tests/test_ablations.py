@@ -81,7 +81,7 @@ def test_a_name_gives_the_table_or_an_arm_within_which_it_varies():
         ("regulariser=none", {"penalty": "none", "penalty_weight": 0.0}),
         ("penalty_weight=1,regulariser=gan", {"penalty": "gan", "penalty_weight": 1.0}),
         ("prior_logit=true", {"discriminator.prior_logit": True}),
-        ("adaptive_weight=false", {"adaptive_penalty_weight": False}),
+        ("adaptive_weight=true", {"adaptive_penalty_weight": True}),
         ("kernel=rbf,cost_weight=1", {"mmd_kernel": "rbf", "reconstruction_weight": 1.0}),
         ("cpu_steps=300", {"num_train_steps": 300}),
         ("binarisation=bernoulli", {}),

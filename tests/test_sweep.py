@@ -316,7 +316,9 @@ def test_what_makes_no_sense_is_refused(stubs, capsys, monkeypatch, arguments, m
 def test_a_folder_is_of_one_protocol_data_and_flags(stubs, capsys):
     assert stubs.run("--arms", "baseline", "--no-evaluate") == 0
     assert stubs.run("--arms", "baseline", "--no-evaluate", "--", "--config.batch_size=4") == 2
-    assert "flags: [] there, ['--config.batch_size=4'] now" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "'flags': []}, this one of {" in told
+    assert "'flags': ['--config.batch_size=4']}; choose another --output" in told
 
 
 @pytest.mark.slow  # half a minute on a busy machine
