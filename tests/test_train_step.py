@@ -1,6 +1,5 @@
 """What one step promises to compute; that devices agree on it is in `test_devices.py`."""
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +17,7 @@ from wae_jax.train_step import (
     make_evaluate_step,
     make_latent_figures,
     make_train_step,
+    shared_key,
     summarize,
 )
 
@@ -108,7 +108,9 @@ def test_example_keys_depend_on_the_place_in_the_global_batch_alone():
     part = example_keys(0, jnp.int32(5), jnp.arange(4, 8))
     np.testing.assert_array_equal(jax.random.key_data(whole.decoder)[4:], jax.random.key_data(part.decoder))
     data = np.concatenate([jax.random.key_data(keys) for keys in whole])
-    assert len(np.unique(data, axis=0)) == 32
+    assert len(np.unique(data, axis=0)) == 40
+    shared = jax.random.key_data(shared_key(0, jnp.int32(5)))
+    assert not (data == np.asarray(shared)).all(axis=1).any()
     later = example_keys(0, jnp.int32(6), jnp.arange(8))
     assert not np.array_equal(jax.random.key_data(whole.prior), jax.random.key_data(later.prior))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Key
 
+from wae_jax import divergences, penalties
 from wae_jax.layers import density_logit
 from wae_jax.models import Autoencoder, full_precision
-from wae_jax.penalties import LatentPenalty, adversarial_penalty, mmd_penalty
+from wae_jax.penalties import LatentPenalty
 from wae_jax.pianoroll import NUM_TRACKS, PHRASE_SHAPE
 
 if TYPE_CHECKING:
@@ -43,12 +45,14 @@ class TrainState:
       autoencoder: encoder and decoder.
       discriminator: the latent discriminator; all its parts are empty where the penalty has no player.
       ema_params: exponential moving average of the autoencoder's parameters; empty unless configured.
+      term_averages: of the adaptive penalty weight (`train_step.adapted_weight`); empty unless configured.
     """
 
     step: Any
     autoencoder: Player
     discriminator: Player
     ema_params: Any
+    term_averages: Any = dataclasses.field(default_factory=dict)
 
     def evaluation_variables(self) -> dict[str, Any]:
         """The autoencoder's variables for evaluation and sampling: averaged parameters where there are any."""
@@ -85,18 +89,33 @@ def make_autoencoder(
         output_bias=tuple(0.0 if zero else density_logit(density) for density in track_densities),
         dtype=jnp.dtype(config.dtype),
         axis_name=axis_name,
+        encoder_kind=config.encoder,
+        input_noise=config.encoder_noise,
     )
 
 
 def make_penalty(config: ml_collections.ConfigDict) -> LatentPenalty:
     """The latent penalty that a config names."""
-    if config.penalty == "gan":
-        return adversarial_penalty(
-            latent_dim=config.model.z_dim,
+    variance, latent_dim = config.prior_variance, config.model.z_dim
+    log_prior = functools.partial(divergences.prior_log_density, prior_variance=variance)
+    makers: dict[str, Callable[[], LatentPenalty]] = {
+        "gan": lambda: penalties.adversarial_penalty(
+            latent_dim=latent_dim,
             widths=tuple(config.discriminator.widths),
             dtype=full_precision(jnp.dtype(config.dtype)),
-        )
-    return mmd_penalty(kernel=config.mmd_kernel, prior_variance=config.prior_variance)
+            log_prior=log_prior if config.discriminator.prior_logit else None,
+        ),
+        "mmd": lambda: penalties.mmd_penalty(kernel=config.mmd_kernel, prior_variance=variance),
+        "sliced_wasserstein": lambda: penalties.sliced_wasserstein_penalty(
+            num_projections=config.sliced_num_projections, latent_dim=latent_dim
+        ),
+        "cramer_wold": lambda: penalties.cramer_wold_penalty(prior_variance=variance, is_log=config.cramer_wold_log),
+        "kl": lambda: penalties.kl_penalty(prior_variance=variance),
+        # The expected squared distance of two draws of the prior is the unit.
+        "sinkhorn": lambda: penalties.sinkhorn_penalty(epsilon=config.sinkhorn_epsilon * 2.0 * latent_dim * variance),
+        "none": penalties.no_penalty,
+    }
+    return makers[config.penalty]()
 
 
 def make_optimizer(config: ml_collections.ConfigDict, *, num_train_steps: int) -> optax.GradientTransformation:
@@ -162,6 +181,10 @@ def create_train_state(
             autoencoder=Player(params, batch_stats, autoencoder_tx.init(params)),
             discriminator=Player(penalty_params, {}, discriminator_tx.init(penalty_params)),
             ema_params=jax.tree.map(jnp.copy, params) if config.ema_decay else {},
+            # Of the type of the metrics that they average.
+            term_averages=dict.fromkeys(("reconstruction", "penalty"), jnp.zeros((), statistics_dtype))
+            if config.adaptive_penalty_weight
+            else {},
         )
 
     return create(jax.random.key(config.seed))
