@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -43,16 +42,16 @@ class TrainState:
     Attributes:
       step: int32 scalar.
       autoencoder: encoder and decoder.
-      discriminator: the latent discriminator; all its parts are empty where the penalty has no player.
+      discriminator: the latent discriminator; params are empty where the penalty has no player. In the place of batch
+        statistics are the averages of an adaptive penalty weight (`train_step.adapted_weight`), empty unless
+        configured: in a field of their own they would keep checkpoints of before from being restored.
       ema_params: exponential moving average of the autoencoder's parameters; empty unless configured.
-      term_averages: of the adaptive penalty weight (`train_step.adapted_weight`); empty unless configured.
     """
 
     step: Any
     autoencoder: Player
     discriminator: Player
     ema_params: Any
-    term_averages: Any = dataclasses.field(default_factory=dict)
 
     def evaluation_variables(self) -> dict[str, Any]:
         """The autoencoder's variables for evaluation and sampling: averaged parameters where there are any."""
@@ -176,15 +175,14 @@ def create_train_state(
         params = variables["params"]
         batch_stats = jax.tree.map(lambda leaf: leaf.astype(statistics_dtype), variables.get("batch_stats", {}))
         penalty_params = penalty.init(penalty_key)
+        # Of the type of the metrics that they average.
+        terms = ("reconstruction", "penalty") if config.adaptive_penalty_weight else ()
+        term_averages = {name: jnp.zeros((), statistics_dtype) for name in terms}
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             autoencoder=Player(params, batch_stats, autoencoder_tx.init(params)),
-            discriminator=Player(penalty_params, {}, discriminator_tx.init(penalty_params)),
+            discriminator=Player(penalty_params, term_averages, discriminator_tx.init(penalty_params)),
             ema_params=jax.tree.map(jnp.copy, params) if config.ema_decay else {},
-            # Of the type of the metrics that they average.
-            term_averages=dict.fromkeys(("reconstruction", "penalty"), jnp.zeros((), statistics_dtype))
-            if config.adaptive_penalty_weight
-            else {},
         )
 
     return create(jax.random.key(config.seed))

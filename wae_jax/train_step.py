@@ -163,18 +163,16 @@ def make_train_step(
             "penalty_weight": weight,
         }
         autoencoder = _descend(state.autoencoder, gradients, autoencoder_tx, batch_stats)
+        terms = {
+            "reconstruction": config.reconstruction_weight * metrics["reconstruction"],
+            "penalty": metrics["penalty"],
+        }
+        averages = _average_terms(state.discriminator.batch_stats, terms)
         new_state = TrainState(
             step=state.step + 1,
             autoencoder=autoencoder,
-            discriminator=_descend(state.discriminator, discriminator_gradients, discriminator_tx, {}),
+            discriminator=_descend(state.discriminator, discriminator_gradients, discriminator_tx, averages),
             ema_params=_average(state.ema_params, autoencoder.params, state.step, config.ema_decay),
-            term_averages=_average_terms(
-                state.term_averages,
-                {
-                    "reconstruction": config.reconstruction_weight * metrics["reconstruction"],
-                    "penalty": metrics["penalty"],
-                },
-            ),
         )
         return new_state, {f"train/{name}": value for name, value in metrics.items()}
 
@@ -190,9 +188,10 @@ def adapted_weight(state: TrainState, *, initial: float) -> Float[Array, ""] | f
     either way: as a penalty approaches 0, its weight would otherwise leave nothing of the reconstruction. This is a
     rule of this project, in the spirit of the adaptive lambda of tolstikhin/wae.
     """
-    if not state.term_averages:
+    averages = state.discriminator.batch_stats
+    if not averages:
         return initial
-    reconstruction, penalty = state.term_averages["reconstruction"], jnp.abs(state.term_averages["penalty"])
+    reconstruction, penalty = averages["reconstruction"], jnp.abs(averages["penalty"])
     ratio = reconstruction / jnp.maximum(penalty, reconstruction / (100.0 * initial) + jnp.finfo(penalty.dtype).tiny)
     return jnp.where(state.step == 0, initial, jnp.maximum(ratio, 0.01 * initial)).astype(reconstruction.dtype)
 
