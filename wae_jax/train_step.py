@@ -65,7 +65,9 @@ def example_keys(seed: int, step: Int[Array, ""], position: Integer[AnyArray, " 
     example = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(position)
     keys = jax.vmap(lambda key: jax.random.split(key, 4))(example)
     # Not a fifth part: runs of before there was noise must keep the four that they had.
-    return ExampleKeys(*keys.T, jax.vmap(lambda key: jax.random.fold_in(key, 4))(example))
+    prior, encoder, decoder, augmentation = keys.T
+    noise = jax.vmap(lambda key: jax.random.fold_in(key, 4))(example)
+    return ExampleKeys(prior, encoder, decoder, augmentation, noise)
 
 
 def shared_key(seed: int, step: Int[Array, ""]) -> Key[Array, ""]:
