@@ -33,13 +33,20 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.data.placement = "auto"  # or "device" or "host": where the packed phrases lie while training
 
     # The objective: reconstruction_weight * ||x - x_hat||^2 + penalty_weight * D(Q_z, P_z).
-    config.penalty = "gan"
+    config.penalty = "gan"  # or "mmd", "sliced_wasserstein", "cramer_wold", "kl", "sinkhorn", "none"
     config.reconstruction_weight = 1.0
     config.penalty_weight = 10.0
     config.penalty_warmup_steps = 0
     config.prior_variance = 1.0
     config.pretrain_steps = 0
+    config.adaptive_penalty_weight = False  # from penalty_weight on, to keep both terms equally large
     config.mmd_kernel = "imq"
+    config.sliced_num_projections = 64
+    config.cramer_wold_log = False  # its authors minimise the logarithm
+    config.sinkhorn_epsilon = 0.05  # in units of the expected squared distance of two draws of the prior
+    config.encoder = "deterministic"  # or "gaussian" or "additive_noise"
+    config.encoder_noise = 0.01  # of "additive_noise": the deviation of what is added to its input
+    config.log_variance_penalty_weight = 0.0  # of "gaussian": arXiv 1802.03761
 
     # The networks.
     config.model = ml_collections.ConfigDict()
@@ -54,6 +61,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.model.output_bias = "density"
     config.discriminator = ml_collections.ConfigDict()
     config.discriminator.widths = (256, 256, 256)
+    config.discriminator.prior_logit = False  # adds log p(z) to its logit
 
     # The two players' optimizers.
     config.autoencoder_optimizer = _adam(learning_rate=2e-3, schedule="cosine", warmup_steps=50)

@@ -5,12 +5,12 @@ import itertools
 import pytest
 
 from tests.helpers import load_config
-from wae_jax.schema import FIELDS, ConfigError, check_config
+from wae_jax.schema import FIELDS, ConfigError, check_config, complete_config
 from wae_jax.workdir import flatten_config
 
 
 @pytest.mark.parametrize(
-    ("name", "variant"), list(itertools.product(["wae_gan", "wae_mmd"], ["", "blog", "repo", "large"]))
+    ("name", "variant"), list(itertools.product(["wae_gan", "wae_mmd", "vae"], ["", "blog", "repo", "large"]))
 )
 def test_every_variant_is_complete_and_valid(name, variant):
     config = load_config(name, variant).to_dict()
@@ -98,3 +98,38 @@ def test_a_run_of_no_steps_is_refused():
     config["num_epochs"] = config["num_train_steps"] = 0
     with pytest.raises(ConfigError, match="nothing would be trained"):
         check_config(config)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"penalty": "kl"}, "penalty 'kl' needs the variances of encoder 'gaussian'; encoder is 'deterministic'"),
+        ({"log_variance_penalty_weight": 0.1, "encoder": "additive_noise"}, "weight above 0 needs the variances"),
+        ({"penalty": "mmd", "discriminator": {"widths": (8,), "prior_logit": True}}, "prior_logit needs .* is 'mmd'"),
+        ({"penalty": "none", "adaptive_penalty_weight": True}, "adaptive_penalty_weight needs a penalty other than"),
+        ({"adaptive_penalty_weight": 1}, "adaptive_penalty_weight is 1; expected True or False"),
+    ],
+)
+def test_fields_that_do_not_go_together_are_refused(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        check_config({**load_config("wae_gan").to_dict(), **fields})
+
+
+def test_vae_minimises_the_evidence_lower_bound():
+    for variant in ("", "blog", "repo", "large"):
+        config = load_config("vae", variant)
+        assert (config.penalty, config.encoder) == ("kl", "gaussian")
+        assert config.penalty_weight == 2 * config.reconstruction_weight
+        assert config.model == load_config("wae_gan", variant).model
+
+
+def test_a_configuration_of_before_the_newest_fields_means_what_it_meant():
+    """The base config says what was computed then, so that completing it must give the base config back."""
+    config = load_config("wae_gan").to_dict()
+    old = {name: dict(value) if isinstance(value, dict) else value for name, value in config.items()}
+    for name in ("encoder", "encoder_noise", "log_variance_penalty_weight", "adaptive_penalty_weight"):
+        del old[name]
+    for name in ("sliced_num_projections", "cramer_wold_log", "sinkhorn_epsilon", "steps_per_call"):
+        del old[name]
+    del old["discriminator"]["prior_logit"], old["data"]["placement"]
+    assert complete_config(old) == config

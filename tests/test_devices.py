@@ -81,6 +81,21 @@ def test_float64_parameters_agree(penalty, counts):
     assert_float64_runs_agree(config, counts, 4)
 
 
+@pytest.mark.parametrize(
+    ("penalty", "encoder", "others"),
+    [
+        ("sliced_wasserstein", "gaussian", {"adaptive_penalty_weight": True, "log_variance_penalty_weight": 0.1}),
+        pytest.param("cramer_wold", "additive_noise", {"cramer_wold_log": True}, marks=pytest.mark.slow),
+        pytest.param("kl", "gaussian", {}, marks=pytest.mark.slow),
+        pytest.param("gan", "gaussian", {"discriminator__prior_logit": True}, marks=pytest.mark.slow),
+    ],
+)
+def test_float64_parameters_agree_for_other_penalties_and_encoders(penalty, encoder, others):
+    """What all phrases share is drawn alike on all devices, and what each draws is its own."""
+    config = tiny_config(penalty, dtype="float64", encoder=encoder, **others)
+    assert_float64_runs_agree(config, (1, 2, 4), 2)
+
+
 @pytest.mark.slow
 def test_float32_gradients_and_losses_agree():
     assert_float32_runs_agree(tiny_config("mmd"), (1, 4))

@@ -7,7 +7,15 @@ import pytest
 
 from tests.checking import unchecked
 from wae_jax import objective
-from wae_jax.penalties import adversarial_penalty, mmd_penalty
+from wae_jax.models import Encoded
+from wae_jax.penalties import WholeBatch, adversarial_penalty, mmd_penalty
+
+# One device, whose share is the whole batch.
+ALONE = WholeBatch(lambda z: z, 0, jax.random.key(0))
+
+
+def encoded(z):
+    return Encoded(z, z, None)
 
 
 def test_squared_error_sums_over_cells_of_each_phrase():
@@ -127,10 +135,10 @@ def test_losses_of_wae_gan_are_the_references(float64):
     player = penalty_weight * (crossentropy(0, discriminator(q_z)).mean() + crossentropy(1, discriminator(p_z)).mean())
 
     ours = cost_weight * jnp.mean(objective.squared_error(x, x_hat))
-    ours += penalty_weight * penalty.penalty(params, q_z, p_z, lambda z: z, 0)
+    ours += penalty_weight * penalty.penalty(params, encoded(q_z), p_z, ALONE)
     assert float(ours) == pytest.approx(autoencoder, rel=1e-10)
     assert float(penalty_weight * penalty.player_loss(params, q_z, p_z)) == pytest.approx(player, rel=1e-10)
-    assert float(penalty.evaluate(params, q_z, p_z)["penalty"]) == pytest.approx(
+    assert float(penalty.evaluate(params, encoded(q_z), p_z, jax.random.key(0))["penalty"]) == pytest.approx(
         crossentropy(1, discriminator(q_z)).mean(), rel=1e-10
     )
 
@@ -140,9 +148,9 @@ def test_loss_of_wae_mmd_is_the_references(float64):
     x, x_hat, q_z, p_z = fixed_batch()
     expected = np.square(x - x_hat).sum((1, 2, 3)).mean() + 100 * mmd_of_the_reference(p_z, q_z, 2.0)
     penalty = mmd_penalty(kernel="imq", prior_variance=2.0)
-    ours = jnp.mean(objective.squared_error(x, x_hat)) + 100 * penalty.penalty({}, q_z, p_z, lambda z: z, 0)
+    ours = jnp.mean(objective.squared_error(x, x_hat)) + 100 * penalty.penalty({}, encoded(q_z), p_z, ALONE)
     assert float(ours) == pytest.approx(expected, rel=1e-10)
-    assert float(penalty.evaluate({}, q_z, p_z)["penalty"]) == pytest.approx(
+    assert float(penalty.evaluate({}, encoded(q_z), p_z, jax.random.key(0))["penalty"]) == pytest.approx(
         mmd_of_the_reference(p_z, q_z, 2.0), rel=1e-10
     )
     assert float(penalty.player_loss({}, q_z, p_z)) == 0

@@ -1,6 +1,5 @@
 """What one step promises to compute; that devices agree on it is in `test_devices.py`."""
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +17,7 @@ from wae_jax.train_step import (
     make_evaluate_step,
     make_latent_figures,
     make_train_step,
+    shared_key,
     summarize,
 )
 
@@ -108,7 +108,9 @@ def test_example_keys_depend_on_the_place_in_the_global_batch_alone():
     part = example_keys(0, jnp.int32(5), jnp.arange(4, 8))
     np.testing.assert_array_equal(jax.random.key_data(whole.decoder)[4:], jax.random.key_data(part.decoder))
     data = np.concatenate([jax.random.key_data(keys) for keys in whole])
-    assert len(np.unique(data, axis=0)) == 32
+    assert len(np.unique(data, axis=0)) == 40
+    shared = jax.random.key_data(shared_key(0, jnp.int32(5)))
+    assert not (data == np.asarray(shared)).all(axis=1).any()
     later = example_keys(0, jnp.int32(6), jnp.arange(8))
     assert not np.array_equal(jax.random.key_data(whole.prior), jax.random.key_data(later.prior))
 
@@ -286,3 +288,21 @@ def test_schedules_are_kerass_and_the_usual_ones():
     assert values["cosine"] == pytest.approx(1e-3 * (1 + np.cos(np.pi * 0.48)) / 2)
     config.update({"schedule": "constant", "warmup_steps": 10})
     assert float(make_schedule(config, num_train_steps=100)(5)) == pytest.approx(5e-4)
+
+
+def test_the_adaptive_weight_is_the_ratio_of_the_terms_averages():
+    config = tiny_config(
+        "sliced_wasserstein", encoder="gaussian", adaptive_penalty_weight=True, penalty_weight=30.0, batch_size=4
+    )
+    state, history = train(config, 1, 3)
+    terms = [[float(metrics[f"train/{name}"]) for name in ("reconstruction", "penalty")] for metrics in history]
+    averages = np.zeros(2)
+    for i, (metrics, pair) in enumerate(zip(history, terms, strict=True)):
+        expected = np.clip(averages[0] / abs(averages[1]), 0.3, 3000) if i else 30.0
+        assert float(metrics["train/penalty_weight"]) == pytest.approx(expected, rel=1e-4)
+        averages = 0.99 * averages + 0.01 * np.array(pair)
+    # A state that does not adapt has the leaves that it had before there was such a thing.
+    assert state.discriminator.batch_stats.keys() == {"reconstruction", "penalty"}
+    fixed = create_train_state(tiny_config("mmd"), track_densities=DENSITIES, num_train_steps=1)
+    assert set(vars(fixed)) == {"step", "autoencoder", "discriminator", "ema_params"}
+    assert fixed.discriminator.batch_stats == {}

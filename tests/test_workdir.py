@@ -121,6 +121,17 @@ def test_the_same_configuration_may_go_on(tmp_path):
     assert load_config(tmp_path) == json.loads(before)
 
 
+def test_a_run_of_before_a_field_may_go_on_where_the_field_means_what_it_did(tmp_path):
+    def complete(stored):
+        return {"encoder": "deterministic", **stored}
+
+    claim(tmp_path, CONFIG)
+    with pytest.raises(WorkdirError, match='encoder: "deterministic" in the work folder, "gaussian" now'):
+        claim(tmp_path, changed(encoder="gaussian"), complete=complete)
+    claim(tmp_path, changed(encoder="deterministic"), complete=complete)
+    assert load_config(tmp_path)["encoder"] == "deterministic"
+
+
 def test_every_difference_is_listed_with_both_values(tmp_path):
     claim(tmp_path, CONFIG)
     before = (tmp_path / "config.json").read_bytes()

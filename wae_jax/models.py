@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Num
@@ -25,6 +26,7 @@ from wae_jax.pianoroll import NUM_TRACKS
 NORM_EPSILON = 1e-3
 LEAKY_RELU_SLOPE = 0.3  # Keras' default; that of jax and of others is .01
 NORMALIZATIONS = ("batch", "layer")
+ENCODERS = ("deterministic", "gaussian", "additive_noise")
 _Images = Float[Array, "B H W C"]
 _Filtered = Float[Array, "B rows columns F"]
 _Units = Float[Array, "B *shape"]
@@ -37,6 +39,33 @@ ACTIVATIONS: dict[str, Callable[[_Units], _Units]] = {
     "leaky_relu": functools.partial(nn.leaky_relu, negative_slope=LEAKY_RELU_SLOPE),
 }
 kernel_init = nn.initializers.truncated_normal(0.05)
+
+
+class Encoded(NamedTuple):
+    """What an encoder says of phrases.
+
+    Attributes:
+      z: the codes; draws of each phrase's distribution where that is random.
+      mean: of each code's distribution; where it is a point, that point.
+      log_variance: of each code's dimensions, or None where there is no such thing.
+    """
+
+    z: _Codes
+    mean: _Codes
+    log_variance: _Codes | None
+
+
+def _normal(keys: _Keys, shape: tuple[int, ...], dtype: DTypeLike) -> _Units:
+    """Standard normal values of one shape, from each key."""
+    return jax.vmap(lambda key: jax.random.normal(key, shape, dtype))(keys)
+
+
+def draw_codes(mean: _Codes, log_variance: _Codes | None, keys: _Keys) -> Encoded:
+    """A code of each phrase's distribution, from a key of its own; the mean, where there is no variance."""
+    mean = jnp.asarray(mean)
+    if log_variance is None:
+        return Encoded(mean, mean, None)
+    return Encoded(mean + jnp.exp(0.5 * log_variance) * _normal(keys, mean.shape[1:], mean.dtype), mean, log_variance)
 
 
 def full_precision(dtype: DTypeLike) -> jnp.dtype:
@@ -128,16 +157,25 @@ class _Half(nn.Module):
 
 
 class Encoder(_Half):
-    """Q(z|x): piano-rolls [B, T, P, K] to codes [B, Z], deterministic."""
+    """Q(z|x): piano-rolls [B, T, P, K] to codes [B, Z], or to normal distributions of these."""
 
     z_dim: int
+    kind: str
+    input_noise: float
 
     @nn.compact
-    def __call__(self, x: _Rolls, *, dropout_keys: _Keys | None) -> _Codes:
+    def __call__(self, x: _Rolls, *, dropout_keys: _Keys | None, noise_keys: _Keys | None) -> Encoded:
         """Codes of piano-rolls."""
-        x = self._convs(jnp.asarray(x), self.network.encoder, transpose=False, train=dropout_keys is not None)
+        x, dtype = jnp.asarray(x), full_precision(self.dtype)
+        if self.kind == "additive_noise" and noise_keys is not None:
+            x = x + self.input_noise * _normal(noise_keys, x.shape[1:], dtype)
+        x = self._convs(x, self.network.encoder, transpose=False, train=dropout_keys is not None)
         x = self._drop(x.reshape(x.shape[0], -1), dropout_keys)
-        return _dense(self.z_dim, self.dtype, "code")(x).astype(full_precision(self.dtype))
+        mean = _dense(self.z_dim, self.dtype, "code")(x).astype(dtype)
+        if self.kind != "gaussian":
+            return Encoded(mean, mean, None)
+        log_variance = _dense(self.z_dim, self.dtype, "log_variance")(x).astype(dtype)
+        return Encoded(mean, mean, log_variance) if noise_keys is None else draw_codes(mean, log_variance, noise_keys)
 
 
 class Decoder(_Half):
@@ -191,9 +229,14 @@ class Autoencoder(nn.Module):
       output_bias: initial biases of the last layer, one a track.
       dtype: of the computation; parameters, codes, logits and batch statistics are at least float32.
       axis_name: the mapped axis that batch statistics are taken over, or None.
+      encoder_kind: one of `ENCODERS`: "deterministic"; "gaussian" with a mean and a log variance for each dimension of
+        a code; "additive_noise" is deterministic but for normal noise on its input while training, as in
+        tolstikhin/wae.
+      input_noise: deviation of that noise.
 
     `dropout_keys` below are one random key a phrase, [B], when training; None means evaluation: no dropout,
-    and the moving averages in place of the batch's statistics.
+    and the moving averages in place of the batch's statistics. `noise_keys` are likewise what a random encoder draws
+    from; None means that it does not: codes are means.
     """
 
     network: str
@@ -207,12 +250,15 @@ class Autoencoder(nn.Module):
     output_bias: tuple[float, ...] = (0.0,) * NUM_TRACKS
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
+    encoder_kind: str = "deterministic"
+    input_noise: float = 0.0
 
     def setup(self) -> None:
         """Builds the two halves from the table's row."""
         for name, value, options in (
             ("normalization", self.normalization, NORMALIZATIONS),
             ("activation", self.activation, ACTIVATIONS),
+            ("encoder", self.encoder_kind, ENCODERS),
         ):
             if value not in options:
                 raise ValueError(f"no {name} called {value!r}; there are {', '.join(options)}")
@@ -227,16 +273,28 @@ class Autoencoder(nn.Module):
             "dtype": self.dtype,
             "axis_name": self.axis_name,
         }
-        self.encoder = Encoder(z_dim=self.z_dim, **common)
+        self.encoder = Encoder(z_dim=self.z_dim, kind=self.encoder_kind, input_noise=self.input_noise, **common)
         self.decoder = Decoder(output_bias=tuple(self.output_bias), **common)
 
     def encode(self, x: _Rolls, *, dropout_keys: _Keys | None = None) -> _Codes:
-        """Codes [B, Z] of piano-rolls [B, T, P, K]."""
-        return self.encoder(x, dropout_keys=dropout_keys)
+        """Codes [B, Z] of piano-rolls [B, T, P, K]; means, where the encoder is random."""
+        return self.encoder(x, dropout_keys=dropout_keys, noise_keys=None).z
 
     def decode(self, z: _Codes, *, dropout_keys: _Keys | None = None) -> _Logits:
         """Logits [B, T, P, K] of codes [B, Z]."""
         return self.decoder(z, dropout_keys=dropout_keys)
+
+    def autoencode(
+        self,
+        x: _Rolls,
+        *,
+        encoder_keys: _Keys | None = None,
+        decoder_keys: _Keys | None = None,
+        noise_keys: _Keys | None = None,
+    ) -> tuple[Encoded, _Logits]:
+        """What the encoder says of piano-rolls [B, T, P, K], and the logits [B, T, P, K] of its codes."""
+        encoded = self.encoder(x, dropout_keys=encoder_keys, noise_keys=noise_keys)
+        return encoded, self.decode(encoded.z, dropout_keys=decoder_keys)
 
     def __call__(
         self,
@@ -244,10 +302,13 @@ class Autoencoder(nn.Module):
         *,
         encoder_keys: _Keys | None = None,
         decoder_keys: _Keys | None = None,
+        noise_keys: _Keys | None = None,
     ) -> tuple[_Codes, _Logits]:
         """Codes [B, Z] and logits [B, T, P, K] of piano-rolls [B, T, P, K]."""
-        z = self.encode(x, dropout_keys=encoder_keys)
-        return z, self.decode(z, dropout_keys=decoder_keys)
+        encoded, logits = self.autoencode(
+            x, encoder_keys=encoder_keys, decoder_keys=decoder_keys, noise_keys=noise_keys
+        )
+        return encoded.z, logits
 
 
 class Discriminator(nn.Module):

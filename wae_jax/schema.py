@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wae_jax.feeding import PLACEMENTS
-from wae_jax.models import ACTIVATIONS, NORMALIZATIONS
+from wae_jax.models import ACTIVATIONS, ENCODERS, NORMALIZATIONS
 from wae_jax.networks import NETWORKS, find_network
 from wae_jax.workdir import flatten_config
 
@@ -28,6 +28,15 @@ class Integer:
         """Says what would be right, or None."""
         right = isinstance(value, int) and not isinstance(value, bool) and value >= self.minimum
         return None if right else f"a whole number of at least {self.minimum}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Boolean:
+    """Yes or no."""
+
+    def problem(self, value: Any) -> str | None:
+        """Says what would be right, or None."""
+        return None if isinstance(value, bool) else "True or False"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,13 +127,20 @@ FIELDS = {
     "data.phrases_per_song": Integer(1),
     "data.transpose_semitones": Integer(),
     "data.placement": Choice(PLACEMENTS),
-    "penalty": Choice(("gan", "mmd")),
+    "penalty": Choice(("gan", "mmd", "sliced_wasserstein", "cramer_wold", "kl", "sinkhorn", "none")),
     "reconstruction_weight": Real(minimum=0),
     "penalty_weight": Real(minimum=0),
     "penalty_warmup_steps": Integer(),
     "prior_variance": Real(above=0),
     "pretrain_steps": Integer(),
+    "adaptive_penalty_weight": Boolean(),
     "mmd_kernel": Choice(("imq", "rbf")),
+    "sliced_num_projections": Integer(1),
+    "cramer_wold_log": Boolean(),
+    "sinkhorn_epsilon": Real(above=0),
+    "encoder": Choice(ENCODERS),
+    "encoder_noise": Real(minimum=0),
+    "log_variance_penalty_weight": Real(minimum=0),
     "model.network": Choice(tuple(NETWORKS)),
     "model.h_dim": Integer(1),
     "model.z_dim": Integer(1),
@@ -135,6 +151,7 @@ FIELDS = {
     "model.batch_norm_momentum": Real(minimum=0, below=1),
     "model.output_bias": Choice(("density", "zero")),
     "discriminator.widths": Sequence(Integer(1)),
+    "discriminator.prior_logit": Boolean(),
     **_adam_fields("autoencoder_optimizer"),
     **_adam_fields("discriminator_optimizer"),
     "ema_decay": Real(minimum=0, below=1),
@@ -154,8 +171,19 @@ FIELDS = {
 }
 
 
-# Fields that say how a run is computed and not what, and that came after the first runs: any value does for these.
-_ADDED = {("data", "placement"): "auto", ("", "steps_per_call"): 0}
+# Fields that came after the first runs, with the value that means what was computed before there were any.
+_ADDED = {
+    ("data", "placement"): "auto",
+    ("", "steps_per_call"): 0,
+    ("", "adaptive_penalty_weight"): False,
+    ("", "sliced_num_projections"): 64,
+    ("", "cramer_wold_log"): False,
+    ("", "sinkhorn_epsilon"): 0.05,
+    ("", "encoder"): "deterministic",
+    ("", "encoder_noise"): 0.01,
+    ("", "log_variance_penalty_weight"): 0.0,
+    ("discriminator", "prior_logit"): False,
+}
 
 
 def complete_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,5 +226,20 @@ def _problems_between_fields(config: Mapping[str, Any]) -> list[str]:
         problems.append(
             "model.h_dim is 1 and model.normalization is 'layer', which leaves nothing of a layer of one channel; "
             "expected a model.h_dim of at least 2, or 'batch'"
+        )
+    for what, is_used in (
+        ("penalty 'kl'", config["penalty"] == "kl"),
+        ("a log_variance_penalty_weight above 0", config["log_variance_penalty_weight"] > 0),
+    ):
+        if is_used and config["encoder"] != "gaussian":
+            problems.append(f"{what} needs the variances of encoder 'gaussian'; encoder is {config['encoder']!r}")
+    if config["discriminator"]["prior_logit"] and config["penalty"] != "gan":
+        problems.append(
+            f"discriminator.prior_logit needs the discriminator of penalty 'gan'; penalty is {config['penalty']!r}"
+        )
+    if config["adaptive_penalty_weight"] and not (config["penalty"] != "none" and config["penalty_weight"] > 0):
+        problems.append(
+            "adaptive_penalty_weight needs a penalty other than 'none' and a penalty_weight above 0 to start from; "
+            f"they are {config['penalty']!r} and {config['penalty_weight']!r}"
         )
     return problems

@@ -25,12 +25,13 @@ from wae_jax.dataset import Dataset, track_densities
 from wae_jax.feeding import Feeder, make_several_steps, steps_of_call, steps_per_call
 from wae_jax.files import Closing
 from wae_jax.pianoroll import PackedPhrases
-from wae_jax.schema import ConfigError, check_config
+from wae_jax.schema import ConfigError, check_config, complete_config
 from wae_jax.train_state import TrainState, create_train_state
 from wae_jax.train_step import (
     BATCH_AXIS,
     Batch,
     codes_of,
+    log_variances_of,
     make_evaluate_step,
     make_latent_figures,
     make_train_step,
@@ -162,7 +163,9 @@ def make_evaluate(
             evaluated = jax.device_get([step(state, batch) for batch in batches(rows)])
             summary = summarize(evaluated, num_phrases=len(rows), prior_variance=config.prior_variance)
             if len(rows) > 1:  # of one code alone there is no distance to a distribution
-                latent = latent_figures(state.discriminator.params, codes_of(evaluated, len(rows)))
+                latent = latent_figures(
+                    state.discriminator.params, codes_of(evaluated, len(rows)), log_variances_of(evaluated, len(rows))
+                )
                 summary |= {name: float(value) for name, value in latent.items()}
             figures |= {f"{prefix}/{name}": value for name, value in summary.items()}
         return figures
@@ -220,7 +223,13 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> dict[
         )
         _check_data(data)
         if is_first:
-            claim_config(folder, config.to_dict(), data_digest=data.digest, data_name=data.name)
+            claim_config(
+                folder,
+                config.to_dict(),
+                data_digest=data.digest,
+                data_name=data.name,
+                complete=complete_config,
+            )
         return _run(config, folder, data, stack)
 
 

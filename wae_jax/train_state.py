@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Key
 
+from wae_jax import divergences, penalties
 from wae_jax.layers import density_logit
 from wae_jax.models import Autoencoder, full_precision
-from wae_jax.penalties import LatentPenalty, adversarial_penalty, mmd_penalty
+from wae_jax.penalties import LatentPenalty
 from wae_jax.pianoroll import NUM_TRACKS, PHRASE_SHAPE
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ class TrainState:
     Attributes:
       step: int32 scalar.
       autoencoder: encoder and decoder.
-      discriminator: the latent discriminator; all its parts are empty where the penalty has no player.
+      discriminator: the latent discriminator; params are empty where the penalty has no player. In the place of batch
+        statistics are the averages of an adaptive penalty weight (`train_step.adapted_weight`), empty unless
+        configured: in a field of their own they would keep checkpoints of before from being restored.
       ema_params: exponential moving average of the autoencoder's parameters; empty unless configured.
     """
 
@@ -85,18 +88,33 @@ def make_autoencoder(
         output_bias=tuple(0.0 if zero else density_logit(density) for density in track_densities),
         dtype=jnp.dtype(config.dtype),
         axis_name=axis_name,
+        encoder_kind=config.encoder,
+        input_noise=config.encoder_noise,
     )
 
 
 def make_penalty(config: ml_collections.ConfigDict) -> LatentPenalty:
     """The latent penalty that a config names."""
-    if config.penalty == "gan":
-        return adversarial_penalty(
-            latent_dim=config.model.z_dim,
+    variance, latent_dim = config.prior_variance, config.model.z_dim
+    log_prior = functools.partial(divergences.prior_log_density, prior_variance=variance)
+    makers: dict[str, Callable[[], LatentPenalty]] = {
+        "gan": lambda: penalties.adversarial_penalty(
+            latent_dim=latent_dim,
             widths=tuple(config.discriminator.widths),
             dtype=full_precision(jnp.dtype(config.dtype)),
-        )
-    return mmd_penalty(kernel=config.mmd_kernel, prior_variance=config.prior_variance)
+            log_prior=log_prior if config.discriminator.prior_logit else None,
+        ),
+        "mmd": lambda: penalties.mmd_penalty(kernel=config.mmd_kernel, prior_variance=variance),
+        "sliced_wasserstein": lambda: penalties.sliced_wasserstein_penalty(
+            num_projections=config.sliced_num_projections, latent_dim=latent_dim
+        ),
+        "cramer_wold": lambda: penalties.cramer_wold_penalty(prior_variance=variance, is_log=config.cramer_wold_log),
+        "kl": lambda: penalties.kl_penalty(prior_variance=variance),
+        # The expected squared distance of two draws of the prior is the unit.
+        "sinkhorn": lambda: penalties.sinkhorn_penalty(epsilon=config.sinkhorn_epsilon * 2.0 * latent_dim * variance),
+        "none": penalties.no_penalty,
+    }
+    return makers[config.penalty]()
 
 
 def make_optimizer(config: ml_collections.ConfigDict, *, num_train_steps: int) -> optax.GradientTransformation:
@@ -157,10 +175,13 @@ def create_train_state(
         params = variables["params"]
         batch_stats = jax.tree.map(lambda leaf: leaf.astype(statistics_dtype), variables.get("batch_stats", {}))
         penalty_params = penalty.init(penalty_key)
+        # Of the type of the metrics that they average.
+        terms = ("reconstruction", "penalty") if config.adaptive_penalty_weight else ()
+        term_averages = {name: jnp.zeros((), statistics_dtype) for name in terms}
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             autoencoder=Player(params, batch_stats, autoencoder_tx.init(params)),
-            discriminator=Player(penalty_params, {}, discriminator_tx.init(penalty_params)),
+            discriminator=Player(penalty_params, term_averages, discriminator_tx.init(penalty_params)),
             ema_params=jax.tree.map(jnp.copy, params) if config.ema_decay else {},
         )
 

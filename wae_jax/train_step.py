@@ -20,9 +20,10 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Float32, Int, Int32, Integer, Key, UInt8
 
-from wae_jax import device_rolls, objective
+from wae_jax import device_rolls, divergences, objective
 from wae_jax.device_rolls import AnyArray
-from wae_jax.penalties import Figures
+from wae_jax.models import draw_codes
+from wae_jax.penalties import Figures, WholeBatch
 from wae_jax.pianoroll import Codes
 from wae_jax.train_state import Player, TrainState, make_autoencoder, make_optimizer, make_penalty, make_schedule
 
@@ -55,13 +56,24 @@ class ExampleKeys(NamedTuple):
     encoder: Key[Array, " b"]
     decoder: Key[Array, " b"]
     augmentation: Key[Array, " b"]
+    noise: Key[Array, " b"]
 
 
 def example_keys(seed: int, step: Int[Array, ""], position: Integer[AnyArray, " b"]) -> ExampleKeys:
     """Keys that depend on the seed, the step and the place in the global batch, and on nothing else."""
     step_key = jax.random.fold_in(jax.random.key(seed), step)
-    keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(step_key, i), len(ExampleKeys._fields)))(position)
-    return ExampleKeys(*keys.T)
+    example = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(position)
+    keys = jax.vmap(lambda key: jax.random.split(key, 4))(example)
+    # Not a fifth part: runs of before there was noise must keep the four that they had.
+    prior, encoder, decoder, augmentation = keys.T
+    noise = jax.vmap(lambda key: jax.random.fold_in(key, 4))(example)
+    return ExampleKeys(prior, encoder, decoder, augmentation, noise)
+
+
+def shared_key(seed: int, step: Int[Array, ""]) -> Key[Array, ""]:
+    """A key for what all phrases of a step have in common; it is no phrase's."""
+    no_position = np.uint32(2**32 - 1)
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), no_position)
 
 
 def augment(
@@ -102,8 +114,9 @@ def make_train_step(
     discriminator_tx = make_optimizer(config.discriminator_optimizer, num_train_steps=num_train_steps)
     learning_rate = make_schedule(config.autoencoder_optimizer, num_train_steps=num_train_steps)
 
-    def penalty_weight(step: Int[Array, ""]) -> Float[Array, ""]:
-        return config.penalty_weight * jnp.minimum(1.0, (step + 1) / max(config.penalty_warmup_steps, 1))
+    def penalty_weight(state: TrainState) -> Float[Array, ""]:
+        weight = adapted_weight(state, initial=config.penalty_weight)
+        return weight * jnp.minimum(1.0, (state.step + 1) / max(config.penalty_warmup_steps, 1))
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         keys = example_keys(config.seed, state.step, batch.position)
@@ -111,21 +124,28 @@ def make_train_step(
         z_prior = objective.sample_prior(
             keys.prior, latent_dim=config.model.z_dim, prior_variance=config.prior_variance
         )
-        weight = penalty_weight(state.step)
+        weight = penalty_weight(state)
 
         def autoencoder_loss(params: Any) -> tuple[Float[Array, ""], tuple[Float[Array, "b Z"], Any, Metrics]]:
-            (z, logits), updated = model.apply(
+            (encoded, logits), updated = model.apply(
                 {"params": params, "batch_stats": state.autoencoder.batch_stats},
                 x,
                 encoder_keys=keys.encoder,
                 decoder_keys=keys.decoder,
+                noise_keys=keys.noise,
                 mutable=["batch_stats"],
+                method="autoencode",
             )
+            z = encoded.z
             reconstruction = jnp.mean(objective.squared_error(x, jax.nn.sigmoid(logits)))
-            first = lax.axis_index(BATCH_AXIS) * len(z)
-            divergence = penalty.penalty(state.discriminator.params, z, z_prior, _gather, first)
+            whole = WholeBatch(_gather, lax.axis_index(BATCH_AXIS) * len(z), shared_key(config.seed, state.step))
+            divergence = penalty.penalty(state.discriminator.params, encoded, z_prior, whole)
             loss = config.reconstruction_weight * reconstruction + weight * divergence
-            metrics = {"reconstruction": reconstruction, "penalty": divergence, "loss": loss}
+            metrics = {"reconstruction": reconstruction, "penalty": divergence}
+            if encoded.log_variance is not None:
+                metrics["log_variance_penalty"] = jnp.mean(divergences.log_variance_penalty(encoded.log_variance))
+                loss += config.log_variance_penalty_weight * metrics["log_variance_penalty"]
+            metrics["loss"] = loss
             if config.pretrain_steps:
                 gap = objective.moment_gap(_gather(z), _gather(z_prior))
                 loss = jnp.where(state.step < config.pretrain_steps, gap, loss)
@@ -145,15 +165,41 @@ def make_train_step(
             "penalty_weight": weight,
         }
         autoencoder = _descend(state.autoencoder, gradients, autoencoder_tx, batch_stats)
+        terms = {
+            "reconstruction": config.reconstruction_weight * metrics["reconstruction"],
+            "penalty": metrics["penalty"],
+        }
+        averages = _average_terms(state.discriminator.batch_stats, terms)
         new_state = TrainState(
             step=state.step + 1,
             autoencoder=autoencoder,
-            discriminator=_descend(state.discriminator, discriminator_gradients, discriminator_tx, {}),
+            discriminator=_descend(state.discriminator, discriminator_gradients, discriminator_tx, averages),
             ema_params=_average(state.ema_params, autoencoder.params, state.step, config.ema_decay),
         )
         return new_state, {f"train/{name}": value for name, value in metrics.items()}
 
     return train_step
+
+
+def adapted_weight(state: TrainState, *, initial: float) -> Float[Array, ""] | float:
+    """The penalty's weight before warm-up: `initial`, or what makes both terms of the objective equally large.
+
+    Where it adapts, it is the ratio of two moving averages over the steps done: of reconstruction_weight times the
+    reconstruction, and of the penalty, by its absolute value. Both keep .99 of themselves at a step and start at 0, so
+    that their ratio owes nothing to the start. It is `initial` at the first step and stays within a factor of 100 of it
+    either way: as a penalty approaches 0, its weight would otherwise leave nothing of the reconstruction. This is a
+    rule of this project, in the spirit of the adaptive lambda of tolstikhin/wae.
+    """
+    averages = state.discriminator.batch_stats
+    if not averages:
+        return initial
+    reconstruction, penalty = averages["reconstruction"], jnp.abs(averages["penalty"])
+    ratio = reconstruction / jnp.maximum(penalty, reconstruction / (100.0 * initial) + jnp.finfo(penalty.dtype).tiny)
+    return jnp.where(state.step == 0, initial, jnp.maximum(ratio, 0.01 * initial)).astype(reconstruction.dtype)
+
+
+def _average_terms(averages: Any, terms: Metrics) -> Any:
+    return {name: 0.99 * average + 0.01 * terms[name] for name, average in averages.items()}
 
 
 def _descend(player: Player, gradients: Any, tx: optax.GradientTransformation, batch_stats: Any) -> Player:
@@ -175,12 +221,14 @@ class Evaluated(NamedTuple):
     Attributes:
       reconstruction: sum of ||x - x_hat||^2 over the phrases that count.
       cells: `objective.CellCounts`, summed likewise.
-      z: the codes of the whole batch, in its order.
+      z: the codes of the whole batch, in its order; means, where the encoder is random, as in the reconstructions.
+      log_variance: of a Gaussian encoder, else None.
     """
 
     reconstruction: Float[AnyArray, ""]
     cells: objective.CellCounts
     z: Float[AnyArray, "B Z"]
+    log_variance: Float[AnyArray, "B Z"] | None = None
 
 
 def make_evaluate_step(config: ml_collections.ConfigDict) -> Callable[[TrainState, Batch], Evaluated]:
@@ -189,7 +237,7 @@ def make_evaluate_step(config: ml_collections.ConfigDict) -> Callable[[TrainStat
 
     def evaluate_step(state: TrainState, batch: Batch) -> Evaluated:
         x = device_rolls.unpack_on_device(batch.packed)
-        z, logits = model.apply(state.evaluation_variables(), x)
+        encoded, logits = model.apply(state.evaluation_variables(), x, method="autoencode")
         x_hat = jax.nn.sigmoid(jnp.asarray(logits))
         reconstruction, cells = lax.psum(
             (
@@ -203,13 +251,17 @@ def make_evaluate_step(config: ml_collections.ConfigDict) -> Callable[[TrainStat
             ),
             BATCH_AXIS,
         )
-        return Evaluated(reconstruction, cells, _gather(z))
+        log_variance = None if encoded.log_variance is None else _gather(encoded.log_variance)
+        return Evaluated(reconstruction, cells, _gather(encoded.mean), log_variance)
 
     return evaluate_step
 
 
-def make_latent_figures(config: ml_collections.ConfigDict) -> Callable[[Any, Codes], Figures]:
+def make_latent_figures(config: ml_collections.ConfigDict) -> Callable[[Any, Codes, Codes | None], Figures]:
     """A function of the discriminator's params and at least two codes to the penalty and what belongs to it.
+
+    The codes are means, with the log variances of a Gaussian encoder or None. Where there are such, a draw of each
+    code's distribution is compared with the prior: it is these draws that training holds to it.
 
     All codes of a subset at once: neighbouring phrases are often of one song, so that a mean over batches of neighbours
     would tell how songs differ, and not how the codes differ from the prior. The prior draws depend on the seed alone,
@@ -218,13 +270,16 @@ def make_latent_figures(config: ml_collections.ConfigDict) -> Callable[[Any, Cod
     penalty = make_penalty(config)
 
     @jax.jit
-    def latent_figures(params: Any, z: Float[Array, "n Z"]) -> Figures:
+    def latent_figures(
+        params: Any, mean: Float[Array, "n Z"], log_variance: Float[Array, "n Z"] | None = None
+    ) -> Figures:
         # A step before the first, so that no evaluation shares its draws with a training step.
-        keys = example_keys(config.seed, jnp.int32(-1), jnp.arange(len(z)))
+        keys = example_keys(config.seed, jnp.int32(-1), jnp.arange(len(mean)))
         z_prior = objective.sample_prior(
             keys.prior, latent_dim=config.model.z_dim, prior_variance=config.prior_variance
         )
-        return penalty.evaluate(params, z, z_prior)
+        encoded = draw_codes(mean, log_variance, keys.noise)
+        return penalty.evaluate(params, encoded, z_prior, shared_key(config.seed, jnp.int32(-1)))
 
     return latent_figures
 
@@ -244,6 +299,9 @@ def summarize(batches: Sequence[Evaluated], *, num_phrases: int, prior_variance:
     hits, predicted, actual = (sum(map(float, counts)) for counts in zip(*(b.cells for b in batches), strict=True))
     codes = codes_of(batches, num_phrases).astype(np.float64)
     covariance = np.cov(codes.T, bias=True).reshape(codes.shape[1], -1)
+    if (log_variance := log_variances_of(batches, num_phrases)) is not None:
+        # The covariance of random codes is that of their means and the mean of their own.
+        covariance = covariance + np.diag(np.exp(log_variance.astype(np.float64)).mean(axis=0))
     gap = covariance / prior_variance - np.eye(len(covariance))
     return {
         "reconstruction": sum(float(batch.reconstruction) for batch in batches) / num_phrases,
@@ -259,3 +317,10 @@ def summarize(batches: Sequence[Evaluated], *, num_phrases: int, prior_variance:
 def codes_of(batches: Sequence[Evaluated], num_phrases: int) -> Float[np.ndarray, "{num_phrases} Z"]:
     """The codes of an evaluation's phrases, without those that fill the last batch."""
     return np.concatenate([batch.z for batch in batches])[:num_phrases]
+
+
+def log_variances_of(batches: Sequence[Evaluated], num_phrases: int) -> Float[np.ndarray, "{num_phrases} Z"] | None:
+    """Those of the codes of `codes_of`, or None where the encoder is not Gaussian."""
+    if batches[0].log_variance is None:
+        return None
+    return np.concatenate([batch.log_variance for batch in batches])[:num_phrases]

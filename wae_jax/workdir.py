@@ -18,7 +18,7 @@ import os
 import pathlib
 import socket
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from wae_jax.files import Closing, whole_file
@@ -113,6 +113,7 @@ def claim_config(
     data_digest: str,
     free_fields: Collection[str] = FREE_FIELDS,
     data_name: str = "",
+    complete: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
 ) -> None:
     """Makes a work folder this run's own, or sees to it that it already is.
 
@@ -126,6 +127,7 @@ def claim_config(
       data_digest: identifies the content of the data, whatever their path.
       free_fields: patterns, as for file names, of dotted field names that may change.
       data_name: what the data are called, to be read by people.
+      complete: adds to a stored configuration what fields mean that it was stored before.
 
     Raises:
       WorkdirError: if fields differ (all are listed, with both values), if the data differ, if the folder has
@@ -136,7 +138,7 @@ def claim_config(
     config = _plain(config)
     if (workdir / CONFIG_FILE).exists():
         stored_data = _read_json(workdir / DATA_FILE)
-        _compare(workdir, load_config(workdir), config, stored_data.get("digest"), data_digest, free_fields)
+        _compare(workdir, complete(load_config(workdir)), config, stored_data.get("digest"), data_digest, free_fields)
     elif _is_occupied(workdir / CHECKPOINTS_FOLDER):
         raise WorkdirError(
             f"{workdir} has checkpoints but no {CONFIG_FILE}, so there is no telling what they are of; "
