@@ -69,11 +69,11 @@ def test_nearest_are_those_of_the_walk(queries, references, max_semitones, monke
 
 def test_copies_are_found_where_they_were_moved(queries, references):
     nearest = memorisation.nearest_phrases(pack(queries), pack(references))
-    assert nearest.index[[0, 1, 2]].tolist() == [2, 1, 7]
+    assert nearest.row[[0, 1, 2]].tolist() == [2, 1, 7]
     assert nearest.semitones[[0, 1, 2]].tolist() == [0, 12, -5]
     assert nearest.distance[0] == 0
     assert 0.1 < nearest.distance[2] < 0.3
-    assert (nearest.distance[5], nearest.index[5]) == (0, 6)
+    assert (nearest.distance[5], nearest.row[5]) == (0, 6)
 
 
 def test_drums_are_not_transposed():

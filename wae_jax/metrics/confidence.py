@@ -55,7 +55,7 @@ class _Sums(NamedTuple):
     """What is needed of each song: the mean of a draw of songs is that of sums by that of counts."""
 
     total: Float64[np.ndarray, "songs C"]
-    count: Float64[np.ndarray, "songs C"]
+    number: Float64[np.ndarray, "songs C"]
 
 
 def bootstrap_interval(
@@ -140,7 +140,7 @@ def paired_difference(differences: Float64[np.ndarray, "S C"], *, level: float =
     """
     _check_level(level)
     sums = _sums(differences, None)
-    mean, number = _mean(sums), sums.count.sum(axis=0)
+    mean, number = _mean(sums), sums.number.sum(axis=0)
     squares = np.nansum((differences - mean) ** 2, axis=0)
     several = number > 1
     freedom = np.where(several, number - 1, np.nan)
@@ -197,7 +197,7 @@ def _sums(values: Float64[np.ndarray, "phrases C"], groups: Integer[np.ndarray, 
     shape = len(songs), values.shape[1]
     sums = _Sums(np.zeros(shape), np.zeros(shape))
     np.add.at(sums.total, place, filled)
-    np.add.at(sums.count, place, defined)
+    np.add.at(sums.number, place, defined)
     return sums
 
 
@@ -208,13 +208,13 @@ def _mean(sums: _Sums) -> PerColumn:
 def _weighted_means(weights: Int64[np.ndarray, "draws songs"], sums: _Sums) -> Float64[np.ndarray, "draws C"]:
     """The mean over phrases, every song taken as often as its weight says; NaN where that leaves no value."""
     as_float = weights.astype(np.float64)
-    total, count = as_float @ sums.total, as_float @ sums.count
+    total, count = as_float @ sums.total, as_float @ sums.number
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
 def _several_songs(sums: _Sums) -> np.ndarray:
     """Which columns at least two songs define."""
-    return (sums.count > 0).sum(axis=0) > 1
+    return (sums.number > 0).sum(axis=0) > 1
 
 
 def _resampled_means(sums: _Sums, num_resamples: int, rng: np.random.Generator) -> Float64[np.ndarray, "draws C"]:

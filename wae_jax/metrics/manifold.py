@@ -20,10 +20,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import scipy.linalg
 from jaxtyping import Float64, Int64
 from scipy.spatial.distance import cdist
 
-from wae_jax.metrics import music
+from wae_jax.metrics.notes import notes
 from wae_jax.pianoroll import (
     LOWEST_PITCH,
     NUM_BARS,
@@ -178,7 +179,7 @@ def frechet_distance(real: Float64[np.ndarray, "R dims"], fake: Float64[np.ndarr
     means, factors = [], []
     for points in (real, fake):
         means.append(points.mean(axis=0))
-        factors.append(np.linalg.qr((points - means[-1]) / np.sqrt(len(points) - 1), mode="r"))
+        factors.append(scipy.linalg.qr((points - means[-1]) / np.sqrt(len(points) - 1), mode="economic")[1])
     shared = np.linalg.svd(factors[0] @ factors[1].T, compute_uv=False).sum()
     variances = sum(float((factor**2).sum()) for factor in factors)
     # Rounding can leave equal clouds a little below 0.
@@ -186,7 +187,7 @@ def frechet_distance(real: Float64[np.ndarray, "R dims"], fake: Float64[np.ndarr
 
 
 def _features(rolls: BinaryRolls) -> Float64[np.ndarray, "B F"]:
-    found = music.notes(rolls)
+    found = notes(rolls)
     rolls = np.asarray(rolls).astype(bool, copy=False)
     number = len(rolls)
     sounding = rolls[..., PITCHED_TRACKS].reshape(number, _BEATS, STEPS_PER_BEAT, NUM_PITCHES // 12, 12, -1)

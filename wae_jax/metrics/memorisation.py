@@ -44,13 +44,13 @@ class Nearest(NamedTuple):
 
     Attributes:
       distance: Jaccard distance, from 0 to 1.
-      index: which reference; of several that are equally near, the first.
+      row: which reference; of several that are equally near, the first.
       semitones: how far the pitched tracks of the reference have to be moved to match, positive upwards; of several
         that are equally good, the smallest, downwards before upwards.
     """
 
     distance: Float64[np.ndarray, " B"]
-    index: Int64[np.ndarray, " B"]
+    row: Int64[np.ndarray, " B"]
     semitones: Int64[np.ndarray, " B"]
 
 
@@ -108,7 +108,7 @@ def nearest_phrases(
                 query = _Words(*(part[place % _CHUNK][None] for part in asked[place // _CHUNK]))
                 distance, index, semitones = chunk.nearest(query, float(best.distance[place]))
                 if index >= 0:
-                    best.distance[place], best.index[place], best.semitones[place] = distance, start + index, semitones
+                    best.distance[place], best.row[place], best.semitones[place] = distance, start + index, semitones
 
             # Threads raise only where their results are asked for.
             for _ in threads.map(search, range(len(queries))):

@@ -1,0 +1,96 @@
+"""Runs side by side, from evaluations written by hand."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from wae_jax import comparison
+from wae_jax.evaluation_table import CLOUD_FIGURES, HEADLINE
+
+FILE = "evaluation.json"
+
+
+def write(folder, *, penalty, seed, cells, precision=0.5, path="here", **provenance):
+    """An evaluation whose figures are all alike but for cells and precision."""
+    music = {}
+    for metric, column in HEADLINE:
+        entry = music.setdefault(metric, {"columns": [], "floor": {"median": []}, "sets": {"generated": {}}})
+        entry["columns"].append(column)
+        entry["floor"]["median"].append(0.1)
+        for key in ("mean", "low", "high"):
+            entry["sets"]["generated"].setdefault(key, []).append(cells if metric == "cells" else 0.25)
+    clouds = dict.fromkeys(CLOUD_FIGURES, 0.75) | {"precision": precision}
+    config = {"penalty": penalty, "seed": seed, "data": {"path": path, "num_songs": 3}, "log_every_steps": seed}
+    content = {
+        "format": "wae_jax evaluation",
+        "provenance": {"config": config, "data_digest": "d", "split": "valid", "num": 8, "compat": "", **provenance},
+        "sets": {"generated": {}},
+        "music": music,
+        "clouds": {"sets": {"generated": clouds}},
+    }
+    (folder / "evaluation").mkdir(parents=True)
+    (folder / "evaluation" / FILE).write_text(json.dumps(content))
+    return folder
+
+
+def table(folders):
+    rows = comparison.compare([pathlib.Path(folder) for folder in folders], FILE).splitlines()
+    head = [cell.strip() for cell in rows[0].strip("|").split("|")]
+    return [dict(zip(head, (cell.strip() for cell in row.strip("|").split("|")), strict=True)) for row in rows[2:]]
+
+
+def test_differences_are_taken_seed_by_seed(tmp_path):
+    gan, mmd = [900.0, 1000.0, 1100.0], [905.0, 1010.0, 1104.0]
+    folders = [write(tmp_path / f"g{i}", penalty="gan", seed=i, cells=each) for i, each in enumerate(gan)]
+    folders += [
+        write(tmp_path / f"m{i}", penalty="mmd", seed=i, cells=each, path="there") for i, each in enumerate(mmd)
+    ]
+    first, second = table(folders)
+    assert (first["arm"], first["seeds"], first["cells"]) == ("penalty=gan", "3", "1000.000")
+    differences = np.array(mmd) - gan
+    low, high = stats.t.interval(0.95, 2, differences.mean(), stats.sem(differences))
+    assert second["arm"] == "penalty=mmd"
+    assert second["cells"] == f"1006.333 (+6.333 [{low:+.3f}, {high:+.3f}])"
+    assert second["precision"] == "0.500 (+0.000 [+0.000, +0.000])"
+
+
+def test_one_seed_has_no_interval(tmp_path):
+    folders = [write(tmp_path / p, penalty=p, seed=4, cells=c) for p, c in (("gan", 10.0), ("mmd", 13.0))]
+    assert table(folders)[1]["cells"] == "13.000 (+3.000)"
+    other = write(tmp_path / "late", penalty="kl", seed=5, cells=1.0)
+    assert table([folders[0], other])[1]["cells"] == "1.000 (no seed in common)"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data_digest": "e"}, "different data_digest"),
+        ({"num": 9}, "different num"),
+        ({"compat": "musegan"}, "different compat"),
+    ],
+)
+def test_what_does_not_compare_is_refused(tmp_path, change, message):
+    one = write(tmp_path / "one", penalty="gan", seed=0, cells=1.0)
+    other = write(tmp_path / "other", penalty="mmd", seed=0, cells=1.0, **change)
+    with pytest.raises(comparison.CompareError, match=message):
+        table([one, other])
+
+
+def test_two_runs_of_one_arm_and_seed_are_refused(tmp_path):
+    folders = [write(tmp_path / name, penalty="gan", seed=0, cells=1.0) for name in "ab"]
+    with pytest.raises(comparison.CompareError, match="one arm and one seed"):
+        table(folders)
+
+
+def test_what_is_no_evaluation_is_named(tmp_path):
+    with pytest.raises(comparison.CompareError, match=r"run python -m wae_jax\.evaluate --workdir"):
+        table([tmp_path])
+    (tmp_path / FILE).write_text("{")
+    with pytest.raises(comparison.CompareError, match="cannot be read"):
+        table([tmp_path])
+    (tmp_path / FILE).write_text("[]")
+    with pytest.raises(comparison.CompareError, match="is no evaluation"):
+        table([tmp_path])

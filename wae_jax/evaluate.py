@@ -1,0 +1,263 @@
+"""Measures a trained run, or any phrases, against held-out music.
+
+    python -m wae_jax.evaluate --workdir runs/gan
+    python -m wae_jax.evaluate --phrases mine.npz --data data/lpd5 --output mine_evaluated
+    python -m wae_jax.evaluate --compare runs/gan runs/mmd
+
+Prints the figures that say most, and writes evaluation.json, with every number and its interval, and report.html to
+`evaluation` in the work folder, or where --output says. --compare puts runs side by side that have been evaluated;
+runs that differ in nothing but the seed are one arm, and arms are compared seed by seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+import wae_jax
+from wae_jax import comparison, evaluation
+from wae_jax.checkpoint import CheckpointError
+from wae_jax.data_source import open_data
+from wae_jax.dataset import Dataset, DatasetError
+from wae_jax.evaluation import PhraseSet
+from wae_jax.evaluation_table import format_table
+from wae_jax.files import whole_file
+from wae_jax.openers import open_source
+from wae_jax.pianoroll import PackedPhrases, pack, unpack
+from wae_jax.sampling import binarize
+from wae_jax.schema import ConfigError
+from wae_jax.song_readers import default_workers
+from wae_jax.sources import Options, SourceError
+from wae_jax.trained_run import Run, load_run
+from wae_jax.workdir import WorkdirError
+
+RESULT_FILE = "evaluation.json"
+REPORT_FILE = "report.html"
+# What becomes of some hundred phrases at once is decoded to 32 bits a cell: 40 MB.
+_PHRASES_AT_A_TIME = 128
+
+
+class EvaluateError(ValueError):
+    """A request that cannot be met; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """How phrases are made and chosen; the fields are the flags of these names."""
+
+    num: int
+    seed: int
+    split: str
+    binarize: str
+    threshold: float
+    compat: str
+
+
+def evaluate_run(run: Run, data: Dataset, choice: Choice) -> dict[str, Any]:
+    """Draws from a run and measures what it draws and what it reconstructs."""
+    held_out = _choose(data, choice.split, choice)
+    codes = run.sampler.encode(unpack(held_out.packed))
+    draws = run.sampler.draw(choice.seed, choice.num)
+    sets = {
+        "generated": PhraseSet(_decode(run, draws, choice)),
+        "reconstructed": PhraseSet(_decode(run, codes, choice), held_out.songs),
+        "held_out": held_out,
+        "training": _choose(run.data(), "train", choice),
+    }
+    result = _measure(sets, run.data().split("train"), choice)
+    result["reconstruction"] = evaluation.score_reconstructions(held_out.packed, sets["reconstructed"].packed)
+    result["blame"] = evaluation.share_blame(result["music"])
+    result["codes"] = evaluation.examine_codes(
+        codes, draws, songs=held_out.songs, prior_variance=float(run.config.prior_variance), seed=choice.seed
+    )
+    result["provenance"] |= {
+        "checkpoint_step": run.step,
+        "checkpoint_digest": run.digest,
+        "training_data_digest": run.data().digest,
+        "config": json.loads(run.config.to_json()),
+        "data": data.name,
+        "data_digest": data.digest,
+    }
+    return result | {"phrases": sets}
+
+
+def evaluate_phrases(path: pathlib.Path, data: Dataset, choice: Choice) -> dict[str, Any]:
+    """Measures phrases that somebody has made; the first `choice.num` of them."""
+    try:
+        source = open_source(path, rows=None, options=Options())
+        packed = np.concatenate([chunk.rows for chunk in source.chunks])[: choice.num]
+    except (SourceError, OSError) as error:
+        raise EvaluateError(f"{path} {error}") from error
+    sets = {
+        "generated": PhraseSet(packed),
+        "held_out": _choose(data, choice.split, choice),
+        "training": _choose(data, "train", choice),
+    }
+    result = _measure(sets, data.split("train"), choice)
+    result["provenance"] |= {
+        "phrases": str(path),
+        "phrases_sha256": source.sha256,
+        "data": data.name,
+        "data_digest": data.digest,
+    }
+    return result | {"phrases": sets}
+
+
+def _measure(sets: Mapping[str, PhraseSet], all_training: PackedPhrases, choice: Choice) -> dict[str, Any]:
+    """What runs and loose phrases have in common."""
+    compat = evaluation.measure_music(sets, seed=choice.seed, compat=choice.compat) if choice.compat else {}
+    return {
+        "all_training": all_training,
+        "format": "wae_jax evaluation",
+        "format_version": 1,
+        "provenance": {
+            **dataclasses.asdict(choice),
+            "versions": {
+                "wae_jax": wae_jax.__version__,
+                "jax": jax.__version__,
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+            },
+        },
+        "sets": {
+            name: {
+                "phrases": len(each.packed),
+                "songs": None if each.songs is None else len(np.unique(each.songs)),
+            }
+            for name, each in sets.items()
+        },
+        "music": evaluation.measure_music(sets, seed=choice.seed),
+        "music_compat": compat,
+        "note_lengths": evaluation.count_note_lengths(sets),
+        "clouds": evaluation.compare_clouds(sets, seed=choice.seed),
+        # Not only those of the training phrases that were measured: a copy may be of any.
+        "copies": evaluation.find_copies({**sets, "training": PhraseSet(all_training)}, num_threads=default_workers()),
+    }
+
+
+def _choose(data: Dataset, split: str, choice: Choice) -> PhraseSet:
+    """Up to so many random phrases of a split, in their order there."""
+    if split not in data.splits:
+        raise EvaluateError(f"{data.name} has no {split} split; it has {', '.join(data.splits)}")
+    rows, songs = data.split(split), data.songs(split)
+    chosen = np.sort(np.random.default_rng(choice.seed).permutation(len(rows))[: choice.num])
+    return PhraseSet(np.asarray(rows[chosen]), None if songs is None else songs[chosen])
+
+
+def _decode(run: Run, codes: np.ndarray, choice: Choice) -> PackedPhrases:
+    """Codes to phrases, a part at a time."""
+    parts = []
+    for start in range(0, len(codes), _PHRASES_AT_A_TIME):
+        probabilities = run.sampler.decode(codes[start : start + _PHRASES_AT_A_TIME])
+        rolls = binarize(probabilities, method=choice.binarize, threshold=choice.threshold, seed=choice.seed + start)
+        parts.append(pack(rolls))
+    return np.concatenate(parts)
+
+
+def to_json(value: Any) -> Any:
+    """The value as JSON knows it: lists for arrays, None for what is not finite."""
+    if isinstance(value, Mapping):
+        return {str(name): to_json(each) for name, each in value.items()}
+    if isinstance(value, np.ndarray | list | tuple):
+        return [to_json(each) for each in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write(result: dict[str, Any], output: pathlib.Path, workdir: str | None) -> dict[str, Any]:
+    """Writes evaluation.json and report.html; returns the former's content."""
+    # Here, since matplotlib takes a second to import.
+    from wae_jax import report
+
+    sets = result.pop("phrases")
+    # Rows of copies count in the whole split.
+    sets["training"] = PhraseSet(result.pop("all_training"))
+    content = to_json(result)
+    output.mkdir(parents=True, exist_ok=True)
+    with whole_file(output / RESULT_FILE) as part:
+        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    page = report.make_report(content, sets, workdir=None if workdir is None else pathlib.Path(workdir))
+    with whole_file(output / REPORT_FILE) as part:
+        part.write_text(page, encoding="utf-8")
+    return content
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    if arguments.compare:
+        print(comparison.compare([pathlib.Path(each) for each in arguments.compare], RESULT_FILE))
+        return
+    choice = Choice(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Choice)})
+    data = open_data(arguments.data, num_songs=1, phrases_per_song=1) if arguments.data else None
+    if arguments.phrases:
+        if data is None:
+            raise EvaluateError("--phrases needs --data, a folder made by build_dataset, to compare with")
+        output = pathlib.Path(arguments.output or pathlib.Path(arguments.phrases).with_suffix(".evaluation"))
+        result = evaluate_phrases(pathlib.Path(arguments.phrases), data, choice)
+    else:
+        output = pathlib.Path(arguments.output or pathlib.Path(arguments.workdir) / "evaluation")
+        run = load_run(arguments.workdir, arguments.checkpoint)
+        result = evaluate_run(run, data or run.data(), choice)
+    content = _write(result, output, arguments.workdir)
+    print(format_table(content))
+    print(f"wrote {output / RESULT_FILE} and {output / REPORT_FILE}")
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parses and checks the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m wae_jax.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--workdir", help="folder of a trained run")
+    what.add_argument("--phrases", metavar="FILE", help="phrases to judge: what build_dataset reads")
+    what.add_argument("--compare", nargs="+", metavar="WORKDIR", help="runs that have been evaluated")
+    parser.add_argument("--data", help="folder made by build_dataset to compare with (default: the run's own)")
+    parser.add_argument("--split", default="valid", help="its split that holds the held-out phrases (default valid)")
+    parser.add_argument("--num", type=int, default=2048, help="phrases of each set, at most (default 2048)")
+    parser.add_argument("--binarize", choices=("hard", "bernoulli"), default="hard")
+    parser.add_argument("--threshold", type=float, default=0.5, help="for --binarize=hard (default .5)")
+    parser.add_argument("--seed", type=int, default=0, help="of draws and resampling")
+    parser.add_argument("--checkpoint", default="best", help="best (default), latest, or a step")
+    parser.add_argument("--compat", choices=("musegan",), default="", help="read metrics as published code does")
+    parser.add_argument("--output", help="folder to write to")
+    arguments = parser.parse_args(argv)
+    if arguments.num < 8:
+        parser.error(f"--num is {arguments.num}; expected at least 8")
+    if not 0 <= arguments.threshold <= 1:
+        parser.error(f"--threshold is {arguments.threshold}; expected 0 to 1")
+    if arguments.seed < 0:
+        parser.error(f"--seed is {arguments.seed}; expected at least 0")
+    return arguments
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    arguments = parse_arguments(argv)
+    expected = EvaluateError, comparison.CompareError, WorkdirError, CheckpointError, DatasetError, ConfigError
+    try:
+        _evaluate(arguments)
+    except expected as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {error.filename or arguments.output}: {os.strerror(error.errno or 0)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
