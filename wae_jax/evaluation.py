@@ -163,7 +163,8 @@ def compare_clouds(sets: Sets, *, seed: int) -> dict[str, Any]:
     """Precision, recall, density, coverage and Fréchet distance to `held_out`, in the features of `manifold`.
 
     The features are scaled by the training set, or by `held_out` where there is none. All sets take part with as many
-    phrases as the smallest has. The row `floor` compares two halves of `held_out`, divided by song.
+    phrases as the smallest has. The row `floor` compares two halves of `held_out`, divided by song,
+    and is None where there are too few.
     """
     count = min(_LARGEST_CLOUD, *(len(each.packed) for each in sets.values()))
     rng = np.random.default_rng(seed)
@@ -173,7 +174,8 @@ def compare_clouds(sets: Sets, *, seed: int) -> dict[str, Any]:
     section: dict[str, Any] = {"phrases": count, "neighbours": NEIGHBOURS, "dimensions": space.components.shape[1]}
     section["sets"] = {name: _cloud(chosen["held_out"], each) for name, each in chosen.items() if name != "held_out"}
     one, other = _halves(len(points["held_out"]), sets["held_out"].songs, rng)
-    section["floor"] = _cloud(points["held_out"][one], points["held_out"][other])
+    is_enough = len(one) > NEIGHBOURS
+    section["floor"] = _cloud(points["held_out"][one], points["held_out"][other]) if is_enough else None
     return section
 
 
