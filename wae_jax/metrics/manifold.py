@@ -178,7 +178,7 @@ def frechet_distance(real: Float64[np.ndarray, "R dims"], fake: Float64[np.ndarr
     means, factors = [], []
     for points in (real, fake):
         means.append(points.mean(axis=0))
-        factors.append(np.linalg.qr((points - means[-1]) / np.sqrt(len(points) - 1), mode="r"))
+        factors.append(np.asarray(np.linalg.qr((points - means[-1]) / np.sqrt(len(points) - 1), mode="r")))
     shared = np.linalg.svd(factors[0] @ factors[1].T, compute_uv=False).sum()
     variances = sum(float((factor**2).sum()) for factor in factors)
     # Rounding can leave equal clouds a little below 0.
