@@ -228,7 +228,7 @@ def test_sinkhorn_of_the_null_and_of_a_collapse():
     pytest.importorskip("ott", reason="ott-jax, an optional extra, is not installed")
     sinkhorn = jax.jit(divergences.find_sinkhorn(epsilon=1.0))
     z_prior = normal(1, 64, 3)
-    assert abs(float(sinkhorn(normal(0, 64, 3), z_prior))) < 0.4
+    assert abs(float(sinkhorn(normal(0, 64, 3), z_prior))) < 0.8
     # Onto a point there is one transport: the mean square, less half of what the prior costs onto itself.
     expected = (z_prior**2).sum(1).mean() - 0.5 * log_domain_sinkhorn(z_prior, z_prior, 1.0)
     assert float(sinkhorn(np.zeros((64, 3)), z_prior)) == pytest.approx(expected, rel=0.01)
