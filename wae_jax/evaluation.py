@@ -18,10 +18,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float, Float64, Int64
 
 from wae_jax.metrics import confidence, distances, latent, manifold, memorisation, music, projection, suite
-from wae_jax.pianoroll import PITCHED_TRACKS, TRACK_NAMES, Codes, PackedPhrases, unpack
+from wae_jax.pianoroll import PITCHED_TRACKS, TRACK_NAMES, Codes, PackedPhrases
 
 SETS = ("generated", "reconstructed", "held_out", "training")
 PITCHED = "Pitched"
@@ -234,7 +234,12 @@ def find_copies(sets: Sets, *, num_threads: int = 1) -> dict[str, Any]:
 
 
 def examine_codes(
-    codes: Codes, draws: Codes, *, songs: Int64[np.ndarray, " B"] | None, prior_variance: float, seed: int
+    codes: Codes,
+    draws: Float[np.ndarray, "draws Z"],
+    *,
+    songs: Int64[np.ndarray, " B"] | None,
+    prior_variance: float,
+    seed: int,
 ) -> dict[str, Any]:
     """Held-out codes beside draws of the prior.
 
@@ -278,8 +283,3 @@ def score_reconstructions(held_out: PackedPhrases, reconstructed: PackedPhrases)
         "recall": both / real if real else 0.0,
         "f1": 2 * both / (found + real) if found + real else 0.0,
     }
-
-
-def dense(packed: PackedPhrases, rows: Int64[np.ndarray, " B"]) -> Any:
-    """Some phrases, to be drawn."""
-    return unpack(np.asarray(packed[rows]))

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64, Int64
 from matplotlib.figure import Figure as Picture
 
 from wae_jax import evaluation, evaluation_table, latent_plots, plots, report_plots
 from wae_jax.curves import read_history
 from wae_jax.evaluation import SETS, PhraseSet
+from wae_jax.pianoroll import PackedPhrases, unpack
 
 _PHRASES_SHOWN = 8
 _PAIRS_SHOWN = 6
@@ -121,8 +122,8 @@ def _pictures(content: Mapping[str, Any], sets: Mapping[str, PhraseSet], workdir
         rows = np.arange(min(_PAIRS_SHOWN, len(sets["held_out"].packed)))
         yield _figure(
             report_plots.plot_pairs(
-                evaluation.dense(sets["held_out"].packed, rows),
-                evaluation.dense(sets["reconstructed"].packed, rows),
+                _dense(sets["held_out"].packed, rows),
+                _dense(sets["reconstructed"].packed, rows),
                 names=("held out", "reconstructed"),
                 notes=[""] * len(rows),
             ),
@@ -151,8 +152,8 @@ def _memorisation(content: Mapping[str, Any], sets: Mapping[str, PhraseSet]) -> 
     rows = np.argsort(_array(found["distance"]), kind="stable")[:_PAIRS_SHOWN]
     yield _figure(
         report_plots.plot_pairs(
-            evaluation.dense(sets["generated"].packed, rows),
-            evaluation.dense(sets["training"].packed, np.array(found["row"])[rows]),
+            _dense(sets["generated"].packed, rows),
+            _dense(sets["training"].packed, np.array(found["row"])[rows]),
             names=("generated", "nearest in training"),
             notes=[f"distance {found['distance'][i]:.2f}, moved by {found['semitones'][i]:+d}" for i in rows.tolist()],
         ),
@@ -254,9 +255,14 @@ def _length_labels(bins: Sequence[int]) -> list[str]:
     ]
 
 
+def _dense(packed: PackedPhrases, rows: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, "n T P K"]:
+    """Some phrases, to be drawn."""
+    return unpack(np.asarray(packed[rows]))
+
+
 def _grid(phrases: PhraseSet, name: str) -> Picture:
     rows = np.arange(min(_PHRASES_SHOWN, len(phrases.packed)))
-    return plots.plot_grid(evaluation.dense(phrases.packed, rows), titles=[f"{name} {i + 1}" for i in rows])
+    return plots.plot_grid(_dense(phrases.packed, rows), titles=[f"{name} {i + 1}" for i in rows])
 
 
 def _provenance(content: Mapping[str, Any]) -> str:
