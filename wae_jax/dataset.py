@@ -126,14 +126,14 @@ def _read_songs(file: pathlib.Path, num_phrases: int) -> list[str]:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise DatasetError(f"{file} cannot be read: {error}; build the data set again") from error
-    songs = [
-        line.split("\t")[INDEX_COLUMNS.index("song")] for line in lines if line.count("\t") + 1 == len(INDEX_COLUMNS)
-    ]
-    if len(songs) != num_phrases + 1 or len(lines) != len(songs):
+    header, *rows = (line.split("\t") for line in lines or [""])
+    if "song" not in header or len(rows) != num_phrases or any(len(row) != len(header) for row in rows):
         raise DatasetError(
-            f"{file} has {len(lines)} lines; expected a header and {num_phrases}: build the data set again"
+            f"{file} has {len(rows)} lines below its header, {' '.join(header)!r:.80}; expected {num_phrases} and a "
+            "column song: build the data set again"
         )
-    return songs[1:]
+    place = header.index("song")
+    return [row[place] for row in rows]
 
 
 def _read_description(folder: pathlib.Path) -> dict[str, Any]:
