@@ -101,7 +101,7 @@ def test_slerp_keeps_the_norm_between_points_of_one_sphere():
     ("flags", "message"),
     [
         (["--mode=reconstruct", "--num=100000"], "validation split has"),
-        (["--checkpoint=newest"], "expected best, latest or a step's number"),
+        (["--checkpoint=newest"], "expected best, latest or the number of a step"),
         (["--checkpoint=77"], "77"),
     ],
 )

@@ -31,7 +31,7 @@ from ml_collections import config_flags
 from tests.helpers import ROOT
 from wae_jax import build_dataset, device_rolls, midi, openers, phrase_files, pianoroll, sampling, splits
 from wae_jax.checkpoint import Checkpointer, CheckpointError
-from wae_jax.schema import FIELDS, Choice, ConfigError, Integer, Real, Sequence, Text, check_config
+from wae_jax.schema import FIELDS, Boolean, Choice, ConfigError, Integer, Real, Sequence, Text, check_config
 from wae_jax.sources import Options
 from wae_jax.workdir import flatten_config
 
@@ -265,6 +265,8 @@ def numbers(kind):
 
 def right_values(kind):
     match kind:
+        case Boolean():
+            return st.booleans()
         case Integer():
             return st.integers(kind.minimum, 10**6)
         case Real():
@@ -282,6 +284,8 @@ def right_values(kind):
 def wrong_values(kind):
     """As they would be typed."""
     match kind:
+        case Boolean():
+            return st.sampled_from(["maybe", "2", "nan"])
         case Integer():
             return st.one_of(
                 st.integers(max_value=kind.minimum - 1), st.sampled_from(["2.5", "many", "", "nan", "1e3"])
@@ -320,6 +324,9 @@ RIGHT = {name: right_values(kind) for name, kind in FIELDS.items()} | {
     "num_train_steps": st.integers(1, 10**6),
     "model.network": st.sampled_from(["alt", "new_alt", "meter"]),
     "model.h_dim": st.integers(2, 10**6),
+    "penalty": st.just("gan"),
+    "penalty_weight": st.floats(1e-3, 1e6),
+    "encoder": st.just("gaussian"),
 }
 
 

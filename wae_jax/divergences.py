@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import scipy.special
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from wae_jax import mmd
 from wae_jax.device_rolls import AnyArray
@@ -74,7 +74,7 @@ def cramer_wold(z: Float[AnyArray, "n Z"], *, prior_variance: float) -> Float[Ar
     n, latent_dim = z.shape
     width = (4.0 / (3.0 * n)) ** 0.4
 
-    def kernel(d2: Float[Array, ...], width: float) -> Float[Array, ...]:
+    def kernel(d2: Float[Array, "*shape"], width: float) -> Float[Array, "*shape"]:
         if latent_dim >= _LARGE_DIMENSION:
             return 1.0 / jnp.sqrt(width + d2 / (2.0 * latent_dim - 3.0))
         return confluent(0.5, 0.5 * latent_dim, d2 / (4.0 * width)) / width**0.5
@@ -85,7 +85,7 @@ def cramer_wold(z: Float[AnyArray, "n Z"], *, prior_variance: float) -> Float[Ar
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def confluent(a: float, b: float, s: Float[Array, ...]) -> Float[Array, ...]:
+def confluent(a: float, b: float, s: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Kummer's function 1F1(a; b; -s) for s >= 0, to all digits; `jax.scipy.special.hyp1f1` has none from s = 50 on.
 
     Up to s = 40 the series of exp(-s) 1F1(b - a; b; s), all of whose terms are positive; beyond it the asymptotic
@@ -98,7 +98,7 @@ def confluent(a: float, b: float, s: Float[Array, ...]) -> Float[Array, ...]:
     """
     small, large = jnp.minimum(s, _SERIES_ENDS), jnp.maximum(s, _SERIES_ENDS)
 
-    def add_term(i: Array, total: Float[Array, ...]) -> Float[Array, ...]:
+    def add_term(i: Int[Array, ""], total: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         k = _SERIES_TERMS - 1 - i
         return 1.0 + total * small * ((b - a + k) / ((b + k) * (k + 1.0))).astype(small.dtype)
 
