@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from wae_jax.command_line import RequestError
 from wae_jax.evaluation_table import Figure, figures
 from wae_jax.metrics import confidence
 from wae_jax.workdir import FREE_FIELDS, flatten_config
@@ -29,7 +30,7 @@ _NOT_THE_ARM = (
 )
 
 
-class CompareError(ValueError):
+class CompareError(RequestError):
     """Runs that cannot be compared; the message says which and why."""
 
 

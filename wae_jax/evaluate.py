@@ -15,7 +15,6 @@ import argparse
 import dataclasses
 import json
 import math
-import os
 import pathlib
 import platform
 import sys
@@ -27,29 +26,23 @@ import numpy as np
 
 import wae_jax
 from wae_jax import comparison, evaluation
-from wae_jax.checkpoint import CheckpointError
+from wae_jax.command_line import RequestError, add_sampling_flags, check_sampling_flags, exit_status
 from wae_jax.data_source import open_data
-from wae_jax.dataset import Dataset, DatasetError
+from wae_jax.dataset import Dataset
 from wae_jax.evaluation import PhraseSet
 from wae_jax.evaluation_table import format_table
 from wae_jax.files import whole_file
 from wae_jax.openers import open_source
 from wae_jax.pianoroll import PackedPhrases, pack, unpack
 from wae_jax.sampling import binarize
-from wae_jax.schema import ConfigError
 from wae_jax.song_readers import default_workers
 from wae_jax.sources import Options, SourceError
 from wae_jax.trained_run import Run, load_run
-from wae_jax.workdir import WorkdirError
 
 RESULT_FILE = "evaluation.json"
 REPORT_FILE = "report.html"
 # What becomes of some hundred phrases at once is decoded to 32 bits a cell: 40 MB.
 _PHRASES_AT_A_TIME = 128
-
-
-class EvaluateError(ValueError):
-    """A request that cannot be met; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +59,7 @@ class Choice:
 
 def evaluate_run(run: Run, data: Dataset, choice: Choice) -> dict[str, Any]:
     """Draws from a run and measures what it draws and what it reconstructs."""
+    training = run.data()
     held_out = _choose(data, choice.split, choice)
     codes = run.sampler.encode(unpack(held_out.packed))
     draws = run.sampler.draw(choice.seed, choice.num)
@@ -73,9 +67,9 @@ def evaluate_run(run: Run, data: Dataset, choice: Choice) -> dict[str, Any]:
         "generated": PhraseSet(_decode(run, draws, choice)),
         "reconstructed": PhraseSet(_decode(run, codes, choice), held_out.songs),
         "held_out": held_out,
-        "training": _choose(run.data(), "train", choice),
+        "training": _choose(training, "train", choice),
     }
-    result = _measure(sets, run.data().split("train"), choice)
+    result = _measure(sets, training.split("train"), choice)
     result["reconstruction"] = evaluation.score_reconstructions(held_out.packed, sets["reconstructed"].packed)
     result["blame"] = evaluation.share_blame(result["music"])
     result["codes"] = evaluation.examine_codes(
@@ -84,7 +78,7 @@ def evaluate_run(run: Run, data: Dataset, choice: Choice) -> dict[str, Any]:
     result["provenance"] |= {
         "checkpoint_step": run.step,
         "checkpoint_digest": run.digest,
-        "training_data_digest": run.data().digest,
+        "training_data_digest": training.digest,
         "config": json.loads(run.config.to_json()),
         "data": data.name,
         "data_digest": data.digest,
@@ -98,7 +92,7 @@ def evaluate_phrases(path: pathlib.Path, data: Dataset, choice: Choice) -> dict[
         source = open_source(path, rows=None, options=Options())
         packed = np.concatenate([chunk.rows for chunk in source.chunks])[: choice.num]
     except (SourceError, OSError) as error:
-        raise EvaluateError(f"{path} {error}") from error
+        raise RequestError(f"{path} {error}") from error
     sets = {
         "generated": PhraseSet(packed),
         "held_out": _choose(data, choice.split, choice),
@@ -149,7 +143,7 @@ def _measure(sets: Mapping[str, PhraseSet], all_training: PackedPhrases, choice:
 def _choose(data: Dataset, split: str, choice: Choice) -> PhraseSet:
     """Up to so many random phrases of a split, in their order there."""
     if split not in data.splits:
-        raise EvaluateError(f"{data.name} has no {split} split; it has {', '.join(data.splits)}")
+        raise RequestError(f"{data.name} has no {split} split; it has {', '.join(data.splits)}")
     rows, songs = data.split(split), data.songs(split)
     chosen = np.sort(np.random.default_rng(choice.seed).permutation(len(rows))[: choice.num])
     return PhraseSet(np.asarray(rows[chosen]), None if songs is None else songs[chosen])
@@ -202,7 +196,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     data = open_data(arguments.data, num_songs=1, phrases_per_song=1) if arguments.data else None
     if arguments.phrases:
         if data is None:
-            raise EvaluateError("--phrases needs --data, a folder made by build_dataset, to compare with")
+            raise RequestError("--phrases needs --data, a folder made by build_dataset, to compare with")
         output = pathlib.Path(arguments.output or pathlib.Path(arguments.phrases).with_suffix(".evaluation"))
         result = evaluate_phrases(pathlib.Path(arguments.phrases), data, choice)
     else:
@@ -227,36 +221,18 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     what.add_argument("--compare", nargs="+", metavar="WORKDIR", help="runs that have been evaluated")
     parser.add_argument("--data", help="folder made by build_dataset to compare with (default: the run's own)")
     parser.add_argument("--split", default="valid", help="its split that holds the held-out phrases (default valid)")
-    parser.add_argument("--num", type=int, default=2048, help="phrases of each set, at most (default 2048)")
-    parser.add_argument("--binarize", choices=("hard", "bernoulli"), default="hard")
-    parser.add_argument("--threshold", type=float, default=0.5, help="for --binarize=hard (default .5)")
-    parser.add_argument("--seed", type=int, default=0, help="of draws and resampling")
-    parser.add_argument("--checkpoint", default="best", help="best (default), latest, or a step")
+    add_sampling_flags(parser, num=2048)
     parser.add_argument("--compat", choices=("musegan",), default="", help="read metrics as published code does")
     parser.add_argument("--output", help="folder to write to")
     arguments = parser.parse_args(argv)
-    if arguments.num < 8:
-        parser.error(f"--num is {arguments.num}; expected at least 8")
-    if not 0 <= arguments.threshold <= 1:
-        parser.error(f"--threshold is {arguments.threshold}; expected 0 to 1")
-    if arguments.seed < 0:
-        parser.error(f"--seed is {arguments.seed}; expected at least 0")
+    # Statistics of fewer phrases say nothing.
+    check_sampling_flags(parser, arguments, least_num=8)
     return arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    arguments = parse_arguments(argv)
-    expected = EvaluateError, comparison.CompareError, WorkdirError, CheckpointError, DatasetError, ConfigError
-    try:
-        _evaluate(arguments)
-    except expected as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"error: {error.filename or arguments.output}: {os.strerror(error.errno or 0)}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(_evaluate, parse_arguments(argv))
 
 
 if __name__ == "__main__":

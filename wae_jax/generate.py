@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -19,21 +18,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int64
 
-from wae_jax.checkpoint import CheckpointError
-from wae_jax.dataset import DatasetError
+from wae_jax.command_line import RequestError, add_sampling_flags, check_sampling_flags, exit_status
 from wae_jax.metrics.table import music_table
 from wae_jax.phrase_files import write_phrases
 from wae_jax.pianoroll import Codes, Rolls, unpack
 from wae_jax.sampling import binarize
-from wae_jax.schema import ConfigError
 from wae_jax.trained_run import Run, load_run
-from wae_jax.workdir import WorkdirError
 
 _INTERPOLATION_STEPS = 8
-
-
-class GenerateError(ValueError):
-    """A request that cannot be met; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +52,7 @@ def reconstruct(run: Run, num: int, seed: int) -> Phrases:
     """Codes of random phrases of the validation split, and these phrases."""
     rows = run.phrases("valid")
     if num > len(rows):
-        raise GenerateError(f"--num is {num}; the run's validation split has {len(rows)} phrases")
+        raise RequestError(f"--num is {num}; the run's validation split has {len(rows)} phrases")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:num])
     originals = unpack(np.asarray(rows[chosen]))
     return Phrases(run.sampler.encode(originals), chosen, originals)
@@ -107,11 +99,11 @@ def generate(arguments: argparse.Namespace) -> None:
     """Does what the command line asks for.
 
     Raises:
-      GenerateError, WorkdirError, CheckpointError, DatasetError, ConfigError, OSError: with what is wrong.
+      RequestError, WorkdirError, CheckpointError, DatasetError, ConfigError, OSError: with what is wrong.
     """
     output = pathlib.Path(arguments.output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())) and not arguments.overwrite:
-        raise GenerateError(f"{output} exists and is not an empty folder; choose another, or pass --overwrite")
+        raise RequestError(f"{output} exists and is not an empty folder; choose another, or pass --overwrite")
     run = load_run(arguments.workdir, arguments.checkpoint)
     phrases = MODES[arguments.mode](run, arguments.num, arguments.seed)
     print(f"{arguments.workdir}: step {run.step}, checkpoint {run.digest[:12]}")
@@ -148,12 +140,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--workdir", required=True, help="folder of a trained run")
     parser.add_argument("--output", required=True, help="folder to write to")
-    parser.add_argument("--num", type=int, default=64, help="phrases (default 64)")
     parser.add_argument("--mode", choices=MODES, default="draw")
-    parser.add_argument("--binarize", choices=("hard", "bernoulli"), default="hard")
-    parser.add_argument("--threshold", type=float, default=0.5, help="for --binarize=hard (default .5)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--checkpoint", default="best", help="best (default), latest, or a step")
+    add_sampling_flags(parser, num=64)
     parser.add_argument("--probabilities", action="store_true", help="write the probabilities too")
     parser.add_argument("--tempo", type=float, default=100.0, help="bpm (default 100)")
     parser.add_argument("--no-audio", dest="audio", action="store_false", help="no sound files")
@@ -162,29 +150,15 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--overwrite", action="store_true", help="write into a folder that is not empty, over files of the same names"
     )
     arguments = parser.parse_args(argv)
-    if arguments.num < 1:
-        parser.error(f"--num is {arguments.num}; expected at least 1")
-    if not 0 <= arguments.threshold <= 1:
-        parser.error(f"--threshold is {arguments.threshold}; expected 0 to 1")
+    check_sampling_flags(parser, arguments)
     if not 10 <= arguments.tempo <= 1000:
         parser.error(f"--tempo is {arguments.tempo}; expected 10 to 1000 bpm")
-    if arguments.seed < 0:
-        parser.error(f"--seed is {arguments.seed}; expected at least 0")
     return arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    arguments = parse_arguments(argv)
-    try:
-        generate(arguments)
-    except (GenerateError, WorkdirError, CheckpointError, DatasetError, ConfigError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"error: {error.filename or arguments.output}: {os.strerror(error.errno or 0)}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(generate, parse_arguments(argv))
 
 
 if __name__ == "__main__":

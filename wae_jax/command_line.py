@@ -1,0 +1,54 @@
+"""What the programs that read a trained run have in common: flags, and how they say what is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+from wae_jax.checkpoint import CheckpointError
+from wae_jax.dataset import DatasetError
+from wae_jax.schema import ConfigError
+from wae_jax.workdir import WorkdirError
+
+
+class RequestError(ValueError):
+    """A request that cannot be met; the message says why."""
+
+
+def add_sampling_flags(parser: argparse.ArgumentParser, *, num: int) -> None:
+    """Adds the flags that say how many phrases a run makes, and how; `num` is the default number."""
+    parser.add_argument("--num", type=int, default=num, help=f"phrases (default {num})")
+    parser.add_argument("--binarize", choices=("hard", "bernoulli"), default="hard")
+    parser.add_argument("--threshold", type=float, default=0.5, help="for --binarize=hard (default .5)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--checkpoint", default="best", help="best (default), latest, or a step")
+
+
+def check_sampling_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace, *, least_num: int = 1) -> None:
+    """Leaves with a usage error where one of these flags is out of range."""
+    if arguments.num < least_num:
+        parser.error(f"--num is {arguments.num}; expected at least {least_num}")
+    if not 0 <= arguments.threshold <= 1:
+        parser.error(f"--threshold is {arguments.threshold}; expected 0 to 1")
+    if arguments.seed < 0:
+        parser.error(f"--seed is {arguments.seed}; expected at least 0")
+
+
+def exit_status(program: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
+    """Runs a program; says in a sentence what a user can mend, and then returns 1.
+
+    Args:
+      program: what to run.
+      arguments: of the command line, with `output` among them.
+    """
+    try:
+        program(arguments)
+    except (RequestError, WorkdirError, CheckpointError, DatasetError, ConfigError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {error.filename or arguments.output}: {os.strerror(error.errno or 0)}", file=sys.stderr)
+        return 1
+    return 0
