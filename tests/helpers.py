@@ -15,6 +15,7 @@ import numpy as np
 from wae_jax import devices, pianoroll
 from wae_jax.checkpoint import Checkpointer
 from wae_jax.networks import NETWORKS
+from wae_jax.train import train_and_evaluate
 from wae_jax.train_state import TrainState, create_train_state
 from wae_jax.train_step import BATCH_AXIS, Batch, make_train_step
 from wae_jax.workdir import load_config as config_of
@@ -153,3 +154,17 @@ def finish(process) -> tuple[int, str]:
     finally:
         process.kill()
     return process.returncode, output
+
+
+def onsets(rolls):
+    """The first step of every note: a cell that is on where the step before it is off (or there is none)."""
+    before = np.concatenate([np.zeros_like(rolls[:, :1]), rolls[:, :-1]], axis=1)
+    return rolls & ~before
+
+
+def train_briefly(folder):
+    """A work folder of a run of three steps, whose draws at a threshold of .03 have some cells."""
+    config = tiny_config("mmd", num_train_steps=3, eval__num_phrases=64, data__num_songs=80)
+    config.autoencoder_optimizer.learning_rate = 1e-4
+    train_and_evaluate(config, str(folder))
+    return folder

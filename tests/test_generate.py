@@ -7,7 +7,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from tests.helpers import tiny_config
+from tests.helpers import train_briefly
 from wae_jax import generate
 from wae_jax.sampling import binarize
 from wae_jax.train import train_and_evaluate
@@ -15,12 +15,7 @@ from wae_jax.train import train_and_evaluate
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    # Bright enough that some cells are above the threshold after three steps.
-    config = tiny_config("mmd", num_train_steps=3, eval__num_phrases=64, data__num_songs=80)
-    config.autoencoder_optimizer.learning_rate = 1e-4
-    train_and_evaluate(config, str(folder))
-    return folder
+    return train_briefly(tmp_path_factory.mktemp("run"))
 
 
 def run(workdir, output, *flags):

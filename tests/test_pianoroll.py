@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.checking import unchecked
-from tests.helpers import random_rolls
+from tests.helpers import onsets, random_rolls
 from wae_jax import pianoroll
 
 
@@ -30,7 +30,7 @@ def test_tracks_are_those_of_lpd5():
 def test_onsets_start_notes():
     rolls = np.zeros((1, *pianoroll.PHRASE_SHAPE), bool)
     rolls[0, [0, 1, 2, 7, 8], 3, 2] = True
-    assert np.argwhere(pianoroll.onsets(rolls)).tolist() == [[0, 0, 3, 2], [0, 7, 3, 2]]
+    assert np.argwhere(onsets(rolls)).tolist() == [[0, 0, 3, 2], [0, 7, 3, 2]]
 
 
 @unchecked()

@@ -28,7 +28,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import config_flags
 
-from tests.helpers import ROOT
+from tests.helpers import ROOT, onsets
 from wae_jax import build_dataset, device_rolls, midi, openers, phrase_files, pianoroll, sampling, splits
 from wae_jax.checkpoint import Checkpointer, CheckpointError
 from wae_jax.schema import FIELDS, Boolean, Choice, ConfigError, Integer, Real, Sequence, Text, check_config
@@ -162,7 +162,7 @@ def test_midi_files_are_read_back_as_phrases(rolls, cell):
             (chunk,) = source.chunks
             expected = rolls.copy()
             if drum_length == "onset":
-                expected[..., 0] = pianoroll.onsets(rolls)[..., 0]
+                expected[..., 0] = onsets(rolls)[..., 0]
             np.testing.assert_array_equal(pianoroll.unpack(chunk.rows), expected)
             assert (chunk.tempos, source.notes_out_of_range) == ([100.0], 0)
 

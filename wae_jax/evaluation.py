@@ -77,13 +77,14 @@ def measure_music(sets: Sets, *, seed: int, compat: str = "") -> dict[str, Any]:
         for name, of_set in of_sets.items():
             entry["sets"][name] = _interval(confidence.bootstrap_interval(of_set, sets[name].songs, seed=seed))
             if name != "held_out":
+                overlap, divergence = zip(*_by_column(distances.overlap_and_divergence, of_set, real), strict=True)
                 entry["sets"][name] |= {
                     "difference": _interval(
                         confidence.bootstrap_difference(of_set, real, sets[name].songs, real_songs, seed=seed)
                     ),
                     "wasserstein_1": _by_column(distances.wasserstein_1, of_set, real),
-                    "overlapping_area": _by_column(distances.overlapping_area, of_set, real),
-                    "kl_divergence": _by_column(distances.kl_divergence, of_set, real),
+                    "overlapping_area": overlap,
+                    "kl_divergence": divergence,
                 }
         section[metric.name] = entry
     return section
@@ -137,7 +138,7 @@ def _mean_of_columns(values: Float64[np.ndarray, "B C"]) -> Float64[np.ndarray, 
     return np.divide(np.nansum(values, axis=1), count, out=np.full(len(values), np.nan), where=count > 0)
 
 
-def _by_column(distance: Any, one: Float64[np.ndarray, "B C"], other: Float64[np.ndarray, "N C"]) -> list[float]:
+def _by_column(distance: Any, one: Float64[np.ndarray, "B C"], other: Float64[np.ndarray, "N C"]) -> list[Any]:
     return [distance(one[:, i], other[:, i]) for i in range(one.shape[1])]
 
 

@@ -119,9 +119,3 @@ def count_track_cells(packed: PackedPhrases) -> Int64[np.ndarray, "B K=5"]:
     # Eight bytes are counted by one instruction.
     counts = [np.bitwise_count(words & mask).sum(axis=1, dtype=np.int64) for mask in _track_masks()]
     return np.stack(counts, axis=1)
-
-
-def onsets(rolls: Bool[np.ndarray, "B steps P=84 K=5"]) -> Bool[np.ndarray, "B steps P=84 K=5"]:
-    """The first step of every note: a cell that is on where the step before it is off (or there is none)."""
-    before = np.concatenate([np.zeros_like(rolls[:, :1]), rolls[:, :-1]], axis=1)
-    return rolls & ~before

@@ -37,8 +37,7 @@ def wasserstein_1(a: Float64[np.ndarray, " A"], b: Float64[np.ndarray, " B"]) ->
 
 def overlapping_area(a: Float64[np.ndarray, " A"], b: Float64[np.ndarray, " B"]) -> float:
     """The area under the lower one of the two densities: 1 for equal samples, 0 for samples far apart."""
-    densities = _log_densities(a, b)
-    return float("nan") if densities is None else float(np.exp(np.minimum(*densities)).sum())
+    return overlap_and_divergence(a, b)[0]
 
 
 def kl_divergence(a: Float64[np.ndarray, " A"], b: Float64[np.ndarray, " B"]) -> float:
@@ -47,12 +46,18 @@ def kl_divergence(a: Float64[np.ndarray, " A"], b: Float64[np.ndarray, " B"]) ->
     It is not symmetric. Gaussian kernels never quite vanish, so it is finite, but it grows with the square of how far
     the values of `a` lie outside those of `b`.
     """
+    return overlap_and_divergence(a, b)[1]
+
+
+def overlap_and_divergence(a: Float64[np.ndarray, " A"], b: Float64[np.ndarray, " B"]) -> tuple[float, float]:
+    """`overlapping_area` and `kl_divergence`, from densities that are estimated once."""
     densities = _log_densities(a, b)
     if densities is None:
-        return float("nan")
+        return float("nan"), float("nan")
     log_a, log_b = densities
     # Rounding can leave a few 1e-17 below 0 where the samples are equal.
-    return max(0.0, float(np.exp(log_a) @ (log_a - log_b)))
+    divergence = max(0.0, float(np.exp(log_a) @ (log_a - log_b)))
+    return float(np.exp(np.minimum(log_a, log_b)).sum()), divergence
 
 
 def _defined(values: _Sample) -> Float64[np.ndarray, " kept"]:

@@ -24,6 +24,7 @@ import scipy.linalg
 from jaxtyping import Float64, Int64
 from scipy.spatial.distance import cdist
 
+from wae_jax.metrics.music import LENGTH_BINS, length_bins
 from wae_jax.metrics.notes import notes
 from wae_jax.pianoroll import (
     LOWEST_PITCH,
@@ -43,15 +44,13 @@ _STEPS_PER_16TH = STEPS_PER_BEAT // 4
 _16THS = NUM_STEPS // _STEPS_PER_16TH
 # Bass drums, snares and hi-hats of General MIDI; every other drum is the fourth kind.
 _DRUM_KINDS = ((35, 36), (37, 38, 39, 40), (42, 44, 46))
-# The lengths in steps that begin a class of notes: splinters, 16ths, eighths, quarters, halves, whole bars.
-_LENGTHS = (1, 2, 3, 6, 12, 24, 48)
 
 # Features by kind: harmony, rhythm, density and register, note lengths.
 _BLOCKS = (
     _BEATS * 12 * len(PITCHED_TRACKS),
     _16THS * (len(_DRUM_KINDS) + 1 + len(PITCHED_TRACKS)),
     NUM_BARS * NUM_TRACKS * 3,
-    len(_LENGTHS) * NUM_TRACKS,
+    len(LENGTH_BINS) * NUM_TRACKS,
 )
 NUM_FEATURES = sum(_BLOCKS)
 
@@ -211,8 +210,7 @@ def _features(rolls: BinaryRolls) -> Float64[np.ndarray, "B F"]:
     # Octaves, so that a unit is of the size of the other features'.
     bar_figures = (np.log1p(begun), bars.any(axis=3).mean(axis=2), height / 12)
 
-    classes = np.searchsorted(_LENGTHS, found.length, side="right") - 1
-    lengths = _count((found.phrase, classes, found.track), (number, len(_LENGTHS), NUM_TRACKS))
+    lengths = _count((found.phrase, length_bins(found.length), found.track), (number, len(LENGTH_BINS), NUM_TRACKS))
     # From one note to two is as far as from ten to twenty.
     blocks = (chroma, np.minimum(starts, 1), np.stack(bar_figures, axis=1), np.log1p(lengths))
     return np.concatenate([block.reshape(number, -1) for block in blocks], axis=1).astype(np.float64)

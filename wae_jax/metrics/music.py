@@ -124,10 +124,14 @@ def note_length_histogram(rolls: BinaryRolls) -> Int64[np.ndarray, "B K=5 bins=7
     """
     counts = np.zeros((len(rolls), NUM_TRACKS, len(LENGTH_BINS)), np.int64)
     for chunk, found in notes_in_chunks(rolls):
-        length_bin = np.searchsorted(LENGTH_BINS, found.length, side="right") - 1
-        place = np.ravel_multi_index((found.phrase, found.track, length_bin), counts[chunk].shape)
+        place = np.ravel_multi_index((found.phrase, found.track, length_bins(found.length)), counts[chunk].shape)
         counts[chunk] = np.bincount(place, minlength=counts[chunk].size).reshape(counts[chunk].shape)
     return counts
+
+
+def length_bins(length: Int64[np.ndarray, " notes"]) -> Int64[np.ndarray, " notes"]:
+    """Which of `LENGTH_BINS` each length in steps, of at least 1, belongs to."""
+    return np.searchsorted(LENGTH_BINS, length, side="right") - 1
 
 
 def qualified_note_rate(rolls: BinaryRolls, *, min_steps: int = 3) -> Shares:
