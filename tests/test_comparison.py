@@ -85,6 +85,14 @@ def test_two_runs_of_one_arm_and_seed_are_refused(tmp_path):
         table(folders)
 
 
+def test_two_ways_to_decide_about_cells_are_two_arms(tmp_path):
+    hard = write(tmp_path / "run", penalty="gan", seed=0, cells=10.0, binarize="hard")
+    soft = write(tmp_path / "other", penalty="gan", seed=0, cells=14.0, binarize="bernoulli")
+    first, second = table([hard, soft])
+    assert (first["arm"], second["arm"]) == ("binarize=hard", "binarize=bernoulli")
+    assert second["cells"] == "14.000 (+4.000)"
+
+
 def test_what_is_no_evaluation_is_named(tmp_path):
     with pytest.raises(comparison.CompareError, match=r"run python -m wae_jax\.evaluate --workdir"):
         table([tmp_path])

@@ -1,6 +1,7 @@
 """Evaluated runs side by side: the mean of each arm over its seeds, and how it differs from the first arm.
 
-Runs whose configurations differ in nothing but the seed, the place of their data and how they are computed are one arm.
+Runs whose configurations differ in nothing but the seed, the place of their data and how they are computed are one arm,
+if their cells were decided alike (`--binarize`, `--threshold`): hard against Bernoulli are two arms of one run.
 Differences are taken seed by seed, since the seed decides the first weights and the batches of both runs; their
 intervals are Student's, and there is none for a single seed.
 """
@@ -72,10 +73,7 @@ def compare(folders: Sequence[pathlib.Path], file_name: str) -> str:
     """
     evaluations = {folder: read_evaluation(folder, file_name) for folder in folders}
     _check_same_music(evaluations)
-    configs = {
-        folder: _arm_fields(each["provenance"].get("config", {"phrases": each["provenance"].get("phrases", "")}))
-        for folder, each in evaluations.items()
-    }
+    configs = {folder: _arm_fields(each["provenance"]) for folder, each in evaluations.items()}
     arms: dict[str, list[pathlib.Path]] = collections.defaultdict(list)
     for folder, fields in configs.items():
         arms[json.dumps(fields, sort_keys=True)].append(folder)
@@ -96,7 +94,7 @@ def compare(folders: Sequence[pathlib.Path], file_name: str) -> str:
 
 
 def _check_same_music(evaluations: Mapping[pathlib.Path, Mapping[str, Any]]) -> None:
-    """Figures of different held-out phrases, or of other decisions about cells, are not comparable."""
+    """Figures that differ in what they are compared with, or in how they are read, are not comparable."""
     for field in ("data_digest", "split", "num", "compat"):
         values = {str(folder): each["provenance"].get(field) for folder, each in evaluations.items()}
         if len(set(values.values())) > 1:
@@ -104,12 +102,14 @@ def _check_same_music(evaluations: Mapping[pathlib.Path, Mapping[str, Any]]) -> 
             raise CompareError(f"the runs were evaluated with different {field}: {told}; evaluate them alike")
 
 
-def _arm_fields(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {
+def _arm_fields(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes an arm: the fields of its configuration, or whose phrases they are, and how cells were decided."""
+    fields = {
         name: value
-        for name, value in flatten_config(config).items()
+        for name, value in flatten_config(provenance.get("config", {})).items()
         if not any(fnmatch.fnmatchcase(name, pattern) for pattern in _NOT_THE_ARM)
     }
+    return fields | {name: provenance[name] for name in ("phrases", "binarize", "threshold") if name in provenance}
 
 
 def _name_arms(configs: Sequence[Mapping[str, Any]]) -> list[str]:
