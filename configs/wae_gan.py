@@ -81,6 +81,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.eval.num_phrases = 512  # of the validation split, at most: eval/*
     config.eval.num_train_phrases = 256  # of the training split, from its start: eval_train/*
     config.eval.num_samples = 4  # fixed prior draws and reconstructions, written at every evaluation
+    config.eval.num_draws = 128  # prior draws measured as music at every evaluation: draws/*
     config.best_metric = "eval/reconstruction"
     config.best_mode = "min"
 

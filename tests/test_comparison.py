@@ -37,9 +37,17 @@ def write(folder, *, penalty, seed, cells, precision=0.5, path="here", **provena
 
 
 def table(folders):
-    rows = comparison.compare([pathlib.Path(folder) for folder in folders], FILE).splitlines()
-    head = [cell.strip() for cell in rows[0].strip("|").split("|")]
-    return [dict(zip(head, (cell.strip() for cell in row.strip("|").split("|")), strict=True)) for row in rows[2:]]
+    """The figures of each arm, by the figure's name; that of what stands above the figures is empty."""
+    return columns(folders)[1:]
+
+
+def columns(folders):
+    """`table`, with held-out music before the arms."""
+    lines = comparison.compare([pathlib.Path(folder) for folder in folders], FILE).splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert all(cell == "---" for cell in rows.pop(1))
+    names = [row[0] for row in rows]
+    return [dict(zip(names, column, strict=True)) for column in list(zip(*rows, strict=True))[1:]]
 
 
 def test_differences_are_taken_seed_by_seed(tmp_path):
@@ -49,19 +57,31 @@ def test_differences_are_taken_seed_by_seed(tmp_path):
         write(tmp_path / f"m{i}", penalty="mmd", seed=i, cells=each, path="there") for i, each in enumerate(mmd)
     ]
     first, second = table(folders)
-    assert (first["arm"], first["seeds"], first["cells"]) == ("penalty=gan", "3", "1000.000")
+    assert (first[""], first["seeds"], first["cells"]) == ("penalty=gan", "3", "1,000")
     differences = np.array(mmd) - gan
     low, high = stats.t.interval(0.95, 2, differences.mean(), stats.sem(differences))
-    assert second["arm"] == "penalty=mmd"
-    assert second["cells"] == f"1006.333 (+6.333 [{low:+.3f}, {high:+.3f}])"
+    assert second[""] == "penalty=mmd"
+    assert second["cells"] == f"1,006 (+6.333 [{low:+.3f}, +{high:.2f}])"
     assert second["precision"] == "0.500 (+0.000 [+0.000, +0.000])"
 
 
 def test_one_seed_has_no_interval(tmp_path):
     folders = [write(tmp_path / p, penalty=p, seed=4, cells=c) for p, c in (("gan", 10.0), ("mmd", 13.0))]
-    assert table(folders)[1]["cells"] == "13.000 (+3.000)"
+    assert table(folders)[1]["cells"] == "13.00 (+3.000)"
     other = write(tmp_path / "late", penalty="kl", seed=5, cells=1.0)
     assert table([folders[0], other])[1]["cells"] == "1.000 (no seed in common)"
+
+
+def test_held_out_music_stands_before_the_arms(tmp_path):
+    folder = write(tmp_path / "run", penalty="gan", seed=0, cells=10.0)
+    path = folder / "evaluation" / FILE
+    content = json.loads(path.read_text())
+    for entry in content["music"].values():
+        entry["sets"]["held_out"] = {key: [-2.5] * len(entry["columns"]) for key in ("mean", "low", "high")}
+    path.write_text(json.dumps(content))
+    real, arm = columns([folder])
+    assert (real[""], real["cells"], arm["cells"]) == ("held-out", "-2.500", "10.00")
+    assert real["precision"] == ""
 
 
 @pytest.mark.parametrize(
@@ -89,8 +109,8 @@ def test_two_ways_to_decide_about_cells_are_two_arms(tmp_path):
     hard = write(tmp_path / "run", penalty="gan", seed=0, cells=10.0, binarize="hard")
     soft = write(tmp_path / "other", penalty="gan", seed=0, cells=14.0, binarize="bernoulli")
     first, second = table([hard, soft])
-    assert (first["arm"], second["arm"]) == ("binarize=hard", "binarize=bernoulli")
-    assert second["cells"] == "14.000 (+4.000)"
+    assert (first[""], second[""]) == ("binarize=hard", "binarize=bernoulli")
+    assert second["cells"] == "14.00 (+4.000)"
 
 
 def test_what_is_no_evaluation_is_named(tmp_path):

@@ -172,6 +172,17 @@ def test_sinkhorn_is_numpys():
     assert float(found) == pytest.approx(expected, rel=1e-2)
 
 
+@NO_JAXOPT_WARNING
+def test_the_gradient_of_sinkhorn_is_finite_differences():
+    pytest.importorskip("ott", reason="ott-jax, an optional extra, is not installed")
+    sinkhorn = jax.jit(divergences.find_sinkhorn(epsilon=1.0))
+    z, z_prior, along = normal(8, 10, 3) + 0.5, normal(9, 10, 3), normal(10, 10, 3)
+    gradient = jax.grad(lambda z: sinkhorn(z, z_prior))(z)
+    # Far apart, since iterations stop where the marginals are right to .001.
+    expected = (sinkhorn(z + 0.05 * along, z_prior) - sinkhorn(z - 0.05 * along, z_prior)) / 0.1
+    assert float(jnp.sum(gradient * along)) == pytest.approx(float(expected), rel=0.02)
+
+
 def test_sinkhorn_without_ott_names_the_extra(monkeypatch):
     for name in ("ott", "ott.geometry", "ott.tools"):
         monkeypatch.setitem(sys.modules, name, None)

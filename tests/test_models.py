@@ -76,6 +76,52 @@ def test_keys_of_the_phrases_are_all_that_training_draws_on(small):
     assert np.all(new > 0.98 * old)
 
 
+def with_encoder(kind, **fields):
+    """A model whose encoder is of a kind, its variables, and four phrases."""
+    model = models.Autoencoder(network="tiny", h_dim=2, z_dim=3, kernel_size=(8, 8), encoder_kind=kind, **fields)
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *PHRASE_SHAPE)))
+    return model, variables, random_rolls(4).astype(np.float32)
+
+
+def encode(model, variables, x, noise_keys):
+    """The codes of one pass in evaluation, but for what a random encoder draws."""
+    return model.apply(variables, x, method=lambda self, x: self.encoder(x, dropout_keys=None, noise_keys=noise_keys))
+
+
+def test_a_gaussian_encoders_codes_have_its_mean_and_variance():
+    model, variables, x = with_encoder("gaussian")
+    # A variance of its own for each dimension, the same for all phrases.
+    head = variables["params"]["encoder"]["log_variance"]
+    head["kernel"], head["bias"] = jnp.zeros_like(head["kernel"]), jnp.log(jnp.array([0.25, 1.0, 4.0]))
+    draw = jax.jit(jax.vmap(lambda keys: encode(model, variables, x, keys)))
+    drawn = draw(jax.random.split(jax.random.key(5), (600, 4)))
+    without = encode(model, variables, x, None)
+    np.testing.assert_array_equal(without.z, without.mean)
+    np.testing.assert_allclose(drawn.mean[0], without.mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(drawn.log_variance[0, 0], np.log([0.25, 1.0, 4.0]), rtol=1e-6)
+    deviations = (np.asarray(drawn.z) - np.asarray(drawn.mean)).reshape(-1, 3)
+    # Of 2,400 draws: four deviations of the mean, and of the variance.
+    error = 4 / np.sqrt(len(deviations))
+    np.testing.assert_allclose(deviations.mean(0) / [0.5, 1, 2], 0, atol=error)
+    np.testing.assert_allclose(deviations.var(0) / [0.25, 1, 4], 1, atol=np.sqrt(2) * error)
+    np.testing.assert_allclose(np.corrcoef(deviations.T), np.eye(3), atol=error)
+
+
+def test_additive_noise_is_on_the_phrase_alone():
+    model, variables, x = with_encoder("additive_noise", input_noise=0.3)
+    plain, *_ = with_encoder("deterministic")
+    keys = jax.random.split(jax.random.key(5), 4)
+    noise = jnp.stack([jax.random.normal(key, PHRASE_SHAPE) for key in keys])
+    expected = encode(plain, variables, x + 0.3 * noise, None).z
+    found = encode(model, variables, x, keys)
+    np.testing.assert_allclose(found.z, expected, rtol=1e-5, atol=1e-6)
+    assert found.log_variance is None
+    # None is drawn where no keys are given, as in evaluation.
+    still = encode(model, variables, x, None).z
+    np.testing.assert_array_equal(still, encode(plain, variables, x, None).z)
+    assert not np.allclose(found.z, still, atol=1e-3)
+
+
 def test_layer_normalization_has_no_statistics_and_keeps_phrases_apart():
     model = models.Autoencoder(network="tiny", h_dim=2, z_dim=3, kernel_size=(8, 8), normalization="layer")
     variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *PHRASE_SHAPE)))

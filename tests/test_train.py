@@ -32,7 +32,7 @@ def flip_bit_in(checkpoint):
 def finished(tmp_path_factory):
     """One uninterrupted run of six steps."""
     workdir = tmp_path_factory.mktemp("finished")
-    config = tiny_config(eval__num_samples=1, eval__num_train_phrases=8, ema_decay=0.9)
+    config = tiny_config(eval__num_samples=1, eval__num_draws=8, eval__num_train_phrases=8, ema_decay=0.9)
     figures = train_and_evaluate(config, str(workdir))
     return workdir, config, figures
 
@@ -44,7 +44,8 @@ def test_a_run_leaves_its_metrics_samples_and_checkpoints(finished):
     assert all("train/reconstruction" in rows[i] and "train/penalty" in rows[i] for i in (0, 2, 3))
     assert {"eval/reconstruction", "eval/f1", "eval/precision", "eval/recall", "eval/penalty"} <= rows[1].keys()
     assert {"eval/jensen_shannon", "eval_train/f1", "eval/code_covariance_gap"} <= rows[3].keys()
-    assert figures == {name: value for name, value in rows[3].items() if name.startswith("eval")}
+    assert {"draws/cells", "held_out/cells", "draws_distance/cells"} <= rows[3].keys()
+    assert figures == {name: value for name, value in rows[3].items() if not name.startswith(("train/", "step"))}
     assert json.loads((workdir / "config.json").read_text())["model"]["z_dim"] == config.model.z_dim
     assert list(workdir.glob("events.out.tfevents.*"))
     assert (workdir / "curves.png").stat().st_size > 10_000

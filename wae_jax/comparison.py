@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from wae_jax.command_line import RequestError
-from wae_jax.evaluation_table import Figure, figures
+from wae_jax.evaluation_table import Figure, figures, short
 from wae_jax.metrics import confidence
 from wae_jax.workdir import FREE_FIELDS, flatten_config
 
@@ -65,8 +65,9 @@ def compare(folders: Sequence[pathlib.Path], file_name: str) -> str:
       file_name: of the evaluation in them.
 
     Returns:
-      Lines of Markdown: one row an arm, one column a figure of the generated set (of the reconstructed one for figures
-      of reconstruction), `mean` and, from the second arm on, `(difference [low, high])`.
+      Lines of Markdown: one row a figure of the generated set (of the reconstructed one for figures of reconstruction),
+      one column an arm, with its mean and, from the second arm on, `(difference [low, high])`. The column before them
+      has the figure of held-out music.
 
     Raises:
       CompareError: if a run has not been evaluated, or they were evaluated on different held-out music.
@@ -82,14 +83,15 @@ def compare(folders: Sequence[pathlib.Path], file_name: str) -> str:
     for of_arm, seeds in zip(arms.values(), by_seed, strict=True):
         if len(seeds) < len(of_arm):
             raise CompareError(f"{' and '.join(map(str, of_arm))} are runs of one arm and one seed; name one of them")
-    labels = list(next(iter(by_seed[0].values())))
+    real = _held_out(next(iter(evaluations.values())))
     lines = [
-        "| arm | seeds | " + " | ".join(labels) + " |",
-        "|---|---|" + "---|" * len(labels),
+        f"| | held-out | {' | '.join(names)} |",
+        "|---" * (len(names) + 2) + "|",
+        f"| seeds | | {' | '.join(str(len(seeds)) for seeds in by_seed)} |",
     ]
-    for name, seeds in zip(names, by_seed, strict=True):
-        cells = [_cell(label, by_seed[0], seeds, is_first=seeds is by_seed[0]) for label in labels]
-        lines.append(f"| {name} | {len(seeds)} | " + " | ".join(cells) + " |")
+    for label in next(iter(by_seed[0].values())):
+        cells = [_cell(label, by_seed[0], seeds, is_first=seeds is by_seed[0]) for seeds in by_seed]
+        lines.append(f"| {label} | {short(real[label]) if label in real else ''} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -138,16 +140,29 @@ def _flat(evaluation: Mapping[str, Any]) -> dict[str, float]:
     return {label: value(of_sets) for label, of_sets in figures(evaluation).items()}
 
 
+def _held_out(evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """What held-out music has of the figures of generated music."""
+    both = {"generated", "held_out"}
+    return {
+        label: of_sets["held_out"].value for label, of_sets in figures(evaluation).items() if both <= of_sets.keys()
+    }
+
+
 def _cell(
     label: str, baseline: Mapping[int, Mapping[str, float]], arm: Mapping[int, Mapping[str, float]], *, is_first: bool
 ) -> str:
-    mean = np.mean([each.get(label, math.nan) for each in arm.values()])
+    mean = short(float(np.mean([each.get(label, math.nan) for each in arm.values()])))
     if is_first:
-        return f"{mean:.3f}"
+        return mean
     shared = [seed for seed in arm if seed in baseline]
     if not shared:
-        return f"{mean:.3f} (no seed in common)"
+        return f"{mean} (no seed in common)"
     differences = [[arm[seed].get(label, math.nan) - baseline[seed].get(label, math.nan)] for seed in shared]
     interval = confidence.paired_difference(np.array(differences))
-    ends = "" if np.isnan(interval.low[0]) else f" [{interval.low[0]:+.3f}, {interval.high[0]:+.3f}]"
-    return f"{mean:.3f} ({interval.mean[0]:+.3f}{ends})"
+    low, high = interval.low[0], interval.high[0]
+    ends = "" if np.isnan(low) else f" [{_signed(low)}, {_signed(high)}]"
+    return f"{mean} ({_signed(interval.mean[0])}{ends})"
+
+
+def _signed(value: float) -> str:
+    return f"{'-' if value < 0 else '+'}{short(abs(value))}"

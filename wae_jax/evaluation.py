@@ -128,14 +128,8 @@ def _with_pitched(
     if not pitched:
         return columns, dict(values)
     return (*columns, PITCHED), {
-        name: np.column_stack([each, _mean_of_columns(each[:, pitched])]) for name, each in values.items()
+        name: np.column_stack([each, suite.mean_of_columns(each[:, pitched])]) for name, each in values.items()
     }
-
-
-def _mean_of_columns(values: Float64[np.ndarray, "B C"]) -> Float64[np.ndarray, " B"]:
-    """The mean of each row without its NaN; NaN where there is nothing else."""
-    count = (~np.isnan(values)).sum(axis=1)
-    return np.divide(np.nansum(values, axis=1), count, out=np.full(len(values), np.nan), where=count > 0)
 
 
 def _by_column(distance: Any, one: Float64[np.ndarray, "B C"], other: Float64[np.ndarray, "N C"]) -> list[Any]:

@@ -18,8 +18,11 @@ from wae_jax.writers import MetricWriter
 _CODES_IN_HISTOGRAM = 512
 
 
-def _spread(num_rows: int, num: int) -> np.ndarray:
-    """The places of up to `num` rows, from the first to the last at equal distances."""
+def spread(num_rows: int, num: int) -> np.ndarray:
+    """The places of up to `num` rows, from the first to the last at equal distances.
+
+    Neighbours are often of one song, and look alike.
+    """
     return np.linspace(0, num_rows - 1, min(num, num_rows)).astype(np.int64)
 
 
@@ -33,7 +36,7 @@ def write_samples(
 ) -> None:
     """Fixed prior draws, reconstructions of fixed phrases beside them, and histograms of codes and parameters."""
     sampler = make_sampler(config, jax.device_get(state.evaluation_variables()))
-    phrases = unpack(np.asarray(rows[_spread(len(rows), _CODES_IN_HISTOGRAM)]))
+    phrases = unpack(np.asarray(rows[spread(len(rows), _CODES_IN_HISTOGRAM)]))
     codes = sampler.encode(phrases)
     names = [
         "/".join(key.key for key in path) for path, _ in jax.tree_util.tree_leaves_with_path(state.autoencoder.params)
@@ -43,8 +46,7 @@ def write_samples(
     if not (num := min(config.eval.num_samples, len(phrases))):
         return
     draws = sampler.decode(sampler.draw(config.seed, num))
-    # Neighbours are often of one song, and look alike.
-    some = _spread(len(phrases), num)
+    some = spread(len(phrases), num)
     reconstructions = sampler.decode(codes[some])
     for kind, probabilities in (("draws", draws), ("reconstructions", reconstructions)):
         rolls = binarize(probabilities, method="hard", threshold=config.eval.threshold, seed=config.seed)

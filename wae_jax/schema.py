@@ -166,12 +166,13 @@ FIELDS = {
     "eval.num_phrases": Integer(1),
     "eval.num_train_phrases": Integer(),
     "eval.num_samples": Integer(),
+    "eval.num_draws": Integer(),
     "best_metric": Text(),
     "best_mode": Choice(("min", "max")),
 }
 
 
-# Fields that came after the first runs, with the value that means what was computed before there were any.
+# Fields that came after the first runs, with the value that leaves the training as it was before there were any.
 _ADDED = {
     ("data", "placement"): "auto",
     ("", "steps_per_call"): 0,
@@ -183,6 +184,7 @@ _ADDED = {
     ("", "encoder_noise"): 0.01,
     ("", "log_variance_penalty_weight"): 0.0,
     ("discriminator", "prior_logit"): False,
+    ("eval", "num_draws"): 128,
 }
 
 

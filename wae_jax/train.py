@@ -269,7 +269,17 @@ def _run(
         "eval": valid_rows[: config.eval.num_phrases],
         "eval_train": train_rows[: config.eval.num_train_phrases],
     }
-    evaluate = make_evaluate(config, {prefix: rows for prefix, rows in subsets.items() if len(rows)})
+    evaluate_subsets = make_evaluate(config, {prefix: rows for prefix, rows in subsets.items() if len(rows)})
+
+    def evaluate(state: TrainState) -> dict[str, float]:
+        figures = evaluate_subsets(state)
+        if config.eval.num_draws:
+            # Not above: it takes a second to import, and the first step need not wait for that.
+            from wae_jax import draw_metrics
+
+            figures |= draw_metrics.measure_draws(config, state, held_out=valid_rows, training=train_rows)
+        return figures
+
     writer = stack.enter_context(MetricWriter(folder, start, enabled=is_first))
     progress = stack.enter_context(Progress(total, config.batch_size, enabled=is_first))
     stop = stack.enter_context(Stop())

@@ -16,6 +16,7 @@ import numpy as np
 
 from tests.bench.contender import Contender
 from wae_jax import devices, objective, pianoroll
+from wae_jax.schema import complete_config
 from wae_jax.train_state import create_train_state, make_autoencoder
 from wae_jax.train_step import BATCH_AXIS, Batch, make_train_step
 
@@ -26,35 +27,51 @@ _STEPS_IN_FLIGHT = 2  # as in the loop
 
 def make_config(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Any:
     """What the step reads of a configuration: WAE-MMD as the original has it, without dropout."""
-    adam = types.SimpleNamespace(
-        learning_rate=1e-3, schedule="constant", warmup_steps=0, b1=0.9, b2=0.999, eps=1e-7, clip_norm=0.0
-    )
+    adam = {
+        "learning_rate": 1e-3,
+        "schedule": "constant",
+        "warmup_steps": 0,
+        "b1": 0.9,
+        "b2": 0.999,
+        "eps": 1e-7,
+        "clip_norm": 0.0,
+    }
+    config = {
+        "seed": 0,
+        "dtype": dtype,
+        "batch_size": batch_size,
+        "penalty": "mmd",
+        "mmd_kernel": "imq",
+        "penalty_weight": 100.0,
+        "penalty_warmup_steps": 0,
+        "reconstruction_weight": 0.5,
+        "prior_variance": 1.0,
+        "pretrain_steps": 0,
+        "ema_decay": 0.0,
+        "data": {"transpose_semitones": 0},
+        "model": {
+            "network": network,
+            "h_dim": h_dim,
+            "z_dim": z_dim,
+            "kernel_size": (6, 6),
+            "normalization": "batch",
+            "activation": "relu",
+            "dropout_rate": 0.0,
+            "batch_norm_momentum": 0.99,
+            "output_bias": "zero",
+        },
+        "discriminator": {},
+        "autoencoder_optimizer": adam,
+        "discriminator_optimizer": adam,
+    }
+    # So that a field which the step reads and which came later has the value that leaves the step as it was.
+    return _namespace(complete_config(config))
+
+
+def _namespace(fields: dict[str, Any]) -> types.SimpleNamespace:
+    """The fields as attributes, as a ConfigDict has them."""
     return types.SimpleNamespace(
-        seed=0,
-        dtype=dtype,
-        batch_size=batch_size,
-        penalty="mmd",
-        mmd_kernel="imq",
-        penalty_weight=100.0,
-        penalty_warmup_steps=0,
-        reconstruction_weight=0.5,
-        prior_variance=1.0,
-        pretrain_steps=0,
-        ema_decay=0.0,
-        data=types.SimpleNamespace(transpose_semitones=0),
-        model=types.SimpleNamespace(
-            network=network,
-            h_dim=h_dim,
-            z_dim=z_dim,
-            kernel_size=(6, 6),
-            normalization="batch",
-            activation="relu",
-            dropout_rate=0.0,
-            batch_norm_momentum=0.99,
-            output_bias="zero",
-        ),
-        autoencoder_optimizer=adam,
-        discriminator_optimizer=adam,
+        **{name: _namespace(value) if isinstance(value, dict) else value for name, value in fields.items()}
     )
 
 

@@ -154,6 +154,12 @@ def over_chunks(
     )
 
 
+def mean_of_columns(values: Columns) -> Float64[np.ndarray, " B"]:
+    """The mean of each row without its NaN; NaN where there is nothing else."""
+    count = (~np.isnan(values)).sum(axis=1)
+    return np.divide(np.nansum(values, axis=1), count, out=np.full(len(values), np.nan), where=count > 0)
+
+
 def columns(name: str) -> tuple[str, ...]:
     """What the columns of a measure are of.
 
