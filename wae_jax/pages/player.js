@@ -394,7 +394,9 @@ function drawRoll(canvas, notes, { numSteps = PHRASE_STEPS, position = null, isD
         brush.fillRect(x, y + 0.1 * drumRow, Math.max(2, (2 / numSteps) * width), 0.8 * drumRow);
       } else {
         const wide = Math.max(1.5, (length / numSteps) * width - 0.7);
-        brush.fillRect(x, (highest - pitch) * row, wide, Math.max(2, row - 0.3));
+        // A little apart, or one of two tracks in unison would hide the other.
+        const shift = (2.5 - track) * 0.3 * row;
+        brush.fillRect(x, (highest - pitch) * row + shift, wide, Math.max(1.5, 0.8 * row));
       }
     }
   }
