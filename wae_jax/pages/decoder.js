@@ -47,7 +47,10 @@ class Decoder {
   }
 
   static #bytes(text) {
-    return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+    const characters = atob(text);
+    const bytes = new Uint8Array(characters.length);
+    for (let i = 0; i < bytes.length; i += 1) bytes[i] = characters.charCodeAt(i);
+    return bytes;
   }
 
   static #floats(text) {
@@ -58,12 +61,14 @@ class Decoder {
   static #halves(text) {
     const bytes = Decoder.#bytes(text);
     const values = new Float32Array(bytes.length / 2);
+    // What the last of the ten bits of a fraction is worth, by exponent. The lowest exponent has no leading one; the
+    // highest, of what is not finite, does not occur.
+    const units = Float32Array.from({ length: 32 }, (_, exponent) => 2 ** (Math.max(exponent, 1) - 25));
     for (let i = 0; i < values.length; i += 1) {
       const bits = bytes[2 * i] | (bytes[2 * i + 1] << 8);
       const exponent = (bits >> 10) & 31;
       const fraction = bits & 1023;
-      // The lowest exponent has no leading one; the highest, of what is not finite, does not occur.
-      const size = exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25);
+      const size = (exponent === 0 ? fraction : 1024 + fraction) * units[exponent];
       values[i] = bits & 0x8000 ? -size : size;
     }
     return values;
