@@ -45,10 +45,6 @@ def rendered(page, notes, **options):
     return np.array(samples)
 
 
-def level(samples):
-    return np.sqrt(np.mean(samples**2))
-
-
 def test_tracks_are_those_of_the_project(page):
     tracks = page.evaluate("() => TRACKS")
     assert [(t["name"], t["program"], t["channel"] == 9) for t in tracks] == [
@@ -167,9 +163,15 @@ def test_every_drum_sounds_and_silence_does_not(page):
     assert {kinds[36], kinds[38], kinds[42], kinds[45], kinds[49], kinds[60]} == {
         *("kick", "snare", "hat", "tom", "cymbal", "other")
     }
-    # One stroke of each kind, a second apart.
-    for pitch in (35, 36, 37, 38, 39, 42, 46, 45, 49, 51, 24, 107):
-        assert level(rendered(page, [[0, pitch, 0, 1]], numSteps=6)[:8000]) > 0.005, pitch
+    levels = page.evaluate(
+        """(pitches) => Promise.all(pitches.map(async (pitch) => {
+          const sound = await renderPhrase([[0, pitch, 0, 1]], {numSteps: 6});
+          const samples = sound.getChannelData(0).subarray(0, 8000);
+          return Math.sqrt(samples.reduce((sum, x) => sum + x * x, 0) / samples.length);
+        }))""",
+        [35, 36, 37, 38, 39, 42, 46, 45, 49, 51, 24, 107],
+    )
+    assert min(levels) > 0.005
     assert not rendered(page, [], numSteps=6).any()
 
 
