@@ -37,8 +37,8 @@ def opened(browser, file, **options) -> Iterator:
     yield page
     fetched = [url for url in requests if url != file.as_uri() and not url.startswith("blob:")]
     context.close()
-    assert wrong == []
-    assert fetched == []
+    assert not wrong, wrong
+    assert not fetched, fetched
 
 
 def loudest(page, milliseconds, player="player") -> float:

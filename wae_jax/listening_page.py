@@ -10,30 +10,24 @@ the run's metrics, and where all this comes from.
 from __future__ import annotations
 
 import argparse
-import base64
-import dataclasses
-import hashlib
-import html
 import json
 import os
 import pathlib
 import platform
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Bool
 
 import wae_jax
 from wae_jax import evaluation_table
 from wae_jax.command_line import RequestError, add_sampling_flags, check_sampling_flags
 from wae_jax.files import whole_file
 from wae_jax.generate import slerp
-from wae_jax.metrics.notes import notes
-from wae_jax.page_parts import embed, read_part
-from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, BinaryRolls, Codes, PackedPhrases, Rolls, unpack
+from wae_jax.listening_html import Group, Phrase, Section, Table, make_page, note_lists
+from wae_jax.pianoroll import DEFAULT_TEMPO, BinaryPiece, BinaryRolls, Codes, PackedPhrases, Rolls, unpack
 from wae_jax.sampling import binarize as decide
 from wae_jax.trained_run import Run, load_run
 from wae_jax.workdir import flatten_config
@@ -43,136 +37,7 @@ _REAL_PHRASES = 8
 _PAIRS = 8
 _WALKS = 3
 _PHRASES_A_WALK = 8
-_SCRIPTS = ("voices.js", "player.js", "downloads.js")
 _DATA_NAMES = {"eval": "validation data", "eval_train": "training data", "draws": "draws", "held_out": "held-out"}
-
-# What JSON has of one phrase: {"name": str, "notes": [[track, pitch, onset, length], ...]}.
-Phrase = dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """Phrases that belong together.
-
-    Attributes:
-      phrases: with names that need no context, such as "Draw 3".
-      title: printed above them; empty for none.
-    """
-
-    phrases: Sequence[Phrase]
-    title: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Section:
-    """A part of the page.
-
-    Attributes:
-      id: for links, letters alone.
-      title: its heading.
-      says: what the phrases are and how they were chosen.
-      groups: the phrases.
-    """
-
-    id: str
-    title: str
-    says: str
-    groups: Sequence[Group]
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """Figures, as text.
-
-    Attributes:
-      caption: what they are.
-      columns: the heads; the first is that of the names of the rows.
-      rows: as many cells each, the name first.
-    """
-
-    caption: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-def note_lists(rolls: BinaryRolls) -> list[list[list[int]]]:
-    """The notes of each phrase as pages take them.
-
-    Returns:
-      For each phrase its notes by onset: track, MIDI number, onset and length in steps.
-    """
-    found = notes(rolls)
-    rows = np.stack([found.track, found.pitch + LOWEST_PITCH, found.onset, found.length], axis=1)
-    order = np.lexsort((found.pitch, found.track, found.onset, found.phrase))
-    ends = np.searchsorted(found.phrase[order], np.arange(1, len(rolls)))
-    return [part.tolist() for part in np.split(rows[order], ends)] if len(rolls) else []
-
-
-def make_page(
-    *,
-    title: str,
-    summary: str,
-    sections: Sequence[Section],
-    tables: Sequence[Table] = (),
-    provenance: Sequence[tuple[str, str]] = (),
-    tempo: float = DEFAULT_TEMPO,
-    latent: Mapping[str, Any] | None = None,
-    scripts: Sequence[str] = (),
-) -> str:
-    """The page.
-
-    Args:
-      title: its heading.
-      summary: a sentence below.
-      sections: the phrases.
-      tables: the run's figures.
-      provenance: names and values.
-      tempo: quarter notes a minute, to begin with.
-      latent: what the script's `mountLatent` is called with; None for a page without a model.
-      scripts: files of `wae_jax/pages` to put before the page's own; they define `mountLatent`.
-
-    Returns:
-      HTML that may load nothing: its policy lets only its own scripts and style run.
-    """
-    # Marks of favourites are kept by this, so that those of another run's page do not turn up.
-    described = [dataclasses.asdict(section) for section in sections]
-    identity = hashlib.sha256(embed(described).encode()).hexdigest()[:16]
-    data = {
-        "title": title,
-        "summary": summary,
-        "sections": described,
-        "tables": [dataclasses.asdict(table) for table in tables],
-        "provenance": provenance,
-        "tempo": tempo,
-        "identity": identity,
-        "latent": latent,
-    }
-    style = read_part("page.css")
-    programs = [read_part(name) for name in (*_SCRIPTS, *scripts, "page.js")]
-    parts = {
-        "policy": _policy(programs, style, has_model=latent is not None),
-        "title": html.escape(title),
-        "style": style,
-        "data": embed(data),
-        "scripts": "\n".join(f"<script>{program}</script>" for program in programs),
-    }
-    # At one go: what is filled in may itself contain what looks like a place.
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], read_part("page.html"))
-
-
-def _policy(programs: Sequence[str], style: str, *, has_model: bool) -> str:
-    """The page's Content-Security-Policy: these scripts and this style, known by their digests, and no network."""
-    allowed = " ".join(_digest(program) for program in programs)
-    # A model may run as WebAssembly, and beside the page.
-    model = " 'wasm-unsafe-eval'; worker-src blob:" if has_model else ""
-    return (
-        f"default-src 'none'; script-src {allowed}{model}; style-src {_digest(style)}; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _digest(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def write_page(
@@ -290,7 +155,7 @@ def _sections(run: Run, *, num: int, seed: int, threshold: float, binarize: str)
         )
 
 
-def _choose(rows: PackedPhrases, num: int, seed: int) -> tuple[Rolls, list[int]]:
+def _choose(rows: PackedPhrases, num: int, seed: int) -> tuple[Bool[np.ndarray, "chosen T=192 P=84 K=5"], list[int]]:
     """Up to so many random phrases of a split, and their places in it."""
     places = np.sort(np.random.default_rng(seed).permutation(len(rows))[:num])
     return unpack(np.asarray(rows[places])), places.tolist()
@@ -300,7 +165,7 @@ def _named(rolls: BinaryRolls, names: Sequence[str]) -> list[Phrase]:
     return [{"name": name, "notes": each} for name, each in zip(names, note_lists(rolls), strict=True)]
 
 
-def _f1(one: Shaped[np.ndarray, "*shape"], other: Shaped[np.ndarray, "*shape"]) -> float:
+def _f1(one: BinaryPiece, other: BinaryPiece) -> float:
     """The share of cells that two phrases have in common; 1 where both are silent."""
     cells = int(one.sum()) + int(other.sum())
     return 2 * int((one & other).sum()) / cells if cells else 1.0

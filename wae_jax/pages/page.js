@@ -1,5 +1,5 @@
 'use strict';
-// The listening page. Needs player.js and downloads.js; the data lie in the element #data. Whatever comes from them is
+// The listening page. Needs player.js, roll.js and downloads.js; the data lie in the element #data. Whatever comes from them is
 // written as text, never as HTML.
 
 const data = JSON.parse(document.getElementById('data').textContent);
