@@ -37,7 +37,7 @@ _PREFIX = "variables/"
 # What reading a damaged zip of damaged arrays ends in.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError)
 
-_Arrays = dict[str, Shaped[np.ndarray, "..."]]
+_Arrays = dict[str, Shaped[np.ndarray, "*shape"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,10 +141,15 @@ def _read(path: pathlib.Path) -> tuple[dict[str, Any], _Arrays]:
     if not path.is_file():
         raise CheckpointError(f"there is no file {path}; expected one made by python -m wae_jax.export")
     try:
-        with np.load(path, allow_pickle=False) as members:
-            meta = json.loads(members[_META].tobytes())
+        # Not by numpy.load, which leaves a damaged file open.
+        with zipfile.ZipFile(path) as members:
+            meta = json.loads(_read_array(members, f"{_META}.npy").tobytes())
             _check_version(path, meta)
-            arrays = {name.removeprefix(_PREFIX): members[name] for name in members.files if name != _META}
+            arrays = {
+                name.removeprefix(_PREFIX).removesuffix(".npy"): _read_array(members, name)
+                for name in members.namelist()
+                if name.startswith(_PREFIX)
+            }
     except CheckpointError:
         raise
     except _DAMAGE as error:
@@ -152,6 +157,13 @@ def _read(path: pathlib.Path) -> tuple[dict[str, Any], _Arrays]:
             f"{path} cannot be read as a trained run: it is damaged, or not made by python -m wae_jax.export ({error})"
         ) from error
     return meta, arrays
+
+
+def _read_array(members: zipfile.ZipFile, name: str) -> Shaped[np.ndarray, "*shape"]:
+    with members.open(name) as member:
+        array = np.lib.format.read_array(member, allow_pickle=False)
+        member.read()  # to its end, where the checksum is compared
+    return array
 
 
 def _check_version(path: pathlib.Path, meta: Any) -> None:
