@@ -148,4 +148,3 @@ def _layers(config: ml_collections.ConfigDict, half: _Half) -> Iterator[Layer]:
             yield from half.layer_norm(f"norm_{i}")
             yield activation
         size = (size[0] * conv.strides[0], size[1] * conv.strides[1])
-

@@ -1,6 +1,6 @@
 'use strict';
-// The part of a page in which people walk through a latent space. Needs decoder.js, player.js and downloads.js; the
-// model is what latent_model.py describes.
+// The part of a page in which people walk through a latent space. Needs decoder.js, player.js, roll.js and
+// downloads.js; the model is what latent_model.py describes.
 
 // Fills a section. `openPhrase({name, notes})` puts a phrase into the shared player and plays it.
 function mountLatent(section, model, { player, openPhrase }) {
