@@ -147,15 +147,15 @@ def test_noise_is_thinned_to_what_a_machine_can_sound(page):
 
 
 @pytest.mark.parametrize("track", [1, 2, 3, 4])
-@pytest.mark.parametrize("pitch", [40, 69])
+@pytest.mark.parametrize("pitch", [40, 88])
 def test_pitched_voices_are_in_tune(page, track, pitch):
     samples = rendered(page, [[track, pitch, 0, 48]], numSteps=48, tempo=120)[:44100]
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples)), 8 * len(samples)))
     frequencies = np.fft.rfftfreq(8 * len(samples), 1 / 44100)
     wanted = 440 * 2 ** ((pitch - 69) / 12)
     near = (frequencies > wanted * 0.8) & (frequencies < wanted * 1.25)
-    # 12 cents.
-    assert frequencies[near][spectrum[near].argmax()] == pytest.approx(wanted, rel=0.007)
+    # 7 cents; the strings are three, up to 5 cents apart.
+    assert frequencies[near][spectrum[near].argmax()] == pytest.approx(wanted, rel=0.004)
     assert spectrum[near].max() > 0.1 * spectrum.max()
 
 

@@ -39,6 +39,9 @@ function pluckBuffer(context, pitch) {
     fillWithNoise(noise);
     let last = 0;
     for (let i = 0; i < period; i++) samples[i] = last = 0.5 * last + 0.5 * noise[i];
+    // Averaging never ends an offset, which would stay as long as the note and move all others' middle.
+    const offset = samples.subarray(0, period).reduce((sum, x) => sum + x, 0) / period;
+    for (let i = 0; i < period; i++) samples[i] -= offset;
     for (let i = period; i < samples.length; i++) {
       const before = i > period ? samples[i - period - 1] : 0;
       samples[i] = 0.997 * 0.5 * (samples[i - period] + before);
