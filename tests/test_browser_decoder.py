@@ -131,6 +131,11 @@ def test_draws_are_standard_normal_and_their_own_for_each_seed(page):
     assert abs(np.corrcoef(drawn[:-1].ravel(), drawn[1:].ravel())[0, 1]) < 4.5 / drawn.size**0.5
     again = page.evaluate("() => LatentPanel.normals(7, 32)")
     np.testing.assert_array_equal(drawn[7], again)
+    # The prior need not be standard.
+    program = (
+        "() => mountLatent(document.createElement('section'), {...model, prior_deviation: 3}, {player, openPhrase})"
+    )
+    np.testing.assert_allclose(page.evaluate(f"({program})().state.code"), 3 * drawn[1])
 
 
 def test_halfway_is_that_of_the_great_circle(page):
@@ -179,7 +184,7 @@ def test_a_slider_moves_the_code_along_its_direction_alone(page, model):
     expected[1] = -2
     np.testing.assert_allclose(along(model, shown["code"]), expected, atol=1e-6)
     assert page.evaluate("() => opened[0]") == {"name": "Fresh draw 1, moved", "notes": shown["notes"]}
-    assert slider.get_attribute("aria-valuetext") == "−2.0 standard deviations"
+    assert slider.get_attribute("aria-valuetext") == "\N{MINUS SIGN}2.0 standard deviations"
     # By keyboard too: an arrow is a step of .05.
     slider.press("ArrowRight")
     page.wait_for_function("() => opened.length === 2")

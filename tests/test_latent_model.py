@@ -68,7 +68,7 @@ def spread_out(num=400):
     sources = sources @ np.linalg.inv(np.linalg.cholesky(np.cov(sources.T, bias=True))).T
     codes = np.zeros((num, 3))
     codes[:, 2], codes[:, 0], codes[:, 1] = 3 * sources[:, 0], 2 * sources[:, 1], sources[:, 2]
-    return codes + [5.0, -7.0, 1.0], sources
+    return codes + np.array([5.0, -7.0, 1.0]), sources
 
 
 def test_a_direction_is_named_after_what_grows_along_it():

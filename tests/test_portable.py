@@ -98,19 +98,19 @@ def test_damage_anywhere_is_one_kind_of_error(model, tmp_path):
     save(tmp_path / "a.npz", model)
     content = (tmp_path / "a.npz").read_bytes()
     damaged = tmp_path / "damaged.npz"
-    noticed = 0
+    messages = []
     for place in np.linspace(0, len(content) - 1, 97).astype(int):
         flipped = bytearray(content)
         flipped[place] ^= 0x55
         damaged.write_bytes(flipped)
         try:
             held = portable.load_portable(damaged)
-        except (CheckpointError, ConfigError) as error:
-            assert str(damaged) in str(error) or isinstance(error, ConfigError)
-            noticed += 1
+        except CheckpointError as error:
+            messages.append(str(error))
         else:  # in what zip says of dates and the like; the content is right
             assert held.digest == portable.load_portable(tmp_path / "a.npz").digest
-    assert noticed > 60
+    assert len(messages) > 60
+    assert all(str(damaged) in message for message in messages)
     for length in (0, 10, len(content) // 2, len(content) - 1):
         damaged.write_bytes(content[:length])
         with pytest.raises(CheckpointError, match="cannot be read"):
@@ -133,7 +133,7 @@ def test_variables_of_another_model_are_refused(model, tmp_path):
     config, variables = model
     config.model.h_dim = 4
     save(tmp_path / "a.npz", (config, variables))
-    with pytest.raises(CheckpointError, match="what differs: .*params/decoder/conv_0/kernel"):
+    with pytest.raises(CheckpointError, match=r"what differs: .*params/decoder/conv_0/kernel"):
         portable.load_portable(tmp_path / "a.npz")
 
 

@@ -277,7 +277,7 @@ class LatentPanel {
 
   static #title({ name, correlation, share }, place) {
     const named = name === null ? `Direction ${place + 1}` : `Direction ${place + 1}: ${name} (r ${correlation.toFixed(2)})`;
-    return `${named}, ${Math.round(100 * share)} % of the variance`;
+    return `${named}, ${Math.round(100 * share)}\u00a0% of the variance`;
   }
 
   #saveMidi() {
