@@ -10,15 +10,15 @@ import scipy.stats
 
 from tests.browsing import launched, loudest, opened
 from tests.decoding import Z_DIM, logits, random_model
-from wae_jax.generate import slerp
-from wae_jax.latent_model import latent_model
-from wae_jax.listening_page import note_lists, write_page
-from wae_jax.page_parts import embed, read_part
+from wae_jax.latent_paths import slerp
+from wae_jax.listening.document import MODEL_SCRIPTS
+from wae_jax.listening.latent_model import latent_model
+from wae_jax.listening.page import note_lists, write_page
+from wae_jax.listening.parts import embed, read_part
 from wae_jax.portable import stored
 from wae_jax.sampling import make_sampler
 from wae_jax.trained_run import Run, open_run
 
-SCRIPTS = ("decoder.js", "latent.js")
 BELOW = ("voices.js", "player.js", "roll.js", "downloads.js")  # what they stand on
 
 
@@ -35,13 +35,13 @@ def run():
 
 @pytest.fixture(scope="module")
 def model(run):
-    return latent_model(run, num_phrases=256)
+    return latent_model(run, threshold=0.5, num_phrases=256)
 
 
 @pytest.fixture
 def page(browser, model, tmp_path):
     """A page with the panel alone; what it opens is put into `opened`."""
-    scripts = "".join(f"<script>{read_part(name)}</script>" for name in (*BELOW, *SCRIPTS))
+    scripts = "".join(f"<script>{read_part(name)}</script>" for name in (*BELOW, *MODEL_SCRIPTS))
     file = tmp_path / "panel.html"
     file.write_text(
         f"<!doctype html><meta charset=utf-8><section id=latent></section>{scripts}<script>"
@@ -92,7 +92,7 @@ def test_other_networks_decode_as_in_jax(page, network, normalization, activatio
     codes = np.random.default_rng(2).normal(size=(2, Z_DIM)).astype(np.float32)
     truth = 1 / (1 + np.exp(-logits(config, variables, codes)))
     assert truth.std() > 0.01
-    found = decode(page, codes, latent_model(run, num_phrases=8))
+    found = decode(page, codes, latent_model(run, threshold=0.5, num_phrases=8))
     np.testing.assert_allclose(found, truth, rtol=0, atol=1e-3)
 
 
@@ -238,7 +238,7 @@ def test_what_is_shown_can_be_saved_as_midi(page):
 
 
 def test_the_listening_page_has_the_panel(browser, run, model, tmp_path):
-    size = write_page(run, tmp_path / "page.html", num=2, latent=model, scripts=SCRIPTS)
+    size = write_page(run, tmp_path / "page.html", num=2)
     assert size < 3_000_000
     with opened(browser, tmp_path / "page.html") as page:
         press(page, "Another draw")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.decoding import Z_DIM, logits, random_model
-from wae_jax.decoder_layers import ConvTranspose, Dense, LayerNorm, LeakyRelu, decoder_layers
+from wae_jax.listening.decoder_layers import ConvTranspose, Dense, LayerNorm, LeakyRelu, decoder_layers
 from wae_jax.networks import NETWORKS
 
 NAMES = [name for name in NETWORKS if name != "tiny"]

@@ -14,10 +14,12 @@ import soundfile
 
 from tests.browsing import launched, loudest, opened
 from tests.helpers import random_rolls, train_briefly
-from wae_jax import listen, listening_html, listening_page
+from wae_jax import listen
 from wae_jax.command_line import RequestError
 from wae_jax.evaluation_table import CLOUD_FIGURES, HEADLINE
-from wae_jax.listening_html import Group, Section, Table, make_page, note_lists
+from wae_jax.listening import document
+from wae_jax.listening import page as listening_page
+from wae_jax.listening.document import Group, Section, Table, make_page, note_lists
 from wae_jax.sampling import Sampler, binarize
 from wae_jax.trained_run import load_run
 
@@ -325,10 +327,10 @@ def test_a_latent_model_is_mounted(browser, tmp_path, monkeypatch):
       section.append(`model of ${latent.size}`);
       section.onclick = () => openPhrase({name: 'Fresh', notes: [[4, 60, 0, 192]]});
     }"""
-    read = listening_html.read_part
-    monkeypatch.setattr(listening_html, "read_part", lambda name: script if name == "latent.js" else read(name))
+    read = document.read_part
+    monkeypatch.setattr(document, "read_part", lambda name: script if name == "latent.js" else read(name))
     file = tmp_path / "latent.html"
-    file.write_text(make(latent={"size": 7}, scripts=["latent.js"]), encoding="utf-8")
+    file.write_text(make(latent={"size": 7}), encoding="utf-8")
     with opened(browser, file) as page:
         assert page.locator("#latent").inner_text() == "model of 7"
         page.locator("#latent").click()
@@ -479,6 +481,14 @@ def test_what_cannot_be_done_is_said_in_a_sentence(workdir, tmp_path, capsys, mo
     with pytest.raises(RequestError, match="fewer with --num"):
         listening_page.write_page(load_run(str(workdir), "best"), tmp_path / "page.html", num=1)
     assert not list(tmp_path.glob("*.html"))
+
+
+def test_a_model_too_large_for_a_page_is_left_out(workdir, tmp_path, monkeypatch):
+    monkeypatch.setattr(listening_page, "LARGEST_MODEL", 1000)
+    listening_page.write_page(load_run(str(workdir), "best"), tmp_path / "page.html", num=1)
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert data_of(text)["latent"] is None
+    assert re.search(r"The model is left out: it would take \d+ MB", data_of(text)["summary"])
 
 
 @pytest.mark.parametrize("flag", ["--num=0", "--threshold=2", "--tempo=0", "--seed=-1", "--binarize=soft"])

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.browsing import launched, loudest, opened
-from wae_jax.listening_html import PLAYER_SCRIPTS
-from wae_jax.page_parts import read_part
+from wae_jax.listening.document import PLAYER_SCRIPTS
+from wae_jax.listening.parts import read_part
 from wae_jax.pianoroll import TRACKS
 from wae_jax.plots import TRACK_COLOURS
 

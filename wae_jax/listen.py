@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from wae_jax import listening_page
 from wae_jax.command_line import exit_status
+from wae_jax.listening import page
 
 # Each has `add_flags(parser)` and `run(arguments)`, and may have `check_flags(parser, arguments)` for usage errors.
-COMMANDS: dict[str, ModuleType] = {"page": listening_page}
+COMMANDS: dict[str, ModuleType] = {"page": page}
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -3,8 +3,8 @@
     python -m wae_jax.listen page --workdir runs/gan --num 64 --output page.html
 
 Phrases travel as lists of notes; sound is made in the browser, from oscillators and noise. The page has random draws,
-music of the training data, reconstructions beside originals, walks through latent space, favourites to mark and export,
-the run's metrics, and where all this comes from.
+the decoder to make more of them, music of the training data, reconstructions beside originals, walks through latent
+space, favourites to mark and export, the run's metrics, and where all this comes from.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import os
 import pathlib
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -25,14 +25,17 @@ import wae_jax
 from wae_jax import evaluation_table
 from wae_jax.command_line import RequestError, add_sampling_flags, check_sampling_flags
 from wae_jax.files import whole_file
-from wae_jax.generate import slerp
-from wae_jax.listening_html import Group, Phrase, Section, Table, make_page, note_lists
+from wae_jax.latent_paths import slerp
+from wae_jax.listening.document import Group, Phrase, Section, Table, make_page, note_lists
+from wae_jax.listening.latent_model import latent_model
+from wae_jax.listening.parts import embed
 from wae_jax.pianoroll import DEFAULT_TEMPO, BinaryPiece, BinaryRolls, Codes, PackedPhrases, Rolls, unpack
 from wae_jax.sampling import binarize as decide
 from wae_jax.trained_run import Run, load_run
 from wae_jax.workdir import flatten_config
 
 LARGEST_PAGE = 25_000_000  # bytes
+LARGEST_MODEL = 16_000_000  # bytes
 _REAL_PHRASES = 8
 _PAIRS = 8
 _WALKS = 3
@@ -50,8 +53,6 @@ def write_page(
     threshold: float = 0.5,
     binarize: str = "hard",
     tempo: float = DEFAULT_TEMPO,
-    latent: Mapping[str, Any] | None = None,
-    scripts: Sequence[str] = (),
 ) -> int:
     """Writes the listening page of a run.
 
@@ -64,8 +65,6 @@ def write_page(
       threshold: for `binarize="hard"`.
       binarize: "hard" or "bernoulli".
       tempo: quarter notes a minute, to begin with.
-      latent: see `make_page`.
-      scripts: see `make_page`.
 
     Returns:
       Bytes written.
@@ -79,16 +78,18 @@ def write_page(
         raise RequestError(f"{output} is a folder; expected the name of a file, such as {output / 'page.html'}")
     name = "" if workdir is None else pathlib.Path(workdir).resolve().name
     decision = f"above {threshold:g}" if binarize == "hard" else f"at random with their probability, seed {seed}"
+    model = latent_model(run, threshold=threshold)
+    fits = (size := len(embed(model))) <= LARGEST_MODEL
+    left_out = "" if fits else f" The model is left out: it would take {size / 1e6:.0f} MB."
     page = make_page(
         title=f"Listening to {name or 'a run'}",
         summary=f"Step {run.step}, checkpoint {run.digest[:12]}. Cells sound {decision}. "
-        "The sound is made by this page; it loads nothing.",
+        f"The sound is made by this page; it loads nothing.{left_out}",
         sections=list(_sections(run, num=num, seed=seed, threshold=threshold, binarize=binarize)),
         tables=[] if workdir is None else [*_metrics(pathlib.Path(workdir)), *_evaluation(pathlib.Path(workdir))],
         provenance=_provenance(run, name, num=num, seed=seed, threshold=threshold, binarize=binarize),
         tempo=tempo,
-        latent=latent,
-        scripts=scripts,
+        latent=model if fits else None,
     ).encode()
     if len(page) > LARGEST_PAGE:
         raise RequestError(

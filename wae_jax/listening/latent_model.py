@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64, Shaped
 
-from wae_jax.decoder_layers import Layer, decoder_layers
+from wae_jax.listening.decoder_layers import Layer, decoder_layers
 from wae_jax.metrics import music
 from wae_jax.metrics.notes import Notes, Values, sum_over_notes
 from wae_jax.pianoroll import LOWEST_PITCH, PHRASE_SHAPE, PITCHED_TRACKS, Codes, Rolls, unpack
@@ -51,11 +51,12 @@ ATTRIBUTES: dict[str, Callable[[Rolls], _PerPhrase]] = {
 }
 
 
-def latent_model(run: Run, *, num_directions: int = 8, num_phrases: int = 1024) -> dict[str, Any]:
+def latent_model(run: Run, *, threshold: float, num_directions: int = 8, num_phrases: int = 1024) -> dict[str, Any]:
     """What the script's `mountLatent` is called with.
 
     Args:
       run: a trained run.
+      threshold: above which cells sound, to begin with.
       num_directions: at most; those in which codes hardly differ are left out.
       num_phrases: training phrases, at most, spread over the split.
 
@@ -76,7 +77,7 @@ def latent_model(run: Run, *, num_directions: int = 8, num_phrases: int = 1024) 
         "lowest_pitch": LOWEST_PITCH,
         "layers": [_describe(layer) for layer in decoder_layers(run.config, stored(run.variables))],
         "prior_deviation": deviation,
-        "threshold": float(run.config.eval.threshold),
+        "threshold": threshold,
         "mean": codes.mean(axis=0, dtype=np.float64).tolist(),
         "directions": directions(
             codes,

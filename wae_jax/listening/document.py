@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from wae_jax.listening.parts import embed, read_part
 from wae_jax.metrics.notes import notes
-from wae_jax.page_parts import embed, read_part
 from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, BinaryRolls
 
-# What every page needs that plays and draws phrases, in this order.
+# What every page needs that plays and draws phrases, in this order; and one with a model.
 PLAYER_SCRIPTS = ("voices.js", "player.js", "roll.js")
+MODEL_SCRIPTS = ("decoder.js", "latent.js")
 
 # What JSON has of one phrase: {"name": str, "notes": [[track, pitch, onset, length], ...]}.
 Phrase = dict[str, Any]
@@ -90,7 +91,6 @@ def make_page(
     provenance: Sequence[tuple[str, str]] = (),
     tempo: float = DEFAULT_TEMPO,
     latent: Mapping[str, Any] | None = None,
-    scripts: Sequence[str] = (),
 ) -> str:
     """The page.
 
@@ -101,8 +101,7 @@ def make_page(
       tables: the run's figures.
       provenance: names and values.
       tempo: quarter notes a minute, to begin with.
-      latent: what the script's `mountLatent` is called with; None for a page without a model.
-      scripts: files of `wae_jax/pages` to put before the page's own; they define `mountLatent`.
+      latent: what `mountLatent` of latent.js is called with; None for a page without a model.
 
     Returns:
       HTML that may load nothing: its policy lets only its own scripts and style run.
@@ -121,9 +120,10 @@ def make_page(
         "latent": latent,
     }
     style = read_part("page.css")
-    programs = [read_part(name) for name in (*PLAYER_SCRIPTS, "downloads.js", *scripts, "page.js")]
+    model_scripts = () if latent is None else MODEL_SCRIPTS
+    programs = [read_part(name) for name in (*PLAYER_SCRIPTS, "downloads.js", *model_scripts, "page.js")]
     parts = {
-        "policy": _policy(programs, style, has_model=latent is not None),
+        "policy": _policy(programs, style),
         "title": html.escape(title),
         "style": style,
         "data": embed(data),
@@ -133,15 +133,10 @@ def make_page(
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], read_part("page.html"))
 
 
-def _policy(programs: Sequence[str], style: str, *, has_model: bool) -> str:
+def _policy(programs: Sequence[str], style: str) -> str:
     """The page's Content-Security-Policy: these scripts and this style, known by their digests, and no network."""
     allowed = " ".join(_digest(program) for program in programs)
-    # A model may run as WebAssembly, and beside the page.
-    model = " 'wasm-unsafe-eval'; worker-src blob:" if has_model else ""
-    return (
-        f"default-src 'none'; script-src {allowed}{model}; style-src {_digest(style)}; "
-        "base-uri 'none'; form-action 'none'"
-    )
+    return f"default-src 'none'; script-src {allowed}; style-src {_digest(style)}; base-uri 'none'; form-action 'none'"
 
 
 def _digest(text: str) -> str:
