@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.resources
+import importlib.metadata
+import re
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from wae_jax import audio
+from wae_jax import audio, sound_font
+from wae_jax.audio import DEFAULT_AUDIO, Audio
 
 RATE = 44100
 
@@ -38,7 +41,7 @@ def rendered(phrase):
 
 
 def test_nothing_is_missing_here():
-    assert audio.missing_parts() is None
+    assert audio.missing_parts(DEFAULT_AUDIO) is None
 
 
 def test_type_length_and_peak(rendered):
@@ -89,39 +92,6 @@ def test_every_pitch_of_every_track_can_be_rendered():
     roll = silence()
     roll[np.arange(84) * 2, np.arange(84)] = True
     assert np.abs(audio.render(roll)).max() == pytest.approx(0.9, abs=1e-3)
-
-
-def test_rewriting_the_sound_font_changes_only_where_root_keys_stand():
-    def read(font):
-        ((name, body),) = audio._split(font)
-        assert name == b"RIFF"
-        lists = {part[:4]: part[4:] for _, part in audio._split(body[4:])}
-        tables = dict(audio._split(lists.pop(b"pdta")))
-        settings = np.frombuffer(tables.pop(b"igen"), "<u2").reshape(-1, 2)
-        return lists, tables, settings, np.frombuffer(tables.pop(b"shdr"), audio._SAMPLE_HEADER)
-
-    font = (importlib.resources.files("pretty_midi") / audio.SOUND_FONT).read_bytes()
-    old_lists, old_tables, old_settings, old_headers = read(font)
-    new_lists, new_tables, new_settings, new_headers = read(audio._with_root_keys_in_headers(font))
-    assert new_lists == old_lists
-    assert new_tables == old_tables
-    root_key, overridden = None, 0
-    for (kind, amount), (new_kind, new_amount) in zip(old_settings.tolist(), new_settings.tolist(), strict=True):
-        assert new_kind == kind
-        if kind == 58:
-            root_key = amount
-        if kind != 53:
-            assert new_amount == amount
-            continue
-        # A sample ends its zone.
-        old, new = old_headers[amount], new_headers[new_amount]
-        assert new["recording"] == old["recording"]
-        assert new["rest"] == old["rest"]
-        assert new["root_key"] == (old["root_key"] if root_key is None else root_key)
-        overridden += root_key is not None
-        root_key = None
-    assert overridden > 100
-    assert new_headers[-1] == old_headers[-1]
 
 
 def test_silence_is_as_long_as_the_roll():
@@ -180,17 +150,10 @@ def test_bad_tempos_are_refused(tempo):
 )
 def test_missing_parts_are_named(monkeypatch, module, requirement):
     monkeypatch.setitem(sys.modules, module, None)
-    sentence = audio.missing_parts()
+    sentence = audio.missing_parts(DEFAULT_AUDIO)
     assert "pip install" in sentence
     assert requirement in sentence
     assert "\n" not in sentence
-    with pytest.raises(RuntimeError, match="pip install"):
-        audio.render(silence())
-
-
-def test_a_pretty_midi_without_its_sound_font(monkeypatch):
-    monkeypatch.setattr(audio, "SOUND_FONT", "absent.sf2")
-    assert 'pip install --force-reinstall "pretty_midi' in audio.missing_parts()
 
 
 def test_the_rest_imports_and_writes_without_the_parts(tmp_path):
@@ -212,3 +175,62 @@ phrase_files.write_phrases(sys.argv[1], np.eye(192, 84, dtype=bool)[None, :, :, 
         "phrase_0000.mid",
         "phrases.npz",
     ]
+
+
+def spectrum_peak(samples):
+    """The loudest frequency in Hz."""
+    mono = samples.sum(axis=1)
+    return np.fft.rfftfreq(len(mono), 1 / RATE)[np.abs(np.fft.rfft(mono * np.hanning(len(mono)))).argmax()]
+
+
+def test_programs_and_fonts_change_the_sound(phrase, rendered, tmp_path):
+    other = audio.render(phrase, programs=(0, 0, 25, 80, 48))
+    assert not np.allclose(other[: len(rendered)], rendered[: len(other)], atol=0.05)
+    copy = tmp_path / "copy.sf2"
+    copy.write_bytes(sound_font.read_font(None))
+    # A font of one's own is played as it is, without the mix made for the default.
+    same_font = audio.render(phrase, audio=Audio(sound_font=str(copy)))
+    assert loudness(same_font, 2.4, 4.8) / loudness(same_font, 7.2, 7.3) != pytest.approx(
+        loudness(rendered, 2.4, 4.8) / loudness(rendered, 7.2, 7.3), rel=0.05
+    )
+
+
+def test_the_synthesiser_is_named(tmp_path):
+    assert audio.describe(DEFAULT_AUDIO) == f"symusic {importlib.metadata.version('symusic')} with TimGM6mb.sf2"
+    assert audio.describe(Audio(sound_font=str(tmp_path / "Grand.sf2"))).endswith("with Grand.sf2")
+
+
+def test_a_font_that_is_missing_is_named_beforehand(tmp_path):
+    for synth in audio.SYNTHS if shutil.which("fluidsynth") else ["symusic"]:
+        told = audio.missing_parts(Audio(synth=synth, sound_font=str(tmp_path / "none.sf2")))
+        assert re.fullmatch(r"no sound can be made: there is no sound font \S+none\.sf2; expected a .*", told)
+
+
+def test_without_fluidsynth_its_packages_are_named(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert "apt install fluidsynth" in audio.missing_parts(Audio(synth="fluidsynth"))
+
+
+needs_fluidsynth = pytest.mark.skipif(shutil.which("fluidsynth") is None, reason="there is no program fluidsynth")
+
+
+@needs_fluidsynth
+def test_fluidsynth_plays_notes_when_they_are_on_and_in_tune(phrase):
+    samples = audio.render(phrase, audio=Audio(synth="fluidsynth"))
+    assert round(9.6 * RATE) <= len(samples) <= round(11.1 * RATE) + 1
+    assert np.abs(samples).max() == pytest.approx(0.9, abs=1e-5)
+    assert loudness(samples, 0, 2.39) < 1e-5
+    assert loudness(samples, 2.41, 2.6) > 0.02
+    assert loudness(samples, 7.2, 7.3) > 0.02
+    # C2, of 65.4 Hz, or an overtone.
+    partial = spectrum_peak(samples[round(2.5 * RATE) : round(4.5 * RATE)]) / (440 * 2 ** ((36 - 69) / 12))
+    assert partial == pytest.approx(round(partial), abs=0.02 * partial)
+    assert audio.describe(Audio(synth="fluidsynth")).startswith("FluidSynth ")
+
+
+@needs_fluidsynth
+def test_fluidsynth_says_why_it_fails(phrase, tmp_path):
+    damaged = tmp_path / "short.sf2"
+    damaged.write_bytes(sound_font.read_font(None)[:100])
+    with pytest.raises(RuntimeError, match=r"fluidsynth failed: .*error"):
+        audio.render(phrase, audio=Audio(synth="fluidsynth", sound_font=str(damaged)))

@@ -90,7 +90,7 @@ def test_names_tempo_and_what_is_left_out(rolls, tmp_path, monkeypatch):
     titles = []
     draw = plots.plot_phrase
     monkeypatch.setattr(plots, "plot_phrase", lambda roll, *, title: titles.append(title) or draw(roll, title=title))
-    phrase_files.write_phrases(tmp_path, rolls[:2], names=["one", "zwei"], tempo=120.0, audio=False)
+    phrase_files.write_phrases(tmp_path, rolls[:2], names=["one", "zwei"], tempo=120.0, audio=None)
     assert titles == ["one", "zwei"]
     file = mido.MidiFile(tmp_path / "phrase_0001.mid")
     assert file.tracks[0].name == "zwei"
@@ -100,12 +100,12 @@ def test_names_tempo_and_what_is_left_out(rolls, tmp_path, monkeypatch):
 
 
 def test_the_grid_alone(rolls, tmp_path):
-    phrase_files.write_phrases(tmp_path, rolls[:2], each_picture=False, audio=False)
+    phrase_files.write_phrases(tmp_path, rolls[:2], each_picture=False, audio=None)
     assert [path.name for path in tmp_path.glob("*.png")] == ["grid.png"]
 
 
 def test_without_pictures(rolls, tmp_path):
-    phrase_files.write_phrases(tmp_path, rolls[:1], pictures=False, audio=False)
+    phrase_files.write_phrases(tmp_path, rolls[:1], pictures=False, audio=None)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all_phrases.mid", "phrase_0000.mid", "phrases.npz"]
 
 
@@ -122,7 +122,7 @@ def test_the_grid_shows_the_first_sixteen_in_order(tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "plot_grid", plot_grid)
     monkeypatch.setattr(plots, "save_figure", lambda figure, path: None)
     monkeypatch.setattr(plots, "plot_phrase", lambda roll, title: None)
-    phrase_files.write_phrases(tmp_path, rolls, audio=False)
+    phrase_files.write_phrases(tmp_path, rolls, audio=None)
     np.testing.assert_array_equal(seen[0], rolls[:16])
 
 
@@ -144,7 +144,7 @@ def test_without_the_parts_for_sound_one_line_says_so(rolls, tmp_path, monkeypat
 def test_progress_is_reported_when_it_takes_long(rolls, tmp_path, monkeypatch):
     monkeypatch.setattr(phrase_files, "_SECONDS_BETWEEN_LINES", -1)
     lines = []
-    phrase_files.write_phrases(tmp_path, rolls, audio=False, pictures=False, log=lines.append)
+    phrase_files.write_phrases(tmp_path, rolls, audio=None, pictures=False, log=lines.append)
     assert [line.split(" phrases")[0] for line in lines] == ["1 of 3", "2 of 3", "3 of 3"]
 
 
@@ -160,7 +160,7 @@ def test_progress_is_reported_when_it_takes_long(rolls, tmp_path, monkeypatch):
     ],
 )
 def test_bad_arguments_write_nothing(tmp_path, change, message):
-    arguments = {"rolls": np.zeros((2, 192, 84, 5), bool), "audio": False, "pictures": False, **change}
+    arguments = {"rolls": np.zeros((2, 192, 84, 5), bool), "audio": None, "pictures": False, **change}
     with unchecked(), pytest.raises(ValueError, match=message):
         phrase_files.write_phrases(tmp_path, **arguments)
     assert list(tmp_path.iterdir()) == []

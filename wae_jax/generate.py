@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
+from wae_jax.audio import DEFAULT_AUDIO
 from wae_jax.command_line import RequestError, add_sampling_flags, check_sampling_flags, exit_status
 from wae_jax.latent_paths import slerp
 from wae_jax.metrics.table import music_table
@@ -98,7 +99,7 @@ def generate(arguments: argparse.Namespace) -> None:
     rolls = binarize(probabilities, method=arguments.binarize, threshold=arguments.threshold, seed=arguments.seed)
     options: dict[str, Any] = {
         "tempo": arguments.tempo,
-        "audio": arguments.audio,
+        "audio": DEFAULT_AUDIO if arguments.audio else None,
         "pictures": arguments.pictures,
     }
     write_phrases(output, rolls, probabilities=probabilities if arguments.probabilities else None, **options)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import math
 import os
+from collections.abc import Sequence
 
 from wae_jax.files import whole_file
 from wae_jax.metrics.notes import notes
-from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, STEPS_PER_BEAT, TRACKS, BinaryPiece, BinaryPieces
+from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, PROGRAMS, STEPS_PER_BEAT, TRACKS, BinaryPiece, BinaryPieces
 
 # 480 ticks a quarter is what sequencers expect, and a whole number of ticks a step.
 TICKS_PER_STEP = 40
@@ -42,6 +43,7 @@ def write_midi(
     roll: BinaryPiece | BinaryPieces,
     *,
     tempo: float = DEFAULT_TEMPO,
+    programs: Sequence[int] = PROGRAMS,
     name: str | None = None,
 ) -> None:
     """Writes a phrase, or several in a row, as a MIDI file of type 1.
@@ -55,17 +57,18 @@ def write_midi(
       roll: one piece; or several in a row, where a note that sounds up to the end of one is struck again if it sounds
         at the start of the next.
       tempo: quarter notes a minute.
+      programs: General MIDI's, from 0, one a track; the first is that of the drum kit.
       name: title of the piece, shown by sequencers.
 
     Raises:
       ValueError: if the roll has another shape or is not binary, or the tempo cannot be stated in a MIDI file.
     """
-    content = _midi_bytes(roll, tempo=tempo, name=name)
+    content = _midi_bytes(roll, tempo=tempo, programs=programs, name=name)
     with whole_file(path) as part:
         part.write_bytes(content)
 
 
-def _midi_bytes(roll: BinaryPiece | BinaryPieces, *, tempo: float, name: str | None) -> bytes:
+def _midi_bytes(roll: BinaryPiece | BinaryPieces, *, tempo: float, programs: Sequence[int], name: str | None) -> bytes:
     """The whole file that `write_midi` writes."""
     import mido
 
@@ -96,7 +99,7 @@ def _midi_bytes(roll: BinaryPiece | BinaryPieces, *, tempo: float, name: str | N
         )
         messages = mido.MidiTrack()
         messages.append(mido.MetaMessage("track_name", name=track.name))
-        messages.append(mido.Message("program_change", channel=channel, program=track.program))
+        messages.append(mido.Message("program_change", channel=channel, program=programs[k]))
         now = 0
         for tick, begins, p in events:
             kind, velocity = ("note_on", VELOCITY) if begins else ("note_off", 0)

@@ -11,14 +11,15 @@ from typing import IO
 
 import numpy as np
 
-from wae_jax import audio as sound
 from wae_jax import midi, plots
+from wae_jax.audio import DEFAULT_AUDIO, Audio, missing_parts, render, write_audio
 from wae_jax.files import whole_file
 from wae_jax.pianoroll import (
     DEFAULT_TEMPO,
     NUM_BARS,
     NUM_PITCHES,
     NUM_TRACKS,
+    PROGRAMS,
     STEPS_PER_BAR,
     BinaryRolls,
     Probabilities,
@@ -36,7 +37,8 @@ def write_phrases(
     probabilities: Probabilities | None = None,
     names: Sequence[str] | None = None,
     tempo: float = DEFAULT_TEMPO,
-    audio: bool = True,
+    programs: Sequence[int] = PROGRAMS,
+    audio: Audio | None = DEFAULT_AUDIO,
     pictures: bool = True,
     each_picture: bool = True,
     log: Callable[[str], object] = print,
@@ -45,7 +47,7 @@ def write_phrases(
 
         phrases.npz         all of them, in the layout of MuseGAN's train_x_lpd_5_phr.npz
         probabilities.npy   what they were drawn from, float16 [B, T, P, K], where given
-        phrase_0000.mid     each by itself, with its .png and its .ogg
+        phrase_0000.mid     each by itself, with its .png and its .ogg, .mp3, .flac or .wav
         all_phrases.mid     all in a row
         grid.png            the first sixteen
 
@@ -59,7 +61,8 @@ def write_phrases(
       names: titles, one a phrase, for the pictures and the MIDI files; by default phrase_0000 and so on. The files'
         own names do not depend on them.
       tempo: quarter notes a minute.
-      audio: whether to write the .ogg files, a quarter of a second each.
+      programs: General MIDI's, from 0, one a track; the first is that of the drum kit.
+      audio: how to make sound, a quarter of a second a file; None for none.
       pictures: whether to write .png files.
       each_picture: whether to write one a phrase beside grid.png, as slow as the sound.
       log: called with each line for the user.
@@ -75,14 +78,14 @@ def write_phrases(
         raise ValueError(f"there are {len(rolls)} phrases and {len(names)} names; expected at least one, one name each")
     if probabilities is not None and probabilities.shape != rolls.shape:
         raise ValueError(f"probabilities has shape {probabilities.shape}; expected that of the rolls, {rolls.shape}")
-    if audio and (missing := sound.missing_parts()) is not None:
+    if audio is not None and (missing := missing_parts(audio)) is not None:
         log(missing)
-        audio = False
+        audio = None
 
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     # The MIDI file of all phrases comes first, since it refuses what is no roll before anything is written.
-    midi.write_midi(directory / "all_phrases.mid", rolls, tempo=tempo, name="all phrases")
+    midi.write_midi(directory / "all_phrases.mid", rolls, tempo=tempo, programs=programs, name="all phrases")
     bars = np.asarray(rolls).reshape(-1, NUM_BARS, STEPS_PER_BAR, NUM_PITCHES, NUM_TRACKS)
     _write(
         directory / "phrases.npz",
@@ -99,11 +102,12 @@ def write_phrases(
 
     reported = time.monotonic()
     for i, (stem, name, roll) in enumerate(zip(stems, names, rolls, strict=True)):
-        midi.write_midi(directory / f"{stem}.mid", roll, tempo=tempo, name=name)
+        midi.write_midi(directory / f"{stem}.mid", roll, tempo=tempo, programs=programs, name=name)
         if pictures and each_picture:
             plots.save_figure(plots.plot_phrase(roll, title=name), directory / f"{stem}.png")
-        if audio:
-            sound.write_audio(directory / f"{stem}.ogg", sound.render(roll, tempo=tempo))
+        if audio is not None:
+            samples = render(roll, tempo=tempo, programs=programs, audio=audio)
+            write_audio(directory / f"{stem}.{audio.format}", samples)
         if time.monotonic() - reported > _SECONDS_BETWEEN_LINES:
             log(f"{i + 1} of {len(rolls)} phrases written to {directory}")
             reported = time.monotonic()

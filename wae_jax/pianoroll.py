@@ -54,6 +54,7 @@ TRACKS = (
     Track("Strings", 48),
 )
 TRACK_NAMES = tuple(track.name for track in TRACKS)
+PROGRAMS = tuple(track.program for track in TRACKS)
 NUM_TRACKS = len(TRACKS)
 PITCHED_TRACKS = tuple(i for i, track in enumerate(TRACKS) if not track.is_drum)
 

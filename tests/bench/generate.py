@@ -34,7 +34,7 @@ def write(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) 
             rolls = binarize(probabilities, method="hard", threshold=_threshold(probabilities), seed=0)
             folder = tempfile.mkdtemp(prefix="wae_jax_bench_")
             try:
-                write_phrases(folder, rolls, audio=False, pictures=False, log=lambda text: None)
+                write_phrases(folder, rolls, audio=None, pictures=False, log=lambda text: None)
             finally:
                 shutil.rmtree(folder)
 
