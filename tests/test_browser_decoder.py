@@ -11,9 +11,9 @@ import scipy.stats
 from tests.browsing import launched, loudest, opened
 from tests.decoding import Z_DIM, logits, random_model
 from wae_jax.latent_paths import slerp
-from wae_jax.listening.document import MODEL_SCRIPTS
+from wae_jax.listening.document import MODEL_SCRIPTS, note_lists
 from wae_jax.listening.latent_model import latent_model
-from wae_jax.listening.page import note_lists, write_page
+from wae_jax.listening.page import write_run_page
 from wae_jax.listening.parts import embed, read_part
 from wae_jax.portable import stored
 from wae_jax.sampling import make_sampler
@@ -238,7 +238,7 @@ def test_what_is_shown_can_be_saved_as_midi(page):
 
 
 def test_the_listening_page_has_the_panel(browser, run, model, tmp_path):
-    size = write_page(run, tmp_path / "page.html", num=2)
+    size = write_run_page(run, tmp_path / "page.html", source=None, num=2)
     assert size < 3_000_000
     with opened(browser, tmp_path / "page.html") as page:
         press(page, "Another draw")

@@ -17,9 +17,10 @@ from tests.helpers import random_rolls, train_briefly
 from wae_jax import listen
 from wae_jax.command_line import RequestError
 from wae_jax.evaluation_table import CLOUD_FIGURES, HEADLINE
-from wae_jax.listening import document
+from wae_jax.listening import document, figures
 from wae_jax.listening import page as listening_page
 from wae_jax.listening.document import Group, Section, Table, make_page, note_lists
+from wae_jax.listening.sections import sections_of_run
 from wae_jax.sampling import Sampler, binarize
 from wae_jax.trained_run import load_run
 
@@ -367,7 +368,7 @@ def test_a_run_becomes_a_page(workdir, tmp_path, browser, capsys):
     run = load_run(str(workdir), "best")
     sections = {section["id"]: section for section in data["sections"]}
     assert list(sections) == ["draws", "real", "reconstructions", "interpolations"]
-    assert sections["draws"]["says"] == "Unselected: seed 3, the first 5 drawn."
+    assert sections["draws"]["says"] == "Unselected: seed 3, the first 5 drawn. Cells sound above 0.03."
 
     (draws,) = sections["draws"]["groups"]
     expected = binarize(run.sampler.decode(run.sampler.draw(3, 5)), method="hard", threshold=0.03, seed=3)
@@ -427,7 +428,7 @@ def test_a_walk_turns_evenly_from_one_phrase_to_the_next(workdir):
 
     run = load_run(str(workdir), "best")
     run = dataclasses.replace(run, sampler=Sampler(encode, decode, lambda seed, num: np.zeros((num, 3))))
-    *_, walks = listening_page._sections(run, num=1, seed=0, threshold=0.6, binarize="hard")
+    *_, walks = sections_of_run(run, num=1, seed=0, threshold=0.6, binarize="hard")
     first = [cells(phrase) for phrase in walks.groups[0].phrases]
     # The third of seven steps: so much of a right angle, and of the way from norm 1 to norm 2.
     angle, norm = 3 / 7 * np.pi / 2, 1 + 3 / 7
@@ -440,12 +441,12 @@ def test_a_walk_turns_evenly_from_one_phrase_to_the_next(workdir):
 def test_the_figures_of_an_evaluation_are_shown(tmp_path):
     lines = [{"step": 5, "eval/f1": 0.25, "draws/cells": 12.5}, {"step": 6, "train/loss": 1.0}]
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    (table,) = listening_page._metrics(tmp_path)
+    (table,) = figures._metrics(tmp_path)
     assert table.caption.endswith("step 5")
     assert table.columns == ["", "validation data", "draws"]
     assert table.rows == [["f1", "0.250", ""], ["cells", "", "12.50"]]
-    assert list(listening_page._metrics(tmp_path / "none")) == []
-    assert list(listening_page._evaluation(tmp_path)) == []
+    assert list(figures._metrics(tmp_path / "none")) == []
+    assert list(figures._evaluation(tmp_path)) == []
 
 
 def test_the_headline_of_an_evaluation_is_shown(tmp_path):
@@ -464,7 +465,7 @@ def test_the_headline_of_an_evaluation_is_shown(tmp_path):
     }
     (tmp_path / "evaluation").mkdir()
     (tmp_path / "evaluation" / "evaluation.json").write_text(json.dumps(content))
-    (table,) = listening_page._evaluation(tmp_path)
+    (table,) = figures._evaluation(tmp_path)
     assert table.caption == "Evaluation of step 9"
     assert table.columns == ["", "generated", "held-out"]
     assert table.rows[0] == ["cells", "251", ""]
@@ -479,13 +480,15 @@ def test_what_cannot_be_done_is_said_in_a_sentence(workdir, tmp_path, capsys, mo
     assert "config.json" in capsys.readouterr().err
     monkeypatch.setattr(listening_page, "LARGEST_PAGE", 1000)
     with pytest.raises(RequestError, match="fewer with --num"):
-        listening_page.write_page(load_run(str(workdir), "best"), tmp_path / "page.html", num=1)
+        listening_page.write_run_page(
+            load_run(str(workdir), "best"), tmp_path / "page.html", source=str(workdir), num=1
+        )
     assert not list(tmp_path.glob("*.html"))
 
 
 def test_a_model_too_large_for_a_page_is_left_out(workdir, tmp_path, monkeypatch):
     monkeypatch.setattr(listening_page, "LARGEST_MODEL", 1000)
-    listening_page.write_page(load_run(str(workdir), "best"), tmp_path / "page.html", num=1)
+    listening_page.write_run_page(load_run(str(workdir), "best"), tmp_path / "page.html", source=str(workdir), num=1)
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert data_of(text)["latent"] is None
     assert re.search(r"The model is left out: it would take \d+ MB", data_of(text)["summary"])

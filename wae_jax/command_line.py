@@ -17,13 +17,25 @@ class RequestError(ValueError):
     """A request that cannot be met; the message says why."""
 
 
+def add_run_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that say which trained run; `trained_run.open_run` takes their values."""
+    parser.add_argument(
+        "--workdir", help="folder of a trained run, or a file of python -m wae_jax.export (default: the run that ships)"
+    )
+    add_checkpoint_flag(parser)
+
+
+def add_checkpoint_flag(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag that says which checkpoint of a run."""
+    parser.add_argument("--checkpoint", default="best", help="best (default), latest, or a step")
+
+
 def add_sampling_flags(parser: argparse.ArgumentParser, *, num: int) -> None:
     """Adds the flags that say how many phrases a run makes, and how; `num` is the default number."""
     parser.add_argument("--num", type=int, default=num, help=f"phrases (default {num})")
     parser.add_argument("--binarize", choices=("hard", "bernoulli"), default="hard")
     parser.add_argument("--threshold", type=float, default=0.5, help="for --binarize=hard (default .5)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--checkpoint", default="best", help="best (default), latest, or a step")
 
 
 def check_sampling_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace, *, least_num: int = 1) -> None:

@@ -26,7 +26,13 @@ import numpy as np
 
 import wae_jax
 from wae_jax import comparison, evaluation
-from wae_jax.command_line import RequestError, add_sampling_flags, check_sampling_flags, exit_status
+from wae_jax.command_line import (
+    RequestError,
+    add_checkpoint_flag,
+    add_sampling_flags,
+    check_sampling_flags,
+    exit_status,
+)
 from wae_jax.data_source import open_data
 from wae_jax.dataset import Dataset
 from wae_jax.evaluation import PhraseSet
@@ -221,6 +227,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     what.add_argument("--compare", nargs="+", metavar="WORKDIR", help="runs that have been evaluated")
     parser.add_argument("--data", help="folder made by build_dataset to compare with (default: the run's own)")
     parser.add_argument("--split", default="valid", help="its split that holds the held-out phrases (default valid)")
+    add_checkpoint_flag(parser)
     add_sampling_flags(parser, num=2048)
     parser.add_argument("--compat", choices=("musegan",), default="", help="read metrics as published code does")
     parser.add_argument("--output", help="folder to write to")

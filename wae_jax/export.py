@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wae_jax.command_line import RequestError, exit_status
+from wae_jax.command_line import RequestError, add_checkpoint_flag, exit_status
 from wae_jax.evaluation import score_reconstructions
 from wae_jax.pianoroll import Codes, PackedPhrases, Probabilities, pack, unpack
 from wae_jax.portable import save_portable
@@ -79,7 +79,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--workdir", required=True, help="folder of a trained run")
     parser.add_argument("--output", required=True, help="the file to write, such as model.npz")
-    parser.add_argument("--checkpoint", default="best", help="best (default), latest, or a step")
+    add_checkpoint_flag(parser)
     parser.add_argument("--num", type=int, default=512, help="validation phrases to compare with (default 512)")
     parser.add_argument("--overwrite", action="store_true", help="replace a file of that name")
     arguments = parser.parse_args(argv)

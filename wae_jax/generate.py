@@ -19,13 +19,13 @@ import numpy as np
 from jaxtyping import Int64
 
 from wae_jax.audio import DEFAULT_AUDIO
-from wae_jax.command_line import RequestError, add_sampling_flags, check_sampling_flags, exit_status
+from wae_jax.command_line import RequestError, add_run_flags, add_sampling_flags, check_sampling_flags, exit_status
 from wae_jax.latent_paths import slerp
 from wae_jax.metrics.table import music_table
 from wae_jax.phrase_files import write_phrases
 from wae_jax.pianoroll import Codes, Rolls, unpack
 from wae_jax.sampling import binarize
-from wae_jax.trained_run import Run, load_run
+from wae_jax.trained_run import Run, open_run
 
 _INTERPOLATION_STEPS = 8
 
@@ -85,9 +85,9 @@ def generate(arguments: argparse.Namespace) -> None:
     output = pathlib.Path(arguments.output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())) and not arguments.overwrite:
         raise RequestError(f"{output} exists and is not an empty folder; choose another, or pass --overwrite")
-    run = load_run(arguments.workdir, arguments.checkpoint)
+    run = open_run(arguments.workdir, arguments.checkpoint)
     phrases = MODES[arguments.mode](run, arguments.num, arguments.seed)
-    print(f"{arguments.workdir}: step {run.step}, checkpoint {run.digest[:12]}")
+    print(f"{arguments.workdir or 'the run that ships'}: step {run.step}, checkpoint {run.digest[:12]}")
     output.mkdir(parents=True, exist_ok=True)
     np.save(output / "codes.npy", phrases.codes)
     if phrases.rows is not None:
@@ -119,7 +119,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--workdir", required=True, help="folder of a trained run")
+    add_run_flags(parser)
     parser.add_argument("--output", required=True, help="folder to write to")
     parser.add_argument("--mode", choices=MODES, default="draw")
     add_sampling_flags(parser, num=64)

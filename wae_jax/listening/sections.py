@@ -1,0 +1,102 @@
+"""The sections of a listening page: phrases of a run, with names, and how they were chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from jaxtyping import Bool
+
+from wae_jax.latent_paths import slerp
+from wae_jax.listening.document import Group, Phrase, Section, note_lists
+from wae_jax.pianoroll import BinaryPiece, BinaryRolls, Codes, PackedPhrases, Rolls, unpack
+from wae_jax.sampling import binarize as decide
+from wae_jax.trained_run import Run
+
+_REAL_PHRASES = 8
+_PAIRS = 8
+_WALKS = 3
+_PHRASES_A_WALK = 8
+
+
+def sections_of_run(run: Run, *, num: int, seed: int, threshold: float, binarize: str) -> Iterator[Section]:
+    """Random draws, music of the training data, reconstructions beside originals, and walks.
+
+    Args:
+      run: a trained run.
+      num: random draws.
+      seed: of the draws, and of the choice of all other phrases.
+      threshold: for `binarize="hard"`.
+      binarize: "hard" or "bernoulli".
+
+    Raises:
+      DatasetError: if the run's data are no longer there.
+    """
+    decision = f"above {threshold:g}" if binarize == "hard" else "at random with their probability"
+
+    def decode(codes: Codes) -> Rolls:
+        return decide(run.sampler.decode(codes), method=binarize, threshold=threshold, seed=seed)
+
+    draws = decode(run.sampler.draw(seed, num))
+    yield Section(
+        "draws",
+        "Random draws",
+        f"Unselected: seed {seed}, the first {num} drawn. Cells sound {decision}.",
+        [Group(named(draws, [f"Draw {i + 1}" for i in range(num)]))],
+    )
+    data = run.data()
+    real, places = _choose(data.split("train"), _REAL_PHRASES, seed)
+    yield Section(
+        "real",
+        "Music of the training data",
+        f"{len(real)} phrases chosen at random, seed {seed}. Real, for comparison.",
+        [Group(named(real, [f"Training phrase {place}" for place in places]))],
+    )
+    originals, places = _choose(data.split("valid"), max(_PAIRS, _WALKS + 1), seed)
+    if not len(originals):
+        return
+    codes = run.sampler.encode(originals)
+    copies = decode(codes)
+    pairs = [
+        Group(
+            named(np.stack([original, copy]), [f"Original {place}", f"Reconstruction {place}"]),
+            title=f"Validation phrase {place}: F1 {_f1(original, copy):.2f}",
+        )
+        for original, copy, place in zip(originals[:_PAIRS], copies, places, strict=False)
+    ]
+    yield Section(
+        "reconstructions",
+        "Reconstructions beside originals",
+        f"Phrases that no training saw, chosen at random, seed {seed}. F1 is over cells: 1 is a perfect copy.",
+        pairs,
+    )
+    walks = []
+    for i in range(min(_WALKS, len(codes) - 1)):
+        shares = np.linspace(0, 1, _PHRASES_A_WALK)
+        rolls = decode(np.stack([slerp(codes[i], codes[i + 1], float(share)) for share in shares]).astype(codes.dtype))
+        names = [f"Walk {i + 1}, {share:.0%} of the way" for share in shares]
+        walks.append(Group(named(rolls, names), title=f"From phrase {places[i]} to phrase {places[i + 1]}"))
+    if walks:
+        yield Section(
+            "interpolations",
+            "Walks through latent space",
+            "From the reconstruction of one validation phrase to that of the next, in even turns.",
+            walks,
+        )
+
+
+def _choose(rows: PackedPhrases, num: int, seed: int) -> tuple[Bool[np.ndarray, "chosen T=192 P=84 K=5"], list[int]]:
+    """Up to so many random phrases of a split, and their places in it."""
+    places = np.sort(np.random.default_rng(seed).permutation(len(rows))[:num])
+    return unpack(np.asarray(rows[places])), places.tolist()
+
+
+def named(rolls: BinaryRolls, names: Sequence[str]) -> list[Phrase]:
+    """Phrases as a page takes them."""
+    return [{"name": name, "notes": each} for name, each in zip(names, note_lists(rolls), strict=True)]
+
+
+def _f1(one: BinaryPiece, other: BinaryPiece) -> float:
+    """The share of cells that two phrases have in common; 1 where both are silent."""
+    cells = int(one.sum()) + int(other.sum())
+    return 2 * int((one & other).sum()) / cells if cells else 1.0
