@@ -82,6 +82,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.eval.num_train_phrases = 256  # of the training split, from its start: eval_train/*
     config.eval.num_samples = 4  # fixed prior draws and reconstructions, written at every evaluation
     config.eval.num_draws = 128  # prior draws measured as music at every evaluation: draws/*
+    config.eval.num_page_draws = 64  # on the page written at the end, listen.html; 0 for no page
     config.best_metric = "eval/reconstruction"
     config.best_mode = "min"
 

@@ -58,6 +58,7 @@ def tiny_config(penalty="gan", **changes) -> ml_collections.ConfigDict:
             "eval.num_train_phrases": 0,
             "eval.num_samples": 0,
             "eval.num_draws": 0,
+            "eval.num_page_draws": 0,
         }
     )
     config.update_from_flattened_dict({name.replace("__", "."): value for name, value in changes.items()})
@@ -140,7 +141,13 @@ def start_run(
         *("--config.batch_size=4", "--config.data.num_songs=12", "--config.data.phrases_per_song=2"),
         *(f"--config.num_train_steps={num_steps}", "--config.log_every_steps=3", "--config.eval_every_steps=20"),
         *("--config.checkpoint_every_steps=4", "--config.eval.num_phrases=4", "--config.eval.num_train_phrases=0"),
-        *("--config.eval.num_samples=0", "--config.eval.num_draws=0", "--config.discriminator.widths=(8,)", *flags),
+        *(
+            "--config.eval.num_samples=0",
+            "--config.eval.num_draws=0",
+            "--config.eval.num_page_draws=0",
+            "--config.discriminator.widths=(8,)",
+            *flags,
+        ),
     ]
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(num_devices), "JAX_PLATFORMS": "cpu", **environment}
     return subprocess.Popen(

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from tests.helpers import random_rolls, train_briefly
+from wae_jax.dataset import spread
 from wae_jax.listening.decoder_layers import decoder_layers
 from wae_jax.listening.latent_model import ATTRIBUTES, NAMING_BOUND, directions, latent_model
 from wae_jax.listening.parts import embed
-from wae_jax.samples import spread
 from wae_jax.trained_run import open_run
 
 

@@ -12,6 +12,7 @@ from tests.helpers import assert_same_run, finish, last_state, read_metrics, sta
 from wae_jax.checkpoint import CheckpointError, CheckpointMismatchError
 from wae_jax.schema import ConfigError
 from wae_jax.train import MetricWindow, NonFiniteLossError, num_train_steps, train_and_evaluate
+from wae_jax.trained_run import load_run
 from wae_jax.workdir import WorkdirError, WorkdirLock
 
 
@@ -32,7 +33,9 @@ def flip_bit_in(checkpoint):
 def finished(tmp_path_factory):
     """One uninterrupted run of six steps."""
     workdir = tmp_path_factory.mktemp("finished")
-    config = tiny_config(eval__num_samples=1, eval__num_draws=8, eval__num_train_phrases=8, ema_decay=0.9)
+    config = tiny_config(
+        eval__num_samples=1, eval__num_draws=8, eval__num_page_draws=2, eval__num_train_phrases=8, ema_decay=0.9
+    )
     figures = train_and_evaluate(config, str(workdir))
     return workdir, config, figures
 
@@ -49,6 +52,10 @@ def test_a_run_leaves_its_metrics_samples_and_checkpoints(finished):
     assert json.loads((workdir / "config.json").read_text())["model"]["z_dim"] == config.model.z_dim
     assert list(workdir.glob("events.out.tfevents.*"))
     assert (workdir / "curves.png").stat().st_size > 10_000
+    page = (workdir / "listen.html").read_text(encoding="utf-8")
+    assert load_run(str(workdir), "latest").digest in page
+    assert "Draw 2" in page
+    assert "Draw 3" not in page
     folder = workdir / "samples" / "step_00000006"
     for kind in ("draws", "reconstructions"):
         names = {path.name for path in (folder / kind).iterdir()}
@@ -75,6 +82,14 @@ def test_more_steps_may_be_asked_for_later(tmp_path, finished):
     longer.num_train_steps = 6
     train_and_evaluate(longer, str(tmp_path))
     assert [row["step"] for row in read_metrics(tmp_path)][-1] == 6
+
+
+def test_a_page_that_cannot_be_written_does_not_spoil_the_run(tmp_path, caplog):
+    (tmp_path / "listen.html").mkdir()
+    figures = train_and_evaluate(tiny_config(num_train_steps=1, eval__num_page_draws=1), str(tmp_path))
+    assert np.isfinite(figures["eval/reconstruction"])
+    assert "listen.html has not been written" in caplog.text
+    assert "is a folder" in caplog.text
 
 
 def test_another_configuration_is_refused_with_the_field(finished):

@@ -319,6 +319,14 @@ def local_indices(
     return batch_indices(seed, step, num_rows=num_rows, batch_size=batch_size)[positions], positions
 
 
+def spread(num_rows: int, num: int) -> Int64[np.ndarray, " at_most_num"]:
+    """The places of up to `num` rows, from the first to the last at equal distances.
+
+    Neighbours are often of one song, and look alike.
+    """
+    return np.linspace(0, num_rows - 1, min(num, num_rows)).astype(np.int64)
+
+
 def track_densities(packed: PackedPhrases) -> Float64[np.ndarray, " K=5"]:
     """The share of cells that are on, per track.
 

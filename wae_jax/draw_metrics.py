@@ -21,10 +21,10 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from wae_jax import evaluation
+from wae_jax.dataset import spread
 from wae_jax.evaluation import PhraseSet
 from wae_jax.metrics import distances, suite
 from wae_jax.pianoroll import TRACK_NAMES, PackedPhrases, pack
-from wae_jax.samples import spread
 from wae_jax.sampling import binarize, make_sampler
 from wae_jax.train_state import TrainState
 

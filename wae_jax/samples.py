@@ -7,24 +7,20 @@ import pathlib
 import jax
 import ml_collections
 import numpy as np
-from jaxtyping import Int64
+from absl import logging
 
 from wae_jax import plots
+from wae_jax.command_line import RequestError
+from wae_jax.dataset import spread
+from wae_jax.listening.page import write_run_page
 from wae_jax.phrase_files import write_phrases
 from wae_jax.pianoroll import PackedPhrases, unpack
 from wae_jax.sampling import binarize, make_sampler
 from wae_jax.train_state import TrainState
+from wae_jax.trained_run import run_of_state
 from wae_jax.writers import MetricWriter
 
 _CODES_IN_HISTOGRAM = 512
-
-
-def spread(num_rows: int, num: int) -> Int64[np.ndarray, " at_most_num"]:
-    """The places of up to `num` rows, from the first to the last at equal distances.
-
-    Neighbours are often of one song, and look alike.
-    """
-    return np.linspace(0, num_rows - 1, min(num, num_rows)).astype(np.int64)
 
 
 def write_samples(
@@ -56,3 +52,19 @@ def write_samples(
         if kind == "reconstructions":
             images |= {f"originals/{i}": plots.phrase_image(phrases[place]) for i, place in enumerate(some)}
         writer.write_images(step, images)
+
+
+def write_page(config: ml_collections.ConfigDict, state: TrainState, workdir: pathlib.Path) -> None:
+    """The listening page of a finished run; what keeps it from being written is told, and does not spoil the run."""
+    file = workdir / "listen.html"
+    try:
+        write_run_page(
+            run_of_state(config, state),
+            file,
+            source=str(workdir),
+            num=config.eval.num_page_draws,
+            seed=config.seed,
+            threshold=config.eval.threshold,
+        )
+    except (OSError, RequestError) as error:
+        logging.warning("%s has not been written: %s", file, error)

@@ -167,6 +167,7 @@ FIELDS = {
     "eval.num_train_phrases": Integer(),
     "eval.num_samples": Integer(),
     "eval.num_draws": Integer(),
+    "eval.num_page_draws": Integer(),
     "best_metric": Text(),
     "best_mode": Choice(("min", "max")),
 }
@@ -185,6 +186,7 @@ _ADDED = {
     ("", "log_variance_penalty_weight"): 0.0,
     ("discriminator", "prior_logit"): False,
     ("eval", "num_draws"): 128,
+    ("eval", "num_page_draws"): 64,
 }
 
 

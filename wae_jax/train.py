@@ -320,8 +320,12 @@ def _run(
         logging.info("%s: saved step %d; the same command goes on from there", stopped_by, step)
     else:
         figures = figures or evaluate(state)
+        if is_first and config.eval.num_page_draws:
+            from wae_jax import samples
+
+            samples.write_page(config, state, folder)
         logging.info(
-            "finished at step %d; samples and curves are in %s, and more music comes from\n"
+            "finished at step %d; samples, curves and listen.html, to hear it, are in %s; more music comes from\n"
             "  python -m wae_jax.generate --workdir %s --output %s",
             total,
             folder,

@@ -7,16 +7,17 @@ import importlib.resources
 import pathlib
 from typing import Any
 
+import jax
 import ml_collections
 
-from wae_jax.checkpoint import Checkpointer, CheckpointError, checkpoint_digest
+from wae_jax.checkpoint import Checkpointer, CheckpointError, checkpoint_digest, digests
 from wae_jax.data_source import open_data
 from wae_jax.dataset import Dataset
 from wae_jax.pianoroll import NUM_TRACKS, PackedPhrases
 from wae_jax.portable import load_portable
 from wae_jax.sampling import Sampler, make_sampler
 from wae_jax.schema import check_config, complete_config
-from wae_jax.train_state import create_train_state
+from wae_jax.train_state import TrainState, create_train_state
 from wae_jax.workdir import load_config
 
 SHIPPED = "wae_gan.npz"
@@ -121,5 +122,16 @@ def load_run(workdir: str, checkpoint: str) -> Run:
             raise CheckpointError(
                 f"no checkpoint is called {checkpoint!r}; expected best, latest or the number of a step"
             )
+    return _run_of(config, state, meta["step"], checkpoint_digest(meta))
+
+
+def run_of_state(config: ml_collections.ConfigDict, state: TrainState) -> Run:
+    """A run as it stands in training; its digest is that of a checkpoint with this state."""
+    host = jax.device_get(state)
+    leaves = {path: {"sha256": digest} for path, digest in digests(host).items()}
+    return _run_of(config, host, int(host.step), checkpoint_digest({"leaves": leaves}))
+
+
+def _run_of(config: ml_collections.ConfigDict, state: TrainState, step: int, digest: str) -> Run:
     variables = state.evaluation_variables()
-    return Run(config, variables, make_sampler(config, variables), meta["step"], checkpoint_digest(meta))
+    return Run(config, variables, make_sampler(config, variables), step, digest)

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64, Shaped
 
+from wae_jax.dataset import spread
 from wae_jax.listening.decoder_layers import Layer, decoder_layers
 from wae_jax.metrics import music
 from wae_jax.metrics.notes import Notes, Values, sum_over_notes
 from wae_jax.pianoroll import LOWEST_PITCH, PHRASE_SHAPE, PITCHED_TRACKS, Codes, Rolls, unpack
 from wae_jax.portable import stored
-from wae_jax.samples import spread
 from wae_jax.trained_run import Run
 
 NAMING_BOUND = 0.4
