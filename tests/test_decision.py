@@ -1,0 +1,181 @@
+"""Which cells sound: against loops over single pitches, and by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from wae_jax.decision import Decision, close_gaps, decide, hold, remove_short, thresholds_for_density
+
+
+def lines(*texts):
+    """Cells of one phrase, a pitch a text: # is on."""
+    return np.array([[[cell == "#" for cell in cells] for cells in zip(*texts, strict=True)]])
+
+
+def shown(cells):
+    return ["".join("#" if cell else "." for cell in column) for column in cells[0].T]
+
+
+def probabilities(seed=0, num=3):
+    """Smooth along time, so that there are notes of all lengths, gaps and specks."""
+    generator = np.random.default_rng(seed)
+    noise = generator.normal(size=(num, 200, 84, 5))
+    smooth = sum(noise[:, i : i + 192] for i in range(8)) / 8**0.5
+    return (1 / (1 + np.exp(4 - 2 * smooth))).astype(np.float32)
+
+
+def slow_hold(p, high, low):
+    """A note is a state: on above `high`, then on while above `low`."""
+    on = np.zeros(p.shape, bool)
+    for place in itertools.product(*(range(size) for size in (p.shape[0], *p.shape[2:]))):
+        phrase, *rest = place
+        sounds = False
+        for t in range(p.shape[1]):
+            value = p[(phrase, t, *rest)]
+            sounds = value > high or (sounds and value > low)
+            on[(phrase, t, *rest)] = sounds
+    return on
+
+
+def runs(line):
+    """(state, start, length) of a line."""
+    at, found = 0, []
+    for state, group in itertools.groupby(line.tolist()):
+        length = len(list(group))
+        found.append((state, at, length))
+        at += length
+    return found
+
+
+def test_notes_last_while_they_may():
+    start = lines("..#......#", "#.........", "..........")
+    stay = lines(".####..#.#", "##########", "####.#####")
+    assert shown(hold(start, stay)) == ["..###....#", "##########", ".........."]
+
+
+def test_holding_is_a_state_that_lasts():
+    p = probabilities()[:, :, ::8]
+    found = hold(p[..., 1] > 0.4, p[..., 1] > 0.2)
+    np.testing.assert_array_equal(found, slow_hold(p[..., 1], 0.4, 0.2))
+    assert (p[..., 1] > 0.4).sum() < found.sum() < (p[..., 1] > 0.2).sum()
+
+
+def test_gaps_are_closed_between_notes_alone():
+    on = lines("#.#..#...#", "..#.....#.", ".#........", "..........")
+    assert shown(close_gaps(on, 1)) == ["###..#...#", "..#.....#.", ".#........", ".........."]
+    assert shown(close_gaps(on, 2))[0] == "######...#"
+    assert shown(close_gaps(on, 5))[:2] == ["##########", "..#######."]
+
+
+def test_short_notes_are_left_out_also_at_the_ends():
+    on = lines("#.##.###.#", "##......##", "##########", "..........")
+    assert shown(remove_short(on, 2)) == ["..##.###..", "##......##", "##########", ".........."]
+    assert shown(remove_short(on, 3))[:3] == [".....###..", "..........", "##########"]
+
+
+@pytest.mark.parametrize(("longest", "shortest"), [(1, 2), (3, 4)])
+def test_gaps_and_specks_against_runs_of_single_pitches(longest, shortest):
+    on = probabilities()[:1, :, ::6, 2] > 0.3
+    closed, kept = close_gaps(on, longest), remove_short(on, shortest)
+    for p in range(on.shape[2]):
+        line = on[0, :, p]
+        expected, long_enough = line.copy(), line.copy()
+        found = runs(line)
+        for i, (state, start, length) in enumerate(found):
+            if not state and length <= longest and 0 < i < len(found) - 1:
+                expected[start : start + length] = True
+            if state and length < shortest:
+                long_enough[start : start + length] = False
+        np.testing.assert_array_equal(closed[0, :, p], expected)
+        np.testing.assert_array_equal(kept[0, :, p], long_enough)
+
+
+def test_a_plain_cut_has_a_threshold_a_track():
+    p = probabilities()
+    thresholds = (0.1, 0.2, 0.3, 0.4, 0.5)
+    found = decide(p, Decision(thresholds=thresholds))
+    for k, threshold in enumerate(thresholds):
+        np.testing.assert_array_equal(found[..., k], p[..., k] > np.float32(threshold))
+
+
+def test_a_cell_at_the_very_threshold_is_silent():
+    p = np.full((1, 192, 84, 5), 0.25, np.float32)
+    assert not decide(p, Decision(thresholds=(0.25,) * 5)).any()
+    assert decide(p, Decision(thresholds=(0.2499,) * 5)).all()
+
+
+def test_the_whole_rule_spares_the_drums():
+    p = probabilities()
+    rule = Decision(thresholds=(0.4,) * 5, hold=0.5, close_gaps=2, min_length=3)
+    found = decide(p, rule)
+    np.testing.assert_array_equal(found[..., 0], p[..., 0] > np.float32(0.4))
+    for k in range(1, 5):
+        held = slow_hold(p[:1, :, ::12, k], 0.4, 0.2)
+        expected = remove_short(close_gaps(held, 2), 3)
+        np.testing.assert_array_equal(found[:1, :, ::12, k], expected)
+        lengths = [length for line in found[0, :, :, k].T for state, _, length in runs(line) if state]
+        assert min(lengths) >= 3
+    assert found[..., 1:].sum() != (p[..., 1:] > 0.4).sum()
+
+
+def test_bernoulli_is_random_with_the_right_mean_and_each_phrase_by_itself():
+    p = np.broadcast_to(probabilities(num=1), (4, 192, 84, 5))
+    rule = Decision(method="bernoulli")
+    found = decide(p, rule, seed=3)
+    deviation = (p * (1 - p)).sum() ** 0.5
+    assert abs(found.sum() - p.sum()) < 5 * deviation
+    assert not np.array_equal(found[0], found[1])
+    np.testing.assert_array_equal(decide(p[:2], rule, seed=3), found[:2])
+    assert not np.array_equal(decide(p, rule, seed=4), found)
+    cleaned = decide(p, dataclasses.replace(rule, min_length=2), seed=3)
+    assert (cleaned <= found).all()
+    assert cleaned[..., 1:].sum() < found[..., 1:].sum()
+
+
+@pytest.mark.parametrize("rule", [Decision(), Decision(hold=0.5, close_gaps=1, min_length=2)])
+def test_thresholds_meet_densities(rule):
+    p = probabilities(num=8)
+    densities = np.array([0.002, 0.005, 0.01, 0.02, 0.03])
+    thresholds = thresholds_for_density(p, densities, rule)
+    found = decide(p, dataclasses.replace(rule, thresholds=thresholds)).mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(found, densities, rtol=0.01)
+    assert (found <= densities).all()
+
+
+def test_thresholds_of_a_plain_cut_are_quantiles():
+    p = probabilities(num=8)
+    found = thresholds_for_density(p, np.full(5, 0.01), Decision())
+    expected = np.quantile(p.reshape(-1, 5), 0.99, axis=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+def test_a_density_that_cannot_be_met_is_not_exceeded():
+    p = np.full((1, 192, 84, 5), 0.3, np.float32)
+    thresholds = thresholds_for_density(p, np.full(5, 0.5), Decision())
+    assert not decide(p, Decision(thresholds=thresholds)).any()
+    np.testing.assert_allclose(thresholds, 0.3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"method": "soft"}, "called 'soft'; there are hard and bernoulli"),
+        ({"thresholds": (0.5,)}, "expected 5 numbers"),
+        ({"thresholds": (0.5, 0.5, 0.5, 0.5, 1.5)}, "between 0 and 1"),
+        ({"hold": 1.5}, "hold is 1.5"),
+        ({"close_gaps": -1}, "close_gaps is -1"),
+        ({"min_length": 0}, "min_length 0"),
+    ],
+)
+def test_rules_that_make_no_sense_are_refused(change, told):
+    with pytest.raises(ValueError, match=told):
+        Decision(**change)
+
+
+def test_random_decisions_have_no_thresholds_to_find():
+    with pytest.raises(ValueError, match="only a hard decision"):
+        thresholds_for_density(probabilities(num=1), np.full(5, 0.1), Decision(method="bernoulli"))

@@ -1,0 +1,151 @@
+"""Which cells sound: from the probabilities of cells to notes.
+
+A decoder says how likely each cell is, and a rule decides. Deciding each cell alone, above one half or at random, breaks
+notes into splinters: where a decoder is unsure along a note, its cells fall now on one side of a threshold and now on the
+other. The rules here let a note begin above one threshold and last while it stays above a lower one (hysteresis, as
+Canny's edge detector has it, doi 10.1109/TPAMI.1986.4767851), close gaps and leave out what is too short. They apply to
+pitched tracks: drum notes are onsets, one step long.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from wae_jax.pianoroll import NUM_TRACKS, PITCHED_TRACKS, Probabilities, Rolls
+
+METHODS = ("hard", "bernoulli")
+_HALVINGS = 24
+
+_Cells = Bool[np.ndarray, "B T P K"]
+PerTrack = Float[np.ndarray, "K=5"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """A rule.
+
+    Attributes:
+      method: "hard", above thresholds; or "bernoulli", each cell at random with its probability, and then no notes are
+        held; gaps and short notes are dealt with in either case.
+      thresholds: of each track, for "hard": a cell sounds whose probability is above it.
+      hold: a note that has begun lasts while the probability is above this share of its track's threshold; 1 decides
+        each cell alone.
+      close_gaps: steps; silences of one pitch that are no longer, between two notes, become part of one note.
+      min_length: steps; shorter notes are left out, after gaps have been closed.
+    """
+
+    method: str = "hard"
+    thresholds: tuple[float, ...] = (0.5,) * NUM_TRACKS
+    hold: float = 1.0
+    close_gaps: int = 0
+    min_length: int = 1
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ValueError(f"no way to binarise is called {self.method!r}; there are {' and '.join(METHODS)}")
+        if len(self.thresholds) != NUM_TRACKS or not all(0 <= threshold <= 1 for threshold in self.thresholds):
+            raise ValueError(f"thresholds are {self.thresholds}; expected {NUM_TRACKS} numbers between 0 and 1")
+        if not 0 <= self.hold <= 1:
+            raise ValueError(f"hold is {self.hold}; expected a share between 0 and 1")
+        if self.close_gaps < 0 or self.min_length < 1:
+            raise ValueError(
+                f"close_gaps is {self.close_gaps} and min_length {self.min_length}; expected steps, at least 0 and 1"
+            )
+
+
+def decide(probabilities: Probabilities, decision: Decision, *, seed: int = 0) -> Rolls:
+    """Phrases from the probabilities of their cells.
+
+    Args:
+      probabilities: of each cell.
+      decision: the rule.
+      seed: for "bernoulli"; each phrase has random numbers of its own, whatever others there are.
+    """
+    if decision.method == "bernoulli":
+        cells = np.stack([_flip(phrase, seed, i) for i, phrase in enumerate(probabilities)])
+    else:
+        thresholds = np.asarray(decision.thresholds, probabilities.dtype)
+        cells = probabilities > thresholds
+        if decision.hold < 1:
+            _on_pitched(cells, lambda k: hold(cells[..., k], probabilities[..., k] > thresholds[k] * decision.hold))
+    if decision.close_gaps:
+        _on_pitched(cells, lambda k: close_gaps(cells[..., k], decision.close_gaps))
+    if decision.min_length > 1:
+        _on_pitched(cells, lambda k: remove_short(cells[..., k], decision.min_length))
+    return cells
+
+
+def _flip(probabilities: Float[np.ndarray, "T P K"], seed: int, place: int) -> Bool[np.ndarray, "T P K"]:
+    return np.random.default_rng((seed, place)).random(probabilities.shape, np.float32) < probabilities
+
+
+def _on_pitched(cells: _Cells, change: Callable[[int], Bool[np.ndarray, "B T P"]]) -> None:
+    for k in PITCHED_TRACKS:
+        cells[..., k] = change(k)
+
+
+def hold(start: Bool[np.ndarray, "B T P"], stay: Bool[np.ndarray, "B T P"]) -> Bool[np.ndarray, "B T P"]:
+    """Notes that begin where `start` says and last while `stay` says so.
+
+    Args:
+      start: where a note begins, or goes on; a part of `stay`.
+      stay: where a note may last.
+    """
+    steps = np.arange(start.shape[1], dtype=np.int16)[:, None]
+    last_start = np.maximum.accumulate(np.where(start, steps, -1), axis=1)
+    last_break = np.maximum.accumulate(np.where(stay, -1, steps), axis=1)
+    return last_start > last_break
+
+
+def close_gaps(on: Bool[np.ndarray, "B T P"], longest: int) -> Bool[np.ndarray, "B T P"]:
+    """Fills silences of up to `longest` steps between two notes of one pitch."""
+    before, after = _nearest(on)
+    is_between = (before >= 0) & (after < on.shape[1])
+    return on | (is_between & (after - before - 1 <= longest))
+
+
+def remove_short(on: Bool[np.ndarray, "B T P"], shortest: int) -> Bool[np.ndarray, "B T P"]:
+    """Leaves out notes of fewer than `shortest` steps."""
+    before, after = _nearest(~on)
+    return on & (after - before - 1 >= shortest)
+
+
+def _nearest(
+    here: Bool[np.ndarray, "B T P"],
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each step the last before it, or itself, where something is, and the first after; -1 and T for none."""
+    num_steps = here.shape[1]
+    steps = np.arange(num_steps, dtype=np.int16)[:, None]
+    before = np.maximum.accumulate(np.where(here, steps, -1), axis=1)
+    backwards = np.where(here, steps, num_steps)[:, ::-1]
+    return before, np.minimum.accumulate(backwards, axis=1)[:, ::-1]
+
+
+def thresholds_for_density(probabilities: Probabilities, densities: PerTrack, decision: Decision) -> tuple[float, ...]:
+    """Thresholds at which phrases are as dense as they should be, by halving intervals.
+
+    Args:
+      probabilities: of draws of the prior, say.
+      densities: the share of cells that should sound, of each track.
+      decision: a hard rule; its own thresholds do not matter.
+
+    Returns:
+      A threshold a track: the lowest at which the share of cells that sound, after the whole rule, is at most the
+      density.
+
+    Raises:
+      ValueError: if the rule is not a hard one.
+    """
+    if decision.method != "hard":
+        raise ValueError(f"method is {decision.method!r}; only a hard decision has thresholds")
+    low, high = np.zeros(NUM_TRACKS), np.ones(NUM_TRACKS)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        rolls = decide(probabilities, dataclasses.replace(decision, thresholds=tuple(middle.tolist())))
+        is_dense = rolls.mean(axis=(0, 1, 2)) > densities
+        low, high = np.where(is_dense, middle, low), np.where(is_dense, high, middle)
+    return tuple(high.tolist())
