@@ -1,10 +1,10 @@
 """Which cells sound: from the probabilities of cells to notes.
 
-A decoder says how likely each cell is, and a rule decides. Deciding each cell alone, above one half or at random, breaks
-notes into splinters: where a decoder is unsure along a note, its cells fall now on one side of a threshold and now on the
-other. The rules here let a note begin above one threshold and last while it stays above a lower one (hysteresis, as
-Canny's edge detector has it, doi 10.1109/TPAMI.1986.4767851), close gaps and leave out what is too short. They apply to
-pitched tracks: drum notes are onsets, one step long.
+A decoder says how likely each cell is, and a rule decides. Deciding each cell alone, above one half or at random,
+breaks notes into splinters: where a decoder is unsure along a note, its cells fall now on one side of a threshold and
+now on the other. The rules here let a note begin above one threshold and last while it stays above a lower one
+(hysteresis, as Canny's edge detector has it, doi 10.1109/TPAMI.1986.4767851), close gaps and leave out what is too
+short. They apply to pitched tracks: drum notes are onsets, one step long.
 """
 
 from __future__ import annotations
