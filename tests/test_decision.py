@@ -12,12 +12,12 @@ from wae_jax.decision import Decision, close_gaps, decide, hold, remove_short, t
 
 
 def lines(*texts):
-    """Cells of one phrase, a pitch a text: # is on."""
-    return np.array([[[cell == "#" for cell in cells] for cells in zip(*texts, strict=True)]])
+    """Single pitches: # is on."""
+    return np.array([[cell == "#" for cell in text] for text in texts])
 
 
 def shown(cells):
-    return ["".join("#" if cell else "." for cell in column) for column in cells[0].T]
+    return ["".join("#" if cell else "." for cell in line) for line in cells]
 
 
 def probabilities(seed=0, num=3):
@@ -31,14 +31,17 @@ def probabilities(seed=0, num=3):
 def slow_hold(p, high, low):
     """A note is a state: on above `high`, then on while above `low`."""
     on = np.zeros(p.shape, bool)
-    for place in itertools.product(*(range(size) for size in (p.shape[0], *p.shape[2:]))):
-        phrase, *rest = place
+    for i, line in enumerate(p):
         sounds = False
-        for t in range(p.shape[1]):
-            value = p[(phrase, t, *rest)]
+        for t, value in enumerate(line):
             sounds = value > high or (sounds and value > low)
-            on[(phrase, t, *rest)] = sounds
+            on[i, t] = sounds
     return on
+
+
+def as_lines(phrases):
+    """[B, T, P] to [B * P, T]."""
+    return phrases.swapaxes(1, 2).reshape(-1, phrases.shape[1])
 
 
 def runs(line):
@@ -58,10 +61,10 @@ def test_notes_last_while_they_may():
 
 
 def test_holding_is_a_state_that_lasts():
-    p = probabilities()[:, :, ::8]
-    found = hold(p[..., 1] > 0.4, p[..., 1] > 0.2)
-    np.testing.assert_array_equal(found, slow_hold(p[..., 1], 0.4, 0.2))
-    assert (p[..., 1] > 0.4).sum() < found.sum() < (p[..., 1] > 0.2).sum()
+    p = as_lines(probabilities()[:, :, ::8, 1])
+    found = hold(p > 0.4, p > 0.2)
+    np.testing.assert_array_equal(found, slow_hold(p, 0.4, 0.2))
+    assert (p > 0.4).sum() < found.sum() < (p > 0.2).sum()
 
 
 def test_gaps_are_closed_between_notes_alone():
@@ -79,10 +82,9 @@ def test_short_notes_are_left_out_also_at_the_ends():
 
 @pytest.mark.parametrize(("longest", "shortest"), [(1, 2), (3, 4)])
 def test_gaps_and_specks_against_runs_of_single_pitches(longest, shortest):
-    on = probabilities()[:1, :, ::6, 2] > 0.3
+    on = as_lines(probabilities()[:1, :, ::6, 2] > 0.3)
     closed, kept = close_gaps(on, longest), remove_short(on, shortest)
-    for p in range(on.shape[2]):
-        line = on[0, :, p]
+    for n, line in enumerate(on):
         expected, long_enough = line.copy(), line.copy()
         found = runs(line)
         for i, (state, start, length) in enumerate(found):
@@ -90,8 +92,8 @@ def test_gaps_and_specks_against_runs_of_single_pitches(longest, shortest):
                 expected[start : start + length] = True
             if state and length < shortest:
                 long_enough[start : start + length] = False
-        np.testing.assert_array_equal(closed[0, :, p], expected)
-        np.testing.assert_array_equal(kept[0, :, p], long_enough)
+        np.testing.assert_array_equal(closed[n], expected)
+        np.testing.assert_array_equal(kept[n], long_enough)
 
 
 def test_a_plain_cut_has_a_threshold_a_track():
@@ -114,9 +116,9 @@ def test_the_whole_rule_spares_the_drums():
     found = decide(p, rule)
     np.testing.assert_array_equal(found[..., 0], p[..., 0] > np.float32(0.4))
     for k in range(1, 5):
-        held = slow_hold(p[:1, :, ::12, k], 0.4, 0.2)
+        held = slow_hold(as_lines(p[:1, :, ::12, k]), 0.4, 0.2)
         expected = remove_short(close_gaps(held, 2), 3)
-        np.testing.assert_array_equal(found[:1, :, ::12, k], expected)
+        np.testing.assert_array_equal(as_lines(found[:1, :, ::12, k]), expected)
         lengths = [length for line in found[0, :, :, k].T for state, _, length in runs(line) if state]
         assert min(lengths) >= 3
     assert found[..., 1:].sum() != (p[..., 1:] > 0.4).sum()
@@ -142,7 +144,7 @@ def test_thresholds_meet_densities(rule):
     densities = np.array([0.002, 0.005, 0.01, 0.02, 0.03])
     thresholds = thresholds_for_density(p, densities, rule)
     found = decide(p, dataclasses.replace(rule, thresholds=thresholds)).mean(axis=(0, 1, 2))
-    np.testing.assert_allclose(found, densities, rtol=0.01)
+    np.testing.assert_allclose(found, densities, rtol=0.02)
     assert (found <= densities).all()
 
 
@@ -150,14 +152,14 @@ def test_thresholds_of_a_plain_cut_are_quantiles():
     p = probabilities(num=8)
     found = thresholds_for_density(p, np.full(5, 0.01), Decision())
     expected = np.quantile(p.reshape(-1, 5), 0.99, axis=0)
-    np.testing.assert_allclose(found, expected, rtol=1e-3)
+    np.testing.assert_allclose(found, expected, rtol=2e-3)
 
 
 def test_a_density_that_cannot_be_met_is_not_exceeded():
     p = np.full((1, 192, 84, 5), 0.3, np.float32)
     thresholds = thresholds_for_density(p, np.full(5, 0.5), Decision())
     assert not decide(p, Decision(thresholds=thresholds)).any()
-    np.testing.assert_allclose(thresholds, 0.3, atol=1e-6)
+    np.testing.assert_allclose(thresholds, 0.3, atol=2e-5)
 
 
 @pytest.mark.parametrize(

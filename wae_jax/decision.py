@@ -10,17 +10,17 @@ short. They apply to pitched tracks: drum notes are onsets, one step long.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int16
 
 from wae_jax.pianoroll import NUM_TRACKS, PITCHED_TRACKS, Probabilities, Rolls
 
 METHODS = ("hard", "bernoulli")
-_HALVINGS = 24
+_HALVINGS = 16
 
-_Cells = Bool[np.ndarray, "B T P K"]
+# Single pitches of single phrases.
+Lines = Bool[np.ndarray, "N T"]
 PerTrack = Float[np.ndarray, "K=5"]
 
 
@@ -68,14 +68,19 @@ def decide(probabilities: Probabilities, decision: Decision, *, seed: int = 0) -
     if decision.method == "bernoulli":
         cells = np.stack([_flip(phrase, seed, i) for i, phrase in enumerate(probabilities)])
     else:
-        thresholds = np.asarray(decision.thresholds, probabilities.dtype)
-        cells = probabilities > thresholds
-        if decision.hold < 1:
-            _on_pitched(cells, lambda k: hold(cells[..., k], probabilities[..., k] > thresholds[k] * decision.hold))
-    if decision.close_gaps:
-        _on_pitched(cells, lambda k: close_gaps(cells[..., k], decision.close_gaps))
-    if decision.min_length > 1:
-        _on_pitched(cells, lambda k: remove_short(cells[..., k], decision.min_length))
+        cells = probabilities > np.asarray(decision.thresholds, probabilities.dtype)
+    if decision.hold < 1 or decision.close_gaps or decision.min_length > 1:
+        for k in PITCHED_TRACKS:
+            # Of most pitches no cell sounds, and then there is nothing to mend.
+            phrases, pitches = np.nonzero(cells[..., k].any(axis=1))
+            lines = cells[phrases, :, pitches, k]
+            if decision.method == "hard" and decision.hold < 1:
+                lines = hold(lines, probabilities[phrases, :, pitches, k] > decision.thresholds[k] * decision.hold)
+            if decision.close_gaps:
+                lines = close_gaps(lines, decision.close_gaps)
+            if decision.min_length > 1:
+                lines = remove_short(lines, decision.min_length)
+            cells[phrases, :, pitches, k] = lines
     return cells
 
 
@@ -83,45 +88,38 @@ def _flip(probabilities: Float[np.ndarray, "T P K"], seed: int, place: int) -> B
     return np.random.default_rng((seed, place)).random(probabilities.shape, np.float32) < probabilities
 
 
-def _on_pitched(cells: _Cells, change: Callable[[int], Bool[np.ndarray, "B T P"]]) -> None:
-    for k in PITCHED_TRACKS:
-        cells[..., k] = change(k)
-
-
-def hold(start: Bool[np.ndarray, "B T P"], stay: Bool[np.ndarray, "B T P"]) -> Bool[np.ndarray, "B T P"]:
+def hold(start: Lines, stay: Lines) -> Lines:
     """Notes that begin where `start` says and last while `stay` says so.
 
     Args:
       start: where a note begins, or goes on; a part of `stay`.
       stay: where a note may last.
     """
-    steps = np.arange(start.shape[1], dtype=np.int16)[:, None]
-    last_start = np.maximum.accumulate(np.where(start, steps, -1), axis=1)
-    last_break = np.maximum.accumulate(np.where(stay, -1, steps), axis=1)
+    steps = np.arange(start.shape[1], dtype=np.int16)
+    last_start = np.maximum.accumulate(np.where(start, steps, np.int16(-1)), axis=1)
+    last_break = np.maximum.accumulate(np.where(stay, np.int16(-1), steps), axis=1)
     return last_start > last_break
 
 
-def close_gaps(on: Bool[np.ndarray, "B T P"], longest: int) -> Bool[np.ndarray, "B T P"]:
+def close_gaps(on: Lines, longest: int) -> Lines:
     """Fills silences of up to `longest` steps between two notes of one pitch."""
     before, after = _nearest(on)
     is_between = (before >= 0) & (after < on.shape[1])
     return on | (is_between & (after - before - 1 <= longest))
 
 
-def remove_short(on: Bool[np.ndarray, "B T P"], shortest: int) -> Bool[np.ndarray, "B T P"]:
+def remove_short(on: Lines, shortest: int) -> Lines:
     """Leaves out notes of fewer than `shortest` steps."""
     before, after = _nearest(~on)
     return on & (after - before - 1 >= shortest)
 
 
-def _nearest(
-    here: Bool[np.ndarray, "B T P"],
-) -> tuple[np.ndarray, np.ndarray]:
+def _nearest(here: Lines) -> tuple[Int16[np.ndarray, "N T"], Int16[np.ndarray, "N T"]]:
     """For each step the last before it, or itself, where something is, and the first after; -1 and T for none."""
     num_steps = here.shape[1]
-    steps = np.arange(num_steps, dtype=np.int16)[:, None]
-    before = np.maximum.accumulate(np.where(here, steps, -1), axis=1)
-    backwards = np.where(here, steps, num_steps)[:, ::-1]
+    steps = np.arange(num_steps, dtype=np.int16)
+    before = np.maximum.accumulate(np.where(here, steps, np.int16(-1)), axis=1)
+    backwards = np.where(here, steps, np.int16(num_steps))[:, ::-1]
     return before, np.minimum.accumulate(backwards, axis=1)[:, ::-1]
 
 
@@ -142,10 +140,11 @@ def thresholds_for_density(probabilities: Probabilities, densities: PerTrack, de
     """
     if decision.method != "hard":
         raise ValueError(f"method is {decision.method!r}; only a hard decision has thresholds")
+    wanted = np.floor(densities * probabilities[..., 0].size)
     low, high = np.zeros(NUM_TRACKS), np.ones(NUM_TRACKS)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         rolls = decide(probabilities, dataclasses.replace(decision, thresholds=tuple(middle.tolist())))
-        is_dense = rolls.mean(axis=(0, 1, 2)) > densities
+        is_dense = np.count_nonzero(rolls, axis=(0, 1, 2)) > wanted
         low, high = np.where(is_dense, middle, low), np.where(is_dense, high, middle)
     return tuple(high.tolist())
