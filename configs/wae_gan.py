@@ -32,7 +32,13 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.data.transpose_semitones = 0  # augmentation: the non-drum tracks, up to so many either way
     config.data.placement = "auto"  # or "device" or "host": where the packed phrases lie while training
 
-    # The objective: reconstruction_weight * ||x - x_hat||^2 + penalty_weight * D(Q_z, P_z).
+    # The objective: reconstruction_weight * c(x, x_hat) + penalty_weight * D(Q_z, P_z), where c is a sum over cells.
+    config.cost = ml_collections.ConfigDict()
+    config.cost.kind = "squared_error"  # or "cross_entropy" or "focal"
+    config.cost.positive_weight = 1.0  # of cells that sound; one to two of a hundred do
+    config.cost.focal_gamma = 2.0
+    config.cost.onset_weight = 0.0  # of the squared error of where notes begin
+    config.cost.smoothness_weight = 0.0  # of changes along time where the music has none
     config.penalty = "gan"  # or "mmd", "sliced_wasserstein", "cramer_wold", "kl", "sinkhorn", "none"
     config.reconstruction_weight = 1.0
     config.penalty_weight = 10.0

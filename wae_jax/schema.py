@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from wae_jax.costs import COSTS
 from wae_jax.feeding import PLACEMENTS
 from wae_jax.models import ACTIVATIONS, ENCODERS, NORMALIZATIONS
 from wae_jax.networks import NETWORKS, find_network
@@ -128,6 +129,11 @@ FIELDS = {
     "data.transpose_semitones": Integer(),
     "data.placement": Choice(PLACEMENTS),
     "penalty": Choice(("gan", "mmd", "sliced_wasserstein", "cramer_wold", "kl", "sinkhorn", "none")),
+    "cost.kind": Choice(COSTS),
+    "cost.positive_weight": Real(above=0),
+    "cost.focal_gamma": Real(minimum=0),
+    "cost.onset_weight": Real(minimum=0),
+    "cost.smoothness_weight": Real(minimum=0),
     "reconstruction_weight": Real(minimum=0),
     "penalty_weight": Real(minimum=0),
     "penalty_warmup_steps": Integer(),
@@ -187,6 +193,11 @@ _ADDED = {
     ("discriminator", "prior_logit"): False,
     ("eval", "num_draws"): 128,
     ("eval", "num_page_draws"): 64,
+    ("cost", "kind"): "squared_error",
+    ("cost", "positive_weight"): 1.0,
+    ("cost", "focal_gamma"): 2.0,
+    ("cost", "onset_weight"): 0.0,
+    ("cost", "smoothness_weight"): 0.0,
 }
 
 
@@ -194,7 +205,7 @@ def complete_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """A stored configuration with the fields of `_ADDED`, where it was stored before there were any."""
     complete = {name: dict(value) if isinstance(value, Mapping) else value for name, value in config.items()}
     for (section, name), value in _ADDED.items():
-        (complete.get(section, {}) if section else complete).setdefault(name, value)
+        (complete.setdefault(section, {}) if section else complete).setdefault(name, value)
     return complete
 
 

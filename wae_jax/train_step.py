@@ -21,6 +21,7 @@ from jax import lax
 from jaxtyping import Array, Float, Float32, Int, Int32, Integer, Key, UInt8
 
 from wae_jax import device_rolls, divergences, objective
+from wae_jax.costs import make_cost
 from wae_jax.device_rolls import AnyArray
 from wae_jax.models import draw_codes
 from wae_jax.penalties import Figures, WholeBatch
@@ -109,6 +110,7 @@ def make_train_step(
       (state, batch) to the next state and `train/*` metrics of the global batch, alike on all devices.
     """
     model = make_autoencoder(config, axis_name=BATCH_AXIS)
+    cost = make_cost(config)
     penalty = make_penalty(config)
     autoencoder_tx = make_optimizer(config.autoencoder_optimizer, num_train_steps=num_train_steps)
     discriminator_tx = make_optimizer(config.discriminator_optimizer, num_train_steps=num_train_steps)
@@ -137,7 +139,7 @@ def make_train_step(
                 method="autoencode",
             )
             z = encoded.z
-            reconstruction = jnp.mean(objective.squared_error(x, jax.nn.sigmoid(logits)))
+            reconstruction = jnp.mean(cost(x, logits))
             whole = WholeBatch(_gather, lax.axis_index(BATCH_AXIS) * len(z), shared_key(config.seed, state.step))
             divergence = penalty.penalty(state.discriminator.params, encoded, z_prior, whole)
             loss = config.reconstruction_weight * reconstruction + weight * divergence
