@@ -10,10 +10,10 @@ it: see `training_arm`.
 
 Two protocols, which are a setting too (`latent_dim=64,protocol=full`):
 
-- `cpu` (the default): `meter`, h = 8, batch 32, 1,000 steps. Meant to take at most 8 minutes on two idle cores of a
-  2.8 GHz Xeon; that is computed from the time of single steps, and no whole run has been timed. Arms that are much
-  slower are compared at fewer steps, which `cpu_steps` in their name says, for all arms of their table alike. One seed
-  to screen; three for the best four and the baseline.
+- `cpu` (the default): `meter`, h = 8, batch 32, 1,000 steps: three to five minutes on two cores of a 2.8 GHz Xeon, as
+  measured for the tables of RESULTS.md; 8 are allowed. Arms that are much slower are compared at fewer steps, which
+  `cpu_steps` in their name says, for all arms of their table alike. One seed to screen; three for the best four and the
+  baseline.
 - `full`: the sizes and epochs of the blog (`blog` in `wae_gan.py`: `new_alt`, h = 16, batch 64, 300 epochs), three
   seeds. For an accelerator; not run yet.
 """

@@ -1,6 +1,7 @@
 """Runs side by side, from evaluations written by hand."""
 
 import json
+import math
 import pathlib
 
 import numpy as np
@@ -70,6 +71,26 @@ def test_one_seed_has_no_interval(tmp_path):
     assert table(folders)[1]["cells"] == "13.00 (+3.000)"
     other = write(tmp_path / "late", penalty="kl", seed=5, cells=1.0)
     assert table([folders[0], other])[1]["cells"] == "1.000 (no seed in common)"
+
+
+def test_fields_of_one_name_are_told_apart(tmp_path):
+    folders = []
+    for i, name in enumerate("ab"):
+        folders.append(write(tmp_path / name, penalty="gan", seed=0, cells=1.0))
+        path = folders[i] / "evaluation" / FILE
+        content = json.loads(path.read_text())
+        content["provenance"]["config"] |= {"one": {"rate": i, "size": i}, "other": {"rate": 2 * i}}
+        path.write_text(json.dumps(content))
+    assert [arm[""] for arm in table(folders)] == [
+        "one.rate=0, size=0, other.rate=0",
+        "one.rate=1, size=1, other.rate=2",
+    ]
+
+
+def test_what_is_undefined_is_left_empty(tmp_path):
+    folders = [write(tmp_path / p, penalty=p, seed=4, cells=c) for p, c in (("gan", math.nan), ("mmd", 13.0))]
+    assert [arm["cells"] for arm in table(folders)] == ["", "13.00"]
+    assert [arm["cells"] for arm in table(folders[::-1])] == ["13.00", ""]
 
 
 def test_held_out_music_stands_before_the_arms(tmp_path):

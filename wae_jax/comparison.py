@@ -118,8 +118,11 @@ def _name_arms(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """What is special about each arm, in its own fields."""
     fields = sorted({name for config in configs for name in config})
     differing = [name for name in fields if len({json.dumps(config.get(name)) for config in configs}) > 1]
+    last = [name.rpartition(".")[2] for name in differing]
+    # Both optimisers have a learning rate.
+    shown = {name: word if last.count(word) == 1 else name for name, word in zip(differing, last, strict=True)}
     return [
-        ", ".join(f"{name.rsplit('.', 1)[-1]}={config[name]}" for name in differing if name in config) or "all"
+        ", ".join(f"{shown[name]}={config[name]}" for name in differing if name in config) or "all"
         for config in configs
     ]
 
@@ -151,7 +154,10 @@ def _held_out(evaluation: Mapping[str, Any]) -> dict[str, float]:
 def _cell(
     label: str, baseline: Mapping[int, Mapping[str, float]], arm: Mapping[int, Mapping[str, float]], *, is_first: bool
 ) -> str:
-    mean = short(float(np.mean([each.get(label, math.nan) for each in arm.values()])))
+    value = float(np.mean([each.get(label, math.nan) for each in arm.values()]))
+    if math.isnan(value):
+        return ""
+    mean = short(value)
     if is_first:
         return mean
     shared = [seed for seed in arm if seed in baseline]
@@ -159,6 +165,8 @@ def _cell(
         return f"{mean} (no seed in common)"
     differences = [[arm[seed].get(label, math.nan) - baseline[seed].get(label, math.nan)] for seed in shared]
     interval = confidence.paired_difference(np.array(differences))
+    if np.isnan(interval.mean[0]):  # the first arm has no such figure
+        return mean
     low, high = interval.low[0], interval.high[0]
     ends = "" if np.isnan(low) else f" [{_signed(low)}, {_signed(high)}]"
     return f"{mean} ({_signed(interval.mean[0])}{ends})"

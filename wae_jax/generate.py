@@ -16,9 +16,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 
 from wae_jax.command_line import RequestError, add_sampling_flags, check_sampling_flags, exit_status
+from wae_jax.latent_paths import slerp
 from wae_jax.metrics.table import music_table
 from wae_jax.phrase_files import write_phrases
 from wae_jax.pianoroll import Codes, Rolls, unpack
@@ -64,27 +65,6 @@ def interpolate(run: Run, num: int, seed: int) -> Phrases:
     ends = reconstruct(run, num_ends, seed).codes
     steps = np.arange(num) / _INTERPOLATION_STEPS
     return Phrases(np.stack([slerp(ends[int(step)], ends[int(step) + 1], step % 1.0) for step in steps]))
-
-
-def slerp(start: Float[np.ndarray, " Z"], end: Float[np.ndarray, " Z"], share: float) -> Float[np.ndarray, " Z"]:
-    """A code between two others whose direction turns, and whose norm changes, evenly.
-
-    A straight line between draws of a Gaussian in many dimensions passes through the middle, where there are none.
-
-    Args:
-      start: one of the two.
-      end: the other.
-      share: 0 at the start, 1 at the end.
-    """
-    norms = np.linalg.norm(start), np.linalg.norm(end)
-    if min(norms) == 0:
-        return (1 - share) * start + share * end
-    one, other = start / norms[0], end / norms[1]
-    angle = np.arccos(np.clip(one @ other, -1.0, 1.0))
-    if np.sin(angle) < 1e-6:
-        return (1 - share) * start + share * end
-    direction = (np.sin((1 - share) * angle) * one + np.sin(share * angle) * other) / np.sin(angle)
-    return direction * ((1 - share) * norms[0] + share * norms[1])
 
 
 MODES: dict[str, Callable[[Run, int, int], Phrases]] = {

@@ -7,6 +7,7 @@ import pathlib
 import jax
 import ml_collections
 import numpy as np
+from jaxtyping import Int64
 
 from wae_jax import plots
 from wae_jax.phrase_files import write_phrases
@@ -18,7 +19,7 @@ from wae_jax.writers import MetricWriter
 _CODES_IN_HISTOGRAM = 512
 
 
-def spread(num_rows: int, num: int) -> np.ndarray:
+def spread(num_rows: int, num: int) -> Int64[np.ndarray, " at_most_num"]:
     """The places of up to `num` rows, from the first to the last at equal distances.
 
     Neighbours are often of one song, and look alike.

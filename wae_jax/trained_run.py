@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.resources
 import pathlib
+from typing import Any
 
 import ml_collections
 
@@ -11,10 +13,13 @@ from wae_jax.checkpoint import Checkpointer, CheckpointError, checkpoint_digest
 from wae_jax.data_source import open_data
 from wae_jax.dataset import Dataset
 from wae_jax.pianoroll import NUM_TRACKS, PackedPhrases
+from wae_jax.portable import load_portable
 from wae_jax.sampling import Sampler, make_sampler
 from wae_jax.schema import check_config, complete_config
 from wae_jax.train_state import create_train_state
 from wae_jax.workdir import load_config
+
+SHIPPED = "wae_gan.npz"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +28,14 @@ class Run:
 
     Attributes:
       config: its configuration.
+      variables: its autoencoder's: {"params": ..., "batch_stats": ...}.
       sampler: its autoencoder.
       step: of the checkpoint.
-      digest: of the checkpoint.
+      digest: of the checkpoint, or of the file that it was opened from.
     """
 
     config: ml_collections.ConfigDict
+    variables: dict[str, Any]
     sampler: Sampler
     step: int
     digest: str
@@ -45,6 +52,38 @@ class Run:
     def phrases(self, split: str) -> PackedPhrases:
         """The packed rows of one split of its data."""
         return self.data().split(split)
+
+
+def open_run(source: str | None, checkpoint: str = "best") -> Run:
+    """Opens a trained run, wherever it is.
+
+    Args:
+      source: a work folder made by `wae_jax.main`; or a file made by `wae_jax.export`; or None for the run that ships
+        with the package, a WAE-GAN trained on the built-in corpus.
+      checkpoint: "best", "latest" or the number of a step. A file holds one checkpoint, which is both.
+
+    Raises:
+      WorkdirError: if there is no configuration.
+      CheckpointError: if there is no such checkpoint, or it is damaged.
+      ConfigError: if the configuration is of another version of this package.
+    """
+    if source is None:
+        shipped = importlib.resources.files("wae_jax").joinpath("shipped", SHIPPED)
+        with importlib.resources.as_file(shipped) as path:
+            return _load_file(path, checkpoint)
+    if pathlib.Path(source).is_file():
+        return _load_file(pathlib.Path(source), checkpoint)
+    return load_run(source, checkpoint)
+
+
+def _load_file(path: pathlib.Path, checkpoint: str) -> Run:
+    held = load_portable(path)
+    if checkpoint not in ("best", "latest", str(held.step)):
+        raise CheckpointError(
+            f"{path} has no checkpoint {checkpoint!r}; it holds that of step {held.step} alone: expected best, latest "
+            f"or {held.step}"
+        )
+    return Run(held.config, held.variables, make_sampler(held.config, held.variables), held.step, held.digest)
 
 
 def load_run(workdir: str, checkpoint: str) -> Run:
@@ -82,4 +121,5 @@ def load_run(workdir: str, checkpoint: str) -> Run:
             raise CheckpointError(
                 f"no checkpoint is called {checkpoint!r}; expected best, latest or the number of a step"
             )
-    return Run(config, make_sampler(config, state.evaluation_variables()), meta["step"], checkpoint_digest(meta))
+    variables = state.evaluation_variables()
+    return Run(config, variables, make_sampler(config, variables), meta["step"], checkpoint_digest(meta))

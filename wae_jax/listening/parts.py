@@ -11,8 +11,8 @@ _ESCAPED = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u20
 
 
 def read_part(name: str) -> str:
-    """A file of `wae_jax/pages` as text."""
-    return importlib.resources.files("wae_jax").joinpath("pages", name).read_text(encoding="utf-8")
+    """A file of `wae_jax/listening/browser` as text."""
+    return importlib.resources.files("wae_jax.listening").joinpath("browser", name).read_text(encoding="utf-8")
 
 
 def embed(value: Any) -> str:

@@ -1,0 +1,46 @@
+"""Models with random variables, and what JAX makes of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tests.helpers import tiny_config
+from wae_jax.pianoroll import PHRASE_SHAPE
+from wae_jax.train_state import make_autoencoder
+
+Z_DIM = 3
+
+
+def random_model(network, normalization="batch", activation="relu"):
+    """The configuration of a small model, and variables none of which is what training starts with."""
+    config = tiny_config(
+        "mmd",
+        model__network=network,
+        model__h_dim=3,
+        model__z_dim=Z_DIM,
+        model__kernel_size=(6, 6),
+        model__normalization=normalization,
+        model__activation=activation,
+        model__dropout_rate=0.0,
+    )
+    model = make_autoencoder(config)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *PHRASE_SHAPE)))
+    rng = np.random.default_rng(7)
+
+    def fill(path, leaf):
+        name = path[-1].key
+        if name in ("var", "scale"):
+            return rng.uniform(0.5, 2.0, leaf.shape).astype(np.float32)
+        return (rng.normal(size=leaf.shape) * (0.2 if name == "kernel" else 0.5)).astype(np.float32)
+
+    return config, jax.tree_util.tree_map_with_path(fill, shapes)
+
+
+def logits(config, variables, codes):
+    """What JAX makes of codes, [B, T, P, K]; in float64, so that what differs is not its rounding."""
+    with jax.enable_x64(True):
+        config = config.copy_and_resolve_references()
+        config.dtype = "float64"
+        model = make_autoencoder(config)
+        decode = jax.jit(lambda variables, z: model.apply(variables, z, method="decode"))
+        return np.asarray(decode(*jax.tree.map(lambda leaf: leaf.astype(np.float64), (variables, codes))))

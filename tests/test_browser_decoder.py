@@ -1,0 +1,257 @@
+"""The decoder and the latent panel in a real browser, against JAX and NumPy."""
+
+import base64
+import re
+import statistics
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from tests.browsing import launched, loudest, opened
+from tests.decoding import Z_DIM, logits, random_model
+from wae_jax.latent_paths import slerp
+from wae_jax.listening.document import MODEL_SCRIPTS
+from wae_jax.listening.latent_model import latent_model
+from wae_jax.listening.page import note_lists, write_page
+from wae_jax.listening.parts import embed, read_part
+from wae_jax.portable import stored
+from wae_jax.sampling import make_sampler
+from wae_jax.trained_run import Run, open_run
+
+BELOW = ("voices.js", "player.js", "roll.js", "downloads.js")  # what they stand on
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def run():
+    return open_run(None)
+
+
+@pytest.fixture(scope="module")
+def model(run):
+    return latent_model(run, threshold=0.5, num_phrases=256)
+
+
+@pytest.fixture
+def page(browser, model, tmp_path):
+    """A page with the panel alone; what it opens is put into `opened`."""
+    scripts = "".join(f"<script>{read_part(name)}</script>" for name in (*BELOW, *MODEL_SCRIPTS))
+    file = tmp_path / "panel.html"
+    file.write_text(
+        f"<!doctype html><meta charset=utf-8><section id=latent></section>{scripts}<script>"
+        f"const model = {embed(model)}; const player = new Player({{tempo: 100}}); const opened = [];"
+        "const openPhrase = (phrase) => { opened.push(phrase); player.load(phrase.notes); player.play(); };"
+        "const panel = mountLatent(document.getElementById('latent'), model, {player, openPhrase});</script>",
+        encoding="utf-8",
+    )
+    with opened(browser, file) as page:
+        yield page
+
+
+def state(page):
+    return page.evaluate("() => panel.state")
+
+
+def decode(page, codes, model=None):
+    """What the script makes of codes, of the panel's model or of another."""
+    program = """([codes, other]) => {
+      const decoder = new Decoder(other ?? model);
+      return codes.map((z) => {
+        const bytes = new Uint8Array(decoder.decode(z).buffer);
+        return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
+      });
+    }"""
+    found = page.evaluate(program, [codes.tolist(), model])
+    return np.stack([np.frombuffer(base64.b64decode(text), np.float32).reshape(192, 84, 5) for text in found])
+
+
+def test_the_model_that_ships_decodes_as_in_jax(page, run):
+    codes = np.concatenate([run.sampler.draw(5, 4), 3 * run.sampler.draw(6, 1)])
+    np.testing.assert_allclose(decode(page, codes), run.sampler.decode(codes), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("network", "normalization", "activation"),
+    [
+        ("fir", "batch", "relu"),
+        ("mus", "layer", "leaky_relu"),
+        ("newnew", "batch", "leaky_relu"),
+        ("new_alt", "layer", "relu"),
+    ],
+)
+def test_other_networks_decode_as_in_jax(page, network, normalization, activation):
+    config, variables = random_model(network, normalization, activation)
+    variables = stored(variables)
+    run = Run(config, variables, make_sampler(config, variables), step=0, digest="")
+    codes = np.random.default_rng(2).normal(size=(2, Z_DIM)).astype(np.float32)
+    truth = 1 / (1 + np.exp(-logits(config, variables, codes)))
+    assert truth.std() > 0.01
+    found = decode(page, codes, latent_model(run, threshold=0.5, num_phrases=8))
+    np.testing.assert_allclose(found, truth, rtol=0, atol=1e-3)
+
+
+def test_a_phrase_is_decoded_in_less_than_half_a_second(page, run):
+    program = """(codes) => {
+      const decoder = new Decoder(model);
+      return codes.map((z) => {
+        const start = performance.now();
+        decoder.notes(decoder.decode(z), [.5, .5, .5, .5, .5]);
+        return performance.now() - start;
+      });
+    }"""
+    times = page.evaluate(program, run.sampler.draw(0, 15).tolist())
+    assert statistics.median(times) < 500
+
+
+def test_notes_are_those_of_the_metrics(page):
+    rng = np.random.default_rng(3)
+    # Smooth along time, for notes of all lengths; with cells at the very threshold, which do not sound.
+    probabilities = np.repeat(rng.random((24, 84, 5)), 8, axis=0).astype(np.float32)
+    thresholds = [0.5, 0.25, 0.9, 0.75, 1.0]
+    probabilities[:96, 7] = np.float32(thresholds)
+    found = page.evaluate(
+        "([p, t]) => new Decoder(model).notes(Float32Array.from(p), t)", [probabilities.ravel().tolist(), thresholds]
+    )
+    expected = note_lists((probabilities > np.float32(thresholds))[None])[0]
+    assert len(expected) > 1000
+    assert found == expected
+
+
+def test_draws_are_standard_normal_and_their_own_for_each_seed(page):
+    drawn = np.array(page.evaluate("() => [...Array(500).keys()].map((seed) => LatentPanel.normals(seed, 32))"))
+    assert scipy.stats.kstest(drawn.ravel(), "norm").pvalue > 1e-3
+    # Between dimensions and between neighbouring seeds there is no correlation: 4.5 deviations of one.
+    assert np.abs(np.corrcoef(drawn.T) - np.eye(32)).max() < 4.5 / 500**0.5
+    assert abs(np.corrcoef(drawn[:-1].ravel(), drawn[1:].ravel())[0, 1]) < 4.5 / drawn.size**0.5
+    again = page.evaluate("() => LatentPanel.normals(7, 32)")
+    np.testing.assert_array_equal(drawn[7], again)
+    # The prior need not be standard.
+    program = (
+        "() => mountLatent(document.createElement('section'), {...model, prior_deviation: 3}, {player, openPhrase})"
+    )
+    np.testing.assert_allclose(page.evaluate(f"({program})().state.code"), 3 * drawn[1])
+
+
+def test_halfway_is_that_of_the_great_circle(page):
+    one, other = np.random.default_rng(4).normal(size=(2, 32)) * [[1], [2]]
+    halfway = "([one, other]) => LatentPanel.halfway(one, other)"
+    np.testing.assert_allclose(page.evaluate(halfway, [one.tolist(), other.tolist()]), slerp(one, other, 0.5))
+    np.testing.assert_allclose(page.evaluate(halfway, [one.tolist(), (-one).tolist()]), 0 * one, atol=1e-12)
+    np.testing.assert_allclose(page.evaluate(halfway, [(0 * one).tolist(), one.tolist()]), one / 2)
+
+
+def press(page, name):
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def test_another_draw_is_decoded_and_played_at_once(page, run):
+    first = state(page)
+    press(page, "Another draw")
+    second = state(page)
+    assert not np.allclose(first["code"], second["code"])
+    for shown in (first, second):
+        code = np.array([shown["code"]], np.float32)
+        assert shown["notes"] == note_lists(run.sampler.decode(code) > 0.5)[0]
+    assert page.evaluate("() => [opened.at(-1), player.isPlaying]") == [
+        {"name": "Fresh draw 2", "notes": second["notes"]},
+        True,
+    ]
+    assert loudest(page, 600) > 1e-3
+    assert second["name"] in page.get_by_role("status").text_content()
+
+
+def along(model, code):
+    """Where a code lies along each direction."""
+    components = np.array([direction["component"] for direction in model["directions"]])
+    deviations = np.array([direction["deviation"] for direction in model["directions"]])
+    return components @ (np.array(code) - model["mean"]) / deviations
+
+
+def test_a_slider_moves_the_code_along_its_direction_alone(page, model):
+    before = along(model, state(page)["code"])
+    slider = page.locator("[data-direction='1']")
+    assert float(slider.input_value()) == pytest.approx(before[1], abs=0.026)
+    slider.fill("-2")
+    page.wait_for_function("() => opened.length === 1")
+    shown = state(page)
+    expected = before.copy()
+    expected[1] = -2
+    np.testing.assert_allclose(along(model, shown["code"]), expected, atol=1e-6)
+    assert page.evaluate("() => opened[0]") == {"name": "Fresh draw 1, moved", "notes": shown["notes"]}
+    assert slider.get_attribute("aria-valuetext") == "\N{MINUS SIGN}2.0 standard deviations"
+    # By keyboard too: an arrow is a step of .05.
+    slider.press("ArrowRight")
+    page.wait_for_function("() => opened.length === 2")
+    assert along(model, state(page)["code"])[1] == pytest.approx(-1.95)
+
+
+def test_music_goes_on_from_where_it_was_when_a_slider_moves(page):
+    press(page, "Play this")
+    page.evaluate("() => player.seek(90)")
+    page.locator("[data-direction='0']").fill("1")
+    page.wait_for_function("() => opened.length === 2")
+    assert page.evaluate("() => [player.isPlaying, player.position >= 90]") == [True, True]
+    press(page, "Another draw")
+    assert page.evaluate("() => player.position") < 30
+
+
+def test_halfway_between_two_that_are_kept(page):
+    halfway = page.get_by_role("button", name="Halfway between A and B")
+    press(page, "Keep as A")
+    assert halfway.is_disabled()
+    one = state(page)
+    press(page, "Another draw")
+    press(page, "Keep as B")
+    other = state(page)
+    halfway.click()
+    np.testing.assert_allclose(state(page)["code"], slerp(np.array(one["code"]), np.array(other["code"]), 0.5))
+    press(page, "Play A")
+    assert (state(page)["code"], state(page)["name"], state(page)["notes"]) == (
+        one["code"], "Fresh draw 1", one["notes"]
+    )  # fmt: skip
+    assert page.evaluate("() => opened.length") == 3
+
+
+def test_thresholds_of_all_tracks_and_of_one(page, run):
+    p = run.sampler.decode(np.array([state(page)["code"]], np.float32))
+    page.get_by_label("Threshold of all tracks").fill("0.2")
+    page.wait_for_function("() => opened.length === 1")
+    assert state(page)["notes"] == note_lists(p > 0.2)[0]
+    page.get_by_text("A threshold for each track").click()
+    page.get_by_role("slider", name="Drums").fill("0.9")
+    page.wait_for_function("() => opened.length === 2")
+    assert state(page)["thresholds"] == [0.9, 0.2, 0.2, 0.2, 0.2]
+    assert state(page)["notes"] == note_lists(p > np.array([0.9, 0.2, 0.2, 0.2, 0.2]))[0]
+    assert page.get_by_role("slider", name="Drums").get_attribute("aria-valuetext") == "0.90"
+
+
+def test_what_is_shown_can_be_saved_as_midi(page):
+    with page.expect_download() as download:
+        press(page, "Save as MIDI")
+    assert download.value.suggested_filename == "Fresh_draw_1.mid"
+
+
+def test_the_listening_page_has_the_panel(browser, run, model, tmp_path):
+    size = write_page(run, tmp_path / "page.html", num=2)
+    assert size < 3_000_000
+    with opened(browser, tmp_path / "page.html") as page:
+        press(page, "Another draw")
+        assert page.locator("#now").text_content() == "Fresh draw 2"
+        assert loudest(page, 600) > 1e-3
+        assert page.get_by_role("region", name="Latent space", exact=True).is_visible()
+        assert page.locator("[data-direction='0']").is_visible()
+
+
+def test_every_control_has_a_name(page):
+    snapshot = page.locator("#latent").aria_snapshot()
+    controls = re.findall(r"- '?(button|slider)( \"..)?", snapshot)
+    # Those of the tracks' thresholds are folded away.
+    assert [kind for kind, _ in controls].count("button") == 8
+    assert [kind for kind, _ in controls].count("slider") == 8 + 1
+    assert all(name for _, name in controls)

@@ -1,0 +1,97 @@
+"""A trained run in one small file: `python -m wae_jax.export --workdir runs/gan --output model.npz`.
+
+Whatever takes the folder of a trained run takes such a file too. Its kernels have 16 bits; the table that is printed
+shows what that changes: reconstructions of validation phrases and draws of the prior by the run and by the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from wae_jax.command_line import RequestError, exit_status
+from wae_jax.evaluation import score_reconstructions
+from wae_jax.pianoroll import Codes, PackedPhrases, Probabilities, pack, unpack
+from wae_jax.portable import save_portable
+from wae_jax.sampling import Sampler, binarize
+from wae_jax.trained_run import load_run, open_run
+
+_DRAWS = 256
+
+
+def compare(original: Sampler, small: Sampler, phrases: PackedPhrases, *, threshold: float, seed: int) -> str:
+    """What a model's 16 bits change, as a table.
+
+    Args:
+      original: the run.
+      small: the run from its file.
+      phrases: packed validation phrases, [B, 10080].
+      threshold: above which a cell sounds.
+      seed: of the draws.
+    """
+
+    def decoded(sampler: Sampler, codes: Codes) -> tuple[Probabilities, PackedPhrases]:
+        probabilities = sampler.decode(codes)
+        return probabilities, pack(binarize(probabilities, method="hard", threshold=threshold, seed=seed))
+
+    rolls = unpack(np.asarray(phrases))
+    lines = [f"{'validation phrases':30}{len(rolls):>12,}", f"{'':30}{'run':>12}{'file':>12}"]
+    scores = []
+    for sampler in (original, small):
+        scores.append(score_reconstructions(phrases, decoded(sampler, sampler.encode(rolls))[1]))
+    lines += [f"{name:30}" + "".join(f"{score[name]:12.5f}" for score in scores) for name in scores[0]]
+    codes = original.draw(seed, _DRAWS)
+    (exact, run_cells), (rounded, file_cells) = decoded(original, codes), decoded(small, codes)
+    same = score_reconstructions(run_cells, file_cells)["f1"]
+    lines.append(f"{f'F1 between {_DRAWS} draws of both':30}{same:24.5f}")
+    lines.append(f"{'largest change of probability':30}{float(np.abs(exact - rounded).max()):24.5f}")
+    return "\n".join(lines)
+
+
+def export(arguments: argparse.Namespace) -> None:
+    """Does what the command line asks for.
+
+    Raises:
+      RequestError, WorkdirError, CheckpointError, DatasetError, ConfigError, OSError: with what is wrong.
+    """
+    output = pathlib.Path(arguments.output)
+    if output.is_dir():
+        raise RequestError(f"{output} is a folder; expected the name of a file, such as {output / 'model.npz'}")
+    if output.exists() and not arguments.overwrite:
+        raise RequestError(f"{output} exists; choose another name, or pass --overwrite")
+    run = load_run(arguments.workdir, arguments.checkpoint)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    digest = save_portable(output, run.config, run.variables, step=run.step, source_digest=run.digest)
+    print(f"{arguments.workdir}: step {run.step}, checkpoint {run.digest[:12]}")
+    print(f"wrote {output}, {output.stat().st_size / 1e6:.2f} MB, digest {digest}")
+    phrases = np.asarray(run.phrases("valid")[: arguments.num])
+    print(compare(run.sampler, open_run(str(output)).sampler, phrases, threshold=run.config.eval.threshold, seed=0))
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parses and checks the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m wae_jax.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--workdir", required=True, help="folder of a trained run")
+    parser.add_argument("--output", required=True, help="the file to write, such as model.npz")
+    parser.add_argument("--checkpoint", default="best", help="best (default), latest, or a step")
+    parser.add_argument("--num", type=int, default=512, help="validation phrases to compare with (default 512)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file of that name")
+    arguments = parser.parse_args(argv)
+    if arguments.num < 1:
+        parser.error(f"--num is {arguments.num}; expected at least 1")
+    return arguments
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    return exit_status(export, parse_arguments(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+'use strict';
+// A trained decoder in typed arrays: from a code to the probabilities of cells, and from these to notes. The model is
+// what latent_model.py describes; layers are those of decoder_layers.py, arrays in the order row, column, channel.
+
+class Decoder {
+  #layers;
+  #shape;
+  #lowestPitch;
+
+  constructor({ layers, shape, lowest_pitch: lowestPitch }) {
+    const makers = {
+      dense: Decoder.#dense,
+      conv_transpose: Decoder.#convTranspose,
+      layer_norm: Decoder.#layerNorm,
+      leaky_relu: Decoder.#leakyRelu,
+    };
+    this.#layers = layers.map((layer) => makers[layer.kind](layer));
+    this.#shape = shape;
+    this.#lowestPitch = lowestPitch;
+  }
+
+  // The probabilities [steps * pitches * tracks] of a code.
+  decode(z) {
+    const logits = this.#layers.reduce((values, layer) => layer(values), Float32Array.from(z));
+    return logits.map((logit) => 1 / (1 + Math.exp(-logit)));
+  }
+
+  // The notes [track, pitch, onset, length] by onset: longest runs of cells whose probability is above the threshold of
+  // their track.
+  notes(probabilities, thresholds) {
+    const [steps, pitches, tracks] = this.#shape;
+    const found = [];
+    for (let track = 0; track < tracks; track += 1) {
+      for (let pitch = 0; pitch < pitches; pitch += 1) {
+        let onset = -1;
+        for (let step = 0; step <= steps; step += 1) {
+          const isOn = step < steps && probabilities[(step * pitches + pitch) * tracks + track] > thresholds[track];
+          if (isOn && onset < 0) onset = step;
+          if (!isOn && onset >= 0) {
+            found.push([track, pitch + this.#lowestPitch, onset, step - onset]);
+            onset = -1;
+          }
+        }
+      }
+    }
+    return found.sort((a, b) => a[2] - b[2] || a[0] - b[0] || a[1] - b[1]);
+  }
+
+  static #bytes(text) {
+    const characters = atob(text);
+    const bytes = new Uint8Array(characters.length);
+    for (let i = 0; i < bytes.length; i += 1) bytes[i] = characters.charCodeAt(i);
+    return bytes;
+  }
+
+  static #floats(text) {
+    const view = new DataView(Decoder.#bytes(text).buffer);
+    return Float32Array.from({ length: view.byteLength / 4 }, (_, i) => view.getFloat32(4 * i, true));
+  }
+
+  static #halves(text) {
+    const bytes = Decoder.#bytes(text);
+    const values = new Float32Array(bytes.length / 2);
+    // What the last of the ten bits of a fraction is worth, by exponent. The lowest exponent has no leading one; the
+    // highest, of what is not finite, does not occur.
+    const units = Float32Array.from({ length: 32 }, (_, exponent) => 2 ** (Math.max(exponent, 1) - 25));
+    for (let i = 0; i < values.length; i += 1) {
+      const bits = bytes[2 * i] | (bytes[2 * i + 1] << 8);
+      const exponent = (bits >> 10) & 31;
+      const fraction = bits & 1023;
+      const size = (exponent === 0 ? fraction : 1024 + fraction) * units[exponent];
+      values[i] = bits & 0x8000 ? -size : size;
+    }
+    return values;
+  }
+
+  static #dense(layer) {
+    const [inputs, units] = layer.kernel_shape;
+    const kernel = Decoder.#halves(layer.kernel);
+    const [scale, offset] = [Decoder.#floats(layer.scale), Decoder.#floats(layer.offset)];
+    return (x) => {
+      const y = new Float32Array(units);
+      for (let i = 0; i < inputs; i += 1) {
+        for (let unit = 0; unit < units; unit += 1) y[unit] += x[i] * kernel[i * units + unit];
+      }
+      for (let unit = 0; unit < units; unit += 1) y[unit] = y[unit] * scale[unit] + offset[unit];
+      return y;
+    };
+  }
+
+  static #layerNorm(layer) {
+    const [scale, offset] = [Decoder.#floats(layer.scale), Decoder.#floats(layer.offset)];
+    const size = scale.length;
+    return (x) => {
+      const y = new Float32Array(x.length);
+      for (let start = 0; start < x.length; start += size) {
+        let mean = 0;
+        for (let i = 0; i < size; i += 1) mean += x[start + i] / size;
+        let variance = 0;
+        for (let i = 0; i < size; i += 1) variance += (x[start + i] - mean) ** 2 / size;
+        const factor = 1 / Math.sqrt(variance + layer.epsilon);
+        for (let i = 0; i < size; i += 1) y[start + i] = (x[start + i] - mean) * factor * scale[i] + offset[i];
+      }
+      return y;
+    };
+  }
+
+  static #leakyRelu({ slope }) {
+    return (x) => x.map((value) => (value > 0 ? value : slope * value));
+  }
+
+  // Of the outputs along one axis, those at `phase`, `phase + stride`, ... get something from the same places of the
+  // kernel. For the first of them: `taps`, these places, and `first`, the input that the first of the taps is for; the
+  // next taps are for the inputs that follow.
+  static #phases(kernelSize, stride, front) {
+    return Array.from({ length: stride }, (_, phase) => {
+      const taps = [];
+      for (let place = (phase + front) % stride; place < kernelSize; place += stride) taps.unshift(place);
+      return { taps, first: taps.length ? (phase + front - taps[0]) / stride : 0 };
+    });
+  }
+
+  // In the phase form: with zeros around the input, an output is the product of a window's rows, each one run of values
+  // in memory, with a part of the kernel that is put in the same order here, once.
+  static #convTranspose(layer) {
+    const [kernelRows, kernelColumns, outputs, inputs] = layer.kernel_shape;
+    const [rows, columns] = layer.size;
+    const kernel = Decoder.#halves(layer.kernel);
+    const [scale, offset] = [Decoder.#floats(layer.scale), Decoder.#floats(layer.offset)];
+    const rowPhases = Decoder.#phases(kernelRows, layer.strides[0], layer.front[0]);
+    const columnPhases = Decoder.#phases(kernelColumns, layer.strides[1], layer.front[1]);
+    const around = (phases) => [
+      Math.max(0, ...phases.map(({ first }) => -first)),
+      Math.max(0, ...phases.map(({ taps, first }) => first + taps.length - 1)),
+    ];
+    const [[above, below], [left, right]] = [around(rowPhases), around(columnPhases)];
+    const wide = (left + columns + right) * inputs;
+    const parts = rowPhases.flatMap((row, rowPhase) => columnPhases.map((column, columnPhase) => ({
+      weights: Decoder.#window(kernel, layer.kernel_shape, row.taps, column.taps, scale),
+      start: (above + row.first) * wide + (left + column.first) * inputs,
+      taps: row.taps.length,
+      run: column.taps.length * inputs,
+      output: (rowPhase * columns * columnPhases.length + columnPhase) * outputs,
+    })));
+    const down = rowPhases.length * columns * columnPhases.length * outputs;
+    const across = columnPhases.length * outputs;
+    return (x) => {
+      const padded = new Float32Array((above + rows + below) * wide);
+      for (let row = 0; row < rows; row += 1) {
+        const values = x.subarray(row * columns * inputs, (row + 1) * columns * inputs);
+        padded.set(values, (above + row) * wide + left * inputs);
+      }
+      const y = new Float32Array(rows * down);
+      for (const part of parts) {
+        for (let row = 0; row < rows; row += 1) {
+          for (let column = 0; column < columns; column += 1) {
+            const from = part.start + row * wide + column * inputs;
+            Decoder.#products(padded, from, wide, part, y, part.output + row * down + column * across, offset);
+          }
+        }
+      }
+      return y;
+    };
+  }
+
+  // The part of a kernel for one phase, [outputs, row taps, column taps, inputs], times the scale of its outputs.
+  static #window(kernel, [, kernelColumns, outputs, inputs], rowTaps, columnTaps, scale) {
+    const weights = new Float32Array(outputs * rowTaps.length * columnTaps.length * inputs);
+    let place = 0;
+    for (let output = 0; output < outputs; output += 1) {
+      for (const row of rowTaps) {
+        for (const column of columnTaps) {
+          const start = ((row * kernelColumns + column) * outputs + output) * inputs;
+          for (let input = 0; input < inputs; input += 1) {
+            weights[place] = kernel[start + input] * scale[output];
+            place += 1;
+          }
+        }
+      }
+    }
+    return weights;
+  }
+
+  // All channels of one output. Four at a time, since reading takes as long as multiplying.
+  static #products(x, from, wide, { weights, taps, run }, y, to, offset) {
+    const outputs = offset.length;
+    const size = taps * run;
+    let output = 0;
+    for (; output + 4 <= outputs; output += 4) {
+      let [a, b, c, d] = [0, 0, 0, 0];
+      let [i, j, k, l] = [0, 1, 2, 3].map((next) => (output + next) * size);
+      for (let tap = 0, start = from; tap < taps; tap += 1, start += wide) {
+        for (let n = start; n < start + run; n += 1) {
+          const value = x[n];
+          a += value * weights[i++];
+          b += value * weights[j++];
+          c += value * weights[k++];
+          d += value * weights[l++];
+        }
+      }
+      y[to + output] = a + offset[output];
+      y[to + output + 1] = b + offset[output + 1];
+      y[to + output + 2] = c + offset[output + 2];
+      y[to + output + 3] = d + offset[output + 3];
+    }
+    for (; output < outputs; output += 1) {
+      let sum = offset[output];
+      let i = output * size;
+      for (let tap = 0, start = from; tap < taps; tap += 1, start += wide) {
+        for (let n = start; n < start + run; n += 1) sum += x[n] * weights[i++];
+      }
+      y[to + output] = sum;
+    }
+  }
+}

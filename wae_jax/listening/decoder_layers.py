@@ -1,0 +1,150 @@
+"""A trained decoder as a list of plain layers, for whoever has no flax: a page's script, or twenty lines of NumPy.
+
+Every layer takes and gives one flat array, a phrase's values in the order row, column, channel, and says by itself all
+that it needs to know. Batch normalisation is no layer: with its moving averages it is a factor and a summand a channel,
+and joins the layer before it. They stay beside the kernel, which may so be stored as it was trained: a kernel of 16
+bits that is multiplied and rounded again would be further from the model than need be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+
+from wae_jax.conv_plain import same_padding
+from wae_jax.models import LEAKY_RELU_SLOPE, NORM_EPSILON
+from wae_jax.networks import find_network
+
+if TYPE_CHECKING:
+    import ml_collections
+
+Vector = Float32[np.ndarray, " F"]
+
+
+class Dense(NamedTuple):
+    """(x @ kernel) * scale + offset.
+
+    Attributes:
+      kernel: a column a unit.
+      scale: of each unit.
+      offset: of each unit.
+    """
+
+    kernel: Float32[np.ndarray, "I F"]
+    scale: Vector
+    offset: Vector
+
+
+class ConvTranspose(NamedTuple):
+    """A transposed convolution, then `* scale + offset` a channel.
+
+    The value at (row, column) of the input, times the kernel, is added to the rows from
+    `row * strides[0] - front[0]` and to the columns from `column * strides[1] - front[1]` on of the output, which has
+    `strides` times the input's rows and columns; what falls outside is left out.
+
+    Attributes:
+      kernel: what each input channel adds to each output channel, by row and column.
+      scale: of each output channel.
+      offset: of each output channel.
+      size: rows and columns of the input.
+      strides: along rows and columns.
+      front: rows and columns that are left out in front.
+    """
+
+    kernel: Float32[np.ndarray, "k_h k_w F I"]
+    scale: Vector
+    offset: Vector
+    size: tuple[int, int]
+    strides: tuple[int, int]
+    front: tuple[int, int]
+
+
+class LayerNorm(NamedTuple):
+    """Each run of len(scale) values less its mean, over the root of its variance + epsilon; then `* scale + offset`.
+
+    Attributes:
+      scale: of each value of a run.
+      offset: of each value of a run.
+      epsilon: what keeps the root from 0.
+    """
+
+    scale: Vector
+    offset: Vector
+    epsilon: float
+
+
+class LeakyRelu(NamedTuple):
+    """What is negative times `slope`, which is 0 for the ReLU."""
+
+    slope: float
+
+
+Layer = Dense | ConvTranspose | LayerNorm | LeakyRelu
+
+
+def decoder_layers(config: ml_collections.ConfigDict, variables: Mapping[str, Any]) -> list[Layer]:
+    """The decoder of a trained run.
+
+    Args:
+      config: of the run.
+      variables: of its autoencoder: `Run.variables`.
+
+    Returns:
+      Layers that lead from a code [Z] to the logits of the cells, [T * P * K]; dropout, which evaluation has none of,
+      is left out.
+    """
+    return list(_layers(config, _Half(variables)))
+
+
+class _Half:
+    """The decoder's variables by the names that `models.py` gives them, as float32."""
+
+    def __init__(self, variables: Mapping[str, Any]) -> None:
+        self._params = variables["params"]["decoder"]
+        self._averages = variables.get("batch_stats", {}).get("decoder", {})
+
+    def param(self, module: str, name: str) -> Float32[np.ndarray, "*shape"]:
+        return np.asarray(self._params[module][name], np.float32)
+
+    def bias(self, module: str, size: int) -> Vector:
+        return self.param(module, "bias") if "bias" in self._params[module] else np.zeros(size, np.float32)
+
+    def folded(self, norm: str, bias: Vector) -> tuple[Vector, Vector]:
+        """Scale and offset of a bias and the batch normalisation after it; of the bias alone, where there is none."""
+        if norm not in self._averages:
+            return np.ones_like(bias), bias
+        mean, variance = (np.asarray(self._averages[norm][name], np.float64) for name in ("mean", "var"))
+        scale = self.param(norm, "scale") / np.sqrt(variance + NORM_EPSILON)
+        offset = self.param(norm, "bias") + (bias - mean) * scale
+        return scale.astype(np.float32), offset.astype(np.float32)
+
+    def layer_norm(self, norm: str) -> Iterator[LayerNorm]:
+        """The layer of a normalisation that cannot be folded; nothing where there is none."""
+        if norm in self._params and norm not in self._averages:
+            yield LayerNorm(self.param(norm, "scale"), self.param(norm, "bias"), NORM_EPSILON)
+
+
+def _layers(config: ml_collections.ConfigDict, half: _Half) -> Iterator[Layer]:
+    model = config.model
+    network = find_network(model.network, dropout_rate=model.dropout_rate)
+    activation = LeakyRelu({"relu": 0.0, "leaky_relu": LEAKY_RELU_SLOPE}[model.activation])
+    size = (1, 1)
+    if network.start is not None:
+        size = network.start[:2]
+        kernel = half.param("start", "kernel")
+        yield Dense(kernel, *half.folded("norm_start", half.bias("start", kernel.shape[1])))
+        yield from half.layer_norm("norm_start")
+        yield activation
+    last = len(network.decoder) - 1
+    for i, conv in enumerate(network.decoder):
+        kernel = half.param(f"conv_{i}", "kernel")
+        front = tuple(same_padding(k, s)[0] for k, s in zip(kernel.shape[:2], conv.strides, strict=True))
+        scale, offset = half.folded(f"norm_{i}", half.bias(f"conv_{i}", kernel.shape[2]))
+        yield ConvTranspose(kernel, scale, offset, size, conv.strides, (front[0], front[1]))
+        if i < last:
+            yield from half.layer_norm(f"norm_{i}")
+            yield activation
+        size = (size[0] * conv.strides[0], size[1] * conv.strides[1])

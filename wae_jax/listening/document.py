@@ -1,0 +1,143 @@
+"""What the listening page is made of: phrases, sections and tables in, one HTML file out."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import html
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wae_jax.listening.parts import embed, read_part
+from wae_jax.metrics.notes import notes
+from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, BinaryRolls
+
+# What every page needs that plays and draws phrases, in this order; and one with a model.
+PLAYER_SCRIPTS = ("voices.js", "player.js", "roll.js")
+MODEL_SCRIPTS = ("decoder.js", "latent.js")
+
+# What JSON has of one phrase: {"name": str, "notes": [[track, pitch, onset, length], ...]}.
+Phrase = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Phrases that belong together.
+
+    Attributes:
+      phrases: with names that need no context, such as "Draw 3".
+      title: printed above them; empty for none.
+    """
+
+    phrases: Sequence[Phrase]
+    title: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+      id: for links, letters alone.
+      title: its heading.
+      says: what the phrases are and how they were chosen.
+      groups: the phrases.
+    """
+
+    id: str
+    title: str
+    says: str
+    groups: Sequence[Group]
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Figures, as text.
+
+    Attributes:
+      caption: what they are.
+      columns: the heads; the first is that of the names of the rows.
+      rows: as many cells each, the name first.
+    """
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def note_lists(rolls: BinaryRolls) -> list[list[list[int]]]:
+    """The notes of each phrase as pages take them.
+
+    Returns:
+      For each phrase its notes by onset: track, MIDI number, onset and length in steps.
+    """
+    found = notes(rolls)
+    rows = np.stack([found.track, found.pitch + LOWEST_PITCH, found.onset, found.length], axis=1)
+    order = np.lexsort((found.pitch, found.track, found.onset, found.phrase))
+    ends = np.searchsorted(found.phrase[order], np.arange(1, len(rolls)))
+    return [part.tolist() for part in np.split(rows[order], ends)] if len(rolls) else []
+
+
+def make_page(
+    *,
+    title: str,
+    summary: str,
+    sections: Sequence[Section],
+    tables: Sequence[Table] = (),
+    provenance: Sequence[tuple[str, str]] = (),
+    tempo: float = DEFAULT_TEMPO,
+    latent: Mapping[str, Any] | None = None,
+) -> str:
+    """The page.
+
+    Args:
+      title: its heading.
+      summary: a sentence below.
+      sections: the phrases.
+      tables: the run's figures.
+      provenance: names and values.
+      tempo: quarter notes a minute, to begin with.
+      latent: what `mountLatent` of latent.js is called with; None for a page without a model.
+
+    Returns:
+      HTML that may load nothing: its policy lets only its own scripts and style run.
+    """
+    # Marks of favourites are kept by this, so that those of another run's page do not turn up.
+    described = [dataclasses.asdict(section) for section in sections]
+    identity = hashlib.sha256(embed(described).encode()).hexdigest()[:16]
+    data = {
+        "title": title,
+        "summary": summary,
+        "sections": described,
+        "tables": [dataclasses.asdict(table) for table in tables],
+        "provenance": provenance,
+        "tempo": tempo,
+        "identity": identity,
+        "latent": latent,
+    }
+    style = read_part("page.css")
+    model_scripts = () if latent is None else MODEL_SCRIPTS
+    programs = [read_part(name) for name in (*PLAYER_SCRIPTS, "downloads.js", *model_scripts, "page.js")]
+    parts = {
+        "policy": _policy(programs, style),
+        "title": html.escape(title),
+        "style": style,
+        "data": embed(data),
+        "scripts": "\n".join(f"<script>{program}</script>" for program in programs),
+    }
+    # At one go: what is filled in may itself contain what looks like a place.
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], read_part("page.html"))
+
+
+def _policy(programs: Sequence[str], style: str) -> str:
+    """The page's Content-Security-Policy: these scripts and this style, known by their digests, and no network."""
+    allowed = " ".join(_digest(program) for program in programs)
+    return f"default-src 'none'; script-src {allowed}; style-src {_digest(style)}; base-uri 'none'; form-action 'none'"
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

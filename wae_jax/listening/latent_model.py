@@ -1,0 +1,164 @@
+"""What a page needs to let people walk through a run's latent space: its decoder, and directions worth walking in.
+
+The decoder is that of the run's portable file: kernels of 16 bits, vectors of 32, little-endian, in base64. Directions
+are the principal components of the codes of training phrases. One is named after the measure of music that it follows
+most closely, where Pearson's correlation of the two over these phrases reaches `NAMING_BOUND`: the measure then shares
+a sixth or more of its variance with the direction. Others have no name.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float64, Shaped
+
+from wae_jax.listening.decoder_layers import Layer, decoder_layers
+from wae_jax.metrics import music
+from wae_jax.metrics.notes import Notes, Values, sum_over_notes
+from wae_jax.pianoroll import LOWEST_PITCH, PHRASE_SHAPE, PITCHED_TRACKS, Codes, Rolls, unpack
+from wae_jax.portable import stored
+from wae_jax.samples import spread
+from wae_jax.trained_run import Run
+
+NAMING_BOUND = 0.4
+# A direction in which codes differ by less than this, in deviations of the prior, is none.
+_LEAST_DEVIATION = 1e-3
+
+_PerPhrase = Float64[np.ndarray, " B"]
+_KINDS = {"Dense": "dense", "ConvTranspose": "conv_transpose", "LayerNorm": "layer_norm", "LeakyRelu": "leaky_relu"}
+
+
+def _over_pitched_notes(value: Callable[[Notes], Values]) -> Callable[[Rolls], _PerPhrase]:
+    """The mean of something over all notes of a phrase but the drums'; NaN where there is none."""
+
+    def mean(rolls: Rolls) -> _PerPhrase:
+        number, total = (of_tracks[:, PITCHED_TRACKS].sum(axis=1) for of_tracks in sum_over_notes(rolls, value))
+        return np.divide(total, number, out=np.full(len(rolls), np.nan), where=number > 0)
+
+    return mean
+
+
+# What a direction may be named after: one number a phrase.
+ATTRIBUTES: dict[str, Callable[[Rolls], _PerPhrase]] = {
+    "density": lambda rolls: music.cells(rolls).astype(np.float64),
+    "polyphony": lambda rolls: music.polyphony_rate(rolls)[:, PITCHED_TRACKS].mean(axis=1),
+    "note length": _over_pitched_notes(lambda found: found.length),
+    "register": _over_pitched_notes(lambda found: found.pitch),
+    "drum busyness": lambda rolls: music.notes_per_bar(rolls)[:, music.DRUMS],
+}
+
+
+def latent_model(run: Run, *, threshold: float, num_directions: int = 8, num_phrases: int = 1024) -> dict[str, Any]:
+    """What the script's `mountLatent` is called with.
+
+    Args:
+      run: a trained run.
+      threshold: above which cells sound, to begin with.
+      num_directions: at most; those in which codes hardly differ are left out.
+      num_phrases: training phrases, at most, spread over the split.
+
+    Returns:
+      What JSON can hold: `shape` [T, P, K] and `lowest_pitch` of a phrase, `layers` of the decoder, `prior_deviation`,
+      `threshold`, the `mean` of the codes, and `directions`.
+
+    Raises:
+      CheckpointError: if the decoder has values that 16 bits cannot hold.
+      DatasetError: if the run's data are no longer where they were.
+    """
+    rows = run.phrases("train")
+    rolls = unpack(np.asarray(rows[spread(len(rows), num_phrases)]))
+    codes = run.sampler.encode(rolls)
+    deviation = float(run.config.prior_variance) ** 0.5
+    return {
+        "shape": list(PHRASE_SHAPE),
+        "lowest_pitch": LOWEST_PITCH,
+        "layers": [_describe(layer) for layer in decoder_layers(run.config, stored(run.variables))],
+        "prior_deviation": deviation,
+        "threshold": threshold,
+        "mean": codes.mean(axis=0, dtype=np.float64).tolist(),
+        "directions": directions(
+            codes,
+            {name: measure(rolls) for name, measure in ATTRIBUTES.items()},
+            num=num_directions,
+            least_deviation=_LEAST_DEVIATION * deviation,
+        ),
+    }
+
+
+def directions(
+    codes: Codes, attributes: Mapping[str, _PerPhrase], *, num: int, least_deviation: float
+) -> list[dict[str, Any]]:
+    """The leading principal components of codes.
+
+    Args:
+      codes: of phrases.
+      attributes: by name, one number a phrase; NaN where it is not defined.
+      num: components, at most.
+      least_deviation: of the codes along a component, for it to be one.
+
+    Returns:
+      For each component its unit vector `component`, the `deviation` of the codes along it, the `share` of their
+      variance, and `name` and `correlation` of the attribute that it follows most closely and grows with; both are None
+      where no correlation reaches `NAMING_BOUND`.
+    """
+    centred = codes.astype(np.float64) - codes.mean(axis=0, dtype=np.float64)
+    _, lengths, components = np.linalg.svd(centred, full_matrices=False)
+    deviations = lengths / len(codes) ** 0.5
+    return [
+        {
+            **_name(centred, component, attributes),
+            "deviation": float(deviations[i]),
+            "share": float(deviations[i] ** 2 / (deviations**2).sum()),
+        }
+        for i, component in enumerate(components[:num])
+        if deviations[i] > least_deviation
+    ]
+
+
+def _name(
+    centred: Float[np.ndarray, "B Z"], component: Float64[np.ndarray, " Z"], attributes: Mapping[str, _PerPhrase]
+) -> dict[str, Any]:
+    """A component, which way round it is to be taken, and what it is called."""
+    projections = centred @ component
+    found = {name: _correlation(projections, values) for name, values in attributes.items()}
+    name = max(found, key=lambda name: abs(found[name]))
+    if abs(found[name]) < NAMING_BOUND:
+        # Either way is as good; always the same one.
+        sign = np.sign(component[np.argmax(np.abs(component))])
+        return {"component": (sign * component).tolist(), "name": None, "correlation": None}
+    return {
+        "component": (np.sign(found[name]) * component).tolist(),
+        "name": name,
+        "correlation": abs(found[name]),
+    }
+
+
+def _correlation(projections: _PerPhrase, values: _PerPhrase) -> float:
+    """Pearson's, over the phrases that have a value; 0 where that does not vary."""
+    known = ~np.isnan(values)
+    if known.sum() < 2 or np.ptp(values[known]) == 0 or np.ptp(projections[known]) == 0:
+        return 0.0
+    return float(np.corrcoef(projections[known], values[known])[0, 1])
+
+
+def _describe(layer: Layer) -> dict[str, Any]:
+    """A layer as JSON: arrays in base64, kernels with their shape."""
+    return {"kind": _KINDS[type(layer).__name__], **dict(_fields(layer))}
+
+
+def _fields(layer: Layer) -> Iterator[tuple[str, Any]]:
+    for name, value in layer._asdict().items():
+        if not isinstance(value, np.ndarray):
+            yield name, value
+        elif name == "kernel":
+            yield name, _base64(value, "<f2")
+            yield "kernel_shape", list(value.shape)
+        else:
+            yield name, _base64(value, "<f4")
+
+
+def _base64(array: Shaped[np.ndarray, "*shape"], dtype: str) -> str:
+    return base64.b64encode(np.ascontiguousarray(array, dtype).tobytes()).decode()
