@@ -104,7 +104,7 @@ def make_page(
       latent: what `mountLatent` of latent.js is called with; None for a page without a model.
 
     Returns:
-      HTML that may load nothing: its policy lets only its own scripts and style run.
+      HTML, as `assemble` makes it.
     """
     # Marks of favourites are kept by this, so that those of another run's page do not turn up.
     described = [dataclasses.asdict(section) for section in sections]
@@ -119,9 +119,28 @@ def make_page(
         "identity": identity,
         "latent": latent,
     }
-    style = read_part("page.css")
     model_scripts = () if latent is None else MODEL_SCRIPTS
-    programs = [read_part(name) for name in (*PLAYER_SCRIPTS, "downloads.js", *model_scripts, "page.js")]
+    scripts = (*PLAYER_SCRIPTS, "downloads.js", *model_scripts, "page.js")
+    return assemble("page.html", title=title, data=data, styles=("page.css",), scripts=scripts)
+
+
+def assemble(
+    template: str, *, title: str, data: Mapping[str, Any], styles: Sequence[str], scripts: Sequence[str]
+) -> str:
+    """A page of parts of this package.
+
+    Args:
+      template: the part with the places {{policy}}, {{title}}, {{style}}, {{data}} and {{scripts}}.
+      title: of the document, any text.
+      data: what the scripts find as JSON, with any text in it.
+      styles: parts, in this order.
+      scripts: parts, in this order.
+
+    Returns:
+      HTML that may load nothing: its policy lets only its own scripts and style run.
+    """
+    style = "\n".join(read_part(name) for name in styles)
+    programs = [read_part(name) for name in scripts]
     parts = {
         "policy": _policy(programs, style),
         "title": html.escape(title),
@@ -130,7 +149,7 @@ def make_page(
         "scripts": "\n".join(f"<script>{program}</script>" for program in programs),
     }
     # At one go: what is filled in may itself contain what looks like a place.
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], read_part("page.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], read_part(template))
 
 
 def _policy(programs: Sequence[str], style: str) -> str:

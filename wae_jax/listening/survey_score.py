@@ -1,273 +1,213 @@
-"""What listeners answered in a blind survey: `score results/*.json --key survey.key.json`.
+"""What the listeners of a survey said: preferences, strengths and ratings, with intervals.
 
-Results that belong to another survey, are incomplete or do not match their checksum are refused, and listeners who
-fail the attention checks are dropped by the rule in the key, which was fixed before anybody listened. The checksum
-finds damage and careless edits; it is no signature, and does not keep a determined listener from forging answers.
+    python -m wae_jax.listen score results/*.json
 
-All intervals come from resampling listeners, whose answers are not independent of each other. They say nothing of
-other clips than those played.
+The files are those that the survey's page saved; they hold the answer key, so nothing else is needed. A file that is
+damaged, incomplete, of another survey or by a listener who handed in a later one is left out, and the output says why.
+Then those are dropped who fail the attention checks, by the rule that the page's first screen states.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
+import itertools
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float64
 
 from wae_jax.command_line import RequestError
+from wae_jax.files import whole_file
+from wae_jax.listening import survey_statistics
+from wae_jax.listening.survey_results import QUESTIONS, Collection, Result, collect, failed_checks
+from wae_jax.listening.survey_statistics import Estimate, Summary
 
-QUESTIONS = ("harmony", "rhythm", "structure", "coherence")
-RESULTS_FORMAT = "wae_jax survey results"
-KEY_FORMAT = "wae_jax survey key"
-_PSEUDO_WINS = 0.5
-_STEPS = 500
-
-
-@dataclasses.dataclass(frozen=True)
-class Answers:
-    """What the listeners who passed said.
-
-    Attributes:
-      wins: how often each listener preferred source i to source j; a tie is half a win for either, [L, S, S].
-      totals: sums of each listener's ratings of each source, [L, S, Q].
-      counts: how many ratings these are, [L, S].
-      dropped: listeners who failed the attention checks.
-    """
-
-    wins: Float64[np.ndarray, "L S S"]
-    totals: Float64[np.ndarray, "L S Q"]
-    counts: Float64[np.ndarray, "L S"]
-    dropped: int
+_FEW_LISTENERS = 10
 
 
-def checksum(value: Any) -> str:
-    """FNV-1a, 32 bits, of a value as JSON without spaces: the same ten lines in the page."""
-    state = 0x811C9DC5
-    for byte in json.dumps(value, separators=(",", ":")).encode("ascii"):
-        state = (state ^ byte) * 0x01000193 & 0xFFFFFFFF
-    return f"{state:08x}"
+def score(collection: Collection, *, seed: int = 0) -> tuple[list[Result], Summary]:
+    """The listeners who count, and what they said.
 
-
-def key_digest(key: dict[str, Any]) -> str:
-    """SHA-256 of an answer key without its own digest."""
-    content = {name: value for name, value in key.items() if name != "sha256"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def read_key(path: pathlib.Path) -> dict[str, Any]:
-    """An answer key.
+    Args:
+      collection: the files of a survey.
+      seed: of the draws of listeners that intervals come from.
 
     Raises:
-      RequestError: if it is none, or was altered.
+      RequestError: if fewer than two listeners pass the attention checks.
     """
-    key = _read_json(path)
-    if key.get("format") != KEY_FORMAT or key.get("format_version") != 1:
-        raise RequestError(f"{path} is no answer key of a survey; expected the .key.json beside the page")
-    if key.get("sha256") != key_digest(key):
-        raise RequestError(f"{path} was altered after the survey was made; expected the file as it was written")
-    return key
-
-
-def read_result(path: pathlib.Path, key: dict[str, Any]) -> dict[str, Any]:
-    """One listener's answers.
-
-    Raises:
-      RequestError: if they are of another survey, were altered or are incomplete.
-    """
-    result = _read_json(path)
-    if result.get("format") != RESULTS_FORMAT or result.get("format_version") != 1:
-        raise RequestError(f"{path} is no results file of a survey; expected what the page downloads")
-    if result.get("survey") != key["survey"]:
-        raise RequestError(f"{path} is of another survey than the key; expected survey {key['survey'][:12]}")
-    if result.get("checksum") != checksum([result["survey"], result.get("listener"), result.get("answers")]):
-        raise RequestError(f"{path} was altered: its checksum is not that of its answers; expected it as downloaded")
-    answers = result["answers"]
-    shown = [row[0] for row in answers] if _well_formed(answers) else None
-    if not isinstance(result["listener"], str) or shown != [pair["id"] for pair in key["pairs"]]:
-        raise RequestError(f"{path} does not answer the survey's {len(key['pairs'])} pairs, each once and in order")
-    return result
-
-
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RequestError(f"{path} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise RequestError(f"{path} holds a {type(value).__name__}; expected a JSON object")
-    return value
-
-
-def _well_formed(answers: Any) -> bool:
-    """Whether each row is [pair, preference (-1 is A, 1 is B), ratings of A, ratings of B]."""
-    return isinstance(answers, list) and all(
-        isinstance(row, list)
-        and len(row) == 4
-        and type(row[1]) is int
-        and row[1] in (-1, 0, 1)
-        and all(
-            isinstance(ratings, list)
-            and len(ratings) == len(QUESTIONS)
-            and all(type(rating) is int and 1 <= rating <= 5 for rating in ratings)
-            for ratings in row[2:]
-        )
-        for row in answers
-    )
-
-
-def passes(answers: Sequence[Sequence[Any]], key: dict[str, Any]) -> bool:
-    """Whether a listener failed at most `max_failed_checks` checks; not preferring the music is a failure."""
-    failed = sum(
-        row[1] != pair["expected"] for row, pair in zip(answers, key["pairs"], strict=True) if pair["kind"] == "check"
-    )
-    return failed <= key["max_failed_checks"]
-
-
-def tabulate(results: Sequence[dict[str, Any]], key: dict[str, Any]) -> Answers:
-    """Counts what listeners said, those who fail the attention checks left out."""
-    kept = [result["answers"] for result in results if passes(result["answers"], key)]
-    num = len(key["sources"])
-    wins = np.zeros((len(kept), num, num))
-    totals = np.zeros((len(kept), num, len(QUESTIONS)))
-    counts = np.zeros((len(kept), num))
-    for listener, answers in enumerate(kept):
-        for (_, preference, *ratings), pair in zip(answers, key["pairs"], strict=True):
-            if pair["kind"] == "check":
-                continue
-            a, b = pair["sources"]
-            wins[listener, a, b] += (1 - preference) / 2
-            wins[listener, b, a] += (1 + preference) / 2
-            for source, rating in zip((a, b), ratings, strict=True):
-                totals[listener, source] += rating
-                counts[listener, source] += 1
-    return Answers(wins, totals, counts, len(results) - len(kept))
-
-
-def preference_shares(wins: Float[np.ndarray, "*R S S"]) -> Float[np.ndarray, "*R S S"]:
-    """How often source i was preferred to source j, ties half; NaN where they never met."""
-    met = wins + np.swapaxes(wins, -1, -2)
-    return np.divide(wins, met, out=np.full_like(wins, np.nan), where=met > 0)
-
-
-def bradley_terry(wins: Float[np.ndarray, "*R S S"]) -> Float[np.ndarray, "*R S"]:
-    """Logarithms of Bradley-Terry strengths, of mean 0, by the MM algorithm of Hunter (2004, Ann. Statist. 32).
-
-    A tie counts as half a win for either. Half a win in either direction is added to each two sources, as if they had
-    met once more and tied: a source that is never preferred then has a low strength rather than that of minus
-    infinity, and the fit exists whatever was answered.
-    """
-    num = wins.shape[-1]
-    wins = (wins + _PSEUDO_WINS) * (1 - np.eye(num))
-    met = wins + np.swapaxes(wins, -1, -2)
-    strengths = np.ones(wins.shape[:-1])
-    for _ in range(_STEPS):
-        old = strengths
-        strengths = wins.sum(-1) / (met / (old[..., :, None] + old[..., None, :])).sum(-1)
-        strengths /= np.exp(np.log(strengths).mean(-1, keepdims=True))
-        if np.abs(np.log(strengths / old)).max() < 1e-9:
-            break
-    return np.log(strengths)
-
-
-def resample(num_listeners: int, num: int, seed: int) -> Float64[np.ndarray, "{num} {num_listeners}"]:
-    """How often each listener is in each bootstrap sample of as many listeners."""
-    chances = np.full(num_listeners, 1 / num_listeners)
-    return np.random.default_rng(seed).multinomial(num_listeners, chances, size=num).astype(np.float64)
-
-
-def interval(samples: Float[np.ndarray, "R *shape"], level: float = 0.95) -> Float[np.ndarray, "2 *shape"]:
-    """The percentile interval of bootstrap samples."""
-    return np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
-
-
-def detectable_difference(num_listeners: int, pairs_per_listener: float) -> float:
-    """The preference share's distance from one half that is found with power .8 at level .05, two-sided.
-
-    Supposes independent answers without ties, by the normal approximation; where listeners differ from each other, more
-    of them are needed.
-    """
-    return (1.959964 + 0.841621) * 0.5 / float(np.sqrt(num_listeners * pairs_per_listener))
-
-
-def summarise(answers: Answers, *, num_samples: int = 2000, seed: int = 0) -> dict[str, Any]:
-    """All statistics, each as (estimate, interval); the arrays are [S, S], [S] and [S, Q].
-
-    Raises:
-      RequestError: if there are fewer than two listeners, who cannot be resampled.
-    """
-    num_listeners = len(answers.wins)
-    if num_listeners < 2:
+    kept = survey_statistics.attentive(collection.results, collection.key)
+    if len(kept) < 2:
+        dropped = len(collection.results) - len(kept)
         raise RequestError(
-            f"{num_listeners} listeners passed the attention checks and {answers.dropped} did not; expected two to pass"
+            f"{len(kept)} of {len(collection.results)} listeners count, {dropped} failed the attention checks; "
+            "expected at least 2 who pass, or there is no telling how sure the figures are"
+            + "".join(f"\n  skipped: {path} {reason}" for path, reason in collection.skipped)
         )
-    weights = resample(num_listeners, num_samples, seed)
-    wins = np.tensordot(weights, answers.wins, 1)
-    means = np.tensordot(weights, answers.totals, 1) / np.tensordot(weights, answers.counts, 1)[..., None]
+    return kept, survey_statistics.summarise(survey_statistics.tabulate(kept, collection.key), seed=seed)
+
+
+def format_scores(collection: Collection, kept: Sequence[Result], summary: Summary) -> str:
+    """The statistics as text."""
+    key = collection.key
+    dropped = [result for result in collection.results if result not in kept]
+    places = ", ".join(map(str, key.check_places)) or "none"
+    return "\n".join(
+        [
+            f"survey {key.survey()}: {len(key.pairs)} pairs, attention checks at {places}",
+            f"rule, stated on the first screen: {key.rule}",
+            f"{len(kept)} listeners count, {len(dropped)} dropped by the rule, {len(collection.skipped)} files skipped",
+            *(f"  dropped: {result.path} failed {failed_checks(result)} checks" for result in dropped),
+            *(f"  skipped: {path} {reason}" for path, reason in collection.skipped),
+            f"[ ]: {survey_statistics.LEVEL:.0%} intervals by drawing listeners again, for the clips they heard",
+            "",
+            *_preferences(key.sources, summary),
+            "",
+            *_strengths(key.sources, summary),
+            "",
+            *_ratings(key.sources, summary),
+            "",
+            *_sample_size(key.sources, summary, len(kept)),
+        ]
+    )
+
+
+def _preferences(names: Sequence[str], summary: Summary) -> Iterator[str]:
+    rows = [["preferred", "the first", "neither", "the second"]]
+    for i, j in itertools.combinations(range(len(names)), 2):
+        cells = ((summary.preferred, (i, j)), (summary.undecided, (i, j)), (summary.preferred, (j, i)))
+        rows.append([f"{names[i]} : {names[j]}", *(_cell(estimate, place, _percent) for estimate, place in cells)])
+    return _columns(rows)
+
+
+def _strengths(names: Sequence[str], summary: Summary) -> Iterator[str]:
+    rows = [["Bradley-Terry strength", "logarithm", "preferred to an average source"]]
+    for i in np.argsort(-summary.strengths.value).tolist():
+        even = dataclasses.replace(
+            summary.strengths, **{end: _logistic(getattr(summary.strengths, end)) for end in ("value", "low", "high")}
+        )
+        rows.append([names[i], _cell(summary.strengths, (i,), _signed), _cell(even, (i,), _percent)])
+    return _columns(rows)
+
+
+def _ratings(names: Sequence[str], summary: Summary) -> Iterator[str]:
+    rows = [["rated, 1 to 5", *QUESTIONS]]
+    for i, name in enumerate(names):
+        rows.append([name, *(_cell(summary.ratings, (i, q), _short) for q in range(len(QUESTIONS)))])
+    return _columns(rows)
+
+
+def _sample_size(names: Sequence[str], summary: Summary, num_listeners: int) -> Iterator[str]:
+    """How much these listeners can tell, and how many more it would take."""
+    pairs = [pair for pair in itertools.combinations(range(len(names)), 2) if not np.isnan(summary.scores.error[pair])]
+    error, (i, j) = max((float(summary.scores.error[pair]), pair) for pair in pairs)
+    yield (
+        f"sample size: {num_listeners} listeners (MuseGAN's study had 144). Least sure is {names[i]} : {names[j]}; its "
+        f"share, those without a preference half, has a standard error of {error:.1%}:"
+    )
+    least = survey_statistics.detectable_difference(error)
+    needed = survey_statistics.listeners_needed(error, num_listeners)
+    yield f"  a share of {_percent(min(0.5 + least, 1))} or more would have been told from one half in 4 of 5 such surveys;"
+    yield f"  intervals of 5% either way would take some {needed} listeners like these."
+    if num_listeners < _FEW_LISTENERS:
+        yield f"  With fewer than {_FEW_LISTENERS} listeners intervals are a little too short."
+    if (
+        np.isnan(summary.strengths.low).any()
+        or np.isnan(summary.ratings.low).any()
+        or any(np.isnan(summary.preferred.low[pair]) for pair in pairs)
+    ):
+        yield "  [-]: all listeners agree, which leaves no interval to be had; that does not make the figure certain."
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows as lines whose columns stand below one another."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, *cells in rows:
+        padded = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        yield "  ".join([name.ljust(widths[0]), *padded])
+
+
+def _cell(estimate: Estimate, place: tuple[int, ...], form: Callable[[float], str]) -> str:
+    value, low, high = (float(numbers[place]) for numbers in (estimate.value, estimate.low, estimate.high))
+    if np.isnan(value):
+        return "never met"
+    return f"{form(value)} [-]" if np.isnan(low) else f"{form(value)} [{form(low)}, {form(high)}]"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.0%}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _logistic(value: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-value))
+
+
+def to_json(collection: Collection, kept: Sequence[Result], summary: Summary) -> dict[str, Any]:
+    """All numbers, as JSON knows them: None where there is none. Rows and columns are in the order of the sources."""
+    key = collection.key
+
+    def numbers(values: Any) -> Any:
+        return [numbers(each) for each in values] if isinstance(values, list) else None if np.isnan(values) else values
+
     return {
-        "shares": (preference_shares(answers.wins.sum(0)), interval(preference_shares(wins))),
-        "strengths": (bradley_terry(answers.wins.sum(0)), interval(bradley_terry(wins))),
-        "means": (answers.totals.sum(0) / answers.counts.sum(0)[:, None], interval(means)),
+        "format": "wae_jax survey scores",
+        "format_version": 1,
+        "survey": key.survey(),
+        "sources": list(key.sources),
+        "questions": list(QUESTIONS),
+        "provenance": key.provenance,
+        "rule": key.rule,
+        "check_places": key.check_places,
+        "level": survey_statistics.LEVEL,
+        "listeners": [result.listener for result in kept],
+        "dropped": [
+            {"path": result.path, "failed_checks": failed_checks(result)}
+            for result in collection.results
+            if result not in kept
+        ],
+        "skipped": [{"path": path, "reason": reason} for path, reason in collection.skipped],
+        **{
+            name: {end: numbers(values.tolist()) for end, values in vars(estimate).items()}
+            for name, estimate in vars(summary).items()
+        },
     }
 
 
-def format_scores(answers: Answers, key: dict[str, Any], summary: dict[str, Any]) -> str:
-    """The statistics as text."""
-    names = [source["name"] for source in key["sources"]]
-    checks = sum(pair["kind"] == "check" for pair in key["pairs"])
-    lines = [
-        f"rule, fixed in the key: a listener who fails more than {key['max_failed_checks']} of {checks} checks is out",
-        f"{len(answers.wins)} listeners counted, {answers.dropped} dropped; 95% intervals by resampling listeners",
-        "",
-        "preferred, ties half",
-    ]
-
-    def cell(statistic: str, place: tuple[int, ...]) -> str:
-        estimate, (low, high) = summary[statistic]
-        return f"{estimate[place]:6.2f} [{low[place]:.2f}, {high[place]:.2f}]"
-
-    for i, j in zip(*np.triu_indices(len(names), 1), strict=True):
-        lines.append(f"  {names[i]} to {names[j]}: {cell('shares', (i, j))}")
-    lines += ["", "Bradley-Terry log strength, mean 0; one tie added to each two sources"]
-    lines += [f"  {name}: {cell('strengths', (i,))}" for i, name in enumerate(names)]
-    for q, question in enumerate(QUESTIONS):
-        lines += ["", f"{question}, 1 to 5"]
-        lines += [f"  {name}: {cell('means', (i, q))}" for i, name in enumerate(names)]
-    meetings = float(answers.wins[0, 0, 1] + answers.wins[0, 1, 0])
-    difference = detectable_difference(len(answers.wins), meetings)
-    lines += [
-        "",
-        f"sample size: {len(answers.wins)} listeners, {meetings:g} pairs of each two sources, find a preference share "
-        f"{difference:.2f} from one half with power .8 at level .05, if answers are independent",
-    ]
-    return "\n".join(lines)
-
-
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of `score`."""
-    parser.add_argument("results", nargs="+", help="files that the page downloaded")
-    parser.add_argument("--key", required=True, help="the survey's answer key")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    """Adds the flags of `python -m wae_jax.listen score`."""
+    parser.add_argument("results", nargs="+", metavar="FILE", help="results files that the survey's page saved")
+    parser.add_argument("--output", help="a JSON file to write, with all numbers")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws of listeners that intervals come from")
+
+
+def check_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Leaves with a usage error where a flag is out of range."""
+    if arguments.seed < 0:
+        parser.error(f"--seed is {arguments.seed}; expected at least 0")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Does what the command line asks for.
+    """Scores the files that the command line names.
 
     Raises:
       RequestError, OSError: with what is wrong.
     """
-    if arguments.seed < 0:
-        raise RequestError(f"--seed is {arguments.seed}; expected at least 0")
-    key = read_key(pathlib.Path(arguments.key))
-    results = [read_result(pathlib.Path(path), key) for path in arguments.results]
-    listeners = [result["listener"] for result in results]
-    if twice := sorted({listener for listener in listeners if listeners.count(listener) > 1}):
-        raise RequestError(f"more than one file is of listener {twice[0]}; expected one file a listener")
-    answers = tabulate(results, key)
-    print(format_scores(answers, key, summarise(answers, seed=arguments.seed)))
+    collection = collect(arguments.results)
+    kept, summary = score(collection, seed=arguments.seed)
+    print(format_scores(collection, kept, summary))
+    if arguments.output:
+        output = pathlib.Path(arguments.output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(output) as part:
+            part.write_text(json.dumps(to_json(collection, kept, summary), indent=1) + "\n", encoding="utf-8")
+        print(f"\nwrote {output}")
