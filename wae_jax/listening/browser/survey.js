@@ -20,38 +20,39 @@ function clone(id) {
   return byId(id).content.firstElementChild.cloneNode(true);
 }
 
-function makeQuestion(side, question) {
-  const { name, asks } = data.questions[question];
-  const element = clone('question-template');
-  element.querySelector('.unseen').textContent = `Clip ${NAMES[side]}: `;
-  element.querySelector('b').textContent = name[0].toUpperCase() + name.slice(1);
-  element.querySelector('.asks').textContent = asks;
-  for (const input of element.querySelectorAll('input')) {
-    input.name = `${NAMES[side]}-${name}`;
-    input.onchange = () => answer((given) => { given.ratings[side][question] = Number(input.value); });
-  }
-  return element;
-}
-
 function makeClip(side) {
   const element = clone('clip-template');
   element.setAttribute('aria-label', `Clip ${NAMES[side]}`);
-  element.querySelector('h3').textContent = NAMES[side];
-  const clip = {
-    play: element.querySelector('.play'),
-    heard: element.querySelector('.heard'),
-    time: element.querySelector('.time'),
-    ratings: element.querySelector('.ratings'),
-    questions: data.questions.map((_, question) => makeQuestion(side, question)),
-  };
-  clip.play.onclick = () => togglePlay(side);
-  clip.ratings.append(...clip.questions);
+  const [play, heard, time] = ['play', 'heard', 'time'].map((name) => element.querySelector(`.${name}`));
+  play.onclick = () => togglePlay(side);
   byId('clips').append(element);
-  return clip;
+  return { play, heard, time };
+}
+
+// A question, with the buttons of its answers for either side.
+function makeQuestion({ name, asks }, question) {
+  const element = clone('question-template');
+  const title = name[0].toUpperCase() + name.slice(1);
+  element.querySelector('b').textContent = title;
+  element.querySelector('span').textContent = asks;
+  byId('overall').before(element);
+  return NAMES.map((of, side) => {
+    const rating = clone('rating-template');
+    rating.querySelector('legend').textContent = `${title} of clip ${of}: ${asks}`;
+    rating.querySelector('b').textContent = of;
+    element.querySelector('.ratings').append(rating);
+    const inputs = [...rating.querySelectorAll('input')];
+    for (const input of inputs) {
+      input.name = `${name}-${of}`;
+      input.onchange = () => answer((given) => { given.ratings[side][question] = Number(input.value); });
+    }
+    return inputs;
+  });
 }
 
 const clips = NAMES.map((_, side) => makeClip(side));
-const preferences = [...byId('preference').querySelectorAll('input')];
+const ratings = data.questions.map(makeQuestion); // The buttons of each question, side by side.
+const preferences = [...byId('overall').querySelectorAll('input')];
 for (const input of preferences) {
   input.onchange = () => answer((given) => { given.preference = input.value; });
 }
@@ -86,17 +87,10 @@ player.onend = () => answer((given) => { given.heard[loaded] = true; });
 
 // --- Screens ------------------------------------------------------------------------------------------------------
 
-function showClip({ play, heard, ratings, questions }, side) {
-  const given = answers.of(currentPair());
+function showClip({ play, heard }, side) {
   const isPlaying = loaded === side && player.isPlaying;
   play.textContent = isPlaying ? `❚❚ Pause ${NAMES[side]}` : `▶ Play ${NAMES[side]}`;
-  heard.textContent = given.heard[side] ? '✓ heard' : 'not heard to the end yet';
-  ratings.disabled = !answers.isHeard(currentPair());
-  questions.forEach((element, question) => {
-    for (const input of element.querySelectorAll('input')) {
-      input.checked = Number(input.value) === given.ratings[side][question];
-    }
-  });
+  heard.textContent = answers.of(currentPair()).heard[side] ? '✓ heard' : 'not heard to the end';
 }
 
 function missing() {
@@ -108,9 +102,13 @@ function missing() {
 
 // What answering and playing change.
 function showState() {
+  const given = answers.of(currentPair());
   clips.forEach(showClip);
-  byId('preference').disabled = !answers.isHeard(currentPair());
-  for (const input of preferences) input.checked = input.value === answers.of(currentPair()).preference;
+  byId('questions').disabled = !answers.isHeard(currentPair());
+  ratings.forEach((sides, question) => sides.forEach((inputs, side) => {
+    for (const input of inputs) input.checked = Number(input.value) === given.ratings[side][question];
+  }));
+  for (const input of preferences) input.checked = input.value === given.preference;
   // Said aloud where it changes, so not written again where it does not.
   if (byId('missing').textContent !== missing()) byId('missing').textContent = missing();
   byId('next').disabled = !answers.isComplete(currentPair());
