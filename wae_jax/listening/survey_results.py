@@ -12,6 +12,7 @@ import base64
 import collections
 import dataclasses
 import hashlib
+import itertools
 import json
 import pathlib
 import zlib
@@ -205,21 +206,31 @@ def _open_key(sealed: str, survey: str) -> Key:
         content = json.loads(unseal(sealed))
         if content.pop("format") != KEY_FORMAT or content.pop("format_version") != FORMAT_VERSION:
             raise ValueError("it is of another version")
-        key = Key(**{**content, "pairs": [tuple(pair) for pair in content["pairs"]]})
-        sides = {side for pair in key.pairs for side in pair}
-        if not (
-            isinstance(key.sources, list)
-            and all(isinstance(name, str) for name in key.sources)
-            and all(len(pair) == 2 and len(set(pair)) == 2 for pair in key.pairs)
-            and all(type(side) is int and NOISE <= side < len(key.sources) for side in sides)
-            and type(key.max_failed_checks) is int
-        ):
+        if not _is_key(content):
             raise ValueError("it is of another form")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RequestError(f"carries no answer key: {error}; expected it as the page saved it") from error
+    key = Key(**{**content, "pairs": [(a, b) for a, b in content["pairs"]]})
     if key.survey() != survey:
         raise RequestError("carries the answer key of another survey; expected it as the page saved it")
     return key
+
+
+def _is_key(content: dict[str, Any]) -> bool:
+    """Whether these are the fields of a `Key` that can be scored: every two sources meet. May raise TypeError."""
+    sources, pairs = content["sources"], content["pairs"]
+    meetings = {frozenset(pair) for pair in itertools.combinations(range(len(sources)), 2)}
+    return (
+        content.keys() == {field.name for field in dataclasses.fields(Key)}
+        and isinstance(sources, list)
+        and len(sources) > 1
+        and all(isinstance(name, str) for name in sources)
+        and all(len(pair) == 2 and all(type(side) is int for side in pair) for pair in pairs)
+        and {frozenset(pair) for pair in pairs if not is_check(pair)} == meetings
+        and all(set(pair) == {len(sources) - 1, NOISE} for pair in pairs if is_check(pair))
+        and type(content["max_failed_checks"]) is int
+        and isinstance(content["provenance"], dict)
+    )
 
 
 def _is_answer(row: Any) -> bool:

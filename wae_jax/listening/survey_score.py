@@ -101,7 +101,7 @@ def _ratings(names: Sequence[str], summary: Summary) -> Iterator[str]:
 
 def _sample_size(names: Sequence[str], summary: Summary, num_listeners: int) -> Iterator[str]:
     """How much these listeners can tell, and how many more it would take."""
-    pairs = [pair for pair in itertools.combinations(range(len(names)), 2) if not np.isnan(summary.scores.error[pair])]
+    pairs = list(itertools.combinations(range(len(names)), 2))
     error, (i, j) = max((float(summary.scores.error[pair]), pair) for pair in pairs)
     yield (
         f"sample size: {num_listeners} listeners (MuseGAN's study had 144). Least sure is {names[i]} : {names[j]}; its "
@@ -109,7 +109,7 @@ def _sample_size(names: Sequence[str], summary: Summary, num_listeners: int) -> 
     )
     least = survey_statistics.detectable_difference(error)
     needed = survey_statistics.listeners_needed(error, num_listeners)
-    yield f"  a share of {_percent(min(0.5 + least, 1))} or more would have been told from one half in 4 of 5 such surveys;"
+    yield f"  in 4 of 5 such surveys, a share of {_percent(min(0.5 + least, 1))} or more would be told from one half;"
     yield f"  intervals of 5% either way would take some {needed} listeners like these."
     if num_listeners < _FEW_LISTENERS:
         yield f"  With fewer than {_FEW_LISTENERS} listeners intervals are a little too short."
@@ -131,8 +131,6 @@ def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _cell(estimate: Estimate, place: tuple[int, ...], form: Callable[[float], str]) -> str:
     value, low, high = (float(numbers[place]) for numbers in (estimate.value, estimate.low, estimate.high))
-    if np.isnan(value):
-        return "never met"
     return f"{form(value)} [-]" if np.isnan(low) else f"{form(value)} [{form(low)}, {form(high)}]"
 
 

@@ -50,8 +50,8 @@ class Listeners:
     inattentive: float = 0.0
 
 
-def simulate_results(key: Key, listeners: Listeners, num: int, seed: int) -> list[dict[str, Any]]:
-    """What so many listeners would hand in: the content of as many results files.
+def simulate_answers(key: Key, listeners: Listeners, num: int, seed: int) -> list[list[Any]]:
+    """What so many listeners would answer.
 
     Args:
       key: of the survey.
@@ -60,17 +60,32 @@ def simulate_results(key: Key, listeners: Listeners, num: int, seed: int) -> lis
       seed: of them and of their answers.
 
     Returns:
-      For each an object to be written as JSON, valid down to its checksum.
+      For each the answers as results files hold them: a preference, ratings of A and ratings of B for every pair.
     """
     generator = np.random.default_rng(seed)
+    return [
+        _answer_at_random(key, generator)
+        if generator.random() < listeners.inattentive
+        else _answer(key, listeners, generator)
+        for _ in range(num)
+    ]
+
+
+def simulate_results(key: Key, listeners: Listeners, num: int, seed: int) -> list[dict[str, Any]]:
+    """The content of the results files that the listeners of `simulate_answers` would hand in: valid, if not real.
+
+    Args:
+      key: of the survey.
+      listeners: the population that they are drawn from.
+      num: how many.
+      seed: of them and of their answers.
+
+    Returns:
+      For each an object to be written as JSON.
+    """
     survey, sealed = key.survey(), seal(key.content())
     results = []
-    for listener in range(num):
-        answers = (
-            _answer_at_random(key, generator)
-            if generator.random() < listeners.inattentive
-            else _answer(key, listeners, generator)
-        )
+    for listener, answers in enumerate(simulate_answers(key, listeners, num, seed)):
         values = (RESULTS_FORMAT, FORMAT_VERSION, survey, f"simulated {seed}.{listener}", "", answers, sealed)
         result = dict(zip(RESULT_FIELDS, values, strict=True))
         results.append({**result, "checksum": checksum(list(values))})
@@ -89,7 +104,7 @@ def _answer(key: Key, listeners: Listeners, generator: np.random.Generator) -> l
     own = listeners.strengths + listeners.spread * generator.normal(size=len(listeners.strengths))
     chance = 1 / (1 + np.exp(own[pairs[:, 1]] - own[pairs[:, 0]]))
     chosen = np.where(generator.random(len(pairs)) < chance, "A", "B")
-    chosen[generator.random(len(pairs)) < listeners.undecided] = "none"
+    chosen = np.where(generator.random(len(pairs)) < listeners.undecided, "none", chosen)
     is_noise = pairs == NOISE
     slips = generator.random(len(pairs)) < listeners.slips
     chosen = np.where(is_noise.any(axis=1), np.where(is_noise[:, 0] == slips, "A", "B"), chosen)

@@ -68,7 +68,7 @@ class Summary:
     """All statistics of a survey.
 
     Attributes:
-      preferred: shares [S, S] of the meetings of i and j in which i was preferred; NaN where they never met.
+      preferred: shares [S, S] of the meetings of i and j in which i was preferred; NaN on the diagonal.
       undecided: shares [S, S] without a preference.
       scores: shares [S, S] in which i was preferred, with half of those without a preference.
       strengths: logarithms [S] of Bradley-Terry strengths, of mean 0.
@@ -96,16 +96,18 @@ def tabulate(results: Sequence[Result], key: Key) -> Counts:
         totals=np.zeros((len(results), num, len(QUESTIONS))),
         rated=np.zeros((len(results), num)),
     )
-    for listener, result in enumerate(results):
-        for answer, pair in zip(result.answers, key.pairs, strict=True):
-            if is_check(pair):
-                continue
-            for side, (one, other) in {"A": pair, "B": pair[::-1]}.items():
-                counts.met[listener, one, other] += 1
-                counts.wins[listener, one, other] += answer.preference == side
-            for source, ratings in zip(pair, answer.ratings, strict=True):
-                counts.totals[listener, source] += ratings
-                counts.rated[listener, source] += 1
+    if not results:
+        return counts
+    preferred = np.array([[answer.preference for answer in result.answers] for result in results])
+    ratings = np.array([[answer.ratings for answer in result.answers] for result in results])
+    for place, pair in enumerate(key.pairs):
+        if is_check(pair):
+            continue
+        for side, (one, other) in enumerate((pair, pair[::-1])):
+            counts.met[:, one, other] += 1
+            counts.wins[:, one, other] += preferred[:, place] == "AB"[side]
+            counts.totals[:, one] += ratings[:, place, side]
+            counts.rated[:, one] += 1
     return counts
 
 
