@@ -11,7 +11,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import scipy.stats
+import scipy.special
 from jaxtyping import Float64
 
 from wae_jax.listening.survey_design import NOISE
@@ -112,7 +112,7 @@ def _answer(key: Key, listeners: Listeners, generator: np.random.Generator) -> l
     # distribution and a binomial one of it keep to the population's means exactly.
     share = (listeners.means - 1) / 4
     place = generator.random()
-    chances = scipy.stats.beta.ppf(place, listeners.agreement * share, listeners.agreement * (1 - share))
+    chances = scipy.special.betaincinv(listeners.agreement * share, listeners.agreement * (1 - share), place)
     chances = np.concatenate([chances, np.zeros((1, len(QUESTIONS)))])  # the noise, which is NOISE = -1
     ratings = 1 + generator.binomial(4, chances[pairs])
     return [[preference, *rows] for preference, rows in zip(chosen.tolist(), ratings.tolist(), strict=True)]
