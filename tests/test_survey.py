@@ -19,6 +19,7 @@ from wae_jax.listening.survey import REAL_NAME, make_survey, make_survey_page, o
 from wae_jax.listening.survey_design import NOISE, is_check
 from wae_jax.listening.survey_results import QUESTIONS, unseal
 from wae_jax.pianoroll import unpack
+from wae_jax.sampling import Sampler
 from wae_jax.trained_run import SHIPPED, open_run
 
 
@@ -172,12 +173,22 @@ def test_the_command_writes_the_same_page_for_the_same_seed(runs, music, tmp_pat
     assert "more than 2 of the 4 pairs" in data["rule"]
 
 
-def test_without_real_music_that_of_the_first_run_is_taken(runs, monkeypatch):
-    taken = {}
-    monkeypatch.setattr(survey_module, "make_survey", lambda runs, real, **choice: taken.update(real=real) or 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        command("--runs", runs[0], "--output=x.html")
-    assert taken["real"].name == "the built-in corpus"
+def test_without_real_music_that_of_the_first_run_is_taken(music, tmp_path, monkeypatch):
+    class Quick:
+        """A run that draws silence, and knows its data if it is the first."""
+
+        step, digest = 1, "d"
+
+        def __init__(self, data):
+            self.data = lambda: data or pytest.fail("the data of another run")
+            decode = lambda z: np.zeros((len(z), 192, 84, 5), np.float32)  # noqa: E731
+            self.sampler = Sampler(None, decode, lambda seed, num: np.zeros((num, 3)))
+
+    runs = {"a": Quick(load_dataset(music)), "b": Quick(None)}
+    monkeypatch.setattr(survey_module, "open_runs", lambda paths, checkpoint: runs)
+    assert command("--runs", "a", "b", "--num=3", "--output", tmp_path / "s.html") == 0
+    key = json.loads(unseal(data_of((tmp_path / "s.html").read_text())["key"]))
+    assert key["provenance"]["real"]["data"] == str(music)
 
 
 @pytest.mark.parametrize(

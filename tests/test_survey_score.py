@@ -49,7 +49,7 @@ def test_all_that_is_said_and_written(tmp_path, capsys):
     places = [i for i, pair in enumerate(KEY.pairs, 1) if is_check(pair)]
     assert f"survey {KEY.survey()}: 44 pairs, attention checks at {', '.join(map(str, places))}" in said
     assert "more than 1 of the 4 pairs of music and noise is not counted" in said
-    assert "19 listeners count, 1 dropped by the rule, 1 files skipped" in said
+    assert "listeners counted: 19; dropped by the rule: 1; files skipped: 1" in said
     assert f"dropped: {paths[4]} failed 4 checks" in said
     assert f"skipped: {paths[5]} is not JSON" in said
     assert f"wrote {output}" in said

@@ -23,10 +23,9 @@ from jaxtyping import Bool
 
 import wae_jax
 from wae_jax import evaluation_table
-from wae_jax.command_line import RequestError, add_sampling_flags, check_sampling_flags
-from wae_jax.files import whole_file
+from wae_jax.command_line import add_sampling_flags, check_sampling_flags
 from wae_jax.latent_paths import slerp
-from wae_jax.listening.document import Group, Phrase, Section, Table, make_page, note_lists
+from wae_jax.listening.document import Group, Phrase, Section, Table, check_output, make_page, note_lists, save_page
 from wae_jax.listening.latent_model import latent_model
 from wae_jax.listening.parts import embed
 from wae_jax.pianoroll import DEFAULT_TEMPO, BinaryPiece, BinaryRolls, Codes, PackedPhrases, Rolls, unpack
@@ -73,9 +72,7 @@ def write_page(
       RequestError: if the output is a folder, or the page would be larger than 25 MB.
       DatasetError: if the run's data are no longer there.
     """
-    output = pathlib.Path(output)
-    if output.is_dir():
-        raise RequestError(f"{output} is a folder; expected the name of a file, such as {output / 'page.html'}")
+    output = check_output(output)
     name = "" if workdir is None else pathlib.Path(workdir).resolve().name
     decision = f"above {threshold:g}" if binarize == "hard" else f"at random with their probability, seed {seed}"
     model = latent_model(run, threshold=threshold)
@@ -90,16 +87,8 @@ def write_page(
         provenance=_provenance(run, name, num=num, seed=seed, threshold=threshold, binarize=binarize),
         tempo=tempo,
         latent=model if fits else None,
-    ).encode()
-    if len(page) > LARGEST_PAGE:
-        raise RequestError(
-            f"a page of {num} draws would have {len(page) / 1e6:.0f} MB, more than {LARGEST_PAGE / 1e6:.0f}; "
-            "ask for fewer with --num, or for fewer notes with another --threshold"
-        )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(output) as part:
-        part.write_bytes(page)
-    return len(page)
+    )
+    return save_page(page, output, limit=LARGEST_PAGE)
 
 
 def _sections(run: Run, *, num: int, seed: int, threshold: float, binarize: str) -> Iterator[Section]:

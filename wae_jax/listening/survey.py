@@ -14,7 +14,6 @@ import collections
 import dataclasses
 import hashlib
 import itertools
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -25,8 +24,7 @@ import wae_jax
 from wae_jax.command_line import RequestError, add_sampling_flags, check_sampling_flags
 from wae_jax.data_source import open_data
 from wae_jax.dataset import Dataset
-from wae_jax.files import whole_file
-from wae_jax.listening.document import PLAYER_SCRIPTS, assemble, note_lists
+from wae_jax.listening.document import PLAYER_SCRIPTS, assemble, check_output, note_lists, save_page
 from wae_jax.listening.parts import embed
 from wae_jax.listening.survey_design import NOISE, Pair, is_check, order_pairs, place_checks
 from wae_jax.listening.survey_results import FORMAT_VERSION, QUESTIONS, RESULTS_FORMAT, Key, seal
@@ -166,34 +164,6 @@ def make_survey_page(survey: Survey, *, tempo: float = DEFAULT_TEMPO) -> str:
     )
 
 
-def write_survey(survey: Survey, output: str | os.PathLike[str]) -> int:
-    """Writes the page of a survey.
-
-    Args:
-      survey: what listeners hear.
-      output: the file; one that is there is replaced, once the new one is complete.
-
-    Returns:
-      Bytes written.
-
-    Raises:
-      RequestError: if the output is a folder, or the page would be larger than 25 MB.
-    """
-    output = pathlib.Path(output)
-    if output.is_dir():
-        raise RequestError(f"{output} is a folder; expected the name of a file, such as {output / 'survey.html'}")
-    page = make_survey_page(survey).encode()
-    if len(page) > LARGEST_PAGE:
-        raise RequestError(
-            f"a page of {len(survey.pairs)} pairs would have {len(page) / 1e6:.0f} MB, more than "
-            f"{LARGEST_PAGE / 1e6:.0f}; ask for fewer with --num, or for fewer notes with another --threshold"
-        )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(output) as part:
-        part.write_bytes(page)
-    return len(page)
-
-
 def open_runs(paths: Sequence[str], checkpoint: str) -> dict[str, Run]:
     """Trained runs by name: that of the folder or file, or all of the path where two are called alike.
 
@@ -237,6 +207,7 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
       RequestError, WorkdirError, CheckpointError, DatasetError, ConfigError, OSError: with what is wrong.
     """
+    output = check_output(arguments.output)
     runs = open_runs(arguments.runs, arguments.checkpoint)
     real = (
         open_data(arguments.real, num_songs=1, phrases_per_song=1)
@@ -254,7 +225,7 @@ def run(arguments: argparse.Namespace) -> None:
         threshold=arguments.threshold,
         binarize=arguments.binarize,
     )
-    size = write_survey(survey, arguments.output)
+    size = save_page(make_survey_page(survey), output, limit=LARGEST_PAGE)
     key = survey.key
     print(f"survey {key.survey()} of {', '.join(key.sources)}: {arguments.num} pairs, {len(key.check_places)} checks")
     print(f"rule: {key.rule}")
@@ -262,4 +233,4 @@ def run(arguments: argparse.Namespace) -> None:
         print(
             f"{real.name} has too little music: {survey.repeated} clips of its {arguments.split} split are heard again"
         )
-    print(f"wrote {arguments.output}, {size / 1e6:.1f} MB: have listeners open it, and score what they save")
+    print(f"wrote {output}, {size / 1e6:.1f} MB: have listeners open it, and score what they save")

@@ -53,14 +53,15 @@ def format_scores(collection: Collection, kept: Sequence[Result], summary: Summa
     """The statistics as text."""
     key = collection.key
     dropped = [result for result in collection.results if result not in kept]
+    skipped = collection.skipped
     places = ", ".join(map(str, key.check_places)) or "none"
     return "\n".join(
         [
             f"survey {key.survey()}: {len(key.pairs)} pairs, attention checks at {places}",
             f"rule, stated on the first screen: {key.rule}",
-            f"{len(kept)} listeners count, {len(dropped)} dropped by the rule, {len(collection.skipped)} files skipped",
+            f"listeners counted: {len(kept)}; dropped by the rule: {len(dropped)}; files skipped: {len(skipped)}",
             *(f"  dropped: {result.path} failed {failed_checks(result)} checks" for result in dropped),
-            *(f"  skipped: {path} {reason}" for path, reason in collection.skipped),
+            *(f"  skipped: {path} {reason}" for path, reason in skipped),
             f"[ ]: {survey_statistics.LEVEL:.0%} intervals by drawing listeners again, for the clips they heard",
             "",
             *_preferences(key.sources, summary),
@@ -103,10 +104,8 @@ def _sample_size(names: Sequence[str], summary: Summary, num_listeners: int) -> 
     """How much these listeners can tell, and how many more it would take."""
     pairs = list(itertools.combinations(range(len(names)), 2))
     error, (i, j) = max((float(summary.scores.error[pair]), pair) for pair in pairs)
-    yield (
-        f"sample size: {num_listeners} listeners (MuseGAN's study had 144). Least sure is {names[i]} : {names[j]}; its "
-        f"share, those without a preference half, has a standard error of {error:.1%}:"
-    )
+    yield f"sample size: {num_listeners} listeners (MuseGAN's study had 144)"
+    yield f"  least sure is {names[i]} : {names[j]}; its share, ties half, has a standard error of {error:.1%};"
     least = survey_statistics.detectable_difference(error)
     needed = survey_statistics.listeners_needed(error, num_listeners)
     yield f"  in 4 of 5 such surveys, a share of {_percent(min(0.5 + least, 1))} or more would be told from one half;"
