@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import dataclasses
 import json
 import re
 import shutil
@@ -174,17 +175,17 @@ def test_the_command_writes_the_same_page_for_the_same_seed(runs, music, tmp_pat
 
 
 def test_without_real_music_that_of_the_first_run_is_taken(music, tmp_path, monkeypatch):
-    class Quick:
-        """A run that draws silence, and knows its data if it is the first."""
-
-        step, digest = 1, "d"
-
-        def __init__(self, data):
-            self.data = lambda: data or pytest.fail("the data of another run")
-            decode = lambda z: np.zeros((len(z), 192, 84, 5), np.float32)  # noqa: E731
-            self.sampler = Sampler(None, decode, lambda seed, num: np.zeros((num, 3)))
-
-    runs = {"a": Quick(load_dataset(music)), "b": Quick(None)}
+    shipped = open_run(None)
+    silence = Sampler(
+        shipped.sampler.encode,
+        lambda z: np.zeros((len(z), 192, 84, 5), np.float32),
+        lambda seed, num: np.zeros((num, 3), np.float32),
+    )
+    runs = {}
+    for name, path in (("a", music), ("b", "nowhere")):
+        config = shipped.config.copy_and_resolve_references()
+        config.data.path = str(path)
+        runs[name] = dataclasses.replace(shipped, config=config, sampler=silence)
     monkeypatch.setattr(survey_module, "open_runs", lambda paths, checkpoint: runs)
     assert command("--runs", "a", "b", "--num=3", "--output", tmp_path / "s.html") == 0
     key = json.loads(unseal(data_of((tmp_path / "s.html").read_text())["key"]))
