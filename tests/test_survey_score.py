@@ -104,7 +104,7 @@ def test_all_that_is_said_and_written(tmp_path, capsys):
     errors = {pair: written["scores"]["error"][pair[0]][pair[1]] for pair in ((0, 1), (0, 2), (1, 2))}
     error = max(errors.values())
     assert f"a standard error of {error:.1%}" in said
-    assert f"a share of {0.5 + 2.8016 * error:.0%} or more" in said
+    assert f"a share of {0.5 + 2.8016 * error:.0%} would be told" in said
     needed = int(re.search(r"take some (\d+) listeners", said)[1])
     assert needed == pytest.approx(19 * (1.96 * error / 0.05) ** 2, rel=0.05)
     assert "too short" not in said
@@ -122,9 +122,14 @@ def test_all_that_is_said_and_written(tmp_path, capsys):
 def test_few_who_agree_are_told_what_that_means(tmp_path, capsys):
     strong = Listeners(np.array([-9.0, 0, 9]), MEANS, undecided=0.0, slips=0.0)
     said = score(capsys, *write(tmp_path, simulate_results(KEY, strong, 3, 0)))
-    assert "100% [-]" in said
+    # The exact interval: where all of n answers are alike, its lower end is the n-th root of .025.
+    answers = 3 * sum(set(pair) == {0, 2} for pair in KEY.pairs)
+    low = 0.025 ** (1 / answers)
+    none = rf"0% \[0%, {1 - low:.0%}\]"
+    assert re.search(rf"gan <b> : real music +{none} +{none} +100% \[{low:.0%}, 100%\]", said)
+    assert re.search(r"real music +\+\d\.\d\d \[-\]", said)
     assert "[-]: all listeners agree" in said
-    assert "With fewer than 10 listeners" in said
+    assert "with fewer than 10 listeners" in said
 
 
 def test_too_few_are_an_error_with_all_reasons(tmp_path, capsys):

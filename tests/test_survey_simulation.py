@@ -71,6 +71,22 @@ def test_intervals_contain_the_truth_as_often_as_they_say(num_listeners, spread,
     assert coverage.mean() == pytest.approx(0.945, abs=0.015)
 
 
+def test_shares_near_none_have_intervals_too():
+    """Of 260 answers to a question one in 400 is such: most draws of listeners have none of them."""
+    strengths = np.array([-3.0, 3.0])
+    shares = 0.9 / (1 + np.exp(strengths - strengths[:, None]))
+    key = make_key(13, 2, num_sources=2)
+    assert shares[0, 1] < 1 / 400
+    found = []
+    for seed in range(200):
+        results = simulate(key, 20, seed, strengths=strengths, means=MEANS[:2])
+        with unchecked():
+            summary = summarise(tabulate(results, key), num_resamples=200, seed=seed)
+        found.append(contains(summary.preferred, shares)[~np.eye(2, dtype=bool)])
+    coverage = np.mean(found, axis=0)
+    assert coverage.min() >= scipy.stats.binom.ppf(5e-4, 200, 0.95) / 200, coverage
+
+
 def test_the_inattentive_are_dropped_as_often_as_chance_says():
     """Who answers at random prefers the music with chance 1/3, and passes with at most one failure of four checks."""
     key = make_key()

@@ -1,5 +1,7 @@
 """The statistics of a survey, against other ways to compute them and against simulated listeners."""
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.integrate
@@ -120,8 +122,14 @@ def test_where_all_agree_there_is_no_interval():
     key = make_key(12, 1, 0)
     rows = [["A" if pair[0] > pair[1] else "B", [3] * 4, [3] * 4] for pair in key.pairs]
     summary = summarise(tabulate(results_of(key, [rows] * 5), key))
-    assert summary.preferred.value[2, 0] == 1
-    for estimate in (summary.preferred, summary.strengths, summary.ratings):
+    # Four meetings of each two and five listeners.
+    exact = scipy.stats.binomtest(20, 20).proportion_ci(0.95, method="exact")
+    for i, j in itertools.permutations(range(3), 2):
+        assert summary.preferred.value[i, j] == (i > j)
+        expected = (exact.low, 1) if i > j else (0, 1 - exact.low)
+        assert (summary.preferred.low[i, j], summary.preferred.high[i, j]) == pytest.approx(expected)
+        assert summary.undecided.high[i, j] == pytest.approx(1 - exact.low)
+    for estimate in (summary.strengths, summary.ratings):
         assert np.isnan(estimate.low).all()
         assert np.isnan(estimate.high).all()
     with pytest.raises(ValueError, match="expected at least 2"):

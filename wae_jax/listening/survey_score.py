@@ -105,18 +105,15 @@ def _sample_size(names: Sequence[str], summary: Summary, num_listeners: int) -> 
     pairs = list(itertools.combinations(range(len(names)), 2))
     error, (i, j) = max((float(summary.scores.error[pair]), pair) for pair in pairs)
     yield f"sample size: {num_listeners} listeners (MuseGAN's study had 144)"
-    yield f"  least sure is {names[i]} : {names[j]}; its share, ties half, has a standard error of {error:.1%};"
-    least = survey_statistics.detectable_difference(error)
-    needed = survey_statistics.listeners_needed(error, num_listeners)
-    yield f"  in 4 of 5 such surveys, a share of {_percent(min(0.5 + least, 1))} or more would be told from one half;"
-    yield f"  intervals of 5% either way would take some {needed} listeners like these."
+    yield f"  least sure is {names[i]} : {names[j]}; its share, ties half, has a standard error of {error:.1%}"
+    if error > 0:
+        least = survey_statistics.detectable_difference(error)
+        needed = survey_statistics.listeners_needed(error, num_listeners)
+        yield f"  in 4 of 5 such surveys, a share of {_percent(min(0.5 + least, 1))} would be told from one half"
+        yield f"  intervals of 5% either way would take some {needed} listeners like these"
     if num_listeners < _FEW_LISTENERS:
-        yield f"  With fewer than {_FEW_LISTENERS} listeners intervals are a little too short."
-    if (
-        np.isnan(summary.strengths.low).any()
-        or np.isnan(summary.ratings.low).any()
-        or any(np.isnan(summary.preferred.low[pair]) for pair in pairs)
-    ):
+        yield f"  with fewer than {_FEW_LISTENERS} listeners intervals are a little too short"
+    if np.isnan(summary.strengths.low).any() or np.isnan(summary.ratings.low).any():
         yield "  [-]: all listeners agree, which leaves no interval to be had; that does not make the figure certain."
 
 

@@ -1,7 +1,8 @@
 """What listeners preferred, and how sure one can be of it.
 
 All intervals come from drawing listeners again with replacement, since the answers of one listener are not independent
-of each other. They say nothing of clips other than those played.
+of each other; where an answer is rare, which such draws hardly notice, exact intervals are taken too. They say nothing
+of clips other than those played.
 
 L listeners, S sources, Q questions; R is one estimate from all listeners or many from as many draws of them.
 """
@@ -25,6 +26,7 @@ LEVEL = 0.95
 _PSEUDO_WINS = 0.5
 _TOLERANCE = 1e-8
 _MAX_STEPS = 10_000
+_FEW_ANSWERS = 10
 # Resamples by listeners at a time, so that memory does not grow with the number of listeners.
 _MAX_WEIGHTS = 1_000_000
 
@@ -192,7 +194,28 @@ def summarise(counts: Counts, *, num_resamples: int = NUM_RESAMPLES, seed: int =
         weights = _resample(num_listeners, min(size, num_resamples - start), generator)
         parts.append(_statistics(**{name: np.tensordot(weights, value, 1) for name, value in fields.items()}))
     samples = {name: np.concatenate([part[name] for part in parts]) for name in whole}
-    return Summary(**{name: _estimate(value, samples[name], num_listeners) for name, value in whole.items()})
+    estimates = {name: _estimate(value, samples[name], num_listeners) for name, value in whole.items()}
+    wins, met = counts.wins.sum(axis=0), counts.met.sum(axis=0)
+    estimates["preferred"] = _widen(estimates["preferred"], wins, met)
+    estimates["undecided"] = _widen(estimates["undecided"], met - wins - wins.T, met)
+    return Summary(**estimates)
+
+
+def _widen(estimate: Estimate, successes: np.ndarray, trials: np.ndarray) -> Estimate:
+    """Makes intervals of shares near 0 or 1 at least as wide as Clopper and Pearson's (1934, Biometrika 26).
+
+    What hardly anybody answered is in few draws of listeners or in none, which then say too little. The exact interval
+    supposes independent answers.
+    """
+    failures, tail = trials - successes, (1 - LEVEL) / 2
+    low = scipy.special.betaincinv(np.maximum(successes, 1), failures + 1, tail) * (successes > 0)
+    high = 1 - scipy.special.betaincinv(np.maximum(failures, 1), successes + 1, tail) * (failures > 0)
+    few = (np.minimum(successes, failures) < _FEW_ANSWERS) & (trials > 0)
+    return dataclasses.replace(
+        estimate,
+        low=np.where(few, np.fmin(estimate.low, low), estimate.low),
+        high=np.where(few, np.fmax(estimate.high, high), estimate.high),
+    )
 
 
 def _resample(num_listeners: int, num: int, generator: np.random.Generator) -> np.ndarray:
