@@ -1,6 +1,8 @@
 """To listen to a run, and to have others listen: `python -m wae_jax.listen page --workdir runs/gan --output page.html`.
 
 page     one HTML file with draws, real music, reconstructions and walks, to hear, to see and to keep
+survey   one HTML file on which listeners compare runs with each other and with real music, blindly
+score    what they preferred, from the results files that they handed back
 """
 
 from __future__ import annotations
@@ -11,10 +13,10 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from wae_jax.command_line import exit_status
-from wae_jax.listening import page
+from wae_jax.listening import page, survey, survey_score
 
 # Each has `add_flags(parser)` and `run(arguments)`, and may have `check_flags(parser, arguments)` for usage errors.
-COMMANDS: dict[str, ModuleType] = {"page": page}
+COMMANDS: dict[str, ModuleType] = {"page": page, "survey": survey, "score": survey_score}
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -6,12 +6,16 @@ import base64
 import dataclasses
 import hashlib
 import html
+import os
+import pathlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from wae_jax.command_line import RequestError
+from wae_jax.files import whole_file
 from wae_jax.listening.parts import embed, read_part
 from wae_jax.metrics.notes import notes
 from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, BinaryRolls
@@ -104,7 +108,7 @@ def make_page(
       latent: what `mountLatent` of latent.js is called with; None for a page without a model.
 
     Returns:
-      HTML that may load nothing: its policy lets only its own scripts and style run.
+      HTML, as `assemble` makes it.
     """
     # Marks of favourites are kept by this, so that those of another run's page do not turn up.
     described = [dataclasses.asdict(section) for section in sections]
@@ -119,9 +123,28 @@ def make_page(
         "identity": identity,
         "latent": latent,
     }
-    style = read_part("page.css")
     model_scripts = () if latent is None else MODEL_SCRIPTS
-    programs = [read_part(name) for name in (*PLAYER_SCRIPTS, "downloads.js", *model_scripts, "page.js")]
+    scripts = (*PLAYER_SCRIPTS, "downloads.js", *model_scripts, "page.js")
+    return assemble("page.html", title=title, data=data, styles=("page.css",), scripts=scripts)
+
+
+def assemble(
+    template: str, *, title: str, data: Mapping[str, Any], styles: Sequence[str], scripts: Sequence[str]
+) -> str:
+    """A page of parts of this package.
+
+    Args:
+      template: the part with the places {{policy}}, {{title}}, {{style}}, {{data}} and {{scripts}}.
+      title: of the document, any text.
+      data: what the scripts find as JSON, with any text in it.
+      styles: parts, in this order.
+      scripts: parts, in this order.
+
+    Returns:
+      HTML that may load nothing: its policy lets only its own scripts and style run.
+    """
+    style = "\n".join(read_part(name) for name in styles)
+    programs = [read_part(name) for name in scripts]
     parts = {
         "policy": _policy(programs, style),
         "title": html.escape(title),
@@ -130,7 +153,45 @@ def make_page(
         "scripts": "\n".join(f"<script>{program}</script>" for program in programs),
     }
     # At one go: what is filled in may itself contain what looks like a place.
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], read_part("page.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], read_part(template))
+
+
+def check_output(output: str | os.PathLike[str]) -> pathlib.Path:
+    """The path of a page to be written; to be asked before the work is done.
+
+    Raises:
+      RequestError: if it is a folder.
+    """
+    path = pathlib.Path(output)
+    if path.is_dir():
+        raise RequestError(f"{path} is a folder; expected the name of a file, such as {path / 'page.html'}")
+    return path
+
+
+def save_page(page: str, output: pathlib.Path, *, limit: int) -> int:
+    """Writes a page, whole or not at all.
+
+    Args:
+      page: HTML.
+      output: the file; one that is there is replaced, once the new one is complete.
+      limit: the most bytes that a page may have.
+
+    Returns:
+      Bytes written.
+
+    Raises:
+      RequestError: if there are more.
+    """
+    content = page.encode()
+    if len(content) > limit:
+        raise RequestError(
+            f"the page would have {len(content) / 1e6:.0f} MB, more than {limit / 1e6:.0f}; ask for fewer with --num, "
+            "or for fewer notes with another --threshold"
+        )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(output) as part:
+        part.write_bytes(content)
+    return len(content)
 
 
 def _policy(programs: Sequence[str], style: str) -> str:

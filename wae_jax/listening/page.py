@@ -15,9 +15,8 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from wae_jax.command_line import RequestError, add_run_flags, add_sampling_flags, check_sampling_flags
-from wae_jax.files import whole_file
-from wae_jax.listening.document import Section, make_page
+from wae_jax.command_line import add_run_flags, add_sampling_flags, check_sampling_flags
+from wae_jax.listening.document import Section, check_output, make_page, save_page
 from wae_jax.listening.figures import provenance, tables_of_run
 from wae_jax.listening.latent_model import latent_model
 from wae_jax.listening.parts import embed
@@ -57,9 +56,7 @@ def write_page(
       RequestError: if the output is a folder, or the page would be larger than 25 MB.
       DatasetError: if the run's data are no longer there.
     """
-    output = pathlib.Path(output)
-    if output.is_dir():
-        raise RequestError(f"{output} is a folder; expected the name of a file, such as {output / 'page.html'}")
+    output = check_output(output)
     model = latent_model(run, threshold=threshold)
     fits = (size := len(embed(model))) <= LARGEST_MODEL
     left_out = "" if fits else f" The model is left out: it would take {size / 1e6:.0f} MB."
@@ -73,17 +70,8 @@ def write_page(
         provenance=provenance(run, name, threshold=threshold, **choice),
         tempo=tempo,
         latent=model if fits else None,
-    ).encode()
-    if len(page) > LARGEST_PAGE:
-        num = sum(len(group.phrases) for section in sections for group in section.groups)
-        raise RequestError(
-            f"a page of {num} phrases would have {len(page) / 1e6:.0f} MB, more than {LARGEST_PAGE / 1e6:.0f}; "
-            "ask for fewer with --num, or for fewer notes with another --threshold"
-        )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(output) as part:
-        part.write_bytes(page)
-    return len(page)
+    )
+    return save_page(page, output, limit=LARGEST_PAGE)
 
 
 def write_run_page(
