@@ -22,6 +22,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Float64
 
+from wae_jax.device_rolls import AnyArray
 from wae_jax.fidelity import cell_f1
 from wae_jax.models import Autoencoder
 from wae_jax.pianoroll import NUM_TRACKS, Codes, Probabilities, Rolls
@@ -42,10 +43,10 @@ _LEAST = 1e-6
 def cost(
     model: Autoencoder,
     variables: Any,
-    z: Float[Array, "B Z"],
-    target: Float[Array, "B T P K"],
-    kept: Bool[Array, " K"],
-    prior_variance: float,
+    z: Float[AnyArray, "B Z"],
+    target: Float[AnyArray, "B T P K"],
+    kept: Bool[AnyArray, " K"],
+    prior_variance: float | Float[AnyArray, ""],
 ) -> Float[Array, " B"]:
     """What is descended, one number a code.
 
@@ -71,8 +72,8 @@ def _descend(
     variables: Any,
     start: Float[Array, "B Z"],
     target: Float[Array, "B T P K"],
-    kept: Bool[Array, " K"],
-    prior_variance: float,
+    kept: Bool[AnyArray, " K"],
+    prior_variance: float | Float[AnyArray, ""],
     num_steps: int,
 ) -> tuple[Float[Array, "B Z"], Float[Array, " B"]]:
     """The codes after so many steps of Adam, and what they cost."""

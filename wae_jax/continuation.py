@@ -19,6 +19,7 @@ from wae_jax.trained_run import Run
 # Phrases from one anchor of the path to the next.
 _STRIDE = 4
 _REDRAWS = 16
+_DRAWS_AT_A_TIME = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,11 +95,14 @@ class _Draws:
 
     def __init__(self, run: Run, seed: int) -> None:
         self._run, self._seed, self._num = run, seed, 0
+        self._drawn = run.sampler.draw(seed, _DRAWS_AT_A_TIME)
 
     def next(self) -> Float[np.ndarray, " Z"]:
         """The next draw."""
+        if self._num == len(self._drawn):
+            self._drawn = self._run.sampler.draw(self._seed, self._num + _DRAWS_AT_A_TIME)
         self._num += 1
-        return self._run.sampler.draw(self._seed, self._num)[-1]
+        return self._drawn[self._num - 1]
 
 
 def _next_stretch(

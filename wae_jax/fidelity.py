@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64
 
-Cells = Bool[np.ndarray, "B steps pitches tracks"]
+# Of two arrays of these one may have a single phrase, which then stands for all.
+Cells = Bool[np.ndarray, "#B steps pitches tracks"]
 
 
 def cell_f1(rolls: Cells, others: Cells) -> Float64[np.ndarray, " B"]:

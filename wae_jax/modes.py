@@ -75,7 +75,7 @@ class Phrases:
     rolls: Rolls | None = None
     probabilities: Probabilities | None = None
     names: Sequence[str] | None = None
-    originals: Rolls | None = None
+    originals: Bool[np.ndarray, "originals T=192 P=84 K=5"] | None = None
     original_names: Sequence[str] | None = None
     rows: Int64[np.ndarray, " rows"] | None = None
     report: Mapping[str, Any] = dataclasses.field(default_factory=dict)

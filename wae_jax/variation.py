@@ -14,7 +14,7 @@ from wae_jax.trained_run import Run
 # Ways to go, from which each variation is chosen.
 _CANDIDATES = 8
 # The farthest variation goes this share of the way to the nearest of the draws it might go to.
-_FARTHEST = 0.6
+_FARTHEST = 0.8
 
 
 def vary(run: Run, request: Request) -> Phrases:
