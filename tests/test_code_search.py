@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import random_rolls
+from tests.searching import shorten_searches
 from wae_jax import code_search
 from wae_jax.code_search import cost, own_codes, search_codes
 from wae_jax.fidelity import cell_f1
@@ -44,9 +45,9 @@ def test_the_cost_by_hand(run):
 
 def test_kept_tracks_of_the_decoders_own_music_are_found_again(run):
     target = hard(run.sampler.decode(run.sampler.draw(11, 2)))
-    codes, costs = search_codes(run, target, KEPT, num_starts=4, seed=0, num_steps=40)
-    assert codes.shape == (2, 4, 32)
-    assert costs.shape == (2, 4)
+    codes, costs = search_codes(run, target, KEPT, num_starts=3, seed=0, num_steps=30)
+    assert codes.shape == (2, 3, 32)
+    assert costs.shape == (2, 3)
     best = hard(run.sampler.decode(codes[np.arange(2), costs.argmin(axis=1)]))
     at_encoder = hard(run.sampler.decode(run.sampler.encode(target & KEPT)))
     found, before = (cell_f1(rolls & KEPT, target & KEPT) for rolls in (best, at_encoder))
@@ -79,7 +80,7 @@ def test_the_gradient_is_finite_at_the_origin(run):
 
 
 def test_codes_of_ones_own_music_are_those_of_that_music(run, monkeypatch):
-    monkeypatch.setattr(code_search, "_STARTS_OF_OWN", 4)
+    shorten_searches(monkeypatch, num_starts=3, num_steps=40)
     draws = hard(run.sampler.decode(run.sampler.draw(13, 2)))
     # Shifted by half a beat: unlike all that the encoder knows.
     rolls = np.roll(draws, 6, axis=1)

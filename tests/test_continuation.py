@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from wae_jax import code_search, continuation
+from tests.searching import shorten_searches
+from wae_jax import continuation
 from wae_jax.command_line import RequestError
 from wae_jax.continuation import continue_, fill_silent_bars
 from wae_jax.fidelity import cell_f1
@@ -80,7 +81,7 @@ def test_silent_bars_are_filled_by_hand():
 
 
 def test_a_piece_begins_with_ones_own_music_as_it_is(run, monkeypatch):
-    monkeypatch.setattr(code_search, "_STARTS_OF_OWN", 2)
+    shorten_searches(monkeypatch)
     roll = np.roll(run.sampler.decode(run.sampler.draw(5, 1))[0] > 0.5, 3, axis=0)
     phrases = continue_(run, Request(4, own=(OwnPhrase(roll, "mine.mid", 1),)))
     np.testing.assert_array_equal(phrases.rolls[0], roll)

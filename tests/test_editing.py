@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from wae_jax import code_search, editing
+from tests.searching import shorten_searches
+from wae_jax import editing
 from wae_jax.attributes import ATTRIBUTES, Directions, measure
 from wae_jax.command_line import RequestError
 from wae_jax.editing import edit, effect
@@ -22,8 +23,8 @@ def run():
 
 @pytest.fixture(autouse=True)
 def fewer_training_phrases(monkeypatch):
-    """As directions of 512 phrases are good enough."""
-    monkeypatch.setattr(editing, "_NUM_PHRASES", 512)
+    """As directions of 256 phrases are good enough."""
+    monkeypatch.setattr(editing, "_NUM_PHRASES", 256)
 
 
 @pytest.mark.parametrize("change", [1.0, -1.0])
@@ -32,7 +33,7 @@ def test_edits_move_the_attribute_the_right_way(run, name, change):
     phrases = edit(run, Request(32, seed=2, attributes={name: change}))
     assert phrases.rolls.shape == phrases.originals.shape == (32, 192, 84, 5)
     rows = np.asarray(run.phrases("train"))
-    training = measure(unpack(rows[np.linspace(0, len(rows) - 1, 512).astype(int)]))[:, NAMES.index(name)]
+    training = measure(unpack(rows[np.linspace(0, len(rows) - 1, 256).astype(int)]))[:, NAMES.index(name)]
     before, after = (measure(rolls)[:, NAMES.index(name)] for rolls in (phrases.originals, phrases.rolls))
     moved = np.nanmedian(after - before) / np.nanstd(training) * change
     # Of note length the directions explain a fifth, of others more.
@@ -59,7 +60,7 @@ def test_more_is_more_and_two_at_once_both_move(run):
 
 
 def test_ones_own_music_is_edited(run, monkeypatch):
-    monkeypatch.setattr(code_search, "_STARTS_OF_OWN", 2)
+    shorten_searches(monkeypatch)
     songs = run.sampler.decode(run.sampler.draw(41, 2)) > 0.5
     made = [
         edit(run, Request(1, own=(OwnPhrase(song, "mine.mid", 1),), attributes={"density": -1.0})) for song in songs

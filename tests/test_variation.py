@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from tests.helpers import random_rolls
-from wae_jax import code_search
+from tests.searching import shorten_searches
 from wae_jax.fidelity import cell_f1
 from wae_jax.modes import Request
 from wae_jax.own_music import OwnPhrase
@@ -23,7 +23,7 @@ def own(roll):
 
 
 def test_distances_grow_in_latent_space_and_in_cells(run, monkeypatch):
-    monkeypatch.setattr(code_search, "_STARTS_OF_OWN", 2)
+    shorten_searches(monkeypatch)
     originals = run.sampler.decode(run.sampler.draw(21, 2)) > 0.5
     made = [vary(run, Request(6, seed=3, own=own(original))) for original in originals]
     for phrases, original in zip(made, originals, strict=True):
@@ -59,7 +59,7 @@ def test_what_grows_is_chosen_by_hand():
 
 
 def test_a_phrase_without_likeness_still_has_variations(run, monkeypatch):
-    monkeypatch.setattr(code_search, "_STARTS_OF_OWN", 1)
+    shorten_searches(monkeypatch)
     phrases = vary(run, Request(1, own=own(random_rolls(1)[0])))
     assert phrases.names == ["reconstruction", "variation 1"]
     assert "F1 of the code used" in phrases.table
