@@ -7,10 +7,15 @@ import ml_collections
 import numpy as np
 import pytest
 
-from tests.helpers import train_briefly
+from tests.helpers import random_rolls, train_briefly
+from tests.searching import shorten_searches
 from wae_jax import generate
+from wae_jax.dataset import DatasetError
+from wae_jax.midi import write_midi
+from wae_jax.modes.own_music import read_own_phrase
 from wae_jax.sampling import binarize
 from wae_jax.train import train_and_evaluate
+from wae_jax.trained_run import open_run
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +132,159 @@ def test_binarisation():
     assert not np.array_equal(drawn, binarize(probabilities, method="bernoulli", threshold=0.5, seed=1))
     with pytest.raises(ValueError, match="'hard' and 'bernoulli'"):
         binarize(probabilities, method="soft", threshold=0.5, seed=0)
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory):
+    """Two songs of three phrases each."""
+    folder = tmp_path_factory.mktemp("songs")
+    for i, name in enumerate(("a.mid", "b.mid")):
+        write_midi(folder / name, random_rolls(3, density=0.01, seed=i))
+    return folder
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    shorten_searches(monkeypatch, num_steps=5)
+
+
+OWN = {
+    "vary": (["--num=3"], 4),
+    "continue": (["--num=6"], 6),
+    "accompany": (["--keep=drums,bass", "--num=2"], 2),
+    "edit": (["--attribute=density:+1"], 2),
+}
+
+
+@pytest.mark.parametrize("mode", OWN)
+def test_what_is_made_of_ones_own_music_depends_on_it(workdir, songs, tmp_path, capsys, quick, mode):
+    flags, num = OWN[mode]
+    for name in "ab":
+        assert run(workdir, tmp_path / name, f"--mode={mode}", f"--input={songs / f'{name}.mid'}", *flags) == 0
+        report = json.loads((tmp_path / name / "report.json").read_text())
+        assert report["asked"]["input"] == str(songs / f"{name}.mid")
+        assert report["asked"]["mode"] == mode
+        assert report["run"]["step"] == 3
+        assert load(tmp_path / name).shape[0] == num
+        assert "F1" in capsys.readouterr().out
+    # Of a run of three steps all codes decode to much the same, so that a search may stay where it started; that phrases
+    # differ, the tests of each mode hold.
+    one, other = (np.load(tmp_path / name / "codes.npy") for name in "ab")
+    differ = np.abs(one - other).max(axis=1) > 1e-3
+    assert differ.any() if mode == "accompany" else differ[0 if mode == "continue" else slice(None)].all()
+    if mode == "continue":
+        np.testing.assert_array_equal(load(tmp_path / "a")[0], own_bars(songs / "a.mid"))
+    else:
+        np.testing.assert_array_equal(load(tmp_path / "a" / "originals")[0], own_bars(songs / "a.mid"))
+    flags = [f"--input={songs / 'a.mid'}", "--start-bar=5", *flags]
+    assert run(workdir, tmp_path / "later", f"--mode={mode}", *flags) == 0
+    assert np.abs(np.load(tmp_path / "later" / "codes.npy") - one).max() > 1e-3
+    assert json.loads((tmp_path / "later" / "report.json").read_text())["asked"]["start_bar"] == 5
+
+
+def own_bars(path):
+    return read_own_phrase(path).roll.reshape(4, 48, 84, 5)
+
+
+def test_a_walk_between_two_files(workdir, songs, tmp_path, quick):
+    ends = [f"--from={songs / 'a.mid'}", f"--to={songs / 'b.mid'}"]
+    assert run(workdir, tmp_path / "there", "--mode=interpolate", *ends) == 0
+    assert load(tmp_path / "there").shape[0] == 9
+    np.testing.assert_array_equal(load(tmp_path / "there" / "originals")[1], own_bars(songs / "b.mid"))
+    there = np.load(tmp_path / "there" / "codes.npy")
+    assert run(workdir, tmp_path / "later", "--mode=interpolate", *ends, "--to-bar=9", "--num=2") == 0
+    later = np.load(tmp_path / "later" / "codes.npy")
+    np.testing.assert_allclose(later[0], there[0], atol=1e-4)
+    assert np.abs(later[1] - there[8]).max() > 1e-3
+    assert run(workdir, tmp_path / "one", "--mode=interpolate", *ends, "--num=1") == 1
+
+
+def test_without_a_folder_the_run_that_ships_is_taken(tmp_path, capsys):
+    flags = [f"--output={tmp_path / 'out'}", "--no-audio", "--no-pictures", "--num=2"]
+    assert generate.main(flags) == 0
+    told = capsys.readouterr().out
+    assert "the run that ships with wae_jax: step 842" in told
+    assert "bars are silent" in told
+    expected = open_run(None).sampler.draw(0, 2)
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "codes.npy"), expected, atol=1e-6)
+    assert load(tmp_path / "out").any()
+
+
+def test_a_run_without_its_data_still_makes_music(tmp_path, capsys, monkeypatch):
+    def gone(run, split):
+        raise DatasetError("the data are gone")
+
+    monkeypatch.setattr("wae_jax.trained_run.Run.phrases", gone)
+    flags = ["--no-audio", "--no-pictures", "--num=2"]
+    assert generate.main([f"--output={tmp_path / 'out'}", *flags]) == 0
+    assert "without training data: the data are gone" in capsys.readouterr().out
+    assert generate.main([f"--output={tmp_path / 'edit'}", "--mode=edit", "--attribute=density:1", *flags]) == 1
+    assert not (tmp_path / "edit").exists()
+
+
+def test_reconstructions_tell_their_f1(workdir, tmp_path):
+    assert run(workdir, tmp_path / "r", "--mode=reconstruct", "--num=3") == 0
+    found = json.loads((tmp_path / "r" / "report.json").read_text())["f1"]
+    pairs = zip(load(tmp_path / "r"), load(tmp_path / "r" / "originals"), strict=True)
+    np.testing.assert_allclose(found, [2 * (a & b).sum() / (a.sum() + b.sum()) for a, b in pairs])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--mode=vary", "--input=nowhere.mid"], "nowhere.mid does not exist; expected a MIDI"),
+        (["--mode=vary", "--input=A", "--start-bar=11"], "it has from bars 1 to 9"),
+        (["--mode=continue", "--input=QUIET"], "is silent in bar 2"),
+        (["--mode=accompany", "--input=QUIET", "--keep=strings"], "what sounds is Piano"),
+        (["--mode=edit", "--input=QUIET", "--start-bar=2", "--attribute=density:1"], "no four bars"),
+    ],
+)
+def test_music_that_will_not_do_is_refused_with_the_reason(workdir, songs, tmp_path, capsys, quick, flags, message):
+    quiet = np.zeros((1, 192, 84, 5), bool)
+    quiet[0, :48, 30, 1] = quiet[0, 100:, 30, 1] = True
+    write_midi(tmp_path / "quiet.mid", quiet)
+    places = {"--input=A": f"--input={songs / 'a.mid'}", "--input=QUIET": f"--input={tmp_path / 'quiet.mid'}"}
+    assert run(workdir, tmp_path / "out", *(places.get(flag, flag) for flag in flags)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--input=a.mid"], "--input has no say in --mode=draw; it belongs to --mode=vary or continue or accompany or"),
+        (["--mode=vary", "--input=a.mid", "--keep=bass"], "--keep has no say in --mode=vary"),
+        (["--mode=vary"], "--mode=vary needs --input"),
+        (["--mode=accompany", "--input=a.mid"], "needs --input and --keep"),
+        (["--mode=accompany", "--input=a.mid", "--keep=drums,flute"], "'flute' is no track; expected some of drums, "),
+        (["--mode=accompany", "--input=a.mid", "--keep=bass,drums,piano,guitar,strings"], "leaves none to make"),
+        (["--mode=edit", "--attribute=speed:1"], "with a name out of density, polyphony, note-length, register"),
+        (["--mode=edit", "--attribute=density"], "expected NAME:CHANGE"),
+        (["--mode=edit", "--attribute=density:much"], "up to 5 standard deviations either way"),
+        (["--mode=edit", "--attribute=density:0"], "up to 5 standard deviations either way"),
+        (["--mode=edit", "--attribute=density:9"], "up to 5 standard deviations either way"),
+        (["--mode=edit", "--attribute=density:1", "--attribute=density:2"], "names one attribute twice"),
+        (["--mode=edit", "--attribute=density:1", "--input=a.mid", "--num=4"], "--num has no say in --mode=edit with"),
+        (["--mode=continue", "--start-bar=5"], "expected --input too"),
+        (["--mode=vary", "--input=a.mid", "--start-bar=0"], "--start-bar is 0; bars count from 1"),
+        (["--mode=interpolate", "--from=a.mid"], "expected both"),
+        (["--mode=interpolate", "--input=a.mid"], "--input has no say"),
+    ],
+)
+def test_flags_that_make_no_sense_together_are_refused(workdir, tmp_path, capsys, flags, message):
+    with pytest.raises(SystemExit, match="2"):
+        run(workdir, tmp_path / "out", *flags)
+    assert message in capsys.readouterr().err
+
+
+def test_flags_of_modes_are_read():
+    assert generate.parse_tracks("Bass, drums") == (0, 3)
+    assert generate.parse_attribute("note-length:-1.5") == ("note length", -1.5)
+    assert generate.parse_attribute("Drum_Busyness:+2") == ("drum busyness", 2.0)
+    numbers = {mode: generate.parse_arguments(["--output=o", f"--mode={mode}"]).num for mode in ("draw", "continue")}
+    assert numbers == {"draw": 64, "continue": 16}
+    flags = ["--output=o", "--mode=edit", "--attribute=density:1", "--attribute=register:-1"]
+    assert generate.parse_arguments(flags).attribute == [("density", 1.0), ("register", -1.0)]
+    assert generate.parse_arguments([*flags, "--input=a.mid"]).num == 1

@@ -30,9 +30,13 @@ def add_checkpoint_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", default="best", help="best (default), latest, or a step")
 
 
-def add_sampling_flags(parser: argparse.ArgumentParser, *, num: int) -> None:
-    """Adds the flags that say how many phrases a run makes, and how; `num` is the default number."""
-    parser.add_argument("--num", type=int, default=num, help=f"phrases (default {num})")
+def add_sampling_flags(parser: argparse.ArgumentParser, *, num: int | None) -> None:
+    """Adds the flags that say how many phrases a run makes, and how; `num` is the default number.
+
+    None leaves the number to the mode of the program.
+    """
+    default = "the default depends on the mode" if num is None else f"default {num}"
+    parser.add_argument("--num", type=int, default=num, help=f"phrases ({default})")
     parser.add_argument("--binarize", choices=("hard", "bernoulli"), default="hard")
     parser.add_argument("--threshold", type=float, default=0.5, help="for --binarize=hard (default .5)")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,83 +1,48 @@
-"""Music from a trained run: `python -m wae_jax.generate --workdir runs/gan --output music --num 64`.
+"""Music from a trained run: `python -m wae_jax.generate --output music` for the run that ships with the package.
 
 --mode=draw          decodes draws from the prior
 --mode=reconstruct   encodes and decodes phrases of the run's validation data, originals beside them
---mode=interpolate   walks from one of these phrases to the next through latent space
---mode=encode        writes the codes of these phrases, and which rows of the validation split they are
+--mode=interpolate   walks from one of these phrases to the next through latent space; or from --from to --to
+--mode=encode        writes the codes of validation phrases, and which rows of the validation split they are
+--mode=vary          four bars of --input, and variations at growing distance
+--mode=continue      a longer piece without silent bars, from --input on where it is given
+--mode=accompany     the tracks --keep of --input as they are, with other tracks found for them
+--mode=edit          draws, or four bars of --input, with each --attribute changed
+
+Music of one's own is a MIDI file, a Multitrack of pypianoroll, or phrases as npz or npy, as `build_dataset` reads them.
+How faithful the music is stands in a table that is printed, and in report.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import json
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
 
-from wae_jax.audio import DEFAULT_AUDIO
+from wae_jax.audio import Audio, describe, missing_parts
 from wae_jax.command_line import RequestError, add_run_flags, add_sampling_flags, check_sampling_flags, exit_status
-from wae_jax.latent_paths import slerp
+from wae_jax.dataset import DatasetError
+from wae_jax.files import whole_file
+from wae_jax.listening.page import write_page
+from wae_jax.listening.sections import sections_of_phrases
 from wae_jax.metrics.table import music_table
+from wae_jax.modes.basic import Phrases
+from wae_jax.modes.flags import MODES, add_mode_flags, asked_for, check_mode_flags, make_request
 from wae_jax.phrase_files import write_phrases
-from wae_jax.pianoroll import Codes, Rolls, unpack
-from wae_jax.sampling import binarize
+from wae_jax.pianoroll import unpack
+from wae_jax.sound_flags import add_sound_flags, check_sound_flags, requested_audio
 from wae_jax.trained_run import Run, open_run
 
-_INTERPOLATION_STEPS = 8
-
-
-@dataclasses.dataclass(frozen=True)
-class Phrases:
-    """What a mode makes.
-
-    Attributes:
-      codes: one a phrase.
-      rows: the rows of the validation split that the codes are of, where they are of any.
-      originals: the phrases in these rows.
-    """
-
-    codes: Codes
-    rows: Int64[np.ndarray, " B"] | None = None
-    originals: Rolls | None = None
-
-
-def draw(run: Run, num: int, seed: int) -> Phrases:
-    """Draws from the prior, unselected."""
-    return Phrases(run.sampler.draw(seed, num))
-
-
-def reconstruct(run: Run, num: int, seed: int) -> Phrases:
-    """Codes of random phrases of the validation split, and these phrases."""
-    rows = run.phrases("valid")
-    if num > len(rows):
-        raise RequestError(f"--num is {num}; the run's validation split has {len(rows)} phrases")
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:num])
-    originals = unpack(np.asarray(rows[chosen]))
-    return Phrases(run.sampler.encode(originals), chosen, originals)
-
-
-def interpolate(run: Run, num: int, seed: int) -> Phrases:
-    """Codes along great circles between random phrases of the validation split, eight steps from one to the next."""
-    num_ends = -(-num // _INTERPOLATION_STEPS) + 1
-    ends = reconstruct(run, num_ends, seed).codes
-    steps = np.arange(num) / _INTERPOLATION_STEPS
-    return Phrases(np.stack([slerp(ends[int(step)], ends[int(step) + 1], step % 1.0) for step in steps]))
-
-
-MODES: dict[str, Callable[[Run, int, int], Phrases]] = {
-    "draw": draw,
-    "reconstruct": reconstruct,
-    "interpolate": interpolate,
-    "encode": reconstruct,
-}
+PAGE = "listen.html"
 
 
 def generate(arguments: argparse.Namespace) -> None:
-    """Does what the command line asks for.
+    """Does what the command line asks for; writes nothing before all is made.
 
     Raises:
       RequestError, WorkdirError, CheckpointError, DatasetError, ConfigError, OSError: with what is wrong.
@@ -85,31 +50,89 @@ def generate(arguments: argparse.Namespace) -> None:
     output = pathlib.Path(arguments.output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())) and not arguments.overwrite:
         raise RequestError(f"{output} exists and is not an empty folder; choose another, or pass --overwrite")
+    audio = requested_audio(arguments)
+    request = make_request(arguments)
     run = open_run(arguments.workdir, arguments.checkpoint)
-    phrases = MODES[arguments.mode](run, arguments.num, arguments.seed)
-    print(f"{arguments.workdir or 'the run that ships'}: step {run.step}, checkpoint {run.digest[:12]}")
+    name = arguments.workdir or "the run that ships with wae_jax"
+    phrases = MODES[arguments.mode].make(run, request)
+    print(f"{name}: step {run.step}, checkpoint {run.digest[:12]}")
+
     output.mkdir(parents=True, exist_ok=True)
     np.save(output / "codes.npy", phrases.codes)
     if phrases.rows is not None:
         np.save(output / "rows.npy", phrases.rows)
-    if arguments.mode == "encode":
+    if phrases.rolls is None:
         print(f"wrote the codes of {len(phrases.codes)} phrases to {output / 'codes.npy'}")
         return
-    probabilities = run.sampler.decode(phrases.codes)
-    rolls = binarize(probabilities, method=arguments.binarize, threshold=arguments.threshold, seed=arguments.seed)
     options: dict[str, Any] = {
         "tempo": arguments.tempo,
-        "audio": DEFAULT_AUDIO if arguments.audio else None,
+        "programs": arguments.programs,
+        "audio": audio,
         "pictures": arguments.pictures,
     }
-    write_phrases(output, rolls, probabilities=probabilities if arguments.probabilities else None, **options)
-    sets = {arguments.mode: rolls}
+    probabilities = phrases.probabilities if arguments.probabilities else None
+    write_phrases(output, phrases.rolls, probabilities=probabilities, names=phrases.names, **options)
+    sets = {arguments.mode: phrases.rolls}
     if phrases.originals is not None:
-        write_phrases(output / "originals", phrases.originals, **options)
+        write_phrases(output / "originals", phrases.originals, names=phrases.original_names, **options)
         sets["originals"] = phrases.originals
-    sets["training data"] = unpack(np.asarray(run.phrases("train")[:2048]))
+    _write_report(output / "report.json", arguments, name, run, phrases, audio)
+    try:
+        sets["training data"] = unpack(np.asarray(run.phrases("train")[:2048]))
+        if arguments.page:
+            _write_page(output / PAGE, arguments, run, phrases)
+    except DatasetError as error:
+        # A run in one file may have left its data behind.
+        print(f"without training data in the table below, and without a page to listen: {error}")
     print(music_table(sets))
-    print(f"wrote {len(rolls)} phrases to {output}")
+    if phrases.table:
+        print(f"\n{phrases.table}\n")
+    if audio is not None and missing_parts(audio) is None:
+        print(f"sound by {describe(audio)}")
+    print(f"wrote {len(phrases.rolls)} phrases to {output}")
+    if (output / PAGE).is_file():
+        print(f"to listen, open {output / PAGE} in a browser")
+
+
+def _write_page(path: pathlib.Path, arguments: argparse.Namespace, run: Run, phrases: Phrases) -> None:
+    """Writes the listening page of what was made; says so where there would be too much for one."""
+    assert phrases.rolls is not None
+    sections = sections_of_phrases(
+        arguments.mode,
+        phrases.rolls,
+        phrases.names,
+        originals=phrases.originals,
+        original_names=phrases.original_names,
+    )
+    asked = {name: getattr(arguments, name) for name in ("num", "seed", "binarize")} | asked_for(arguments)
+    try:
+        write_page(
+            run,
+            path,
+            sections,
+            source=arguments.workdir,
+            threshold=arguments.threshold,
+            tempo=arguments.tempo,
+            **asked,
+        )
+    except RequestError as error:
+        print(f"no page to listen: {error}")
+
+
+def _write_report(
+    path: pathlib.Path, arguments: argparse.Namespace, name: str, run: Run, phrases: Phrases, audio: Audio | None
+) -> None:
+    """Writes what was asked for, of which run, and how faithful the outcome is."""
+    asked = {name: getattr(arguments, name) for name in ("num", "seed", "binarize", "threshold")}
+    sound = None if audio is None or missing_parts(audio) else describe(audio)
+    content = {
+        "run": {"source": name, "step": run.step, "digest": run.digest},
+        "asked": asked | asked_for(arguments),
+        "sound": sound,
+        **phrases.report,
+    }
+    with whole_file(path) as part:
+        part.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -121,19 +144,19 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add_run_flags(parser)
     parser.add_argument("--output", required=True, help="folder to write to")
-    parser.add_argument("--mode", choices=MODES, default="draw")
-    add_sampling_flags(parser, num=64)
+    add_sampling_flags(parser, num=None)
     parser.add_argument("--probabilities", action="store_true", help="write the probabilities too")
-    parser.add_argument("--tempo", type=float, default=100.0, help="bpm (default 100)")
-    parser.add_argument("--no-audio", dest="audio", action="store_false", help="no sound files")
+    add_sound_flags(parser)
+    parser.add_argument("--no-page", dest="page", action="store_false", help=f"no page to listen, {PAGE}")
     parser.add_argument("--no-pictures", dest="pictures", action="store_false", help="no pictures")
     parser.add_argument(
         "--overwrite", action="store_true", help="write into a folder that is not empty, over files of the same names"
     )
+    add_mode_flags(parser)
     arguments = parser.parse_args(argv)
+    check_mode_flags(parser, arguments)
     check_sampling_flags(parser, arguments)
-    if not 10 <= arguments.tempo <= 1000:
-        parser.error(f"--tempo is {arguments.tempo}; expected 10 to 1000 bpm")
+    check_sound_flags(parser, arguments)
     return arguments
 
 

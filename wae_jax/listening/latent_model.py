@@ -9,7 +9,7 @@ a sixth or more of its variance with the direction. Others have no name.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,8 @@ from jaxtyping import Float, Float64, Shaped
 
 from wae_jax.dataset import spread
 from wae_jax.listening.decoder_layers import Layer, decoder_layers
-from wae_jax.metrics import music
-from wae_jax.metrics.notes import Notes, Values, sum_over_notes
-from wae_jax.pianoroll import LOWEST_PITCH, PHRASE_SHAPE, PITCHED_TRACKS, Codes, Rolls, unpack
+from wae_jax.modes.attributes import ATTRIBUTES, PerPhrase
+from wae_jax.pianoroll import LOWEST_PITCH, PHRASE_SHAPE, Codes, unpack
 from wae_jax.portable import stored
 from wae_jax.trained_run import Run
 
@@ -27,28 +26,7 @@ NAMING_BOUND = 0.4
 # A direction in which codes differ by less than this, in deviations of the prior, is none.
 _LEAST_DEVIATION = 1e-3
 
-_PerPhrase = Float64[np.ndarray, " B"]
 _KINDS = {"Dense": "dense", "ConvTranspose": "conv_transpose", "LayerNorm": "layer_norm", "LeakyRelu": "leaky_relu"}
-
-
-def _over_pitched_notes(value: Callable[[Notes], Values]) -> Callable[[Rolls], _PerPhrase]:
-    """The mean of something over all notes of a phrase but the drums'; NaN where there is none."""
-
-    def mean(rolls: Rolls) -> _PerPhrase:
-        number, total = (of_tracks[:, PITCHED_TRACKS].sum(axis=1) for of_tracks in sum_over_notes(rolls, value))
-        return np.divide(total, number, out=np.full(len(rolls), np.nan), where=number > 0)
-
-    return mean
-
-
-# What a direction may be named after: one number a phrase.
-ATTRIBUTES: dict[str, Callable[[Rolls], _PerPhrase]] = {
-    "density": lambda rolls: music.cells(rolls).astype(np.float64),
-    "polyphony": lambda rolls: music.polyphony_rate(rolls)[:, PITCHED_TRACKS].mean(axis=1),
-    "note length": _over_pitched_notes(lambda found: found.length),
-    "register": _over_pitched_notes(lambda found: found.pitch),
-    "drum busyness": lambda rolls: music.notes_per_bar(rolls)[:, music.DRUMS],
-}
 
 
 def latent_model(run: Run, *, threshold: float, num_directions: int = 8, num_phrases: int = 1024) -> dict[str, Any]:
@@ -89,7 +67,7 @@ def latent_model(run: Run, *, threshold: float, num_directions: int = 8, num_phr
 
 
 def directions(
-    codes: Codes, attributes: Mapping[str, _PerPhrase], *, num: int, least_deviation: float
+    codes: Codes, attributes: Mapping[str, PerPhrase], *, num: int, least_deviation: float
 ) -> list[dict[str, Any]]:
     """The leading principal components of codes.
 
@@ -119,7 +97,7 @@ def directions(
 
 
 def _name(
-    centred: Float[np.ndarray, "B Z"], component: Float64[np.ndarray, " Z"], attributes: Mapping[str, _PerPhrase]
+    centred: Float[np.ndarray, "B Z"], component: Float64[np.ndarray, " Z"], attributes: Mapping[str, PerPhrase]
 ) -> dict[str, Any]:
     """A component, which way round it is to be taken, and what it is called."""
     projections = centred @ component
@@ -136,7 +114,7 @@ def _name(
     }
 
 
-def _correlation(projections: _PerPhrase, values: _PerPhrase) -> float:
+def _correlation(projections: PerPhrase, values: PerPhrase) -> float:
     """Pearson's, over the phrases that have a value; 0 where that does not vary."""
     known = ~np.isnan(values)
     if known.sum() < 2 or np.ptp(values[known]) == 0 or np.ptp(projections[known]) == 0:

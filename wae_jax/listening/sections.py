@@ -13,6 +13,9 @@ from wae_jax.pianoroll import BinaryPiece, BinaryRolls, Codes, PackedPhrases, Ro
 from wae_jax.sampling import binarize as decide
 from wae_jax.trained_run import Run
 
+# As many as there are, beside other rolls.
+OtherRolls = Bool[np.ndarray, "others T=192 P=84 K=5"]
+
 _REAL_PHRASES = 8
 _PAIRS = 8
 _WALKS = 3
@@ -83,6 +86,36 @@ def sections_of_run(run: Run, *, num: int, seed: int, threshold: float, binarize
             "From the reconstruction of one validation phrase to that of the next, in even turns.",
             walks,
         )
+
+
+def sections_of_phrases(
+    mode: str,
+    rolls: BinaryRolls,
+    names: Sequence[str] | None,
+    *,
+    originals: OtherRolls | None = None,
+    original_names: Sequence[str] | None = None,
+) -> list[Section]:
+    """What `generate` makes, and what it was made from, if anything.
+
+    Args:
+      mode: of `generate`.
+      rolls: the phrases.
+      names: of these; None for numbers.
+      originals: what they were made from.
+      original_names: likewise.
+    """
+    sections = [_plain_section("phrases", f"Phrases of --mode={mode}", "All that were made, unselected.", rolls, names)]
+    if originals is not None:
+        says = "What the phrases above were made from."
+        sections.append(_plain_section("originals", "Originals", says, originals, original_names))
+    return sections
+
+
+def _plain_section(id: str, title: str, says: str, rolls: BinaryRolls, names: Sequence[str] | None) -> Section:
+    of_title = title.split()[0].removesuffix("s")
+    names = [f"{of_title} {i + 1}" for i in range(len(rolls))] if names is None else names
+    return Section(id, title, says, [Group(named(rolls, names))])
 
 
 def _choose(rows: PackedPhrases, num: int, seed: int) -> tuple[Bool[np.ndarray, "chosen T=192 P=84 K=5"], list[int]]:
