@@ -12,6 +12,7 @@ from tests.searching import shorten_searches
 from wae_jax import generate
 from wae_jax.dataset import DatasetError
 from wae_jax.midi import write_midi
+from wae_jax.modes.flags import parse_attribute, parse_tracks
 from wae_jax.modes.own_music import read_own_phrase
 from wae_jax.sampling import binarize
 from wae_jax.train import train_and_evaluate
@@ -217,7 +218,7 @@ def test_a_run_without_its_data_still_makes_music(tmp_path, capsys, monkeypatch)
     monkeypatch.setattr("wae_jax.trained_run.Run.phrases", gone)
     flags = ["--no-audio", "--no-pictures", "--num=2"]
     assert generate.main([f"--output={tmp_path / 'out'}", *flags]) == 0
-    assert "without training data: the data are gone" in capsys.readouterr().out
+    assert "without a page to listen: the data are gone" in capsys.readouterr().out
     assert generate.main([f"--output={tmp_path / 'edit'}", "--mode=edit", "--attribute=density:1", *flags]) == 1
     assert not (tmp_path / "edit").exists()
 
@@ -280,9 +281,9 @@ def test_flags_that_make_no_sense_together_are_refused(workdir, tmp_path, capsys
 
 
 def test_flags_of_modes_are_read():
-    assert generate.parse_tracks("Bass, drums") == (0, 3)
-    assert generate.parse_attribute("note-length:-1.5") == ("note length", -1.5)
-    assert generate.parse_attribute("Drum_Busyness:+2") == ("drum busyness", 2.0)
+    assert parse_tracks("Bass, drums") == (0, 3)
+    assert parse_attribute("note-length:-1.5") == ("note length", -1.5)
+    assert parse_attribute("Drum_Busyness:+2") == ("drum busyness", 2.0)
     numbers = {mode: generate.parse_arguments(["--output=o", f"--mode={mode}"]).num for mode in ("draw", "continue")}
     assert numbers == {"draw": 64, "continue": 16}
     flags = ["--output=o", "--mode=edit", "--attribute=density:1", "--attribute=register:-1"]
