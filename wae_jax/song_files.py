@@ -7,7 +7,7 @@ import hashlib
 import json
 import pathlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,13 +75,11 @@ def read_midi(data: bytes) -> Song:
     import symusic
 
     score = symusic.Score.from_midi(midi_bytes.sound(data))
-    notes = [np.zeros((0, 4), np.int64)]
-    for track in score.tracks:
-        k = family(track.program, track.is_drum)
-        if k is not None:
-            time, duration, pitch = _columns(track.notes, "time", "duration", "pitch").T
-            notes.append(np.stack([time, time + duration, pitch, np.full_like(time, k)], axis=1))
-    start, end, pitch, number = np.concatenate(notes).T
+    played = [(track, k) for track in score.tracks if (k := family(track.program, track.is_drum)) is not None]
+    notes = [track.notes.numpy() for track, _ in played]
+    start, duration, pitch = (_joined([columns[name] for columns in notes]) for name in ("time", "duration", "pitch"))
+    end = start + duration
+    number = np.repeat(np.array([k for _, k in played], np.int64), [len(columns["time"]) for columns in notes])
     # A tick that symusic has no room for comes out of it negative.
     if (start < 0).any() or (end < start).any():
         raise SourceError("unreadable: it has a note beyond tick 2147483647, the last that symusic counts to")
@@ -111,6 +109,11 @@ def _columns(events: Any, *names: str) -> np.ndarray:
     """Some attributes of symusic's events, int64 [events, attributes]."""
     arrays = events.numpy()
     return np.stack([arrays[name].astype(np.int64) for name in names], axis=1)
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Integers one behind the other, as int64."""
+    return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
 def read_multitrack_npz(path: pathlib.Path) -> Song:
