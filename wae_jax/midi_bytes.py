@@ -18,9 +18,9 @@ _DATA = rb"[\x00-\x7f]"
 _NUMBER = rb"[\x80-\xff]{0,3}+" + _DATA
 _PARTS = {b"number": _NUMBER, b"data": _DATA}
 
-# Nothing that has matched is tried another way, but for the events of a `_FOUR` that breaks off: the time is that of one
-# pass. Events of two bytes may leave out a status that is that of the event before; where that one had a single byte,
-# the possessive repetition has taken all that do.
+# Nothing that has matched is tried another way, but for the events of a `_FOUR` that breaks off: the time is that of
+# one pass. Events of two bytes may leave out a status that is that of the event before; where that one had a single
+# byte, the possessive repetition has taken all that do.
 _TWO_BYTES = _NUMBER + rb"[\x80-\xbf\xe0-\xef]?+" + _DATA * 2
 _ONE_BYTE = _NUMBER + rb"[\xc0-\xdf]" + _DATA + rb"(?:" + _NUMBER + _DATA + rb")*+"
 # A turn of a repetition costs as much as an event; so a turn takes four of them where it can.
