@@ -18,12 +18,15 @@ _DATA = rb"[\x00-\x7f]"
 _NUMBER = rb"[\x80-\xff]{0,3}+" + _DATA
 _PARTS = {b"number": _NUMBER, b"data": _DATA}
 
-# The channel events from a place on, each after the time since the one before it; an event whose status is that of
-# the event before may leave it out. Nothing that has matched is tried another way, so the time is that of one pass.
-_CHANNEL_EVENTS = re.compile(
-    rb"(?:%(number)b(?:[\x80-\xbf\xe0-\xef]%(data)b{2}(?:%(number)b%(data)b{2})*+"
-    rb"|[\xc0-\xdf]%(data)b(?:%(number)b%(data)b)*+))++" % _PARTS
-)
+# Nothing that has matched is tried another way, but for the events of a `_FOUR` that breaks off: the time is that of
+# one pass. Events of two bytes may leave out a status that is that of the event before; where that one had a single
+# byte, the possessive repetition has taken all that do.
+_TWO_BYTES = _NUMBER + rb"[\x80-\xbf\xe0-\xef]?+" + _DATA * 2
+_ONE_BYTE = _NUMBER + rb"[\xc0-\xdf]" + _DATA + rb"(?:" + _NUMBER + _DATA + rb")*+"
+# A turn of a repetition costs as much as an event; so a turn takes four of them where it can.
+_FOUR = _TWO_BYTES * 4
+# The channel events from a place on, each after the time since the one before it; the first has a status.
+_CHANNEL_EVENTS = re.compile(rb"(?=%b[\x80-\xef])(?:%b)++" % (_NUMBER, b"|".join([_FOUR, _TWO_BYTES, _ONE_BYTE])))
 # What any other event begins with: its time, its status, for a meta event its kind, and how many bytes follow.
 _OTHER_EVENT = re.compile(rb"%(number)b(?P<kind>\xff%(data)b|[\xf0\xf7])(?P<length>%(number)b)" % _PARTS)
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import pathlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,42 +75,39 @@ def read_midi(data: bytes) -> Song:
     import symusic
 
     score = symusic.Score.from_midi(midi_bytes.sound(data))
-    notes = [np.zeros((0, 4), np.int64)]
-    for track in score.tracks:
-        k = family(track.program, track.is_drum)
-        if k is not None:
-            time, duration, pitch = _columns(track.notes, "time", "duration", "pitch").T
-            notes.append(np.stack([time, time + duration, pitch, np.full_like(time, k)], axis=1))
-    start, end, pitch, number = np.concatenate(notes).T
+    played = [(track, k) for track in score.tracks if (k := family(track.program, track.is_drum)) is not None]
+    notes = [track.notes.numpy() for track, _ in played]
+    start, duration, pitch = (_joined([columns[name] for columns in notes]) for name in ("time", "duration", "pitch"))
+    number = np.repeat(np.array([k for _, k in played], np.int64), [len(columns["time"]) for columns in notes])
     # A tick that symusic has no room for comes out of it negative.
-    if (start < 0).any() or (end < start).any():
+    if min(start.min(initial=0), duration.min(initial=0)) < 0:
         raise SourceError("unreadable: it has a note beyond tick 2147483647, the last that symusic counts to")
 
-    meters = _columns(score.time_signatures, "time", "numerator", "denominator")
-    tempos = _columns(score.tempos, "time", "mspq").astype(np.float64)
-    tempos = tempos[tempos[:, 1] > 0]
-    tempos[:, 1] = 6e7 / tempos[:, 1]
-    signatures = _columns(score.key_signatures, "time", "key", "tonality")
-    signatures = signatures[(abs(signatures[:, 1]) <= 7) & np.isin(signatures[:, 2], (0, 1))]
+    meters = [(meter.time, meter.numerator, meter.denominator) for meter in score.time_signatures]
+    tempos = score.tempos.numpy()
+    tells = tempos["mspq"] > 0
+    signatures = [
+        (event.time, *keys.key_of_signature(event.key, bool(event.tonality)))
+        for event in score.key_signatures
+        if abs(event.key) <= 7 and event.tonality in (0, 1)
+    ]
     return Song(
         score.ticks_per_quarter,
         start,
-        end,
+        start + duration,
         pitch,
         number,
-        meters=meters[(meters >= (0, 1, 1)).all(axis=1)],
-        tempos=np.concatenate([[(0, DEFAULT_BPM)], tempos]),
-        keys=np.array(
-            [(tick, *keys.key_of_signature(sharps, bool(minor))) for tick, sharps, minor in signatures.tolist()],
-            np.int64,
-        ).reshape(-1, 3),
+        meters=np.array([meter for meter in meters if min(meter[1:]) > 0 <= meter[0]], np.int64).reshape(-1, 3),
+        tempos=np.stack(
+            [np.append(0.0, tempos["time"][tells]), np.append(DEFAULT_BPM, 6e7 / tempos["mspq"][tells])], axis=1
+        ),
+        keys=np.array(signatures, np.int64).reshape(-1, 3),
     )
 
 
-def _columns(events: Any, *names: str) -> np.ndarray:
-    """Some attributes of symusic's events, int64 [events, attributes]."""
-    arrays = events.numpy()
-    return np.stack([arrays[name].astype(np.int64) for name in names], axis=1)
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Integers one behind the other, as int64."""
+    return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
 def read_multitrack_npz(path: pathlib.Path) -> Song:

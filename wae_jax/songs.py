@@ -40,8 +40,8 @@ _IS_DRUM = np.array([track.is_drum for track in TRACKS])
 _NUM_PLACES = NUM_PITCHES * NUM_TRACKS
 
 _NUM_CELLS = NUM_STEPS * _NUM_PLACES
-# Some 10 MB each.
-_WINDOWS_AT_ONCE = 64
+# So that they stay in the processor's cache: 1.3 MB, and 2 MB.
+_WINDOWS_AT_ONCE = 16
 _CELLS_AT_ONCE = 1 << 18
 
 # What a song says that says nothing.
@@ -120,7 +120,9 @@ def stretches(song: Song) -> list[Stretch]:
     Raises:
       SourceError: if there are more than `MAX_BARS` bars.
     """
-    last = int(np.maximum(song.start + 1, song.end).max(initial=0)) if song.end_tick is None else song.end_tick
+    last = song.end_tick
+    if last is None:
+        last = max(int(song.start.max(initial=-1)) + 1, int(song.end.max(initial=0)))
     # Of several meters at a tick the last holds.
     meters = {0: (4, 4)} | {tick: (above, below) for tick, above, below in song.meters.tolist() if tick < last}
 
@@ -173,30 +175,25 @@ def cut(song: Song, options: Options) -> Phrases:
     ticks = np.array([tick for tick, _ in windows])
     shift_at = _shifts(song, options.tonality)
     shifts = np.array([shift_at(tick) for tick, _ in windows])
-    order = np.argsort(song.start, kind="stable")
-    start, end, pitch, track = (array[order] for array in (song.start, song.end, song.pitch, song.track))
-    if options.drum_length == "onset":
-        end = np.where(_IS_DRUM[track], start, end)
-    cell = pitch * NUM_TRACKS + track
+    end = np.where(_IS_DRUM[song.track], song.start, song.end) if options.drum_length == "onset" else song.end
 
     edges = ticks[:, None] + _first_tick(song, np.array([0, NUM_STEPS]))
-    note, starts_in = _starting(start, edges)
-    held = _held(song, start, end, cell, ticks, edges[:, 0])
-    place = _place(cell[note], shifts[starts_in])
-    out_of_range = np.zeros(start.shape, bool)
-    out_of_range[note[(place < 0) | (place >= _NUM_PLACES)]] = True
-    # What has started before the window does so at step -1.
-    sounds = _Sounds(
-        np.concatenate([held.window, starts_in]),
-        np.concatenate([_place(held.place, shifts[held.window]), place]),
-        np.concatenate([held.since, _step(song, start[note] - ticks[starts_in])]),
-        np.concatenate([held.until, _step(song, end[note] - ticks[starts_in])]),
-    )
-    chosen, rows = _paint(sounds.only((sounds.place >= 0) & (sounds.place < _NUM_PLACES)))
+    over, begun = (np.searchsorted(edge, song.start, side="right") for edge in (edges[:, 1], edges[:, 0]))
+    # The windows in which a note starts are those that have begun and are not over.
+    note, window = np.repeat(np.arange(len(over)), begun - over), _ranges(over, begun - over)
+    begins = ticks[window]
+    place = _place(song.pitch[note], song.track[note], shifts[window])
+    started = _Sounds(window, place, _step(song, song.start[note] - begins), _step(song, end[note] - begins))
+    is_inside = (place >= 0) & (place < _NUM_PLACES)
+    held = _held(song, end, begun, ticks, shifts)
+    chosen, rows = _paint(_Sounds(*map(np.concatenate, zip(held, started.only(is_inside), strict=True))))
     if not chosen.size:
         raise SourceError("has no note of MIDI numbers 24 to 107 where there are four whole bars of 4/4 in a row")
     return Phrases(
-        rows, [windows[i][1] for i in chosen.tolist()], _tempos(song, ticks[chosen]), int(out_of_range.sum())
+        rows,
+        [windows[i][1] for i in chosen.tolist()],
+        _tempos(song, ticks[chosen]),
+        notes_out_of_range=len(set(note[~is_inside].tolist())),
     )
 
 
@@ -205,7 +202,7 @@ class _Sounds(NamedTuple):
 
     Attributes:
       window: which.
-      place: or cell, where pitches count from 0.
+      place: of a phrase.
       since: the step at which it starts; -1 where that is before the window.
       until: the step before which it ends; one step after its start at least is meant.
     """
@@ -215,41 +212,53 @@ class _Sounds(NamedTuple):
     since: Int64[np.ndarray, " n"]
     until: Int64[np.ndarray, " n"]
 
-    def only(self, mask: Bool[np.ndarray, " n"]) -> _Sounds:
-        """Those that a mask selects."""
-        return _Sounds(*(field[mask] for field in self))
+    def only(self, chosen: Bool[np.ndarray, " n"] | Int64[np.ndarray, " n"]) -> _Sounds:
+        """Those that a mask or their numbers select, in the order of the numbers."""
+        return _Sounds(*(field[chosen] for field in self))
 
 
-def _starting(
-    start: Int64[np.ndarray, " notes"], edges: Int64[np.ndarray, "windows 2"]
-) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
-    """The notes, sorted by start, that start between the edges of each window: note and window."""
-    first, after = np.searchsorted(start, edges).T
-    counts = after - first
-    window = np.repeat(np.arange(len(counts)), counts)
-    return np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts), window
+def _ranges(
+    first: Int64[np.ndarray, " ranges"], counts: Int64[np.ndarray, " ranges"], step: int = 1
+) -> Int64[np.ndarray, " n"]:
+    """One behind the other: from each first number so many, `step` apart."""
+    ends = np.cumsum(counts)
+    return np.repeat(first - (ends - counts) * step, counts) + np.arange(0, step * counts.sum(), step)
 
 
 def _held(
     song: Song,
-    start: Int64[np.ndarray, " notes"],
     end: Int64[np.ndarray, " notes"],
-    cell: Int64[np.ndarray, " notes"],
+    next_window: Int64[np.ndarray, " notes"],
     ticks: Int64[np.ndarray, " windows"],
-    edges: Int64[np.ndarray, " windows"],
+    shifts: Int64[np.ndarray, " windows"],
 ) -> _Sounds:
-    """What has started before each window's first edge and sounds in it, once a cell, by cell."""
-    order = np.argsort(cell, kind="stable")  # by cell, and there by start, as the notes are
+    """What has started before a window and sounds in it, once a window, pitch and track.
+
+    Args:
+      song: its notes.
+      end: where they end.
+      next_window: the first window that begins after each has started; the number of windows if there is none.
+      ticks: where the windows start.
+      shifts: of the windows.
+    """
+    # What does not sound in the next window sounds in no later one; that is so of most notes.
+    edges, heard_from = (ticks + tick for tick in _first_tick(song, np.array([0, 1])))
+    note = np.flatnonzero(end >= np.append(heard_from, np.iinfo(np.int64).max)[next_window])
+    cell = song.pitch[note] * NUM_TRACKS + song.track[note]
+    order = np.lexsort((song.start[note], cell))
+    note = note[order]
     used, first, of_cell = np.unique(cell[order], return_index=True, return_inverse=True)
     # Cells one behind the other on one axis of time, so that a search or a running maximum is one for all of them.
-    beyond = max(int(start.max()), int(end.max())) + 2
-    starts = start[order] + of_cell * beyond
-    latest_end = np.maximum.accumulate(end[order] + of_cell * beyond)
+    beyond = int(end.max()) + 2
+    starts = song.start[note] + of_cell * beyond
+    latest_end = np.maximum.accumulate(end[note] + of_cell * beyond)
     limit = np.clip(edges, 0, beyond - 1)[:, None] + np.arange(len(used)) * beyond
     earlier = np.searchsorted(starts, limit)
     window, k = np.nonzero(earlier > first)
     until = _step(song, latest_end[earlier[window, k] - 1] - k * beyond - ticks[window])
-    return _Sounds(window, used[k], np.full(window.shape, -1), until).only(until > 0)
+    place = _place(used[k] // NUM_TRACKS, used[k] % NUM_TRACKS, shifts[window])
+    found = _Sounds(window, place, np.full(window.shape, -1), until)
+    return found.only((until > 0) & (place >= 0) & (place < _NUM_PLACES))
 
 
 def _windows(song: Song, hop_bars: int) -> list[tuple[int, int]]:
@@ -285,44 +294,56 @@ def _first_tick(song: Song, steps: Int64[np.ndarray, " n"]) -> Int64[np.ndarray,
     return -((1 - 2 * steps) * song.ticks_per_beat // (2 * STEPS_PER_BEAT))
 
 
-def _place(cell: Int64[np.ndarray, " n"], shift: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
-    """The places of cells once the pitched tracks are moved up; not in 0 to 419 where a phrase lacks the pitch."""
-    return cell + NUM_TRACKS * (np.where(_IS_DRUM[cell % NUM_TRACKS], 0, shift) - LOWEST_PITCH)
+def _place(
+    pitch: Int64[np.ndarray, " n"], track: Int64[np.ndarray, " n"], shift: Int64[np.ndarray, " n"]
+) -> Int64[np.ndarray, " n"]:
+    """The places of notes once the pitched tracks are moved up; not in 0 to 419 where a phrase lacks the pitch."""
+    return (pitch - LOWEST_PITCH + np.where(_IS_DRUM[track], 0, shift)) * NUM_TRACKS + track
 
 
 def _paint(sounds: _Sounds) -> tuple[Int64[np.ndarray, " B"], PackedPhrases]:
     """The windows in which anything sounds, in order, and their rolls."""
-    chosen, which = np.unique(sounds.window, return_inverse=True)
+    counts = np.bincount(sounds.window)
+    chosen = np.flatnonzero(counts)
+    ends = np.cumsum(counts[chosen])
+    # As 16 bits, which hold any window of `MAX_BARS`, they are sorted by their digits, in one pass.
+    sounds = sounds.only(np.argsort(sounds.window.astype(np.uint16), kind="stable"))
+    # Cells of all rolls in one row, where the same place a step later is _NUM_PLACES further on.
+    row = np.repeat(np.arange(len(chosen)), counts[chosen])
+    line = row % _WINDOWS_AT_ONCE * _NUM_CELLS + sounds.place
+    first, after = np.maximum(sounds.since, 0), np.minimum(np.maximum(sounds.since + 1, sounds.until), NUM_STEPS)
+    start = line + first * _NUM_PLACES
+
     rows = np.empty((len(chosen), _NUM_CELLS // 8), np.uint8)
+    on = np.empty((min(_WINDOWS_AT_ONCE, len(chosen)), _NUM_CELLS), bool)
+    done = 0
     for begin in range(0, len(chosen), _WINDOWS_AT_ONCE):
-        count = min(_WINDOWS_AT_ONCE, len(chosen) - begin)
-        part = (which >= begin) & (which < begin + count)
-        since, until = sounds.since[part], sounds.until[part]
-        # Cells of all rolls in one row, where the same place a step later is _NUM_PLACES further on.
-        line = (which[part] - begin) * _NUM_CELLS + sounds.place[part]
-        first, after = np.maximum(since, 0), np.minimum(np.maximum(since + 1, until), NUM_STEPS)
-        on, struck = np.zeros((2, count * _NUM_CELLS), bool)
-        _fill(on, line + first * _NUM_PLACES, after - first)
-        starts = since >= 0
-        struck[line[starts] + since[starts] * _NUM_PLACES] = True
-        before = (line + (since - 1) * _NUM_PLACES)[since >= 1]
-        on[before[~struck[before]]] = False
-        rows[begin : begin + count] = np.packbits(on).reshape(count, -1)
+        part = rows[begin : begin + _WINDOWS_AT_ONCE]
+        end = int(ends[begin + len(part) - 1])
+        on[:] = False
+        _strike(on.reshape(-1), *(array[done:end] for array in (start, after - first, sounds.since)))
+        part[:] = np.packbits(on[: len(part)], axis=1)
+        done = end
     return chosen, rows
 
 
-def _fill(on: Bool[np.ndarray, " cells"], first: Int64[np.ndarray, " n"], steps: Int64[np.ndarray, " n"]) -> None:
-    """Turns on as many steps of a place as are asked for, from the first on."""
+def _strike(
+    on: Bool[np.ndarray, " cells"],
+    start: Int64[np.ndarray, " n"],
+    steps: Int64[np.ndarray, " n"],
+    since: Int64[np.ndarray, " n"],
+) -> None:
+    """Turns on what sounds, and off the step before each start unless it is a start itself."""
     ends = np.cumsum(steps)
     begin = 0
     while begin < len(steps):
         # Not all at once: thousands of notes may lie upon each other.
-        done = int(ends[begin - 1]) if begin else 0
-        end = max(begin + 1, int(np.searchsorted(ends, done + _CELLS_AT_ONCE, side="right")))
-        count = steps[begin:end]
-        step = np.arange(ends[end - 1] - done) - np.repeat(ends[begin:end] - count - done, count)
-        on[np.repeat(first[begin:end], count) + step * _NUM_PLACES] = True
+        limit = (int(ends[begin - 1]) if begin else 0) + _CELLS_AT_ONCE
+        end = max(begin + 1, int(np.searchsorted(ends, limit, side="right")))
+        on[_ranges(start[begin:end], steps[begin:end], _NUM_PLACES)] = True
         begin = end
+    on[start[since > 0] - _NUM_PLACES] = False
+    on[start[since >= 0]] = True
 
 
 def _tempos(song: Song, ticks: Int64[np.ndarray, " B"]) -> list[float] | None:
