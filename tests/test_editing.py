@@ -36,7 +36,7 @@ def test_edits_move_the_attribute_the_right_way(run, name, change):
     training = measure(unpack(rows[np.linspace(0, len(rows) - 1, 256).astype(int)]))[:, NAMES.index(name)]
     before, after = (measure(rolls)[:, NAMES.index(name)] for rolls in (phrases.originals, phrases.rolls))
     moved = np.nanmedian(after - before) / np.nanstd(training) * change
-    # Of note length the directions explain a fifth. Draws have less of most than music, so that less of it is hard to reach.
+    # Of note length the directions explain a fifth; and draws have less of most than music, which can hardly sink.
     assert moved > (0.1 if name == "note length" else 0.3)
     assert moved < 1.5
     told = {row["attribute"]: row for row in phrases.report["attributes"]}[name]

@@ -168,8 +168,8 @@ def test_what_is_made_of_ones_own_music_depends_on_it(workdir, songs, tmp_path, 
         assert report["run"]["step"] == 3
         assert load(tmp_path / name).shape[0] == num
         assert "F1" in capsys.readouterr().out
-    # Of a run of three steps all codes decode to much the same, so that a search may stay where it started; that phrases
-    # differ, the tests of each mode hold.
+    # Of a run of three steps all codes decode to much the same, so that a search may stay where it started; that
+    # phrases differ, the tests of each mode hold.
     one, other = (np.load(tmp_path / name / "codes.npy") for name in "ab")
     differ = np.abs(one - other).max(axis=1) > 1e-3
     assert differ.any() if mode == "accompany" else differ[0 if mode == "continue" else slice(None)].all()

@@ -128,10 +128,10 @@ def test_what_is_no_song():
 
 
 def test_time_does_not_grow_faster_than_the_file():
-    began = time.perf_counter()
+    began = time.process_time()
     for unit in (b"\x80", b"\xff", b"\x00", NOTE, hexed("00 3c 40"), hexed("00 c0 01"), hexed("00 f0 00")):
         for first in (b"", NOTE):
             events = first + unit * (2**18 // len(unit)) + b"\xff"
             with pytest.raises(SourceError, match=r"no sound event"):
                 midi_bytes.sound(HEADER + track(events))
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
