@@ -155,7 +155,11 @@ def test_two_processes_train_what_one_process_trains(tmp_path):
         start_run(tmp_path / "two", *flags, *together, f"--process_id={i}", num_devices=1, **options) for i in (0, 1)
     ]
     alone = start_run(tmp_path / "one", *flags, **options)
-    for process, said in (*((process, "1 local / 2 global") for process in pair), (alone, "2 local / 2 global")):
+    for process, said in (
+        (pair[0], "processes 2, devices 1 local / 2 global"),
+        (pair[1], ""),
+        (alone, "2 local / 2 global"),
+    ):
         status, output = finish(process)
         assert status == 0, output
         assert said in output
