@@ -68,7 +68,7 @@ class Group:
                 i, process = failed[0]
                 status, deadline = _status(process.returncode), time.monotonic() + grace
                 _say(
-                    f"process {i} {_end(process.returncode)}; the others end by themselves, or are killed in {grace:g} s"
+                    f"process {i} {_end(process.returncode)}; the others end by themselves or are killed in {grace:g} s"
                 )
             if time.monotonic() > deadline:
                 numbers = ", ".join(str(i) for i, each in enumerate(self._processes) if each in waiting)

@@ -7,12 +7,10 @@ import contextlib
 import os
 import pathlib
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
-import uuid
 
 import jax
 import numpy as np
@@ -132,7 +130,7 @@ def test_when_one_is_killed_the_others_end_and_the_run_goes_on_exactly(tmp_path,
     print(f"process {killed} killed: all had ended after {took:.1f} s\n{output}")
     assert took < 100
     assert status == 128 + signal.SIGKILL
-    assert f"process {killed} was ended by SIGKILL; the others end by themselves, or are killed in 110 s" in output
+    assert f"process {killed} was ended by SIGKILL; the others end by themselves or are killed in 110 s" in output
     assert "local_processes: killing" not in output
     # The first one is also the one that the others would hear of it from; without it jax may be the first to tell.
     told = f"error: process {1 - killed} has lost the connection to another process of the run"
