@@ -165,3 +165,29 @@ def test_a_run_moves_from_four_processes_to_one_and_back(tmp_path, environment):
         assert ("going on from step" in output) == (steps > 8)
     run(tmp_path / "stayed", 1, *flags, steps=24)
     assert_equal_in_double(tmp_path / "moved", tmp_path / "stayed")
+
+
+def test_a_sweep_in_several_processes_is_interrupted_and_goes_on(tmp_path, environment, monkeypatch):
+    monkeypatch.delenv("JAX_ENABLE_X64")
+    output = tmp_path / "sweep"
+    words = [sys.executable, "launch/sweep.py", "--arms", "latent_dim=2", "latent_dim=4", f"--output={output}"]
+    words += ["--back-end=processes", "--launcher=--num=2", "--trainer=tiny_main", "--no-evaluate", "--"]
+    words += [*FLAGS, "--config.num_train_steps=24"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    sweep = subprocess.Popen(words, cwd=ROOT, **pipes)
+    first, second = (output / f"latent_dim={z}" / "seed_0" for z in (2, 4))
+    wait_for_step(sweep, second, 9)
+    sweep.send_signal(signal.SIGTERM)
+    status, said = finish(sweep)
+    assert status == 128 + signal.SIGTERM, said
+    assert "interrupted\nSIGTERM: the same command goes on from here" in said
+    assert not processes_of(second)
+    rows, identity = read_metrics(first), (first / "metrics.jsonl").stat().st_mtime_ns
+    assert rows[-1]["step"] == 24
+    assert 9 <= read_metrics(second)[-1]["step"] < 24
+    status, said = finish(subprocess.Popen(words, cwd=ROOT, **pipes))
+    assert status == 0, said
+    assert said.endswith("1 skipped, 1 finished\n")
+    assert (first / "metrics.jsonl").stat().st_mtime_ns == identity
+    assert [row["step"] for row in read_metrics(second)] == [row["step"] for row in rows]
+    assert "going on from step" in second.with_name("seed_0.log").read_text()
