@@ -91,7 +91,8 @@ elif verb == "describe":
     print(state.read_text())
 elif verb == "delete":
     subprocess.run(["rm", "-rf", folder / "0", folder / "1", state], check=True)
-elif state.read_text() != "READY":
+elif state.read_text() != "READY" or (folder / "deaf").exists():
+    (folder / "deaf").unlink(missing_ok=True)
     sys.exit("cannot be reached")
 else:
     for host in "01" if options["worker"] == "all" else options["worker"]:
@@ -230,6 +231,7 @@ def test_a_run_in_progress_is_left_alone_and_can_be_stopped(tpu):
     assert finish(process)[0] == -signal.SIGINT
     assert calls(tpu.tmp_path, "gcsfuse")[0][-2:] == ["music", "/mnt/gs/music"]
     assert "left as it is" in tpu.do("setup")
+    (tpu.folder / "deaf").touch()  # once: so that it seems not to be running
     process = tpu.start(flags=("--workdir=w",))
     time.sleep(1)
     tpu.do("stop")

@@ -119,10 +119,16 @@ def test_the_workers_of_a_tpu_slice_are_found():
         assert f"{i} processes 2, devices 1 local / 2 global" in output
 
 
-def test_a_scheduler_is_left_aside_where_that_is_asked_for():
-    [(status, output)] = run_together(JOIN, [("('none',)",)], [given_by_slurm(1, free_port())])
+@pytest.mark.parametrize("coordinator", ["none", "localhost"])
+def test_a_scheduler_is_left_aside_where_that_is_asked_for(coordinator):
+    """Not even what it says of GPUs counts: it may have started a launcher that divides them in its own way."""
+    port = free_port()
+    given = (coordinator,) if coordinator == "none" else (f"{coordinator}:{port}", 1, 0)
+    program = f"{JOIN}\nprint('GPUs', jax.config.read('jax_cuda_visible_devices'))"
+    [(status, output)] = run_together(program, [(given,)], [given_by_slurm(1, port)])
     assert status == 0, output
     assert "0 processes 1, devices 1 local / 1 global" in output
+    assert "GPUs all" in output
 
 
 LATE = """
