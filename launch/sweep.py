@@ -4,11 +4,12 @@
     python launch/sweep.py --arms baseline regulariser=gan,penalty_weight=1 --data data/free --output sweeps/free
     python launch/sweep.py --table all --data data/free --output sweeps/free --list
     python launch/sweep.py --table all --data data/free --output sweeps/free --task env      # in a SLURM array
+    python launch/sweep.py --table all --data data/free --output sweeps/free --back-end slurm
 
 The arms are those of `configs/ablations.py`. Each run is trained and then evaluated; what arms share is run once. Given
 again, the same command leaves out what is finished, goes on with what was interrupted and tries again what failed;
 several sweeps on one folder share the work. Ctrl-C and SIGTERM let the run in progress save. What follows `--` goes to
-every training run, as `-- --config.num_train_steps=100`.
+every training run, as `-- --config.num_train_steps=100`. `launch/back_ends.py` says where else runs can be made.
 
     OUTPUT/sweep.json             protocol, data and further flags, the same for all runs of the folder
     OUTPUT/sweep.jsonl            one line for each command that was run: arm, seed, what, state, exit status, times
@@ -24,6 +25,7 @@ import dataclasses
 import datetime
 import errno
 import fcntl
+import functools
 import json
 import os
 import pathlib
@@ -38,6 +40,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+_ELSEWHERE = runpy.run_path(str(ROOT / "launch" / "back_ends.py"))
 ARMS_FILE = pathlib.Path("configs", "ablations.py")
 
 FINISHED, SKIPPED, FAILED, INTERRUPTED, ELSEWHERE = "finished", "skipped", "failed", "interrupted", "elsewhere"
@@ -247,7 +250,9 @@ def _now() -> str:
 
 def claim_output(options: argparse.Namespace) -> None:
     """Makes the folder this sweep's; raises SweepError if its runs have another protocol, data or flags."""
-    data = _description(options.data)["phrases_sha256"] if options.data else "built-in corpus"
+    data = options.data or "built-in corpus"
+    if options.data and not options.remote:
+        data = _description(options.data)["phrases_sha256"]
     present = {"protocol": options.protocol, "data": data, "flags": options.flags}
     options.output.mkdir(parents=True, exist_ok=True)
     file = options.output / "sweep.json"
@@ -292,7 +297,11 @@ def print_tasks(tasks: Sequence[Task], options: argparse.Namespace) -> int:
 
 
 # Ways to have tasks done: from the tasks and the command's options to its exit status.
-BACK_ENDS: dict[str, Callable[[Sequence[Task], argparse.Namespace], int]] = {"local": run_here, "list": print_tasks}
+BACK_ENDS: dict[str, Callable[[Sequence[Task], argparse.Namespace], int]] = {
+    "local": run_here,
+    "list": print_tasks,
+    **{name: functools.partial(back_end, run_here=run_here) for name, back_end in _ELSEWHERE["BACK_ENDS"].items()},
+}
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -307,7 +316,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--no-evaluate", dest="evaluate", action="store_false", help="train only")
     parser.add_argument("--num", type=int, default=1024, help="phrases of each set in an evaluation (default 1024)")
-    parser.add_argument("--back-end", choices=tuple(BACK_ENDS), default="local", help="where the runs are made")
+    _ELSEWHERE["add_options"](parser, others=("local", "list"))
     parser.add_argument("--list", action="store_const", const="list", dest="back_end", help="print them instead")
     parser.add_argument("--task", metavar="I", help="only the run of this index, or env: of SLURM_ARRAY_TASK_ID")
     parser.add_argument("--trainer", default="wae_jax.main", help="the module that trains")
@@ -316,7 +325,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options.flags = arguments[ours + 1 :]
     # Absolute, because the commands are run in the project's folder.
     options.output = options.output.absolute()
-    options.data = os.path.abspath(options.data) if options.data else ""
+    if options.data and not options.remote:
+        options.data = os.path.abspath(options.data)
+    options.sweep = [*_ELSEWHERE["without_options"](arguments[:ours]), f"--output={options.output}"]
+    options.sweep += [*([f"--data={options.data}"] if options.data else []), *arguments[ours:]]
     return options
 
 
@@ -333,8 +345,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit status."""
     options = _parse(arguments)
     try:
-        if options.data and not (pathlib.Path(options.data) / "dataset.json").is_file():
+        if options.data and not options.remote and not (pathlib.Path(options.data) / "dataset.json").is_file():
             raise SweepError(f"{options.data} holds no dataset.json; expected a folder made by build_dataset")
+        if options.task and options.back_end == "slurm":
+            raise SweepError("--task is for the jobs of an array, which --back-end=slurm submits")
         if options.protocol == "full" and not options.data:
             raise SweepError("the full protocol counts epochs of a data set; name one with --data")
         return BACK_ENDS[options.back_end](_choose(make_tasks(options), options.task), options)

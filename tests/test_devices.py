@@ -1,14 +1,19 @@
 """One, two and four devices, and two processes, compute what one device computes on the whole batch."""
 
+import os
+import pathlib
 import socket
+import subprocess
+import sys
 
 import jax
 import numpy as np
 import pytest
 
-from tests.helpers import finish, last_state, read_metrics, run_steps, start_run, tiny_config
+from tests.helpers import ROOT, finish, last_state, read_metrics, run_steps, start_run, tiny_config
 from wae_jax import devices
 from wae_jax.train import train_and_evaluate
+from wae_jax.workdir import WorkdirError, WorkdirLock, holder
 
 EVERYTHING = {"model__dropout_rate": 0.3, "data__transpose_semitones": 3, "ema_decay": 0.9}
 
@@ -155,7 +160,11 @@ def test_two_processes_train_what_one_process_trains(tmp_path):
         start_run(tmp_path / "two", *flags, *together, f"--process_id={i}", num_devices=1, **options) for i in (0, 1)
     ]
     alone = start_run(tmp_path / "one", *flags, **options)
-    for process, said in (*((process, "1 local / 2 global") for process in pair), (alone, "2 local / 2 global")):
+    for process, said in (
+        (pair[0], "processes 2, devices 1 local / 2 global"),
+        (pair[1], ""),
+        (alone, "2 local / 2 global"),
+    ):
         status, output = finish(process)
         assert status == 0, output
         assert said in output
@@ -176,3 +185,60 @@ def test_a_batch_that_does_not_divide_is_refused_with_its_numbers(tmp_path):
     assert not (tmp_path / "run").exists()
     with pytest.raises(ValueError, match="leading axis of 6 does not divide over 4"):
         devices.shard(np.zeros((6, 2)))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("", 2, 0), "process 0 of 2 processes needs the coordinator"),
+        (("none", 1, 1), "process 1 of 1 processes needs the coordinator"),
+        (("host:1", 2, 2), r"process_id 2 of 2 processes; expected 0 to 1"),
+        (("host", 2, 1), "the coordinator is 'host'; expected host:port"),
+    ],
+)
+def test_processes_that_make_no_sense_are_refused(given, message):
+    with pytest.raises(devices.DeviceError, match=message):
+        devices.start(*given)
+
+
+def test_what_a_scheduler_leaves_out_is_said():
+    program = "from wae_jax import devices; devices.start()"
+    environment = {**os.environ, "JAX_COORDINATOR_ADDRESS": "localhost:1", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "DeviceError: the processes of the run cannot be joined: Number of processes must be defined" in done.stderr
+
+
+def test_the_line_at_the_start():
+    assert (
+        devices.describe(6)
+        == f"processes 1, devices 4 local / 4 global, cpu, batch per device 1.5, jax {jax.__version__}"
+    )
+
+
+def test_the_code_is_told_by_its_content(monkeypatch):
+    before = devices.code_version()
+    assert before == devices.code_version()
+    assert f"jax {jax.__version__}" in before
+    read = pathlib.Path.read_bytes
+    monkeypatch.setattr(
+        pathlib.Path, "read_bytes", lambda path: read(path) + (b"#" if path.name == "harmony.py" else b"")
+    )
+    assert devices.code_version() != before
+
+
+@pytest.mark.parametrize("changes", [{}, {"data__path": "gs://bucket/data"}])
+def test_addresses_of_buckets_are_refused_in_time(tmp_path, monkeypatch, changes):
+    monkeypatch.chdir(tmp_path)
+    workdir = "run" if changes else "gs://bucket/run"
+    name = "data.path is gs://bucket/data" if changes else "workdir is gs://bucket/run"
+    with pytest.raises(WorkdirError, match=f"{name}, but files are read and written in folders only; mount"):
+        train_and_evaluate(tiny_config(**changes), workdir)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_holds_a_work_folder_can_be_read(tmp_path):
+    assert holder(tmp_path) is None
+    with WorkdirLock(tmp_path):
+        assert holder(tmp_path) == f"process {os.getpid()} on {socket.gethostname()}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
@@ -19,9 +20,21 @@ FLAGS = flags.FLAGS
 
 config_flags.DEFINE_config_file("config", None, "A configuration file, with :variant if wanted.", lock_config=True)
 flags.DEFINE_string("workdir", "runs/latest", "Folder of the run; an interrupted run in it goes on.")
-flags.DEFINE_string("coordinator", "", "host:port of process 0, for a run of several processes.")
-flags.DEFINE_integer("num_processes", 1, "How many processes the run has.", lower_bound=1)
+flags.DEFINE_string(
+    "coordinator",
+    "",
+    "host:port of process 0, for a run of several processes; empty: as a scheduler says; none: alone.",
+)
+flags.DEFINE_integer("num_processes", 1, "How many processes the run has, with --coordinator.", lower_bound=1)
 flags.DEFINE_integer("process_id", 0, "Which of them this is.", lower_bound=0)
+flags.DEFINE_float("join_seconds", 50.0, "How long to wait for the other processes at the start.", lower_bound=1.0)
+flags.DEFINE_integer(
+    "status_when_stopped",
+    0,
+    "Exit status of a run that a signal has stopped and that has saved; another than 0 has a scheduler start it again.",
+    lower_bound=0,
+    upper_bound=255,
+)
 
 _SAID_IN_A_SENTENCE = (
     CheckpointError,
@@ -38,14 +51,21 @@ def main(argv: Sequence[str]) -> None:
     """Parses nothing and decides nothing: everything is in `train_and_evaluate`."""
     if len(argv) > 1:
         raise app.UsageError(f"arguments without a flag: {' '.join(argv[1:])}")
+    stopped_by: list[str] = []
     try:
-        devices.start(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
-        print(devices.describe(), flush=True)
-        # Only now: looking for devices, jax logs every platform that it does not find.
-        logging.set_verbosity(logging.INFO)
-        train_and_evaluate(FLAGS.config, FLAGS.workdir)
+        # Looking for devices, and for other processes, jax logs every step.
+        logging.set_verbosity(logging.WARNING)
+        devices.start(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, join_seconds=FLAGS.join_seconds)
+        with devices.leaving_at_once():
+            # Of several processes, the first one alone tells what all are doing.
+            if jax.process_index() == 0:
+                print(devices.describe(FLAGS.config.batch_size), flush=True)
+                logging.set_verbosity(logging.INFO)
+            train_and_evaluate(FLAGS.config, FLAGS.workdir, on_stop=stopped_by.append)
     except _SAID_IN_A_SENTENCE as error:
         sys.exit(f"error: {error}")
+    if stopped_by:
+        sys.exit(FLAGS.status_when_stopped)
 
 
 def run() -> None:

@@ -37,7 +37,7 @@ from wae_jax.train_step import (
     make_train_step,
     summarize,
 )
-from wae_jax.workdir import WorkdirLock, claim_config
+from wae_jax.workdir import WorkdirLock, check_path, claim_config, flatten_config, holder
 from wae_jax.writers import MetricWriter, Progress
 
 # What the host may queue on the devices ahead of them: enough to keep them busy.
@@ -49,7 +49,10 @@ class NonFiniteLossError(RuntimeError):
 
 
 class Stop(Closing):
-    """Turns SIGTERM and Ctrl-C into a flag, so that the loop can save and leave; a second Ctrl-C leaves at once."""
+    """Turns SIGTERM and Ctrl-C into a flag, so that the loop can save and leave; a second Ctrl-C leaves at once.
+
+    In a run of several processes SIGTERM to one of them stops all, and Ctrl-C is no signal to save.
+    """
 
     def __init__(self) -> None:
         self._signal: int | None = None
@@ -57,7 +60,8 @@ class Stop(Closing):
         self._asked = 0
 
     def __enter__(self) -> Stop:
-        if threading.current_thread() is threading.main_thread():
+        # Of several processes, jax itself catches SIGTERM and tells the others; a handler here would keep it from that.
+        if threading.current_thread() is threading.main_thread() and jax.process_count() == 1:
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._previous[number] = signal.signal(number, self._handle)
         return self
@@ -79,7 +83,7 @@ class Stop(Closing):
         """
         self._asked += 1
         if jax.process_count() > 1:
-            # jax.distributed catches SIGTERM itself and lets all processes agree on one of these calls.
+            # All processes agree on one of these calls.
             return "SIGTERM" if multihost_utils.reached_preemption_sync_point(self._asked) else None
         return None if self._signal is None else signal.Signals(self._signal).name
 
@@ -192,12 +196,15 @@ def _check_data(data: Dataset) -> None:
             raise ConfigError(f"{data.name} has no {name} split; build the data set with one")
 
 
-def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> dict[str, float]:
+def train_and_evaluate(
+    config: ml_collections.ConfigDict, workdir: str, *, on_stop: Callable[[str], object] | None = None
+) -> dict[str, float]:
     """Trains one autoencoder, or goes on where an earlier call on the same folder stopped.
 
     Args:
       config: see `configs/wae_gan.py` for the fields.
-      workdir: a folder for configuration, metrics, samples and checkpoints.
+      workdir: a folder for configuration, metrics, samples and checkpoints; one that all processes of the run share.
+      on_stop: called with the name of the signal that has stopped the run before its last step, once it has saved.
 
     Returns:
       The figures of the last evaluation.
@@ -206,35 +213,55 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str) -> dict[
       ConfigError: if the configuration cannot be run.
       WorkdirError: if the folder belongs to a run with another configuration, or is in use.
       CheckpointError: if there are checkpoints but none can be used, or one cannot be written.
+      DeviceError: if the devices do not suit the configuration, or the processes of the run do not agree.
       NonFiniteLossError: if the loss is no longer a number.
     """
-    check_config(config.to_dict())
-    _check_precision(config.dtype)
-    config = ml_collections.FrozenConfigDict(config)
-    devices.check_batch_size(config.batch_size)
     is_first = jax.process_index() == 0
     folder = pathlib.Path(workdir)
-
+    devices.check_devices()
     with contextlib.ExitStack() as stack:
-        if is_first:
-            stack.enter_context(WorkdirLock(folder))
-        data = open_data(
-            config.data.path, num_songs=config.data.num_songs, phrases_per_song=config.data.phrases_per_song
-        )
-        _check_data(data)
-        if is_first:
-            claim_config(
-                folder,
-                config.to_dict(),
-                data_digest=data.digest,
-                data_name=data.name,
-                complete=complete_config,
+        with devices.failing_together():
+            check_config(config.to_dict())
+            _check_precision(config.dtype)
+            config = ml_collections.FrozenConfigDict(config)
+            devices.check_batch_size(config.batch_size)
+            check_path("workdir", workdir)
+            check_path("data.path", config.data.path)
+            if is_first:
+                stack.enter_context(WorkdirLock(folder))
+            data = open_data(
+                config.data.path, num_songs=config.data.num_songs, phrases_per_song=config.data.phrases_per_song
             )
-        return _run(config, folder, data, stack)
+            _check_data(data)
+        if jax.process_count() > 1:
+            devices.check_agreement(_facts(config, folder, data))
+        with devices.failing_together():
+            if is_first:
+                claim_config(
+                    folder,
+                    config.to_dict(),
+                    data_digest=data.digest,
+                    data_name=data.name,
+                    complete=complete_config,
+                )
+        return _run(config, folder, data, stack, on_stop)
+
+
+def _facts(config: ml_collections.ConfigDict, folder: pathlib.Path, data: Dataset) -> dict[str, Any]:
+    """What all processes of a run must have alike; that they find the same step, the checkpointer sees to."""
+    facts = flatten_config(config.to_dict())
+    # Each host may have the data in another place.
+    del facts["data.path"]
+    held_by = "the work folder is held by"
+    return facts | {"code": devices.code_version(), "digest of the data": data.digest, held_by: holder(folder)}
 
 
 def _run(
-    config: ml_collections.ConfigDict, folder: pathlib.Path, data: Dataset, stack: contextlib.ExitStack
+    config: ml_collections.ConfigDict,
+    folder: pathlib.Path,
+    data: Dataset,
+    stack: contextlib.ExitStack,
+    on_stop: Callable[[str], object] | None,
 ) -> dict[str, float]:
     is_first = jax.process_index() == 0
     train_rows, valid_rows = data.split("train"), data.split("valid")
@@ -283,6 +310,8 @@ def _run(
     writer = stack.enter_context(MetricWriter(folder, start, enabled=is_first))
     progress = stack.enter_context(Progress(total, config.batch_size, enabled=is_first))
     stop = stack.enter_context(Stop())
+    # Last, since it comes first on the way out.
+    stack.enter_context(devices.leaving_at_once())
     if not start:
         writer.write_text(0, {"config": config.to_json_best_effort(indent=2)})
     progress.update(start)
@@ -333,6 +362,8 @@ def _run(
             folder / "music",
         )
     checkpointer.wait()
+    if stopped_by and step < total and on_stop is not None:
+        on_stop(stopped_by)
     return figures
 
 

@@ -77,6 +77,7 @@ class WorkdirLock(Closing):
         with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+            os.fsync(descriptor)  # for other hosts to read
         self._descriptor = descriptor
         return self
 
@@ -86,6 +87,31 @@ class WorkdirLock(Closing):
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def holder(workdir: str | os.PathLike[str]) -> str | None:
+    """Who holds a work folder, or has held it last: process and host; None where nobody has.
+
+    Hosts that read the same right after a lock has been taken look at the same folder.
+    """
+    try:
+        return (pathlib.Path(workdir) / LOCK_FILE).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+
+
+def check_path(name: str, path: str | os.PathLike[str]) -> None:
+    """Raises WorkdirError for the address of a bucket, which would become a folder of this name on every host.
+
+    Args:
+      name: what it is the path of.
+      path: the path.
+    """
+    if "://" in str(path):
+        raise WorkdirError(
+            f"{name} is {path}, but files are read and written in folders only; mount the bucket on every host, "
+            "as launch/tpu_pod.sh does with --bucket, and give the folder that it is mounted on"
+        )
 
 
 def flatten_config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,141 @@
+"""Trains in several processes on this host, each with one device: GPU i, or a CPU device of its own.
+
+    python launch/local_processes.py --num 4 -- --config=configs/wae_gan.py --workdir=runs/gan
+
+What follows `--` goes to every process. What the first one says comes as it is, that of the others with their number
+before each line. SIGTERM and Ctrl-C are passed on as SIGTERM: all save and end. A second Ctrl-C ends all at once.
+
+When one process fails, the others have --grace seconds to find out and end by themselves; then they are killed. The
+exit status is that of the process that failed first, 128 and its number for a signal, and 0 if none did.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import IO
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+_SECONDS_BETWEEN_LOOKS = 0.05
+
+
+class Group:
+    """Processes that live and end together."""
+
+    def __init__(self, commands: Sequence[Sequence[str]], environments: Sequence[dict[str, str]]) -> None:
+        self._stopped_by: int | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._handle)
+        self._readers = []
+        for i, (command, environment) in enumerate(zip(commands, environments, strict=True)):
+            pipes = {} if i == 0 else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+            # A group of their own: Ctrl-C at a terminal is for this process, which passes it on.
+            process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True, **pipes
+            )
+            self._processes.append(process)
+            if process.stdout is not None:
+                reader = threading.Thread(target=_tell, args=(i, process.stdout), daemon=True)
+                reader.start()
+                self._readers.append(reader)
+        if self._stopped_by is not None:  # while they were being started
+            self._send(signal.SIGTERM)
+
+    def _handle(self, number: int, frame: object) -> None:
+        again = number == signal.SIGINT == self._stopped_by
+        self._stopped_by = number
+        self._send(signal.SIGKILL if again else signal.SIGTERM)
+
+    def _send(self, number: int) -> None:
+        for process in self._processes:
+            process.send_signal(number)  # one that has ended gets none
+
+    def wait(self, grace: float) -> int:
+        """Waits for all; the exit status. Of `grace` seconds is the respite of the others when one has failed."""
+        status, deadline = 0, float("inf")
+        while waiting := [process for process in self._processes if process.poll() is None]:
+            failed = [(i, process) for i, process in enumerate(self._processes) if process.returncode]
+            if failed and not status:
+                i, process = failed[0]
+                status, deadline = _status(process.returncode), time.monotonic() + grace
+                _say(
+                    f"process {i} {_end(process.returncode)}; the others end by themselves or are killed in {grace:g} s"
+                )
+            if time.monotonic() > deadline:
+                numbers = ", ".join(str(i) for i, each in enumerate(self._processes) if each in waiting)
+                _say(f"killing process {numbers}, {grace:g} s after another has failed")
+                self._send(signal.SIGKILL)
+                deadline = float("inf")
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        for reader in self._readers:
+            reader.join()
+        return status or next((_status(each.returncode) for each in self._processes if each.returncode), 0)
+
+
+def _status(returncode: int) -> int:
+    return 128 - returncode if returncode < 0 else returncode
+
+
+def _end(returncode: int) -> str:
+    if returncode < 0:
+        return f"was ended by {signal.Signals(-returncode).name}"
+    return f"ended with status {returncode}"
+
+
+def _say(message: str) -> None:
+    print(f"local_processes: {message}", file=sys.stderr, flush=True)
+
+
+def _tell(number: int, lines: IO[bytes]) -> None:
+    """Passes on what a process says, line by line."""
+    for line in lines:
+        sys.stderr.buffer.write(b"[%d] " % number + line.rstrip(b"\n") + b"\n")
+        sys.stderr.buffer.flush()
+
+
+def free_port() -> int:
+    """A port of this host on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return int(probe.getsockname()[1])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        description="Trains in several processes on this host, each with one device.",
+        usage="%(prog)s [-h] --num N [--grace SECONDS] [--trainer MODULE] -- FLAGS OF WAE_JAX.MAIN",
+    )
+    parser.add_argument("--num", type=int, required=True, help="how many processes")
+    parser.add_argument("--grace", type=float, default=30, help="seconds the others get when one fails (default 30)")
+    parser.add_argument("--trainer", default="wae_jax.main", help="the module that trains")
+    ours = arguments.index("--") if "--" in arguments else len(arguments)
+    options = parser.parse_args(arguments[:ours])
+    if options.num < 1:
+        parser.error(f"--num is {options.num}; expected at least 1")
+    flags = arguments[ours + 1 :]
+    together = (f"--coordinator=localhost:{free_port()}", f"--num_processes={options.num}")
+    python = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    group = Group(
+        [(sys.executable, "-m", options.trainer, *flags, *together, f"--process_id={i}") for i in range(options.num)],
+        # The first two are jax's own variables: which GPU a process sees, and into how many devices a CPU is divided.
+        [
+            {**os.environ, "JAX_LOCAL_DEVICE_IDS": str(i), "JAX_NUM_CPU_DEVICES": "1", "PYTHONPATH": python}
+            for i in range(options.num)
+        ],
+    )
+    return group.wait(options.grace)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,280 @@
+#!/usr/bin/env bash
+# Trains on a slice of Cloud TPUs, one process on each of its hosts.
+#
+#     launch/tpu_pod.sh run --name wae --zone us-central2-b --type v4-32 --bucket music --spot -- \
+#         --config=configs/wae_gan.py:blog --config.data.path=gs://music/data/lpd5 --workdir=gs://music/runs/blog
+#
+#     create    makes the slice; one that is there stays, one that was preempted is made anew
+#     setup     copies this folder to all hosts, installs it and mounts the bucket; not under a run in progress
+#     run       does both where it is needed, starts training on all hosts and looks after it until it is finished:
+#               after a preemption everything is made anew, and the run goes on from its last checkpoint. Ctrl-C ends
+#               the looking after, not the run; the same command takes it up again
+#     logs      what the first host says, or another with --worker
+#     stop      lets the run save, and ends it
+#     delete    deletes the slice
+#
+#     --name NAME  --zone ZONE  --type ACCELERATOR_TYPE    the slice; --type for create and run
+#     --project PROJECT  --version RUNTIME  --spot         as gcloud has them
+#     --bucket BUCKET    gs://BUCKET/... in the flags after -- is read and written by gcsfuse, under /mnt/gs/BUCKET
+#     --before COMMAND   is run on all hosts before the installation, to install gcsfuse where the image has none
+#     --worker N         whose log
+#     --mark FILE        is made when the run is finished, for whoever cannot see its work folder
+#     --dry-run          prints the commands in place of running them
+#
+# All of a run's hosts must see its work folder; a bucket is one that they share.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+readonly ROOT
+readonly POLL_SECONDS=${TPU_POD_POLL_SECONDS:-60}
+# A run that fails sooner than this after its start would fail again.
+readonly QUICK_SECONDS=${TPU_POD_QUICK_SECONDS:-300}
+# Main's status when a signal has stopped it and it has saved.
+readonly STOPPED=75
+
+name='' zone='' type='' project='' version=tpu-ubuntu2204-base spot='' bucket='' before='' mark='' worker=0 dry_run=''
+flags=()
+
+fail() {
+  echo "tpu_pod: $*" >&2
+  exit 2
+}
+
+usage() {
+  sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"
+}
+
+# Runs a command, or with --dry-run prints it as it would be typed.
+call() {
+  if [[ -z $dry_run ]]; then
+    "$@"
+    return
+  fi
+  local word line=''
+  for word in "$@"; do
+    [[ $word =~ ^[A-Za-z0-9_./:=,@%+~-]+$ ]] || word="'${word//\'/\'\\\'\'}'"
+    line+="$word "
+  done
+  echo "${line% }"
+}
+
+# tpu VERB ...: a command of gcloud on this slice.
+tpu() {
+  local verb=$1
+  shift
+  call gcloud compute tpus tpu-vm "$verb" "$@" "--zone=$zone" ${project:+"--project=$project"}
+}
+
+# on WORKER COMMAND: runs a command in the shell of a host, or of all.
+on() {
+  tpu ssh "$name" "--worker=$1" "--command=$2"
+}
+
+# READY, PREEMPTED and so on; nothing where there is no such slice.
+state() {
+  if [[ -n $dry_run ]]; then
+    call gcloud compute tpus tpu-vm describe "$name" '--format=value(state)' "--zone=$zone" \
+      ${project:+"--project=$project"} >&2
+    return
+  fi
+  tpu describe "$name" '--format=value(state)' 2>/dev/null || true
+}
+
+create() {
+  local now
+  now=$(state)
+  case $now in
+    READY)
+      echo "$name is there"
+      return
+      ;;
+    CREATING | STARTING | RESTARTING | REPAIRING)
+      echo "$name is $now"
+      while [[ $(state) == "$now" ]]; do sleep "$POLL_SECONDS"; done
+      create
+      return
+      ;;
+    '') ;;
+    *)
+      echo "$name is $now and is made anew"
+      tpu delete "$name" --quiet
+      ;;
+  esac
+  tpu create "$name" "--accelerator-type=$type" "--version=$version" ${spot:+--spot}
+}
+
+# What the hosts are asked to do. Their folder is wae_jax; a run in progress has its number in run.pid, one that has
+# ended its status in run.status. A host that was started anew may have given the number to another program.
+# shellcheck disable=SC2016  # For the hosts' shells.
+readonly IS_RUNNING='grep -qs wae_jax.main "/proc/$(cat run.pid 2>/dev/null)/cmdline"'
+
+setup() {
+  local archive mount_it=''
+  archive=$(mktemp -t wae_jax.XXXXXX.tar.gz)
+  # shellcheck disable=SC2064  # The name of now.
+  trap "rm -f '$archive'" EXIT
+  call tar -C "$ROOT" -czf "$archive" --exclude=__pycache__ configs launch pyproject.toml README.md LICENSE wae_jax
+  tpu scp "$archive" "$name:wae_jax.tar.gz" --worker=all
+  if [[ -n $bucket ]]; then
+    mount_it="sudo mkdir -p /mnt/gs/$bucket && sudo chown \"\$(id -u)\" /mnt/gs/$bucket
+mountpoint -q /mnt/gs/$bucket || gcsfuse --implicit-dirs --rename-dir-limit=1000000 $bucket /mnt/gs/$bucket"
+  fi
+  on all "set -e
+mkdir -p wae_jax
+cd wae_jax
+if $IS_RUNNING; then echo 'a run is in progress; left as it is'; exit 0; fi
+$before
+tar xzf ../wae_jax.tar.gz
+python3 -m pip install --quiet --user uv
+[ -d .venv ] || python3 -m uv venv --python 3.11 .venv
+python3 -m uv pip install --quiet --python .venv/bin/python -e '.[tpu]'
+$mount_it"
+  rm -f "$archive"
+}
+
+# Starts main on all hosts that do not have it running.
+start() {
+  local flag words=''
+  for flag in "${flags[@]}"; do
+    flag=${flag//gs:\/\//\/mnt\/gs\/}
+    words+=" '${flag//\'/\'\\\'\'}'"
+  done
+  on all "cd wae_jax
+if $IS_RUNNING; then echo 'a run is in progress'; exit 0; fi
+rm -f run.status run.stop
+cat > run.sh <<'END'
+.venv/bin/python -m wae_jax.main --join_seconds=300 --status_when_stopped=$STOPPED$words &
+echo \$! > run.pid
+wait \$!
+echo \$? > run.status
+END
+setsid nohup bash run.sh > run.log 2>&1 < /dev/null &
+sleep 1"
+}
+
+# How the run stands on the hosts, one word for each: running, stopped, lost, or the status with which it ended.
+statuses() {
+  on all "cd wae_jax 2>/dev/null || { echo status:lost; exit 0; }
+if $IS_RUNNING; then echo status:running
+elif [ -f run.stop ]; then echo status:stopped
+elif [ -f run.status ]; then echo status:\$(cat run.status)
+else echo status:lost; fi"
+}
+
+# All hosts' words as one: running, finished, stopped, interrupted, failed; or unknown, where they cannot be asked.
+verdict() {
+  local words
+  words=$(statuses 2>/dev/null | sed -n 's/^status://p' | sort -u) || words=''
+  case $words in
+    '') echo unknown ;;
+    0) echo finished ;;
+    *running*) echo running ;;
+    "$STOPPED" | *lost*) echo interrupted ;;
+    *stopped*) echo stopped ;;
+    *) echo failed ;;
+  esac
+}
+
+logs() {
+  on "$worker" 'tail -n 100 wae_jax/run.log'
+}
+
+run() {
+  local began
+  while true; do
+    if [[ -n $dry_run || $(state) != READY || $(verdict) != running ]]; then
+      # No slice may be free just now.
+      until create; do
+        echo "$name could not be made; trying again" >&2
+        sleep "$POLL_SECONDS"
+      done
+      setup
+      start
+    fi
+    began=$SECONDS
+    if [[ -n $dry_run ]]; then
+      statuses
+      return
+    fi
+    while true; do
+      case $(verdict) in
+        finished)
+          echo "finished"
+          [[ -z $mark ]] || touch "$mark"
+          return
+          ;;
+        stopped)
+          echo "stopped; the same command goes on from there"
+          return "$STOPPED"
+          ;;
+        failed)
+          logs || true
+          if ((SECONDS - began < QUICK_SECONDS)); then
+            echo "tpu_pod: the run failed soon after its start; it is not started again" >&2
+            return 1
+          fi
+          break
+          ;;
+        interrupted) break ;;
+        unknown)
+          [[ $(state) == READY ]] || break
+          echo "the hosts of $name cannot be asked; trying again" >&2
+          ;;
+      esac
+      sleep "$POLL_SECONDS"
+    done
+    echo "starting again from the last checkpoint"
+  done
+}
+
+stop() {
+  on all "cd wae_jax && if $IS_RUNNING; then touch run.stop; kill -TERM \"\$(cat run.pid)\"; \
+for i in \$(seq 300); do $IS_RUNNING || break; sleep 1; done; fi; tail -n 1 run.log"
+}
+
+delete() {
+  if [[ -z $dry_run && -z $(state) ]]; then
+    echo "there is no $name"
+    return
+  fi
+  tpu delete "$name" --quiet
+}
+
+[[ $# -gt 0 ]] || fail "expected create, setup, run, logs, stop or delete; --help says more"
+command=$1
+shift
+while [[ $# -gt 0 ]]; do
+  case $1 in
+    --spot) spot=1 ;;
+    --dry-run) dry_run=1 ;;
+    --)
+      shift
+      flags=("$@")
+      break
+      ;;
+    --name | --zone | --type | --project | --version | --bucket | --before | --mark | --worker)
+      [[ $# -gt 1 ]] || fail "$1 needs a value"
+      printf -v "${1#--}" '%s' "$2"
+      shift
+      ;;
+    --*=*)
+      set -- "${1%%=*}" "${1#*=}" "${@:2}"
+      continue
+      ;;
+    *) fail "there is no option $1" ;;
+  esac
+  shift
+done
+case $command in
+  -h | --help) usage ;;
+  create | setup | run | logs | stop | delete)
+    [[ -n $name && -n $zone ]] || fail "$command needs --name and --zone"
+    [[ -n $type || ! $command =~ ^(create|run)$ ]] || fail "$command needs --type, such as v4-32"
+    [[ ${#flags[@]} -gt 0 || $command != run ]] || fail "run needs main's flags, after --"
+    if [[ ${flags[*]-} == *gs://* && ${flags[*]} != *gs://"$bucket"/* ]]; then
+      fail "the flags have gs://; name its bucket with --bucket"
+    fi
+    "$command"
+    ;;
+  *) fail "there is no $command; expected create, setup, run, logs, stop or delete" ;;
+esac
