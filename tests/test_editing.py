@@ -14,6 +14,8 @@ from wae_jax.pianoroll import unpack
 from wae_jax.trained_run import open_run
 
 NAMES = list(ATTRIBUTES)
+# The others are of the same kind, and take seconds each.
+FAST = (("density", 1.0), ("polyphony", -1.0), ("note length", 1.0))
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +29,14 @@ def fewer_training_phrases(monkeypatch):
     monkeypatch.setattr(editing, "_NUM_PHRASES", 256)
 
 
-@pytest.mark.parametrize("change", [1.0, -1.0])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        pytest.param(name, change, marks=[] if (name, change) in FAST else [pytest.mark.slow])
+        for name in NAMES
+        for change in (1.0, -1.0)
+    ],
+)
 def test_edits_move_the_attribute_the_right_way(run, name, change):
     phrases = edit(run, Request(32, seed=2, attributes={name: change}))
     assert phrases.rolls.shape == phrases.originals.shape == (32, 192, 84, 5)
