@@ -298,9 +298,11 @@ def test_what_the_browser_kept_is_not_trusted(browser, file):
         {**good, "answers": [{"heard": [True, True], "ratings": [[1] * 4] * 2, "preference": "C"}] * 5},
     ]  # fmt: skip
     with opened(browser, file) as page:
+        key = page.evaluate("`wae_jax survey ${data.survey}`")
         for kept, expected in [(good, "Pair 1 of 4"), *((each, "What you will do") for each in bad)]:
             text = kept if isinstance(kept, str) else json.dumps(kept)
-            page.evaluate("(text) => localStorage.setItem(`wae_jax survey ${data.survey}`, text)", text)
+            # Set by the page that is loaded, before its own scripts: what the one before it writes may come too late.
+            page.add_init_script(f"localStorage.setItem({json.dumps(key)}, {json.dumps(text)})")
             page.reload()
             assert title(page) == expected, kept
 
