@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import os
 import pathlib
 import time
 from collections.abc import Callable, Sequence
+from concurrent import futures
 from typing import IO
 
 import numpy as np
 
 from wae_jax import midi, plots
 from wae_jax.audio import DEFAULT_AUDIO, Audio, missing_parts, render, write_audio
-from wae_jax.files import whole_file
+from wae_jax.audio_arrays import Stereo
+from wae_jax.files import Closing, whole_file
 from wae_jax.pianoroll import (
     DEFAULT_TEMPO,
     NUM_BARS,
@@ -101,16 +104,39 @@ def write_phrases(
         plots.save_figure(plots.plot_grid(rolls[first], titles=names[first]), directory / "grid.png")
 
     reported = time.monotonic()
-    for i, (stem, name, roll) in enumerate(zip(stems, names, rolls, strict=True)):
-        midi.write_midi(directory / f"{stem}.mid", roll, tempo=tempo, programs=programs, name=name)
-        if pictures and each_picture:
-            plots.save_figure(plots.plot_phrase(roll, title=name), directory / f"{stem}.png")
-        if audio is not None:
-            samples = render(roll, tempo=tempo, programs=programs, audio=audio)
-            write_audio(directory / f"{stem}.{audio.format}", samples)
-        if time.monotonic() - reported > _SECONDS_BETWEEN_LINES:
-            log(f"{i + 1} of {len(rolls)} phrases written to {directory}")
-            reported = time.monotonic()
+    with _Encoding() as encoding:
+        for i, (stem, name, roll) in enumerate(zip(stems, names, rolls, strict=True)):
+            midi.write_midi(directory / f"{stem}.mid", roll, tempo=tempo, programs=programs, name=name)
+            if pictures and each_picture:
+                plots.save_figure(plots.plot_phrase(roll, title=name), directory / f"{stem}.png")
+            if audio is not None:
+                samples = render(roll, tempo=tempo, programs=programs, audio=audio)
+                encoding.add(directory / f"{stem}.{audio.format}", samples)
+            if time.monotonic() - reported > _SECONDS_BETWEEN_LINES:
+                log(f"{i + 1} of {len(rolls)} phrases written to {directory}")
+                reported = time.monotonic()
+
+
+class _Encoding(Closing):
+    """Writes sound files beside the program: most encoders take longer than the synthesiser, and use one core."""
+
+    def __init__(self) -> None:
+        workers = os.cpu_count() or 1
+        self._pool = futures.ThreadPoolExecutor(workers)
+        self._at_most = 2 * workers
+        self._waiting: collections.deque[futures.Future[None]] = collections.deque()
+
+    def add(self, path: pathlib.Path, samples: Stereo) -> None:
+        """Hands over a file; waits where many are waiting, since a minute of sound takes 20 MB."""
+        if len(self._waiting) == self._at_most:
+            self._waiting.popleft().result()
+        self._waiting.append(self._pool.submit(write_audio, path, samples))
+
+    def close(self) -> None:
+        """Waits for all files; raises what kept one from being written."""
+        self._pool.shutdown()
+        for each in self._waiting:
+            each.result()
 
 
 def _write(path: pathlib.Path, save: Callable[[IO[bytes]], object]) -> None:
