@@ -29,7 +29,12 @@ def music_table(named_rolls: dict[str, BinaryRolls]) -> str:
     lines = [f"{'':26}" + "".join(f"{title:>14}" for title in named_rolls)]
     for name, figure in figures:
         values = (figure(rolls) for rolls in named_rolls.values())
-        lines.append(f"{name:26}" + "".join(f"{value:14,.0f}" if value > 2 else f"{value:14.3f}" for value in values))
+        lines.append(
+            f"{name:26}"
+            + "".join(
+                f"{value:14,.0f}" if value > 2 or isinstance(value, int) else f"{value:14.3f}" for value in values
+            )
+        )
     return "\n".join(lines)
 
 
