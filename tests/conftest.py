@@ -4,14 +4,17 @@ import os
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 # Before jax starts: most of the tests' time would go into optimising programs that run for a millisecond.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 
 import jax
+import numpy as np
 import pytest
 
 from tests import checking
+from tests.browsing import launched
 
 checking.check_annotations()
 
@@ -61,3 +64,28 @@ def shared_data() -> pathlib.Path:
     if not (path / "lpd5" / "free_train.npz").is_file():
         pytest.skip(f"no real music at {path} (set WAE_JAX_SHARED_DATA to a folder that holds lpd5/free_train.npz)")
     return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """A real browser."""
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A data set of 40 phrases, 12 or so of them for validation."""
+    # Not above: most files need none of these.
+    from wae_jax import build_dataset
+    from wae_jax.demo_corpus import make_demo_corpus
+    from wae_jax.pianoroll import unpack
+
+    folder = tmp_path_factory.mktemp("data")
+    packed, songs = make_demo_corpus(num_songs=10, phrases_per_song=4, seed=5)
+    np.save(folder / "phrases.npy", unpack(packed))
+    lines = "".join(f"{i}\t{song}\t0\n" for i, song in enumerate(songs))
+    (folder / "phrases.tsv").write_text("phrase\tsong\tfirst_bar\n" + lines)
+    command = ["--input", str(folder / "phrases.npy"), "--output", str(folder / "data"), "--valid-fraction=0.3"]
+    assert build_dataset.main(command) == 0
+    return folder / "data"

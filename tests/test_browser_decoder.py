@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tests.browsing import launched, loudest, opened
+from tests.browsing import loudest, opened
 from tests.decoding import Z_DIM, logits, random_model
 from wae_jax.latent_paths import slerp
 from wae_jax.listening.document import MODEL_SCRIPTS, note_lists
@@ -20,12 +20,6 @@ from wae_jax.sampling import make_sampler
 from wae_jax.trained_run import Run, open_run
 
 BELOW = ("voices.js", "player.js", "roll.js", "downloads.js")  # what they stand on
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

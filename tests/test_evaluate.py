@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers import train_briefly
 from wae_jax import evaluate, generate
-from wae_jax.pianoroll import pack, unpack
+from wae_jax.pianoroll import pack
 
 
 @pytest.fixture(scope="module")
@@ -71,21 +71,6 @@ def test_anybodys_phrases_are_judged(workdir, content, tmp_path, small_data, cap
     table = capsys.readouterr().out
     assert "musegan" in table
     assert "slips included" in table
-
-
-@pytest.fixture(scope="module")
-def small_data(tmp_path_factory):
-    from wae_jax import build_dataset
-    from wae_jax.demo_corpus import make_demo_corpus
-
-    folder = tmp_path_factory.mktemp("data")
-    packed, songs = make_demo_corpus(num_songs=10, phrases_per_song=4, seed=5)
-    np.save(folder / "phrases.npy", unpack(packed))
-    lines = "".join(f"{i}\t{song}\t0\n" for i, song in enumerate(songs))
-    (folder / "phrases.tsv").write_text("phrase\tsong\tfirst_bar\n" + lines)
-    command = ["--input", str(folder / "phrases.npy"), "--output", str(folder / "data"), "--valid-fraction=0.3"]
-    assert build_dataset.main(command) == 0
-    return folder / "data"
 
 
 @pytest.mark.parametrize(

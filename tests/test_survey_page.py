@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from tests.browsing import launched, loudest, opened
+from tests.browsing import loudest, opened
 from tests.surveying import make_key
 from wae_jax import listen
 from wae_jax.listening.survey import Survey, make_survey_page
@@ -26,12 +26,6 @@ SILENCE = 1e-3
 def make_page(tempo=FAST):
     clips = [[[4, 45 + place, 0, 192], [0, 36, 0, 1]] for place in range(2 * (1 + len(KEY.pairs)))]
     return make_survey_page(Survey(KEY, list(zip(clips[::2], clips[1::2], strict=True)), 0), tempo=tempo)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
