@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.browsing import launched, loudest, opened
+from tests.browsing import loudest, opened
 from tests.helpers import random_rolls, train_briefly
 from wae_jax import listen
 from wae_jax.command_line import RequestError
@@ -66,12 +66,6 @@ def data_of(text):
     parser = Scripts()
     parser.feed(text)
     return json.loads(parser.data)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -478,7 +472,7 @@ def test_what_cannot_be_done_is_said_in_a_sentence(workdir, tmp_path, capsys, mo
     assert "is a folder; expected the name of a file" in capsys.readouterr().err
     assert command(tmp_path, tmp_path / "page.html") == 1
     assert "config.json" in capsys.readouterr().err
-    monkeypatch.setattr(listening_page, "LARGEST_PAGE", 1000)
+    monkeypatch.setattr(document, "LARGEST_PAGE", 1000)
     with pytest.raises(RequestError, match="fewer with --num"):
         listening_page.write_run_page(
             load_run(str(workdir), "best"), tmp_path / "page.html", source=str(workdir), num=1

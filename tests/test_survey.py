@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from tests.test_listening_page import Scripts, cells, data_of
-from wae_jax import build_dataset, listen
+from wae_jax import listen
 from wae_jax.command_line import RequestError
 from wae_jax.dataset import load_dataset
-from wae_jax.demo_corpus import make_demo_corpus
+from wae_jax.listening import document
 from wae_jax.listening import survey as survey_module
 from wae_jax.listening.survey import REAL_NAME, make_survey, make_survey_page, open_runs, scatter
 from wae_jax.listening.survey_design import NOISE, is_check
@@ -33,19 +33,6 @@ def runs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def music(tmp_path_factory):
-    """A data set of 40 phrases, 12 or so of them for validation."""
-    folder = tmp_path_factory.mktemp("data")
-    packed, songs = make_demo_corpus(num_songs=10, phrases_per_song=4, seed=5)
-    np.save(folder / "phrases.npy", unpack(packed))
-    lines = "".join(f"{i}\t{song}\t0\n" for i, song in enumerate(songs))
-    (folder / "phrases.tsv").write_text("phrase\tsong\tfirst_bar\n" + lines)
-    command = ["--input", str(folder / "phrases.npy"), "--output", str(folder / "data"), "--valid-fraction=0.3"]
-    assert build_dataset.main(command) == 0
-    return folder / "data"
-
-
-@pytest.fixture(scope="module")
 def opened_runs(runs):
     return open_runs(runs, "best")
 
@@ -54,8 +41,8 @@ def as_cells(clip):
     return cells({"notes": clip})
 
 
-def test_every_clip_is_of_the_source_that_the_key_says(opened_runs, music):
-    real = load_dataset(music)
+def test_every_clip_is_of_the_source_that_the_key_says(opened_runs, small_data):
+    real = load_dataset(small_data)
     survey = make_survey(opened_runs, real, num=12, num_checks=3, seed=4, threshold=0.3)
     key = survey.key
     assert list(key.sources) == ["one_gan.npz", "other_mmd.npz", REAL_NAME]
@@ -84,12 +71,12 @@ def test_every_clip_is_of_the_source_that_the_key_says(opened_runs, music):
             noise, real_clip = (as_cells(clips[sides.index(side)]) for side in (NOISE, 2))
             np.testing.assert_array_equal(noise.sum(axis=(0, 1)), real_clip.sum(axis=(0, 1)))
             assert (noise & real_clip).sum() < 0.1 * noise.sum()
-    assert key.provenance["real"]["data"] == str(music)
+    assert key.provenance["real"]["data"] == str(small_data)
     assert key.provenance["runs"]["one_gan.npz"]["digest"] == opened_runs["one_gan.npz"].digest
 
 
-def test_real_music_is_not_heard_twice_where_there_is_enough(opened_runs, music):
-    real = load_dataset(music)
+def test_real_music_is_not_heard_twice_where_there_is_enough(opened_runs, small_data):
+    real = load_dataset(small_data)
     available = len(real.split("valid"))
     for num in (6, 40):
         survey = make_survey(opened_runs, real, num=num)
@@ -105,8 +92,8 @@ def test_real_music_is_not_heard_twice_where_there_is_enough(opened_runs, music)
         assert max(times.values()) <= -(-wanted // available)
 
 
-def test_silent_phrases_are_left_out(music):
-    real = load_dataset(music)
+def test_silent_phrases_are_left_out(small_data):
+    real = load_dataset(small_data)
     phrases = np.array(real.phrases)
     start, stop = real.splits["valid"]
     phrases[start : stop - 2] = 0
@@ -129,10 +116,10 @@ def test_noise_has_as_many_cells_anywhere():
         assert part.sum() == pytest.approx(480, abs=80)
 
 
-def test_nothing_to_be_read_in_the_page_names_a_source(opened_runs, music):
-    survey = make_survey(opened_runs, load_dataset(music), num=6)
+def test_nothing_to_be_read_in_the_page_names_a_source(opened_runs, small_data):
+    survey = make_survey(opened_runs, load_dataset(small_data), num=6)
     page = make_survey_page(survey)
-    for word in ("one_gan", "other_mmd", ".npz", str(music), survey.key.provenance["real"]["digest"]):
+    for word in ("one_gan", "other_mmd", ".npz", str(small_data), survey.key.provenance["real"]["digest"]):
         assert word not in page, word
     data = data_of(page)
     # The first screen says that there is real music, and the rule that there is noise; no clip is called so.
@@ -156,8 +143,8 @@ def command(*flags):
     return listen.main(["survey", *map(str, flags)])
 
 
-def test_the_command_writes_the_same_page_for_the_same_seed(runs, music, tmp_path, capsys):
-    flags = ["--runs", *runs, "--real", music, "--num=6", "--seed=5", "--threshold=0.4"]
+def test_the_command_writes_the_same_page_for_the_same_seed(runs, small_data, tmp_path, capsys):
+    flags = ["--runs", *runs, "--real", small_data, "--num=6", "--seed=5", "--threshold=0.4"]
     pages = [tmp_path / "new" / name for name in ("a.html", "b.html", "c.html")]
     assert command(*flags, "--output", pages[0]) == 0
     said = capsys.readouterr().out
@@ -174,7 +161,7 @@ def test_the_command_writes_the_same_page_for_the_same_seed(runs, music, tmp_pat
     assert "more than 2 of the 4 pairs" in data["rule"]
 
 
-def test_without_real_music_that_of_the_first_run_is_taken(music, tmp_path, monkeypatch):
+def test_without_real_music_that_of_the_first_run_is_taken(small_data, tmp_path, monkeypatch):
     shipped = open_run(None)
     silence = Sampler(
         shipped.sampler.encode,
@@ -182,14 +169,14 @@ def test_without_real_music_that_of_the_first_run_is_taken(music, tmp_path, monk
         lambda seed, num: np.zeros((num, 3), np.float32),
     )
     runs = {}
-    for name, path in (("a", music), ("b", "nowhere")):
+    for name, path in (("a", small_data), ("b", "nowhere")):
         config = shipped.config.copy_and_resolve_references()
         config.data.path = str(path)
         runs[name] = dataclasses.replace(shipped, config=config, sampler=silence)
     monkeypatch.setattr(survey_module, "open_runs", lambda paths, checkpoint: runs)
     assert command("--runs", "a", "b", "--num=3", "--output", tmp_path / "s.html") == 0
     key = json.loads(unseal(data_of((tmp_path / "s.html").read_text())["key"]))
-    assert key["provenance"]["real"]["data"] == str(music)
+    assert key["provenance"]["real"]["data"] == str(small_data)
 
 
 @pytest.mark.parametrize(
@@ -205,21 +192,21 @@ def test_without_real_music_that_of_the_first_run_is_taken(music, tmp_path, monk
         (["--checkpoint=7"], "no checkpoint '7'"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_sentence(runs, music, tmp_path, capsys, flags, message):
-    assert command("--runs", *runs, "--real", music, "--output", tmp_path / "s.html", *flags) == 1
+def test_what_cannot_be_done_is_said_in_a_sentence(runs, small_data, tmp_path, capsys, flags, message):
+    assert command("--runs", *runs, "--real", small_data, "--output", tmp_path / "s.html", *flags) == 1
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
-def test_bad_outputs_and_runs_are_refused(runs, music, tmp_path, capsys, monkeypatch):
-    flags = ["--real", music, "--num=6"]
+def test_bad_outputs_and_runs_are_refused(runs, small_data, tmp_path, capsys, monkeypatch):
+    flags = ["--real", small_data, "--num=6"]
     assert command("--runs", runs[0], *flags, "--output", tmp_path) == 1
     assert "is a folder; expected the name of a file" in capsys.readouterr().err
     assert command("--runs", runs[0], runs[0], *flags, "--output", tmp_path / "s.html") == 1
     assert "twice; expected each run once" in capsys.readouterr().err
     assert command("--runs", tmp_path / "none", *flags, "--output", tmp_path / "s.html") == 1
     assert "config.json" in capsys.readouterr().err
-    monkeypatch.setattr(survey_module, "LARGEST_PAGE", 1000)
+    monkeypatch.setattr(document, "LARGEST_PAGE", 1000)
     assert command("--runs", runs[0], *flags, "--output", tmp_path / "s.html") == 1
     assert "fewer with --num" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int16
 
 from wae_jax.pianoroll import NUM_TRACKS, PITCHED_TRACKS, Probabilities, Rolls
+from wae_jax.sampling import binarize
 
 METHODS = ("hard", "bernoulli")
 _HALVINGS = 16
@@ -66,7 +67,7 @@ def decide(probabilities: Probabilities, decision: Decision, *, seed: int = 0) -
       seed: for "bernoulli"; each phrase has random numbers of its own, whatever others there are.
     """
     if decision.method == "bernoulli":
-        cells = np.stack([_flip(phrase, seed, i) for i, phrase in enumerate(probabilities)])
+        cells = binarize(probabilities, method="bernoulli", threshold=0.5, seed=seed)
     else:
         cells = probabilities > np.asarray(decision.thresholds, probabilities.dtype)
     if decision.hold < 1 or decision.close_gaps or decision.min_length > 1:
@@ -82,10 +83,6 @@ def decide(probabilities: Probabilities, decision: Decision, *, seed: int = 0) -
                 lines = remove_short(lines, decision.min_length)
             cells[phrases, :, pitches, k] = lines
     return cells
-
-
-def _flip(probabilities: Float[np.ndarray, "T P K"], seed: int, place: int) -> Bool[np.ndarray, "T P K"]:
-    return np.random.default_rng((seed, place)).random(probabilities.shape, np.float32) < probabilities
 
 
 def hold(start: Lines, stay: Lines) -> Lines:

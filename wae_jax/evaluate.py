@@ -33,8 +33,7 @@ from wae_jax.command_line import (
     check_sampling_flags,
     exit_status,
 )
-from wae_jax.data_source import open_data
-from wae_jax.dataset import Dataset
+from wae_jax.dataset import Dataset, load_dataset
 from wae_jax.evaluation import PhraseSet
 from wae_jax.evaluation_table import format_table
 from wae_jax.files import whole_file
@@ -199,7 +198,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         print(comparison.compare([pathlib.Path(each) for each in arguments.compare], RESULT_FILE))
         return
     choice = Choice(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Choice)})
-    data = open_data(arguments.data, num_songs=1, phrases_per_song=1) if arguments.data else None
+    data = load_dataset(arguments.data) if arguments.data else None
     if arguments.phrases:
         if data is None:
             raise RequestError("--phrases needs --data, a folder made by build_dataset, to compare with")

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from wae_jax.audio import Audio, describe, missing_parts
+from wae_jax.audio import describe, missing_parts
 from wae_jax.command_line import RequestError, add_run_flags, add_sampling_flags, check_sampling_flags, exit_status
 from wae_jax.dataset import DatasetError
 from wae_jax.files import whole_file
@@ -64,6 +64,7 @@ def generate(arguments: argparse.Namespace) -> None:
     if phrases.rolls is None:
         print(f"wrote the codes of {len(phrases.codes)} phrases to {output / 'codes.npy'}")
         return
+    sound = None if audio is None or missing_parts(audio) else describe(audio)
     options: dict[str, Any] = {
         "tempo": arguments.tempo,
         "programs": arguments.programs,
@@ -76,7 +77,7 @@ def generate(arguments: argparse.Namespace) -> None:
     if phrases.originals is not None:
         write_phrases(output / "originals", phrases.originals, names=phrases.original_names, **options)
         sets["originals"] = phrases.originals
-    _write_report(output / "report.json", arguments, name, run, phrases, audio)
+    _write_report(output / "report.json", arguments, name, run, phrases, sound)
     try:
         sets["training data"] = unpack(np.asarray(run.phrases("train")[:2048]))
         if arguments.page:
@@ -87,8 +88,8 @@ def generate(arguments: argparse.Namespace) -> None:
     print(music_table(sets))
     if phrases.table:
         print(f"\n{phrases.table}\n")
-    if audio is not None and missing_parts(audio) is None:
-        print(f"sound by {describe(audio)}")
+    if sound is not None:
+        print(f"sound by {sound}")
     print(f"wrote {len(phrases.rolls)} phrases to {output}")
     if (output / PAGE).is_file():
         print(f"to listen, open {output / PAGE} in a browser")
@@ -120,11 +121,10 @@ def _write_page(path: pathlib.Path, arguments: argparse.Namespace, run: Run, phr
 
 
 def _write_report(
-    path: pathlib.Path, arguments: argparse.Namespace, name: str, run: Run, phrases: Phrases, audio: Audio | None
+    path: pathlib.Path, arguments: argparse.Namespace, name: str, run: Run, phrases: Phrases, sound: str | None
 ) -> None:
     """Writes what was asked for, of which run, and how faithful the outcome is."""
     asked = {name: getattr(arguments, name) for name in ("num", "seed", "binarize", "threshold")}
-    sound = None if audio is None or missing_parts(audio) else describe(audio)
     content = {
         "run": {"source": name, "step": run.step, "digest": run.digest},
         "asked": asked | asked_for(arguments),

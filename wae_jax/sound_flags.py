@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from wae_jax.audio import FORMATS, SYNTHS, Audio, missing_parts
+from wae_jax.audio import DEFAULT_AUDIO, FORMATS, SYNTHS, Audio, missing_parts
 from wae_jax.command_line import RequestError
 from wae_jax.pianoroll import DEFAULT_TEMPO, PROGRAMS, TRACK_NAMES
 
@@ -22,8 +22,12 @@ def add_sound_flags(parser: argparse.ArgumentParser) -> None:
         metavar="TRACK=NUMBER,...",
         help="instruments by General MIDI's numbers, from 0, in MIDI and sound, as piano=4,bass=38; drums=8 is a kit",
     )
-    parser.add_argument("--audio-format", choices=FORMATS, default="ogg", help="of the sound files (default ogg)")
-    parser.add_argument("--synth", choices=SYNTHS, default="symusic", help="what makes the sound (default symusic)")
+    parser.add_argument(
+        "--audio-format", choices=FORMATS, default=DEFAULT_AUDIO.format, help="of sound files (default %(default)s)"
+    )
+    parser.add_argument(
+        "--synth", choices=SYNTHS, default=DEFAULT_AUDIO.synth, help="makes the sound (default %(default)s)"
+    )
     parser.add_argument("--sound-font", metavar="FILE", help="a SoundFont 2 file (default: the one of pretty_midi)")
     parser.add_argument("--no-audio", dest="audio", action="store_false", help="no sound files")
 
@@ -69,7 +73,7 @@ def requested_audio(arguments: argparse.Namespace) -> Audio | None:
     if not arguments.audio:
         return None
     audio = Audio(arguments.audio_format, arguments.synth, arguments.sound_font)
-    is_asked_for = arguments.sound_font is not None or arguments.synth != "symusic"
+    is_asked_for = arguments.sound_font is not None or arguments.synth != DEFAULT_AUDIO.synth
     if is_asked_for and (missing := missing_parts(audio)) is not None:
         raise RequestError(missing)
     return audio

@@ -24,6 +24,8 @@ from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, BinaryRolls
 PLAYER_SCRIPTS = ("voices.js", "player.js", "roll.js")
 MODEL_SCRIPTS = ("decoder.js", "latent.js")
 
+LARGEST_PAGE = 25_000_000  # bytes
+
 # What JSON has of one phrase: {"name": str, "notes": [[track, pitch, onset, length], ...]}.
 Phrase = dict[str, Any]
 
@@ -134,7 +136,7 @@ def assemble(
     """A page of parts of this package.
 
     Args:
-      template: the part with the places {{policy}}, {{title}}, {{style}}, {{data}} and {{scripts}}.
+      template: the part that becomes the body of frame.html; {{title}} may stand in it.
       title: of the document, any text.
       data: what the scripts find as JSON, with any text in it.
       styles: parts, in this order.
@@ -152,8 +154,9 @@ def assemble(
         "data": embed(data),
         "scripts": "\n".join(f"<script>{program}</script>" for program in programs),
     }
+    page = read_part("frame.html").replace("{{body}}", read_part(template))
     # At one go: what is filled in may itself contain what looks like a place.
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], read_part(template))
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], page)
 
 
 def check_output(output: str | os.PathLike[str]) -> pathlib.Path:
@@ -168,25 +171,24 @@ def check_output(output: str | os.PathLike[str]) -> pathlib.Path:
     return path
 
 
-def save_page(page: str, output: pathlib.Path, *, limit: int) -> int:
+def save_page(page: str, output: pathlib.Path) -> int:
     """Writes a page, whole or not at all.
 
     Args:
       page: HTML.
       output: the file; one that is there is replaced, once the new one is complete.
-      limit: the most bytes that a page may have.
 
     Returns:
       Bytes written.
 
     Raises:
-      RequestError: if there are more.
+      RequestError: if there are more than `LARGEST_PAGE`.
     """
     content = page.encode()
-    if len(content) > limit:
+    if len(content) > LARGEST_PAGE:
         raise RequestError(
-            f"the page would have {len(content) / 1e6:.0f} MB, more than {limit / 1e6:.0f}; ask for fewer with --num, "
-            "or for fewer notes with another --threshold"
+            f"the page would have {len(content) / 1e6:.0f} MB, more than {LARGEST_PAGE / 1e6:.0f}; ask for fewer "
+            "with --num, or for fewer notes with another --threshold"
         )
     output.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(output) as part:

@@ -24,7 +24,6 @@ from wae_jax.listening.sections import sections_of_run
 from wae_jax.pianoroll import DEFAULT_TEMPO
 from wae_jax.trained_run import Run, open_run
 
-LARGEST_PAGE = 25_000_000  # bytes
 LARGEST_MODEL = 16_000_000  # bytes
 
 
@@ -71,7 +70,7 @@ def write_page(
         tempo=tempo,
         latent=model if fits else None,
     )
-    return save_page(page, output, limit=LARGEST_PAGE)
+    return save_page(page, output)
 
 
 def write_run_page(

@@ -9,7 +9,8 @@ from jaxtyping import Bool
 
 from wae_jax.latent_paths import slerp
 from wae_jax.listening.document import Group, Phrase, Section, note_lists
-from wae_jax.pianoroll import BinaryPiece, BinaryRolls, Codes, PackedPhrases, Rolls, unpack
+from wae_jax.modes.fidelity import cell_f1
+from wae_jax.pianoroll import BinaryRolls, Codes, PackedPhrases, Rolls, unpack
 from wae_jax.sampling import binarize as decide
 from wae_jax.trained_run import Run
 
@@ -63,9 +64,11 @@ def sections_of_run(run: Run, *, num: int, seed: int, threshold: float, binarize
     pairs = [
         Group(
             named(np.stack([original, copy]), [f"Original {place}", f"Reconstruction {place}"]),
-            title=f"Validation phrase {place}: F1 {_f1(original, copy):.2f}",
+            title=f"Validation phrase {place}: F1 {f1:.2f}",
         )
-        for original, copy, place in zip(originals[:_PAIRS], copies, places, strict=False)
+        for original, copy, place, f1 in zip(
+            originals[:_PAIRS], copies, places, cell_f1(copies, originals), strict=False
+        )
     ]
     yield Section(
         "reconstructions",
@@ -105,17 +108,14 @@ def sections_of_phrases(
       originals: what they were made from.
       original_names: likewise.
     """
-    sections = [_plain_section("phrases", f"Phrases of --mode={mode}", "All that were made, unselected.", rolls, names)]
+    names = names or [f"Phrase {i + 1}" for i in range(len(rolls))]
+    group = Group(named(rolls, names))
+    sections = [Section("phrases", f"Phrases of --mode={mode}", "All that were made, unselected.", [group])]
     if originals is not None:
-        says = "What the phrases above were made from."
-        sections.append(_plain_section("originals", "Originals", says, originals, original_names))
+        names = original_names or [f"Original {i + 1}" for i in range(len(originals))]
+        group = Group(named(originals, names))
+        sections.append(Section("originals", "Originals", "What the phrases above were made from.", [group]))
     return sections
-
-
-def _plain_section(id: str, title: str, says: str, rolls: BinaryRolls, names: Sequence[str] | None) -> Section:
-    of_title = title.split()[0].removesuffix("s")
-    names = [f"{of_title} {i + 1}" for i in range(len(rolls))] if names is None else names
-    return Section(id, title, says, [Group(named(rolls, names))])
 
 
 def _choose(rows: PackedPhrases, num: int, seed: int) -> tuple[Bool[np.ndarray, "chosen T=192 P=84 K=5"], list[int]]:
@@ -127,9 +127,3 @@ def _choose(rows: PackedPhrases, num: int, seed: int) -> tuple[Bool[np.ndarray, 
 def named(rolls: BinaryRolls, names: Sequence[str]) -> list[Phrase]:
     """Phrases as a page takes them."""
     return [{"name": name, "notes": each} for name, each in zip(names, note_lists(rolls), strict=True)]
-
-
-def _f1(one: BinaryPiece, other: BinaryPiece) -> float:
-    """The share of cells that two phrases have in common; 1 where both are silent."""
-    cells = int(one.sum()) + int(other.sum())
-    return 2 * int((one & other).sum()) / cells if cells else 1.0

@@ -22,8 +22,7 @@ from jaxtyping import Bool
 
 import wae_jax
 from wae_jax.command_line import RequestError, add_checkpoint_flag, add_sampling_flags, check_sampling_flags
-from wae_jax.data_source import open_data
-from wae_jax.dataset import Dataset
+from wae_jax.dataset import Dataset, load_dataset
 from wae_jax.listening.document import PLAYER_SCRIPTS, assemble, check_output, note_lists, save_page
 from wae_jax.listening.parts import embed
 from wae_jax.listening.survey_design import NOISE, Pair, is_check, order_pairs, place_checks
@@ -32,7 +31,6 @@ from wae_jax.pianoroll import DEFAULT_TEMPO, NUM_TRACKS, PHRASE_SHAPE, Rolls, un
 from wae_jax.sampling import binarize as decide
 from wae_jax.trained_run import Run, open_run
 
-LARGEST_PAGE = 25_000_000  # bytes
 REAL_NAME = "real music"
 # Notes of a clip, as pages take them.
 Clip = list[list[int]]
@@ -210,11 +208,7 @@ def run(arguments: argparse.Namespace) -> None:
     """
     output = check_output(arguments.output)
     runs = open_runs(arguments.runs, arguments.checkpoint)
-    real = (
-        open_data(arguments.real, num_songs=1, phrases_per_song=1)
-        if arguments.real
-        else next(iter(runs.values())).data()
-    )
+    real = load_dataset(arguments.real) if arguments.real else next(iter(runs.values())).data()
     survey = make_survey(
         runs,
         real,
@@ -226,7 +220,7 @@ def run(arguments: argparse.Namespace) -> None:
         threshold=arguments.threshold,
         binarize=arguments.binarize,
     )
-    size = save_page(make_survey_page(survey), output, limit=LARGEST_PAGE)
+    size = save_page(make_survey_page(survey), output)
     key = survey.key
     print(f"survey {key.survey()} of {', '.join(key.sources)}: {arguments.num} pairs, {len(key.check_places)} checks")
     print(f"rule: {key.rule}")

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from wae_jax.command_line import RequestError
 from wae_jax.files import whole_file
@@ -87,7 +88,7 @@ def _strengths(names: Sequence[str], summary: Summary) -> Iterator[str]:
     rows = [["Bradley-Terry strength", "logarithm", "preferred to an average source"]]
     for i in np.argsort(-summary.strengths.value).tolist():
         even = dataclasses.replace(
-            summary.strengths, **{end: _logistic(getattr(summary.strengths, end)) for end in ("value", "low", "high")}
+            summary.strengths, **{end: expit(getattr(summary.strengths, end)) for end in ("value", "low", "high")}
         )
         rows.append([names[i], _cell(summary.strengths, (i,), _signed), _cell(even, (i,), _percent)])
     return _columns(rows)
@@ -140,10 +141,6 @@ def _signed(value: float) -> str:
 
 def _short(value: float) -> str:
     return f"{value:.2f}"
-
-
-def _logistic(value: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-value))
 
 
 def to_json(collection: Collection, kept: Sequence[Result], summary: Summary) -> dict[str, Any]:

@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Float64
 
 from wae_jax.command_line import RequestError
+from wae_jax.dataset import spread
 from wae_jax.modes.attributes import ATTRIBUTES, Directions, Measured, fit_directions, measure, shortest_step
 from wae_jax.modes.basic import Phrases, Request, own_report
 from wae_jax.modes.code_search import own_codes
 from wae_jax.modes.fidelity import cell_f1, text_table
 from wae_jax.pianoroll import Codes, unpack
-from wae_jax.samples import spread
 from wae_jax.trained_run import Run
 
 _NUM_PHRASES = 2048
@@ -52,11 +52,13 @@ def edit(run: Run, request: Request) -> Phrases:
         lines.append(text_table(report["own"]))
     else:
         starts = run.sampler.draw(request.seed, request.num)
-    before = request.decide(run.sampler.decode(starts))
-    codes = _edited(run, request, starts, measure(before), directions, asked)
+    unedited = run.sampler.decode(starts)
+    before = request.decide(unedited)
+    attributes = measure(before)
+    codes = _edited(run, request, starts, attributes, directions, asked)
     probabilities = run.sampler.decode(codes)
     rolls = request.decide(probabilities)
-    table = effect(measure(before), measure(rolls), directions, asked)
+    table = effect(attributes, measure(rolls), directions, asked)
     kept = float(np.median(cell_f1(rolls, before)))
     report |= {
         "training_phrases": len(training),
@@ -72,10 +74,8 @@ def edit(run: Run, request: Request) -> Phrases:
     ]
     if request.own:
         # The decoder's own version lies beside what was edited of it.
-        codes, probabilities = (
-            np.concatenate(pair) for pair in ((starts, codes), (run.sampler.decode(starts), probabilities))
-        )
-        rolls = np.concatenate([before, rolls])
+        pairs = (starts, codes), (unedited, probabilities), (before, rolls)
+        codes, probabilities, rolls = (np.concatenate(pair) for pair in pairs)
         return Phrases(
             codes,
             rolls,
