@@ -1,7 +1,7 @@
 """Evaluated runs side by side: the mean of each arm over its seeds, and how it differs from the first arm.
 
 Runs whose configurations differ in nothing but the seed, the place of their data and how they are computed are one arm,
-if their cells were decided alike (`--binarize`, `--threshold`): hard against Bernoulli are two arms of one run.
+if their cells were decided alike (`--binarize`, `--threshold`, ...): hard against Bernoulli are two arms of one run.
 Differences are taken seed by seed, since the seed decides the first weights and the batches of both runs; their
 intervals are Student's, and there is none for a single seed.
 """
@@ -27,8 +27,12 @@ from wae_jax.workdir import FREE_FIELDS, flatten_config
 _NOT_THE_ARM = (
     "seed",
     "data.path",
+    "decision.*",  # what the evaluation was told counts
     *(pattern for pattern in FREE_FIELDS if not pattern.startswith("num_")),
 )
+
+# How cells were decided by evaluations of before there was more to decide than a threshold.
+_PLAIN: Mapping[str, Any] = {"hold": 1.0, "close_gaps": 0, "min_length": 1}
 
 
 class CompareError(RequestError):
@@ -111,7 +115,8 @@ def _arm_fields(provenance: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in flatten_config(provenance.get("config", {})).items()
         if not any(fnmatch.fnmatchcase(name, pattern) for pattern in _NOT_THE_ARM)
     }
-    return fields | {name: provenance[name] for name in ("phrases", "binarize", "threshold") if name in provenance}
+    flags = {**_PLAIN, **provenance} if "binarize" in provenance else provenance
+    return fields | {name: flags[name] for name in ("phrases", "binarize", "threshold", *_PLAIN) if name in flags}
 
 
 def _name_arms(configs: Sequence[Mapping[str, Any]]) -> list[str]:
