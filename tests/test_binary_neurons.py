@@ -121,7 +121,7 @@ def test_the_slope_grows_to_its_maximum():
 
 @pytest.mark.parametrize(
     ("kind", "gradient", "dtype"),
-    [("deterministic", "sigmoid_adjusted", "float32"), ("stochastic", "straight_through", "bfloat16")],
+    [("deterministic", "sigmoid_adjusted", "bfloat16"), ("stochastic", "straight_through", "float32")],
 )
 def test_the_cost_of_a_step_is_that_of_binary_cells(kind, gradient, dtype):
     """The wrong cells, counted; and the cost goes down."""
@@ -148,5 +148,5 @@ def test_the_cost_of_a_step_is_that_of_binary_cells(kind, gradient, dtype):
     if kind == "stochastic":
         cut = np.stack([jax.random.uniform(key, logits.shape[1:]) for key in keys.neurons])
     wrong = ((sigmoid(1.25**0.001 * logits) > cut) != (x > 0)).sum(axis=(1, 2, 3))
-    # In bfloat16 two devices round otherwise than one.
-    assert found[1] == pytest.approx(wrong.mean(), rel=1e-3 if dtype == "float32" else 0.02)
+    # In bfloat16 two devices round otherwise than one. Other draws would change the mean by a thousandth.
+    assert found[1] == pytest.approx(wrong.mean(), rel=1e-4 if dtype == "float32" else 0.02)
