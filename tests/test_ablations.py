@@ -86,6 +86,14 @@ def test_a_name_gives_the_table_or_an_arm_within_which_it_varies():
         ("penalty_weight=1,regulariser=gan", {"penalty": "gan", "penalty_weight": 1.0}),
         ("prior_logit=true", {"discriminator.prior_logit": True}),
         ("adaptive_weight=true", {"adaptive_penalty_weight": True}),
+        (
+            "binary_neurons=stochastic,gradient=straight_through,slope_growth=2",
+            {
+                "binary_neurons.kind": "stochastic",
+                "binary_neurons.gradient": "straight_through",
+                "binary_neurons.slope_growth": 2.0,
+            },
+        ),
         ("kernel=rbf,cost_weight=1", {"mmd_kernel": "rbf", "reconstruction_weight": 1.0}),
         ("cpu_steps=300", {"num_train_steps": 300}),
         ("binarisation=bernoulli", {}),

@@ -107,6 +107,13 @@ def test_a_run_of_no_steps_is_refused():
         ({"log_variance_penalty_weight": 0.1, "encoder": "additive_noise"}, "weight above 0 needs the variances"),
         ({"penalty": "mmd", "discriminator": {"widths": (8,), "prior_logit": True}}, "prior_logit needs .* is 'mmd'"),
         ({"penalty": "none", "adaptive_penalty_weight": True}, "adaptive_penalty_weight needs a penalty other than"),
+        (
+            {
+                "cost": {**load_config("wae_gan").cost, "kind": "focal"},
+                "binary_neurons": {**load_config("wae_gan").binary_neurons, "kind": "stochastic"},
+            },
+            "binary_neurons.kind is 'stochastic' and cost.kind 'focal'",
+        ),
         ({"adaptive_penalty_weight": 1}, "adaptive_penalty_weight is 1; expected True or False"),
     ],
 )
@@ -131,5 +138,5 @@ def test_a_configuration_of_before_the_newest_fields_means_what_it_meant():
         del old[name]
     for name in ("sliced_num_projections", "cramer_wold_log", "sinkhorn_epsilon", "steps_per_call"):
         del old[name]
-    del old["discriminator"]["prior_logit"], old["data"]["placement"]
+    del old["discriminator"]["prior_logit"], old["data"]["placement"], old["binary_neurons"]
     assert complete_config(old) == config

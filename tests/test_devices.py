@@ -101,6 +101,12 @@ def test_float64_parameters_agree_for_other_penalties_and_encoders(penalty, enco
     assert_float64_runs_agree(config, (1, 2, 4), 2)
 
 
+def test_float64_parameters_agree_for_binary_neurons():
+    """Each phrase's neurons draw on a key of its own, wherever it is."""
+    config = tiny_config("mmd", dtype="float64", binary_neurons__kind="stochastic", binary_neurons__slope_growth=9.0)
+    assert_float64_runs_agree(config, (1, 4), 2)
+
+
 @pytest.mark.slow
 def test_float32_gradients_and_losses_agree():
     assert_float32_runs_agree(tiny_config("mmd"), (1, 4))

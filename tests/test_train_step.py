@@ -108,7 +108,7 @@ def test_example_keys_depend_on_the_place_in_the_global_batch_alone():
     part = example_keys(0, jnp.int32(5), jnp.arange(4, 8))
     np.testing.assert_array_equal(jax.random.key_data(whole.decoder)[4:], jax.random.key_data(part.decoder))
     data = np.concatenate([jax.random.key_data(keys) for keys in whole])
-    assert len(np.unique(data, axis=0)) == 40
+    assert len(np.unique(data, axis=0)) == 48
     shared = jax.random.key_data(shared_key(0, jnp.int32(5)))
     assert not (data == np.asarray(shared)).all(axis=1).any()
     later = example_keys(0, jnp.int32(6), jnp.arange(8))

@@ -1,8 +1,9 @@
 """The reconstruction cost c(x, G(z)): the original's squared error, and others to set beside it.
 
-All are sums over the cells of a phrase, of logits rather than probabilities, so that they are finite wherever a decoder
-goes. Of 80,640 cells one to two in a hundred sound; `positive_weight` and the focal form are two ways to keep the
-silent ones from having their way.
+All are sums over the cells of a phrase. What differs from 0 and 1 by how much is a matter of the cells' values:
+probabilities, or the 0 and 1 of binary neurons. What asks how surprised a decoder is takes its logits, so that it is
+finite wherever that goes. Of 80,640 cells one to two in a hundred sound; `positive_weight` and the focal form are two
+ways to keep the silent ones from having their way.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
 Cells = Num[AnyArray, "B T P K"]
 Logits = Float[AnyArray, "B T P K"]
 CellCosts = Float[Array, "B T P K"]
-Cost = Callable[[Cells, Logits], Float[Array, " B"]]
+# Of the cells, by their logits: probabilities, or 0 and 1.
+Values = Callable[[Logits], Float[Array, "B T P K"]]
+Cost = Callable[[Cells, Logits, Values], Float[Array, " B"]]
 
 
-def squared_error(x: Cells, logits: Logits) -> CellCosts:
-    """(x - p)^2 of each cell, where p is its probability."""
-    return jnp.square(x - jax.nn.sigmoid(logits))
+def squared_error(x: Cells, p: Float[AnyArray, "B T P K"]) -> CellCosts:
+    """(x - p)^2 of each cell, where p is its probability, or 0 or 1."""
+    return jnp.square(x - p)
 
 
 def cross_entropy(x: Cells, logits: Logits) -> CellCosts:
@@ -45,21 +48,21 @@ def focal(x: Cells, logits: Logits, *, gamma: float) -> CellCosts:
     return jnp.exp(gamma * jax.nn.log_sigmoid(wrong)) * jax.nn.softplus(wrong)
 
 
-def onset_error(x: Cells, logits: Logits) -> Float[Array, "B t P K"]:
+def onset_error(x: Cells, p: Float[AnyArray, "B T P K"]) -> Float[Array, "B t P K"]:
     """(o - o_hat)^2 of each step but the first, where a note begins, o, if the cell sounds and the one before does not.
 
     o_hat is the probability of that if cells were independent of each other: p_t (1 - p_{t-1}).
     """
-    x, p = jnp.asarray(x), jax.nn.sigmoid(logits)
+    x, p = jnp.asarray(x), jnp.asarray(p)
     return jnp.square(x[:, 1:] * (1 - x[:, :-1]) - p[:, 1:] * (1 - p[:, :-1]))
 
 
-def roughness(x: Cells, logits: Logits) -> Float[Array, "B t P K"]:
+def roughness(x: Cells, p: Float[AnyArray, "B T P K"]) -> Float[Array, "B t P K"]:
     """(p_t - p_{t-1})^2 of each step but the first at which the music does not change; 0 where it does.
 
     What tears a note, and what puts a speck into silence, is a change of probability where there is none in the music.
     """
-    x, p = jnp.asarray(x), jax.nn.sigmoid(logits)
+    x, p = jnp.asarray(x), jnp.asarray(p)
     return jnp.square(p[:, 1:] - p[:, :-1]) * (x[:, 1:] == x[:, :-1])
 
 
@@ -71,23 +74,30 @@ def make_cost(config: ml_collections.ConfigDict) -> Cost:
 
     kind: one of `COSTS`; of cells that sound, `positive_weight` times. To this are added `onset_weight` times the
     onsets' error and `smoothness_weight` times the roughness.
+
+    Returns:
+      A function of phrases, the decoder's logits, and how cells' values are made of these.
     """
     settings = config.cost
-    of_cells = {
-        "squared_error": squared_error,
-        "cross_entropy": cross_entropy,
-        "focal": lambda x, logits: focal(x, logits, gamma=settings.focal_gamma),
-    }[settings.kind]
 
-    def cost(x: Cells, logits: Logits) -> Float[Array, " B"]:
-        cells = of_cells(x, logits)
+    def of_cells(x: Cells, logits: Logits, values: Values) -> CellCosts:
+        match settings.kind:
+            case "squared_error":
+                return squared_error(x, values(logits))
+            case "cross_entropy":
+                return cross_entropy(x, logits)
+            case _:
+                return focal(x, logits, gamma=settings.focal_gamma)
+
+    def cost(x: Cells, logits: Logits, values: Values) -> Float[Array, " B"]:
+        cells = of_cells(x, logits, values)
         if settings.positive_weight != 1:
             cells = cells * jnp.where(x > 0, settings.positive_weight, 1.0)
         total = _sum(cells)
         if settings.onset_weight:
-            total += settings.onset_weight * _sum(onset_error(x, logits))
+            total += settings.onset_weight * _sum(onset_error(x, values(logits)))
         if settings.smoothness_weight:
-            total += settings.smoothness_weight * _sum(roughness(x, logits))
+            total += settings.smoothness_weight * _sum(roughness(x, values(logits)))
         return total
 
     return cost

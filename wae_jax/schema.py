@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from wae_jax import binary_neurons
 from wae_jax.costs import COSTS
 from wae_jax.decision import DENSITY, METHODS
 from wae_jax.feeding import PLACEMENTS
@@ -135,6 +136,10 @@ FIELDS = {
     "cost.focal_gamma": Real(minimum=0),
     "cost.onset_weight": Real(minimum=0),
     "cost.smoothness_weight": Real(minimum=0),
+    "binary_neurons.kind": Choice(binary_neurons.KINDS),
+    "binary_neurons.gradient": Choice(binary_neurons.GRADIENTS),
+    "binary_neurons.slope_growth": Real(minimum=1),
+    "binary_neurons.max_slope": Real(minimum=1),
     "reconstruction_weight": Real(minimum=0),
     "penalty_weight": Real(minimum=0),
     "penalty_warmup_steps": Integer(),
@@ -209,6 +214,10 @@ _ADDED = {
     ("cost", "focal_gamma"): 2.0,
     ("cost", "onset_weight"): 0.0,
     ("cost", "smoothness_weight"): 0.0,
+    ("binary_neurons", "kind"): "none",
+    ("binary_neurons", "gradient"): "sigmoid_adjusted",
+    ("binary_neurons", "slope_growth"): 1.25,
+    ("binary_neurons", "max_slope"): 6.0,
 }
 
 
@@ -252,6 +261,12 @@ def _problems_between_fields(config: Mapping[str, Any]) -> list[str]:
         problems.append(
             "model.h_dim is 1 and model.normalization is 'layer', which leaves nothing of a layer of one channel; "
             "expected a model.h_dim of at least 2, or 'batch'"
+        )
+    if config["binary_neurons"]["kind"] != "none" and config["cost"]["kind"] != "squared_error":
+        problems.append(
+            f"binary_neurons.kind is {config['binary_neurons']['kind']!r} and cost.kind {config['cost']['kind']!r}, "
+            "which asks for the probability of what is so: cells that are on or off have none; "
+            "expected cost.kind 'squared_error', or binary_neurons.kind 'none'"
         )
     for what, is_used in (
         ("penalty 'kl'", config["penalty"] == "kl"),

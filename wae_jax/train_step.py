@@ -20,7 +20,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Float32, Int, Int32, Integer, Key, UInt8
 
-from wae_jax import device_rolls, divergences, objective
+from wae_jax import binary_neurons, device_rolls, divergences, objective
 from wae_jax.costs import make_cost
 from wae_jax.device_rolls import AnyArray
 from wae_jax.models import draw_codes
@@ -58,6 +58,7 @@ class ExampleKeys(NamedTuple):
     decoder: Key[Array, " b"]
     augmentation: Key[Array, " b"]
     noise: Key[Array, " b"]
+    neurons: Key[Array, " b"]
 
 
 def example_keys(seed: int, step: Int[Array, ""], position: Integer[AnyArray, " b"]) -> ExampleKeys:
@@ -65,10 +66,10 @@ def example_keys(seed: int, step: Int[Array, ""], position: Integer[AnyArray, " 
     step_key = jax.random.fold_in(jax.random.key(seed), step)
     example = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(position)
     keys = jax.vmap(lambda key: jax.random.split(key, 4))(example)
-    # Not a fifth part: runs of before there was noise must keep the four that they had.
+    # Not a fifth and a sixth part: runs of before there were these uses must keep the four that they had.
     prior, encoder, decoder, augmentation = keys.T
-    noise = jax.vmap(lambda key: jax.random.fold_in(key, 4))(example)
-    return ExampleKeys(prior, encoder, decoder, augmentation, noise)
+    noise, neurons = (jax.vmap(lambda key, use=use: jax.random.fold_in(key, use))(example) for use in (4, 5))
+    return ExampleKeys(prior, encoder, decoder, augmentation, noise, neurons)
 
 
 def shared_key(seed: int, step: Int[Array, ""]) -> Key[Array, ""]:
@@ -110,6 +111,7 @@ def make_train_step(
       (state, batch) to the next state and `train/*` metrics of the global batch, alike on all devices.
     """
     model = make_autoencoder(config, axis_name=BATCH_AXIS)
+    cell_values = binary_neurons.make_cell_values(config)
     cost = make_cost(config)
     penalty = make_penalty(config)
     autoencoder_tx = make_optimizer(config.autoencoder_optimizer, num_train_steps=num_train_steps)
@@ -127,6 +129,7 @@ def make_train_step(
             keys.prior, latent_dim=config.model.z_dim, prior_variance=config.prior_variance
         )
         weight = penalty_weight(state)
+        values = cell_values(keys.neurons, state.step)
 
         def autoencoder_loss(params: Any) -> tuple[Float[Array, ""], tuple[Float[Array, "b Z"], Any, Metrics]]:
             (encoded, logits), updated = model.apply(
@@ -139,7 +142,7 @@ def make_train_step(
                 method="autoencode",
             )
             z = encoded.z
-            reconstruction = jnp.mean(cost(x, logits))
+            reconstruction = jnp.mean(cost(x, logits, values))
             whole = WholeBatch(_gather, lax.axis_index(BATCH_AXIS) * len(z), shared_key(config.seed, state.step))
             divergence = penalty.penalty(state.discriminator.params, encoded, z_prior, whole)
             loss = config.reconstruction_weight * reconstruction + weight * divergence
