@@ -145,14 +145,19 @@ def test_a_disk_that_is_full_only_at_the_end_leaves_nothing(tmp_path, monkeypatc
     assert content(tmp_path) == set()
 
 
-def test_rows_are_copied_in_the_order_asked_for(tmp_path, monkeypatch):
+def test_rows_are_copied_in_the_order_asked_for_out_of_several_files(tmp_path, monkeypatch):
     monkeypatch.setattr(dataset_folder, "_ROWS_AT_A_TIME", 2)
     rows = np.random.default_rng(0).integers(0, 256, (6, 10080), np.uint8)
-    (tmp_path / "rows").write_bytes(rows.tobytes())
     order = np.array([5, 0, 3, 2, 1])
-    digest = dataset_folder.write_phrases(tmp_path / "phrases.npy", tmp_path / "rows", order)
-    np.testing.assert_array_equal(np.load(tmp_path / "phrases.npy"), rows[order])
-    assert digest == hashlib.sha256(rows[order].tobytes()).hexdigest()
+    for borders in ([6], [0, 2, 2, 5, 6]):
+        files = [tmp_path / f"rows {i}" for i in range(len(borders))]
+        for file, part in zip(files, np.split(rows, borders), strict=False):
+            file.write_bytes(part.tobytes())
+        # Of an empty file nothing is asked.
+        parts = dataset_folder.read_rows(files, order)
+        digest = dataset_folder.write_phrases(tmp_path / "phrases.npy", 5, parts)
+        np.testing.assert_array_equal(np.load(tmp_path / "phrases.npy"), rows[order])
+        assert digest == hashlib.sha256(rows[order].tobytes()).hexdigest()
 
 
 def test_escaped_text_stays_in_its_line_and_comes_back(tmp_path):

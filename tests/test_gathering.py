@@ -39,8 +39,12 @@ def test_gathers_sounding_phrases_with_their_songs(tmp_path, capsys):
     file = io.BytesIO()
     gathered = gathering.gather(inputs, file, **HOW)
     assert file.getvalue() == packed(np.concatenate([first[[1, 3]], second[1:]])).tobytes()
-    assert [phrase[:3] for phrase in gathered.phrases] == [(0, "b", 4), (0, "d", 12), (1, None, None), (1, None, None)]
-    assert len({phrase.key for phrase in gathered.phrases}) == 4
+    table = gathered.table
+    assert [table.song_name(song) for song in table.entries["song"].tolist()] == ["b", "d", "", ""]
+    assert table.entries["source"].tolist() == [0, 0, 1, 1]
+    assert table.entries["first_bar"].tolist() == [4, 12, -1, -1]
+    assert np.isnan(table.entries["tempo"]).all()
+    assert len(set(map(tuple, table.entries["key"].tolist()))) == 4
     assert gathered.num_silent == 2
     assert gathered.opened[1].rows == (1, 3)
     assert gathered.skipped == {}
@@ -62,7 +66,7 @@ def test_an_input_that_breaks_half_way_leaves_nothing(tmp_path, capsys):
     file = io.BytesIO()
     gathered = gathering.gather([*inputs, Input(inputs[0].path)], file, **HOW)
     assert file.getvalue() == packed(whole).tobytes() * 2
-    assert [phrase.source for phrase in gathered.phrases] == [0, 0, 2, 2]
+    assert gathered.table.entries["source"].tolist() == [0, 0, 2, 2]
     assert gathered.num_silent == 0
     assert gathered.skipped == {1: "phrases 576 to 599 hold values from 0 to 2; expected 0 and 1"}
     assert f"skipped {tmp_path}/b.npy: phrases 576 to 599" in capsys.readouterr().err
@@ -75,3 +79,13 @@ def test_a_full_disk_is_not_taken_for_a_bad_input(tmp_path):
 
     with pytest.raises(OSError, match="No space left"):
         gathering.gather([Input(save(tmp_path / "a.npy", make_rolls(1)))], Full(), **HOW)
+
+
+def test_a_bar_that_no_song_has_is_a_reason(tmp_path):
+    path = save(tmp_path / "a.npy", make_rolls(2), songs="ab")
+    sidecar = tmp_path / "a.tsv"
+    sidecar.write_text(sidecar.read_text().replace("b\t4", f"b\t{10**20}"))
+    file = io.BytesIO()
+    gathered = gathering.gather([Input(path)], file, **HOW)
+    assert file.getvalue() == b""
+    assert "OverflowError" in gathered.skipped[0]

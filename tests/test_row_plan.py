@@ -3,13 +3,39 @@ from __future__ import annotations
 import numpy as np
 
 from wae_jax import row_plan
-from wae_jax.row_plan import Staged
+from wae_jax.phrase_table import NO_SONG, TableBuilder
 
 OPTIONS = {"seed": 0, "valid_fraction": 0.1, "test_fraction": 0.1}
 
 
 def staged(*entries):
-    return [Staged(source, song, None, key.encode()) for source, song, key in entries]
+    """A table of (source, song, key)."""
+    table = TableBuilder()
+    for source, song, key in entries:
+        table.add(source, [key.encode().ljust(16)], songs=[song], first_bars=[None], tempos=[None])
+    return table.table()
+
+
+def test_the_first_of_equal_keys():
+    keys = np.random.default_rng(0).integers(0, 3, (200, 2), np.uint64)
+    seen = {}
+    expected = [seen.setdefault(tuple(key), i) for i, key in enumerate(keys.tolist())]
+    assert len(seen) == 9
+    assert row_plan.first_equal(keys).tolist() == expected
+    assert row_plan.first_equal(keys[:0]).tolist() == []
+
+
+def test_songs_that_share_a_phrase_with_an_input_without_songs_stay_apart():
+    # The phrase that both songs share is first in an input that names none; and there it stays.
+    shared = [(0, None, "x"), (1, "a", "x"), (2, "b", "x")]
+    own = [(1, "a", "own a"), (2, "b", "own b"), *((3, f"song {i}", f"c{i}") for i in range(40))]
+    table = staged(*shared, *own)
+    plan = row_plan.plan_rows(table, [None] * 4, **OPTIONS | {"valid_fraction": 0.4, "test_fraction": 0.4})
+    assert plan.num_duplicates == 2
+    codes = dict(zip(plan.rows.tolist(), plan.codes.tolist(), strict=True))
+    assert codes[3] == codes[4]
+    assert codes[0] == 0
+    assert table.entries["song"][0] == NO_SONG
 
 
 def test_training_keeps_what_two_splits_share():
@@ -47,9 +73,9 @@ def test_songs_that_share_a_phrase_go_together_over_inputs():
     assert (np.diff(plan.codes) >= 0).all()
     split_of = {}
     for row, code in zip(plan.rows.tolist(), plan.codes.tolist(), strict=True):
-        assert split_of.setdefault(phrases[row].song, code) == code
+        assert split_of.setdefault(phrases.entries["song"][row], code) == code
     for (_, first, _), (_, second, _) in zip(shared[::2], shared[1::2], strict=True):
-        assert split_of[first] == split_of[second]
+        assert split_of[phrases.songs.index(first)] == split_of[phrases.songs.index(second)]
     assert "by song: sha256 of seed 0" in plan.rule
     assert "blocks" not in plan.rule
 

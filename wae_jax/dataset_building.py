@@ -4,120 +4,171 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import json
+import math
 import pathlib
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
 
 import wae_jax
-from wae_jax import dataset, dataset_folder, gathering, pianoroll, row_plan, splits
+from wae_jax import dataset, dataset_folder, gathering, pianoroll, row_plan, shards, splits
 from wae_jax.dataset_folder import escape
-from wae_jax.sources import Options
+from wae_jax.phrase_table import NO_BAR, NO_SONG, PhraseTable
+from wae_jax.pianoroll import PackedPhrases
+from wae_jax.recipe import Recipe
 
 _RANGE = f"{pianoroll.LOWEST_PITCH} to {pianoroll.LOWEST_PITCH + pianoroll.NUM_PITCHES - 1}"
 
 
-def build(
-    inputs: Sequence[gathering.Input],
-    output: str,
-    *,
-    overwrite: bool,
-    options: Options,
-    min_tracks: int,
-    workers: int,
-    seed: int,
-    valid_fraction: float,
-    test_fraction: float,
-) -> None:
+def build(recipe: Recipe, output: str, *, overwrite: bool, workers: int) -> None:
     """Makes a data set and tells about it on the terminal.
 
     Args:
-      inputs: files and folders to read; either all of them name a split or none does.
+      recipe: what it is made of; either all inputs name a split or none does.
       output: the folder to make.
       overwrite: whether a data set that is there may be replaced.
-      options: how songs and float arrays are read.
-      min_tracks: a phrase in which fewer tracks sound is left out.
       workers: how many processes read songs; the result is the same.
-      seed: of the split by song.
-      valid_fraction: share of the songs, or of a block, to validate on.
-      test_fraction: share to test on.
 
     Raises:
       DatasetError: if no input gives a phrase or `output` may not be written.
       OSError: if writing fails. Either way nothing is left behind.
     """
     start = time.monotonic()
-    # Of equal phrases the first stays, and training has the first choice.
-    inputs = sorted(gathering.expand(inputs), key=lambda item: splits.SPLITS.index(item.split) if item.split else 0)
+    recipe = recipe.expanded()
     with dataset_folder.new_dataset_folder(pathlib.Path(output), overwrite=overwrite) as workshop:
         scratch = workshop.scratch / "rows"
         with scratch.open("wb") as file:
-            gathered = gathering.gather(inputs, file, options=options, min_tracks=min_tracks, workers=workers)
-        plan = row_plan.plan_rows(
-            gathered.phrases,
-            [item.split for item in inputs],
-            seed=seed,
-            valid_fraction=valid_fraction,
-            test_fraction=test_fraction,
-        )
-        kept = [gathered.phrases[row] for row in plan.rows.tolist()]
-        skipped = gathered.skipped | _all_dropped(inputs, gathered, kept, min_tracks)
-        if not kept:
-            raise dataset.DatasetError(f"none of the {len(inputs)} inputs gives a phrase; the reasons are above")
-        description = _describe(inputs, gathered, plan, kept)
-        description["options"] = {**dataclasses.asdict(options), "min_tracks": min_tracks}
-        description["phrases_sha256"] = dataset_folder.write_phrases(
-            workshop.folder / dataset.PHRASES_FILE, scratch, plan.rows
-        )
-        _write_index(workshop.folder / dataset.INDEX_FILE, plan, kept)
-        dataset_folder.write_tsv(
-            workshop.folder / dataset.SKIPPED_FILE,
-            [("path", "reason"), *((inputs[i].path, reason) for i, reason in sorted(skipped.items()))],
-        )
-        text = json.dumps(description, indent=2) + "\n"
-        (workshop.folder / dataset.DESCRIPTION_FILE).write_text(text, encoding="utf-8")
-    _report_splits(inputs, plan, kept, held_out={"valid": valid_fraction > 0, "test": test_fraction > 0})
-    _report(description, list(skipped.values()), len(inputs), output, time.monotonic() - start)
+            gathered = gathering.gather(
+                recipe.inputs, file, options=recipe.options, min_tracks=recipe.min_tracks, workers=workers
+            )
+        read_rows = functools.partial(dataset_folder.read_rows, [scratch])
+        report = _fill(workshop.folder, recipe, gathered, read_rows)
+    _report(report, output, time.monotonic() - start)
 
 
-def _all_dropped(
-    inputs: Sequence[gathering.Input],
+def build_shard(recipe: Recipe, output: str, shard: shards.Shard, *, overwrite: bool, workers: int) -> None:
+    """Makes one shard of a data set and tells about it on the terminal.
+
+    Args:
+      recipe: what the data set is made of, the same for all shards.
+      output: the folder of all shards.
+      shard: which one to make.
+      overwrite: whether to make it again where it is there.
+      workers: how many processes read songs; the result is the same.
+
+    Raises:
+      DatasetError: if the folder holds something else, or shards of another recipe; the message names what differs.
+      OSError: if writing fails. Either way nothing is left behind.
+    """
+    start = time.monotonic()
+    recipe = recipe.expanded()
+    made = shards.write_shard(pathlib.Path(output), recipe, shard, overwrite=overwrite, workers=workers)
+    if made is None:
+        print(f"shard {shard} is in {escape(output)} already; --overwrite makes it again")
+        return
+    print(f"shard {shard}: {len(made.table)} phrases of {len(made.opened) + len(made.skipped)} files")
+    print(f"skipped: {len(made.skipped)} files")
+    print(f"written: {escape(output)} in {time.monotonic() - start:.1f} s")
+
+
+def merge(folder: str, output: str, *, overwrite: bool) -> None:
+    """Joins shards to the data set that one run would have made, byte by byte, and tells about it on the terminal.
+
+    Args:
+      folder: of all shards; it stays as it is.
+      output: the folder to make.
+      overwrite: whether a data set that is there may be replaced.
+
+    Raises:
+      DatasetError: if a shard is missing or of no use, no input gives a phrase, or `output` may not be written.
+      OSError: if writing fails. Either way nothing is left behind.
+    """
+    start = time.monotonic()
+    with dataset_folder.new_dataset_folder(pathlib.Path(output), overwrite=overwrite) as workshop:
+        joined = shards.join(pathlib.Path(folder))
+        report = _fill(workshop.folder, joined.work, joined.gathered, joined.read_rows)
+    _report(report, output, time.monotonic() - start)
+
+
+class _Report(NamedTuple):
+    """What is told at the end: the fields of dataset.json, and why inputs gave nothing."""
+
+    description: Mapping[str, Any]
+    skipped: Sequence[str]
+    num_inputs: int
+
+
+def _fill(
+    folder: pathlib.Path,
+    recipe: Recipe,
     gathered: gathering.Gathered,
-    kept: Iterable[row_plan.Staged],
-    min_tracks: int,
-) -> dict[int, str]:
+    read_rows: Callable[[Int64[np.ndarray, " N"]], Iterator[PackedPhrases]],
+) -> _Report:
+    """Writes the files of a data set, and tells what one should know of its splits."""
+    inputs = recipe.inputs
+    plan = row_plan.plan_rows(
+        gathered.table,
+        [item.split for item in inputs],
+        seed=recipe.seed,
+        valid_fraction=recipe.valid_fraction,
+        test_fraction=recipe.test_fraction,
+    )
+    kept = gathered.table.take(plan.rows)
+    skipped = gathered.skipped | _all_dropped(recipe, gathered, kept)
+    if not len(kept):
+        raise dataset.DatasetError(f"none of the {len(inputs)} inputs gives a phrase; the reasons are above")
+    description = _describe(recipe, gathered, plan, kept)
+    description["options"] = {**dataclasses.asdict(recipe.options), "min_tracks": recipe.min_tracks}
+    description["phrases_sha256"] = dataset_folder.write_phrases(
+        folder / dataset.PHRASES_FILE, len(kept), read_rows(plan.rows)
+    )
+    _write_index(folder / dataset.INDEX_FILE, plan, kept)
+    dataset_folder.write_tsv(
+        folder / dataset.SKIPPED_FILE,
+        [("path", "reason"), *((inputs[i].path, reason) for i, reason in sorted(skipped.items()))],
+    )
+    with (folder / dataset.DESCRIPTION_FILE).open("w", encoding="utf-8") as file:
+        json.dump(description, file, indent=2)
+        file.write("\n")
+    _report_splits(recipe, plan, kept)
+    return _Report(description, list(skipped.values()), len(inputs))
+
+
+def _all_dropped(recipe: Recipe, gathered: gathering.Gathered, kept: PhraseTable) -> dict[int, str]:
     """The inputs that were read but gave nothing, with the reason."""
-    useful = {phrase.source for phrase in kept}
-    staged = {phrase.source for phrase in gathered.phrases}
-    none = "every phrase is silent" if min_tracks == 1 else f"no phrase has {min_tracks} tracks that sound"
+    useful, staged = (set(np.unique(table.entries["source"]).tolist()) for table in (kept, gathered.table))
+    few = recipe.min_tracks
+    none = "every phrase is silent" if few == 1 else f"no phrase has {few} tracks that sound"
     reasons = {
-        i: "every phrase equals one read before" if i in staged else none for i in gathered.opened if i not in useful
+        i: "every phrase equals one read before" if i in staged else none
+        for i in sorted(gathered.opened)
+        if i not in useful
     }
     for i, reason in reasons.items():
-        if inputs[i].folder is None:
-            _tell(f"skipped {escape(inputs[i].path)}: {reason}")
+        if recipe.inputs[i].folder is None:
+            _tell(f"skipped {escape(recipe.inputs[i].path)}: {reason}")
     return reasons
 
 
-def _describe(
-    inputs: Sequence[gathering.Input],
-    gathered: gathering.Gathered,
-    plan: row_plan.Plan,
-    kept: Sequence[row_plan.Staged],
-) -> dict[str, Any]:
+def _describe(recipe: Recipe, gathered: gathering.Gathered, plan: row_plan.Plan, kept: PhraseTable) -> dict[str, Any]:
     """The fields of dataset.json, but for the checksum of rows that are not written yet."""
-    count = collections.Counter(phrase.source for phrase in kept)
-    songs = collections.defaultdict(set)
-    for phrase in kept:
-        songs[phrase.source].add(phrase.song)
+    num_phrases = collections.Counter(kept.entries["source"].tolist())
+    with_song = kept.entries[kept.entries["song"] != NO_SONG]
+    # Each song of a source once.
+    pairs = np.unique(np.stack([with_song["source"], with_song["song"]]), axis=1)
+    num_songs = collections.Counter(pairs[0].tolist())
     described = []
-    for i in sorted(count):
+    for i in sorted(num_phrases):
         source = gathered.opened[i]
-        entry: dict[str, Any] = {"path": inputs[i].path, "sha256": source.sha256, "phrases": count[i]}
-        entry["songs"] = len(songs[i] - {None}) or None
+        entry: dict[str, Any] = {"path": recipe.inputs[i].path, "sha256": source.sha256, "phrases": num_phrases[i]}
+        entry["songs"] = num_songs[i] or None
         if source.rows:
             entry["rows"] = list(source.rows)
         described.append(entry)
@@ -129,7 +180,7 @@ def _describe(
         "tracks": list(pianoroll.TRACK_NAMES),
         "splits": {name: list(rows) for name, rows in dataset.split_rows(plan.codes).items()},
         "split_rule": plan.rule,
-        "songs": len({phrase.song for phrase in kept} - {None}) or None,
+        "songs": len(np.unique(pairs[1])) or None,
         "duplicates_dropped": plan.num_duplicates,
         "duplicates_across_splits": plan.num_across,
         "silent_dropped": gathered.num_silent,
@@ -139,48 +190,49 @@ def _describe(
     }
 
 
-def _write_index(path: pathlib.Path, plan: row_plan.Plan, kept: Sequence[row_plan.Staged]) -> None:
+def _write_index(path: pathlib.Path, plan: row_plan.Plan, kept: PhraseTable) -> None:
     """Writes index.tsv: where each row comes from; sources are numbered as in dataset.json."""
-    number = {source: n for n, source in enumerate(sorted({phrase.source for phrase in kept}))}
-    lines: list[tuple[str, ...]] = [dataset.INDEX_COLUMNS]
-    for row, (code, phrase) in enumerate(zip(plan.codes.tolist(), kept, strict=True)):
-        first_bar = "" if phrase.first_bar is None else str(phrase.first_bar)
-        tempo = "" if phrase.tempo is None else f"{phrase.tempo:.6g}"
-        lines.append((str(row), splits.SPLITS[code], str(number[phrase.source]), phrase.song or "", first_bar, tempo))
-    dataset_folder.write_tsv(path, lines)
+    _, number = np.unique(kept.entries["source"], return_inverse=True)
+
+    def lines() -> Iterator[tuple[str, ...]]:
+        yield dataset.INDEX_COLUMNS
+        for row, entry in enumerate(kept.entries):
+            _, song, first_bar, tempo, _ = entry.item()
+            yield (
+                str(row),
+                splits.SPLITS[plan.codes[row]],
+                str(number[row]),
+                kept.song_name(song),
+                "" if first_bar == NO_BAR else str(first_bar),
+                "" if math.isnan(tempo) else f"{tempo:.6g}",
+            )
+
+    dataset_folder.write_tsv(path, lines())
 
 
-def _report_splits(
-    inputs: Sequence[gathering.Input],
-    plan: row_plan.Plan,
-    kept: Sequence[row_plan.Staged],
-    *,
-    held_out: Mapping[str, bool],
-) -> None:
+def _report_splits(recipe: Recipe, plan: row_plan.Plan, kept: PhraseTable) -> None:
     """Tells what one should know of the splits before trusting a number measured on them."""
-    explicit = any(item.split for item in inputs)
-    unknown = sorted({phrase.source for phrase in kept if phrase.song is None})
+    explicit = any(item.split for item in recipe.inputs)
+    has_song = kept.entries["song"] != NO_SONG
+    unknown = np.unique(kept.entries["source"][~has_song]).tolist()
     if unknown and not explicit:
-        names = ", ".join(escape(inputs[i].path) for i in unknown)
+        names = ", ".join(escape(recipe.inputs[i].path) for i in unknown)
         _tell(f"note: no songs known for {names}: split into contiguous blocks, so a song may lie across a border")
     present = {splits.SPLITS[code] for code in set(plan.codes.tolist())}
-    wanted = {item.split for item in inputs} if explicit else {"train"} | {name for name in held_out if held_out[name]}
+    asked = {"train": 1.0, "valid": recipe.valid_fraction, "test": recipe.test_fraction}
+    wanted = {item.split for item in recipe.inputs} if explicit else {name for name in asked if asked[name] > 0}
     for name in splits.SPLITS:
         if name in wanted - present:
             _tell(f"note: {name} is empty")
-    splits_of = collections.defaultdict(set)
-    for code, phrase in zip(plan.codes.tolist(), kept, strict=True):
-        if phrase.song is not None:
-            splits_of[phrase.song].add(code)
-    num_shared = sum(len(codes) > 1 for codes in splits_of.values())
+    pairs = np.unique(np.stack([kept.entries["song"], plan.codes])[:, has_song], axis=1)
+    num_shared = int((np.bincount(pairs[0]) > 1).sum())
     if num_shared:
         _tell(f"note: {num_shared} song names stand in more than one split")
 
 
-def _report(
-    description: Mapping[str, Any], skipped: Sequence[str], num_inputs: int, output: str, seconds: float
-) -> None:
+def _report(report: _Report, output: str, seconds: float) -> None:
     """The last lines of a run."""
+    description, skipped, num_inputs = report
     counts = ", ".join(f"{name} {stop - start}" for name, (start, stop) in description["splits"].items())
     print(f"phrases: {description['num_phrases']} ({counts})")
     print(f"songs: {description['songs'] or 'unknown'}")

@@ -1,4 +1,4 @@
-"""Making a data set's folder so that its name never stands for something half-made.
+"""Making folders, above all that of a data set, so that a name never stands for something half-made.
 
 The files are written into a temporary folder beside the final one and renamed at the end. What breaks
 off before, by an error, Ctrl-C or a full disk, takes the temporary folder with it.
@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Integer
+from jaxtyping import Int64
 
 from wae_jax import dataset, pianoroll
+from wae_jax.pianoroll import PackedPhrases
 
 # What `build_dataset --describe` adds to a data set.
 PICTURE_FILE = "phrases.png"
@@ -30,15 +32,18 @@ FILES = frozenset(
     }
 )
 
+# What the folder is called, beside its final name, in which one is being made or was when it broke off.
+UNFINISHED = ".{}.*.partial"
+
 _ROWS_AT_A_TIME = 1024
 
 
 @dataclasses.dataclass(frozen=True)
 class Workshop:
-    """Where a data set is being made.
+    """Where a folder is being made.
 
     Attributes:
-      folder: the future data set; what lies here at the end is published.
+      folder: the future folder; what lies here at the end is published.
       scratch: room for what is needed on the way; deleted at the end.
     """
 
@@ -75,7 +80,35 @@ def check_output(output: pathlib.Path, *, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def new_dataset_folder(output: pathlib.Path, *, overwrite: bool = False) -> Iterator[Workshop]:
+def new_folder(output: pathlib.Path, check: Callable[[], None] = lambda: None) -> Iterator[Workshop]:
+    """Gives a place to fill a folder in, and moves it to `output` when the block ends well.
+
+    Args:
+      output: the final folder, of which the path holds no link; its parents are made where they are missing. What is
+        there is replaced.
+      check: raises where `output` may not be written; called before and after.
+
+    Raises:
+      OSError: if the disk does not do what is asked.
+    """
+    check()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    prefix, suffix = UNFINISHED.format(output.name).split("*")
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=output.parent))
+    try:
+        # A folder inside, because mkdtemp's own may be entered by nobody else.
+        workshop = Workshop(scratch / "folder", scratch)
+        workshop.folder.mkdir()
+        yield workshop
+        check()
+        for file in workshop.folder.iterdir():
+            _sync(file)
+        _publish(workshop, output)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def new_dataset_folder(output: pathlib.Path, *, overwrite: bool = False) -> contextlib.AbstractContextManager[Workshop]:
     """Gives a place to make a data set in, and moves it to `output` when the block ends well.
 
     Args:
@@ -87,20 +120,7 @@ def new_dataset_folder(output: pathlib.Path, *, overwrite: bool = False) -> Iter
       OSError: if the disk does not do what is asked.
     """
     output = output.resolve()
-    check_output(output, overwrite=overwrite)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    scratch = pathlib.Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=output.parent))
-    try:
-        # A folder inside, because mkdtemp's own may be entered by nobody else.
-        workshop = Workshop(scratch / "dataset", scratch)
-        workshop.folder.mkdir()
-        yield workshop
-        check_output(output, overwrite=overwrite)
-        for file in workshop.folder.iterdir():
-            _sync(file)
-        _publish(workshop, output)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    return new_folder(output, functools.partial(check_output, output, overwrite=overwrite))
 
 
 def _sync(file: pathlib.Path) -> None:
@@ -121,25 +141,42 @@ def _publish(workshop: Workshop, output: pathlib.Path) -> None:
             replaced.rename(output)
 
 
-def write_phrases(path: pathlib.Path, scratch: pathlib.Path, rows: Integer[np.ndarray, " N"]) -> str:
-    """Copies rows of a scratch file into an .npy file, without ever holding them all.
+def read_rows(files: Sequence[pathlib.Path], places: Int64[np.ndarray, " N"]) -> Iterator[PackedPhrases]:
+    """Reads packed phrases, some at a time.
+
+    Args:
+      files: packed phrases, one after another and nothing else.
+      places: which of them to read, in this order; they are numbered through all files.
+    """
+    stops = np.cumsum([file.stat().st_size // pianoroll.BYTES_PER_PHRASE for file in files])
+    for start in range(0, len(places), _ROWS_AT_A_TIME):
+        wanted = places[start : start + _ROWS_AT_A_TIME]
+        file_of = np.searchsorted(stops, wanted, side="right")
+        rows = np.empty((len(wanted), pianoroll.BYTES_PER_PHRASE), np.uint8)
+        for number in np.unique(file_of).tolist():
+            mine = file_of == number
+            # Mapped anew each time, which gives back the memory of the pages read before.
+            staged = np.memmap(files[number], np.uint8, "r").reshape(-1, pianoroll.BYTES_PER_PHRASE)
+            rows[mine] = staged[wanted[mine] - stops[number] + len(staged)]
+        yield rows
+
+
+def write_phrases(path: pathlib.Path, num_rows: int, parts: Iterable[PackedPhrases]) -> str:
+    """Writes rows into an .npy file, without ever holding them all.
 
     Args:
       path: the .npy file to write.
-      scratch: packed phrases, one after another and nothing else.
-      rows: which of them to copy, in this order.
+      num_rows: how many there are.
+      parts: the rows, some at a time.
 
     Returns:
       The sha256 of the rows' bytes (those of the file without its header), in hexadecimal.
     """
     digest = hashlib.sha256()
-    shape = (len(rows), pianoroll.BYTES_PER_PHRASE)
+    shape = (num_rows, pianoroll.BYTES_PER_PHRASE)
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for start in range(0, len(rows), _ROWS_AT_A_TIME):
-            # Mapped anew each time, which gives back the memory of the pages read before.
-            staged = np.memmap(scratch, np.uint8, "r").reshape(-1, pianoroll.BYTES_PER_PHRASE)
-            part = np.ascontiguousarray(staged[rows[start : start + _ROWS_AT_A_TIME]])
+        for part in parts:
             digest.update(part.data)
             file.write(part.data)
     return digest.hexdigest()

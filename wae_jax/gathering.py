@@ -18,9 +18,9 @@ import tqdm
 from wae_jax import openers, pianoroll, splits
 from wae_jax.dataset import DatasetError
 from wae_jax.dataset_folder import escape
-from wae_jax.row_plan import Staged
+from wae_jax.phrase_table import PhraseTable, TableBuilder
 from wae_jax.song_readers import Request, SongReaders
-from wae_jax.sources import Chunk, Options, Source, SourceError
+from wae_jax.sources import Chunk, Options, Source, SourceError, reasons
 
 # A folder may hold thousands of files without a phrase; all of them are in skipped.tsv.
 _SKIPS_TOLD_PER_FOLDER = 10
@@ -65,27 +65,35 @@ def _expand_one(item: Input) -> list[Input]:
     return [item._replace(path=str(file), folder=item.path) for file in files] or [item]
 
 
+class Opened(NamedTuple):
+    """What is kept of an input that was read to its end; the fields are those of `sources.Source`."""
+
+    sha256: str
+    rows: tuple[int, int] | None
+    notes_out_of_range: int
+
+
 @dataclasses.dataclass(frozen=True)
 class Gathered:
     """Everything that was read.
 
     Attributes:
-      phrases: one entry for each row of the scratch file.
-      opened: for each input that could be read to its end, by its place among the inputs, what it was.
+      table: one entry for each row of the scratch file.
+      opened: what each input was that could be read to its end, by its place among the inputs.
       skipped: for each other input the reason, by its place.
       num_silent: how many silent phrases were left out.
       num_few_tracks: how many phrases were left out because too few tracks sound.
     """
 
-    phrases: list[Staged]
-    opened: dict[int, Source]
+    table: PhraseTable
+    opened: dict[int, Opened]
     skipped: dict[int, str]
     num_silent: int
     num_few_tracks: int
 
 
 def gather(inputs: Sequence[Input], file: BinaryIO, *, options: Options, min_tracks: int, workers: int) -> Gathered:
-    """Reads all inputs and writes their phrases to `file`, packed, one after another.
+    """Reads inputs and writes their phrases to `file`, packed, one after another.
 
     An input that fails half-way leaves nothing in `file`.
 
@@ -94,10 +102,10 @@ def gather(inputs: Sequence[Input], file: BinaryIO, *, options: Options, min_tra
       file: where to write.
       options: how songs and float arrays are read.
       min_tracks: a phrase in which fewer tracks sound is left out.
-      workers: how many processes read songs.
+      workers: how many processes read songs; what is read is the same.
     """
-    phrases: list[Staged] = []
-    opened: dict[int, Source] = {}
+    table = TableBuilder()
+    opened: dict[int, Opened] = {}
     skipped: dict[int, str] = {}
     num_silent = num_few_tracks = 0
     told = _Reporter(inputs)
@@ -107,26 +115,26 @@ def gather(inputs: Sequence[Input], file: BinaryIO, *, options: Options, min_tra
         tqdm.tqdm(total=len(inputs), unit=" files", leave=False, disable=None) as bar,
     ):
         for i, source in enumerate(_open_all(inputs, readers, options)):
-            before, dropped = len(phrases), np.zeros(2, np.int64)
+            before, dropped = len(table), np.zeros(2, np.int64)
             try:
                 if isinstance(source, SourceError):
                     raise source
                 for chunk in _with_progress(source, inputs[i].path):
                     song = inputs[i].song if source.is_song else None
-                    dropped += _stage(phrases, file, i, chunk, song, min_tracks)
+                    dropped += _stage(table, file, i, chunk, song, min_tracks)
             except SourceError as error:
-                del phrases[before:]
+                table.truncate(before)
                 file.seek(before * pianoroll.BYTES_PER_PHRASE)
                 file.truncate()
                 skipped[i] = str(error)
                 told.skipped(i, str(error))
             else:
                 num_silent, num_few_tracks = (np.array([num_silent, num_few_tracks]) + dropped).tolist()
-                opened[i] = source
-                told.read(i, len(phrases) - before + int(dropped.sum()), {phrase.song for phrase in phrases[before:]})
+                opened[i] = Opened(source.sha256, source.rows, source.notes_out_of_range)
+                told.read(i, len(table) - before + int(dropped.sum()), table.num_songs(before))
             bar.update()
         told.end()
-    return Gathered(phrases, opened, skipped, num_silent, num_few_tracks)
+    return Gathered(table.table(), opened, skipped, num_silent, num_few_tracks)
 
 
 def _open_all(inputs: Sequence[Input], readers: SongReaders, options: Options) -> Iterator[Source | SourceError]:
@@ -170,28 +178,28 @@ def _with_progress(source: Source, path: str) -> Iterator[Chunk]:
 
 
 def _stage(
-    phrases: list[Staged], file: BinaryIO, source: int, chunk: Chunk, song: str | None, min_tracks: int
+    table: TableBuilder, file: BinaryIO, source: int, chunk: Chunk, song: str | None, min_tracks: int
 ) -> np.ndarray:
-    """Appends the phrases of one chunk to the list and to the file.
+    """Appends the phrases of one chunk to the table and to the file.
 
     Returns:
       How many were left out: the silent ones, and those with too few tracks.
     """
-    sounds = chunk.rows.any(axis=1)
+    sounds = np.asarray(chunk.rows.any(axis=1))
     # Counting takes half as long as all else that is done with a row.
     chosen = sounds if min_tracks == 1 else (pianoroll.count_track_cells(chunk.rows) > 0).sum(axis=1) >= min_tracks
     rows = chunk.rows[chosen]
-    file.write(rows.data)
-    for place, key in zip(np.flatnonzero(chosen).tolist(), splits.phrase_keys(rows), strict=True):
-        phrases.append(
-            Staged(
-                source,
-                chunk.songs[place] if chunk.songs else song,
-                chunk.first_bars[place] if chunk.first_bars else None,
-                key,
-                chunk.tempos[place] if chunk.tempos else None,
-            )
+    picked: list[bool] = chosen.tolist()
+    unknown = [None] * len(picked)
+    with reasons():
+        table.add(
+            source,
+            splits.phrase_keys(rows),
+            songs=itertools.compress(chunk.songs or [song] * len(picked), picked),
+            first_bars=itertools.compress(chunk.first_bars or unknown, picked),
+            tempos=itertools.compress(chunk.tempos or unknown, picked),
         )
+    file.write(rows.data)
     return np.array([(~sounds).sum(), (sounds & ~chosen).sum()])
 
 
@@ -203,13 +211,13 @@ class _Reporter:
         self._folder: str | None = None
         self._files = self._read = self._phrases = 0
 
-    def read(self, place: int, num_phrases: int, songs: set[str | None]) -> None:
+    def read(self, place: int, num_phrases: int, num_songs: int) -> None:
         self._enter(place)
         self._read += 1
         self._phrases += num_phrases
         if self._folder is None:
-            num_songs = len(songs - {None}) or "unknown"
-            _print(f"read {escape(self._inputs[place].path)}: {num_phrases} phrases, {num_songs} songs")
+            songs = num_songs or "unknown"
+            _print(f"read {escape(self._inputs[place].path)}: {num_phrases} phrases, {songs} songs")
 
     def skipped(self, place: int, reason: str) -> None:
         self._enter(place)

@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int8, Int64
+from jaxtyping import Int8, Int64, UInt64
 
 from wae_jax import splits
-
-
-class Staged(NamedTuple):
-    """What memory keeps of a phrase that was read.
-
-    Attributes:
-      source: the input it comes from, by its place among the inputs.
-      song: its song, or None where that is not known.
-      first_bar: the bar of the song at which it starts, from 0, or None.
-      key: equal for equal phrases, see `splits.phrase_keys`.
-      tempo: quarter notes a minute at its start, or None.
-    """
-
-    source: int
-    song: str | None
-    first_bar: int | None
-    key: bytes
-    tempo: float | None = None
+from wae_jax.phrase_table import NO_SONG, PhraseTable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +32,7 @@ class Plan:
 
 
 def plan_rows(
-    phrases: Sequence[Staged],
+    table: PhraseTable,
     split_of_input: Sequence[str | None],
     *,
     seed: int,
@@ -61,31 +42,39 @@ def plan_rows(
     """Drops repeated phrases and gives the others their places.
 
     Args:
-      phrases: all there are, in the order in which the first of equal ones stays.
+      table: all phrases, in the order in which the first of equal ones stays.
       split_of_input: for each input the split that was asked for, or None for all of them.
       seed: of the split by song.
       valid_fraction: share of the songs, or of a block, to validate on.
       test_fraction: share to test on.
     """
-    first: dict[bytes, int] = {}
-    for i, phrase in enumerate(phrases):
-        first.setdefault(phrase.key, i)
-    kept = np.fromiter(first.values(), np.int64, len(first))
+    first = first_equal(table.entries["key"])
+    kept = np.flatnonzero(first == np.arange(len(first)))
     num_across = 0
     if any(split_of_input):
-        codes = np.array([splits.SPLITS.index(split_of_input[phrase.source] or "") for phrase in phrases], np.int8)
-        num_across = sum(int(codes[i] != codes[first[phrase.key]]) for i, phrase in enumerate(phrases))
+        code_of = {split: code for code, split in enumerate(splits.SPLITS)}
+        codes = np.array([code_of[split or ""] for split in split_of_input], np.int8)[table.entries["source"]]
+        num_across = int((codes != codes[first]).sum())
         rule = "as given: --train, --valid, --test"
     else:
-        codes, rule = _split_by_rule(
-            phrases, kept, seed=seed, valid_fraction=valid_fraction, test_fraction=test_fraction
-        )
+        codes, rule = _split_by_rule(table, kept, seed=seed, valid_fraction=valid_fraction, test_fraction=test_fraction)
     order = np.argsort(codes[kept], kind="stable")
-    return Plan(kept[order], codes[kept][order], len(phrases) - len(kept), num_across, rule)
+    return Plan(kept[order], codes[kept][order], len(table) - len(kept), num_across, rule)
+
+
+def first_equal(keys: UInt64[np.ndarray, "N 2"]) -> Int64[np.ndarray, " N"]:
+    """For each key the number of the first that is equal to it."""
+    # Stable, so that of equal keys the first comes first.
+    order = np.lexsort(keys.T)
+    ordered = keys[order]
+    begins = np.append(True, (ordered[1:] != ordered[:-1]).any(axis=1))[: len(keys)]
+    first = np.empty(len(keys), np.int64)
+    first[order] = order[begins][np.cumsum(begins) - 1]
+    return first
 
 
 def _split_by_rule(
-    phrases: Sequence[Staged], kept: np.ndarray, *, seed: int, valid_fraction: float, test_fraction: float
+    table: PhraseTable, kept: np.ndarray, *, seed: int, valid_fraction: float, test_fraction: float
 ) -> tuple[np.ndarray, str]:
     """Splits by song what has songs, and each other input by blocks; the codes of all rows, and words.
 
@@ -93,25 +82,41 @@ def _split_by_rule(
     among the blocks, whose sizes should be those of what stays; their codes mean nothing there.
     """
     fractions = {"valid_fraction": valid_fraction, "test_fraction": test_fraction}
-    codes = np.zeros(len(phrases), np.int8)
+    codes = np.zeros(len(table), np.int8)
     rules = []
-    with_song = [i for i, phrase in enumerate(phrases) if phrase.song is not None]
-    if with_song:
-        songs = [phrases[i].song or "" for i in with_song]
-        codes[with_song] = splits.split_by_song(songs, [phrases[i].key for i in with_song], seed=seed, **fractions)
+    has_song = table.entries["song"] != NO_SONG
+    if has_song.any():
+        codes[has_song] = _split_by_song(table.take(has_song), seed=seed, **fractions)
         rules.append(
             f"by song: sha256 of seed {seed} and the song's name, songs that share a phrase together, "
             f"{valid_fraction} of the songs valid, {test_fraction} test"
         )
-    blocks = collections.defaultdict(list)
-    for i in kept.tolist():
-        if phrases[i].song is None:
-            blocks[phrases[i].source].append(i)
-    for rows in blocks.values():
+    in_blocks = kept[~has_song[kept]]
+    # Each input's phrases stand together.
+    borders = np.flatnonzero(np.diff(table.entries["source"][in_blocks])) + 1
+    for rows in np.split(in_blocks, borders) if in_blocks.size else []:
         codes[rows] = splits.split_by_block(len(rows), **fractions)
-    if blocks:
+    if in_blocks.size:
         rules.append(
             f"by contiguous blocks, where songs are unknown: of each such input the first phrases train, "
             f"then {valid_fraction} of them valid, the last {test_fraction} test"
         )
     return codes, "; ".join(rules)
+
+
+def _split_by_song(
+    table: PhraseTable, *, seed: int, valid_fraction: float, test_fraction: float
+) -> Int8[np.ndarray, " N"]:
+    """For each phrase its place in `splits.SPLITS`."""
+    used, song = np.unique(table.entries["song"], return_inverse=True)
+    other = song[first_equal(table.entries["key"])]
+    links = np.unique(np.stack([other, song])[:, other != song], axis=1)
+    codes = splits.split_songs(
+        [table.songs[i] for i in used.tolist()],
+        np.bincount(song),
+        zip(*links.tolist(), strict=True),
+        seed=seed,
+        valid_fraction=valid_fraction,
+        test_fraction=test_fraction,
+    )
+    return codes[song]
