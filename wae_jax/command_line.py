@@ -6,11 +6,15 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from wae_jax.checkpoint import CheckpointError
 from wae_jax.dataset import DatasetError
 from wae_jax.schema import ConfigError
 from wae_jax.workdir import WorkdirError
+
+if TYPE_CHECKING:
+    from wae_jax.trained_run import Run
 
 
 class RequestError(ValueError):
@@ -40,6 +44,49 @@ def add_sampling_flags(parser: argparse.ArgumentParser, *, num: int | None) -> N
     parser.add_argument("--binarize", choices=("hard", "bernoulli"), default="hard")
     parser.add_argument("--threshold", type=float, default=0.5, help="for --binarize=hard (default .5)")
     parser.add_argument("--seed", type=int, default=0)
+
+
+def add_latent_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that say what codes are drawn from; `asked_run` heeds them."""
+    parser.add_argument(
+        "--latent",
+        choices=("prior", "mixture"),
+        default="prior",
+        help="draw codes from the prior (default), or from a mixture of Gaussians fitted to those of training phrases",
+    )
+    parser.add_argument(
+        "--components", type=int, help="of --latent=mixture (default: as many as make codes held out likeliest)"
+    )
+
+
+def check_latent_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Leaves with a usage error where one of these flags is out of range or has no say."""
+    if arguments.components is None:
+        return
+    if arguments.latent != "mixture":
+        parser.error(f"--components has no say in --latent={arguments.latent}; it belongs to --latent=mixture")
+    if arguments.components < 1:
+        parser.error(f"--components is {arguments.components}; expected at least 1")
+
+
+def asked_run(run: Run, latent: str, components: int | None) -> Run:
+    """The run, drawing codes from what the command line asks for.
+
+    Args:
+      run: as it was opened, drawing from the prior.
+      latent: what is behind --latent.
+      components: what is behind --components.
+
+    Raises:
+      RequestError: if no such mixture can be fitted to the codes of its training phrases, or these are no longer where
+        they were.
+    """
+    if latent == "prior":
+        return run
+    try:
+        return run.drawing_from_mixture(components or 0)
+    except ValueError as error:
+        raise RequestError(f"--latent=mixture: {error}") from error
 
 
 def check_sampling_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace, *, least_num: int = 1) -> None:

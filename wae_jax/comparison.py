@@ -30,6 +30,9 @@ _NOT_THE_ARM = (
     *(pattern for pattern in FREE_FIELDS if not pattern.startswith("num_")),
 )
 
+# What codes were drawn from by evaluations of before there was more than the prior.
+_PLAIN: Mapping[str, Any] = {"latent": "prior", "components": None}
+
 
 class CompareError(RequestError):
     """Runs that cannot be compared; the message says which and why."""
@@ -111,7 +114,8 @@ def _arm_fields(provenance: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in flatten_config(provenance.get("config", {})).items()
         if not any(fnmatch.fnmatchcase(name, pattern) for pattern in _NOT_THE_ARM)
     }
-    return fields | {name: provenance[name] for name in ("phrases", "binarize", "threshold") if name in provenance}
+    flags = {**_PLAIN, **provenance} if "binarize" in provenance else provenance
+    return fields | {name: flags[name] for name in ("phrases", "binarize", "threshold", *_PLAIN) if name in flags}
 
 
 def _name_arms(configs: Sequence[Mapping[str, Any]]) -> list[str]:

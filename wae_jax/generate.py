@@ -1,6 +1,6 @@
 """Music from a trained run: `python -m wae_jax.generate --output music` for the run that ships with the package.
 
---mode=draw          decodes draws from the prior
+--mode=draw          decodes draws from the prior, or from what --latent says
 --mode=reconstruct   encodes and decodes phrases of the run's validation data, originals beside them
 --mode=interpolate   walks from one of these phrases to the next through latent space; or from --from to --to
 --mode=encode        writes the codes of validation phrases, and which rows of the validation split they are
@@ -25,7 +25,16 @@ from typing import Any
 import numpy as np
 
 from wae_jax.audio import describe, missing_parts
-from wae_jax.command_line import RequestError, add_run_flags, add_sampling_flags, check_sampling_flags, exit_status
+from wae_jax.command_line import (
+    RequestError,
+    add_latent_flags,
+    add_run_flags,
+    add_sampling_flags,
+    asked_run,
+    check_latent_flags,
+    check_sampling_flags,
+    exit_status,
+)
 from wae_jax.dataset import DatasetError
 from wae_jax.files import whole_file
 from wae_jax.listening.page import write_page
@@ -52,7 +61,7 @@ def generate(arguments: argparse.Namespace) -> None:
         raise RequestError(f"{output} exists and is not an empty folder; choose another, or pass --overwrite")
     audio = requested_audio(arguments)
     request = make_request(arguments)
-    run = open_run(arguments.workdir, arguments.checkpoint)
+    run = asked_run(open_run(arguments.workdir, arguments.checkpoint), arguments.latent, arguments.components)
     name = arguments.workdir or "the run that ships with wae_jax"
     phrases = MODES[arguments.mode].make(run, request)
     print(f"{name}: step {run.step}, checkpoint {run.digest[:12]}")
@@ -105,7 +114,7 @@ def _write_page(path: pathlib.Path, arguments: argparse.Namespace, run: Run, phr
         originals=phrases.originals,
         original_names=phrases.original_names,
     )
-    asked = {name: getattr(arguments, name) for name in ("num", "seed", "binarize")} | asked_for(arguments)
+    asked = {name: getattr(arguments, name) for name in ("num", "seed", "binarize", "latent")} | asked_for(arguments)
     try:
         write_page(
             run,
@@ -124,7 +133,9 @@ def _write_report(
     path: pathlib.Path, arguments: argparse.Namespace, name: str, run: Run, phrases: Phrases, sound: str | None
 ) -> None:
     """Writes what was asked for, of which run, and how faithful the outcome is."""
-    asked = {name: getattr(arguments, name) for name in ("num", "seed", "binarize", "threshold")}
+    asked = {
+        name: getattr(arguments, name) for name in ("num", "seed", "binarize", "threshold", "latent", "components")
+    }
     content = {
         "run": {"source": name, "step": run.step, "digest": run.digest},
         "asked": asked | asked_for(arguments),
@@ -145,6 +156,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add_run_flags(parser)
     parser.add_argument("--output", required=True, help="folder to write to")
     add_sampling_flags(parser, num=None)
+    add_latent_flags(parser)
     parser.add_argument("--probabilities", action="store_true", help="write the probabilities too")
     add_sound_flags(parser)
     parser.add_argument("--no-page", dest="page", action="store_false", help=f"no page to listen, {PAGE}")
@@ -156,6 +168,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     check_mode_flags(parser, arguments)
     check_sampling_flags(parser, arguments)
+    check_latent_flags(parser, arguments)
     check_sound_flags(parser, arguments)
     return arguments
 

@@ -55,6 +55,9 @@ class Mixture:
     means: Float64[np.ndarray, "C Z"]
     factors: Float64[np.ndarray, "C Z Z"]
 
+    def __str__(self) -> str:
+        return f"a mixture of {len(self.weights)} Gaussians fitted to the codes of training phrases"
+
 
 def normal(latent_dim: int, variance: float) -> Mixture:
     """N(0, variance * I) as a mixture of one."""

@@ -15,7 +15,14 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from wae_jax.command_line import add_run_flags, add_sampling_flags, check_sampling_flags
+from wae_jax.command_line import (
+    add_latent_flags,
+    add_run_flags,
+    add_sampling_flags,
+    asked_run,
+    check_latent_flags,
+    check_sampling_flags,
+)
 from wae_jax.listening.document import Section, check_output, make_page, save_page
 from wae_jax.listening.figures import provenance, tables_of_run
 from wae_jax.listening.latent_model import latent_model
@@ -95,12 +102,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add_run_flags(parser)
     parser.add_argument("--output", required=True, help="the HTML file to write")
     add_sampling_flags(parser, num=64)
+    add_latent_flags(parser)
     parser.add_argument("--tempo", type=float, default=DEFAULT_TEMPO, help="bpm to begin with, 40 to 240 (default 100)")
 
 
 def check_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """Leaves with a usage error where a flag is out of range."""
     check_sampling_flags(parser, arguments)
+    check_latent_flags(parser, arguments)
     if not 40 <= arguments.tempo <= 240:
         parser.error(f"--tempo is {arguments.tempo}; expected 40 to 240 bpm")
 
@@ -112,7 +121,7 @@ def run(arguments: argparse.Namespace) -> None:
       RequestError, WorkdirError, CheckpointError, DatasetError, ConfigError, OSError: with what is wrong.
     """
     size = write_run_page(
-        open_run(arguments.workdir, arguments.checkpoint),
+        asked_run(open_run(arguments.workdir, arguments.checkpoint), arguments.latent, arguments.components),
         arguments.output,
         source=arguments.workdir,
         num=arguments.num,
