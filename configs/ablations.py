@@ -84,6 +84,14 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "normalization": _one_of_a_setting("normalization", "batch", "layer"),
     "batch_norm_momentum": _one_of_a_setting("batch_norm_momentum", 0.9, 0.99),
     "binarisation": _one_of_a_setting("binarisation", "hard", "bernoulli"),
+    "decision": (
+        "threshold=0.5",
+        "threshold=density",
+        "threshold=density,hold=0.5",
+        "threshold=density,close_gaps=3",
+        "threshold=density,min_length=3",
+        "threshold=density,hold=0.5,close_gaps=3,min_length=3",
+    ),
 }
 
 
@@ -109,9 +117,13 @@ def training_arm(arm: str) -> str:
 
 
 def evaluation_flags(arm: str) -> tuple[str, ...]:
-    """What the evaluation of an arm is to be told besides the run: nothing, or the way of making rolls binary."""
-    binarisation = _parse(arm).get("binarisation", "hard")
-    return () if binarisation == "hard" else (f"--binarize={binarisation}",)
+    """What the evaluation of an arm is to be told besides the run: how to decide which cells sound."""
+    settings = _parse(arm)
+    return tuple(
+        f"--{flag}={_spell(settings[name])}"
+        for name, (flag, default) in EVALUATION_FLAGS.items()
+        if settings.get(name, default) != default
+    )
 
 
 def _cpu() -> ml_collections.ConfigDict:
@@ -133,6 +145,10 @@ def _base(variant: str) -> ml_collections.ConfigDict:
     config = _WAE_GAN["get_config"](variant)
     config.reconstruction_weight = 0.5  # in both protocols, so that λ means the same
     config.model.z_dim = 16
+    config.decision.thresholds = "fixed"
+    config.decision.hold = 1.0
+    config.decision.close_gaps = 0
+    config.decision.min_length = 1
     _set_regulariser(config, "mmd")
     return config
 
@@ -169,6 +185,10 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def _threshold(text: str) -> float | str:
+    return text if text == "density" else float(text)
+
+
 def _truth(text: str) -> bool:
     return _one_of("false", "true")(text) == "true"
 
@@ -202,7 +222,21 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], Callable[[ml_collections.Conf
     "output_bias": (str, _field("model.output_bias")),
     "normalization": (str, _field("model.normalization")),
     "batch_norm_momentum": (float, _field("model.batch_norm_momentum")),
-    "binarisation": (_one_of("hard", "bernoulli"), lambda config, value: None),  # a matter of evaluation alone
+    # Matters of evaluation alone.
+    "binarisation": (_one_of("hard", "bernoulli"), lambda config, value: None),
+    "threshold": (_threshold, lambda config, value: None),
+    "hold": (float, lambda config, value: None),
+    "close_gaps": (int, lambda config, value: None),
+    "min_length": (int, lambda config, value: None),
+}
+
+# The flags of `wae_jax.evaluate` for the last ones, and what the baseline has.
+EVALUATION_FLAGS: Mapping[str, tuple[str, Any]] = {
+    "binarisation": ("binarize", "hard"),
+    "threshold": ("threshold", 0.5),
+    "hold": ("hold", 1.0),
+    "close_gaps": ("close-gaps", 0),
+    "min_length": ("min-length", 1),
 }
 
 

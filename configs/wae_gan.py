@@ -89,6 +89,12 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.eval.num_samples = 4  # fixed prior draws and reconstructions, written at every evaluation
     config.eval.num_draws = 128  # prior draws measured as music at every evaluation: draws/*
     config.eval.num_page_draws = 64  # on the page written at the end, listen.html; 0 for no page
+    config.decision = ml_collections.ConfigDict()  # which cells sound, wherever music is made of the run
+    config.decision.method = "hard"  # or "bernoulli": each cell at random with its probability
+    config.decision.thresholds = "fixed"  # eval.threshold; or "density": so that draws are as dense as the data
+    config.decision.hold = 1.0  # a note lasts while above this share of the threshold that it began above
+    config.decision.close_gaps = 0  # steps: gaps so long become part of one note
+    config.decision.min_length = 1  # steps: shorter notes are left out
     config.best_metric = "eval/reconstruction"
     config.best_mode = "min"
 

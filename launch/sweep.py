@@ -111,7 +111,7 @@ def _training(options: argparse.Namespace, arm: str, seed: int, workdir: pathlib
 
 
 def _evaluation(options: argparse.Namespace, workdir: pathlib.Path, flags: Sequence[str]) -> Command:
-    folder = workdir / "_".join(["evaluation", *(flag.rpartition("=")[2] for flag in flags)])
+    folder = workdir / "_".join(["evaluation", *(flag.removeprefix("--") for flag in flags)])
     data = (f"--data={options.data}",) if options.data else ()
     words = (sys.executable, "-m", options.evaluator, f"--workdir={workdir}", *data, f"--num={options.num}")
     done = folder / "evaluation.json"

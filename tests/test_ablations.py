@@ -65,7 +65,11 @@ def test_tables_that_vary_one_thing_contain_the_baseline(protocol):
 def test_a_name_gives_the_table_or_an_arm_within_which_it_varies():
     for table, arms in TABLES.items():
         keys = [[setting.partition("=")[0] for setting in arm.split(",")] for arm in arms]
-        within = {"gan_penalty_weight": "penalty_weight", "kl_penalty_weight": "penalty_weight"}
+        within = {
+            "gan_penalty_weight": "penalty_weight",
+            "kl_penalty_weight": "penalty_weight",
+            "decision": "threshold",
+        }
         assert all(within.get(table, table) in each for each in keys), table
 
 
@@ -138,6 +142,10 @@ def test_runs_that_are_the_same_have_one_name(arm, name):
 
 def test_the_way_to_binary_rolls_is_told_to_the_evaluation():
     assert evaluation_flags("latent_dim=8,binarisation=bernoulli") == ("--binarize=bernoulli",)
+    asked = "close_gaps=3,threshold=density,hold=0.50"
+    assert evaluation_flags(asked) == ("--threshold=density", "--hold=0.5", "--close-gaps=3")
+    assert training_arm(asked) == BASELINE
+    assert evaluation_flags("threshold=.5,min_length=1") == ()
     assert evaluation_flags("binarisation=hard") == evaluation_flags(BASELINE) == ()
 
 

@@ -11,6 +11,7 @@ import scipy.stats
 
 from tests.browsing import loudest, opened
 from tests.decoding import Z_DIM, logits, random_model
+from wae_jax.decision import Decision, decide
 from wae_jax.latent_mixture import Mixture
 from wae_jax.latent_paths import slerp
 from wae_jax.listening.document import MODEL_SCRIPTS, note_lists
@@ -31,7 +32,7 @@ def run():
 
 @pytest.fixture(scope="module")
 def model(run):
-    return latent_model(run, threshold=0.5, num_phrases=256)
+    return latent_model(run, decision=Decision(), num_phrases=256)
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_other_networks_decode_as_in_jax(page, network, normalization, activatio
     codes = np.random.default_rng(2).normal(size=(2, Z_DIM)).astype(np.float32)
     truth = 1 / (1 + np.exp(-logits(config, variables, codes)))
     assert truth.std() > 0.01
-    found = decode(page, codes, latent_model(run, threshold=0.5, num_phrases=8))
+    found = decode(page, codes, latent_model(run, decision=Decision(), num_phrases=8))
     np.testing.assert_allclose(found, truth, rtol=0, atol=1e-3)
 
 
@@ -97,7 +98,7 @@ def test_a_phrase_is_decoded_in_less_than_half_a_second(page, run):
       const decoder = new Decoder(model);
       return codes.map((z) => {
         const start = performance.now();
-        decoder.notes(decoder.decode(z), [.5, .5, .5, .5, .5]);
+        decoder.notes(decoder.decode(z), model.decision);
         return performance.now() - start;
       });
     }"""
@@ -105,17 +106,21 @@ def test_a_phrase_is_decoded_in_less_than_half_a_second(page, run):
     assert statistics.median(times) < 500
 
 
-def test_notes_are_those_of_the_metrics(page):
+@pytest.mark.parametrize(
+    "rule", [{}, {"hold": 0.5}, {"close_gaps": 8}, {"min_length": 9}, {"hold": 0.7, "close_gaps": 16, "min_length": 17}]
+)
+def test_notes_are_those_of_the_metrics(page, rule):
     rng = np.random.default_rng(3)
     # Smooth along time, for notes of all lengths; with cells at the very threshold, which do not sound.
     probabilities = np.repeat(rng.random((24, 84, 5)), 8, axis=0).astype(np.float32)
-    thresholds = [0.5, 0.25, 0.9, 0.75, 1.0]
-    probabilities[:96, 7] = np.float32(thresholds)
+    rule = Decision(thresholds=(0.5, 0.25, 0.9, 0.75, 1.0), **rule)
+    probabilities[:96, 7] = np.float32(rule.thresholds)
     found = page.evaluate(
-        "([p, t]) => new Decoder(model).notes(Float32Array.from(p), t)", [probabilities.ravel().tolist(), thresholds]
+        "([p, rule]) => new Decoder(model).notes(Float32Array.from(p), rule)",
+        [probabilities.ravel().tolist(), dataclasses.asdict(rule)],
     )
-    expected = note_lists((probabilities > np.float32(thresholds))[None])[0]
-    assert len(expected) > 1000
+    expected = note_lists(decide(probabilities[None], rule))[0]
+    assert len(expected) > 700
     assert found == expected
 
 
@@ -141,7 +146,7 @@ def test_fresh_draws_are_of_the_runs_mixture(page, run):
         np.stack([np.full(Z, -40.0), np.full(Z, 40.0)]),
         np.stack([np.eye(Z), np.tril(np.full((Z, Z), 0.5)) + np.eye(Z)]),
     )
-    model = latent_model(dataclasses.replace(run, mixture=mixture), threshold=0.5, num_phrases=8)
+    model = latent_model(dataclasses.replace(run, mixture=mixture), decision=Decision(), num_phrases=8)
     program = "(model) => [...Array(4000).keys()].map((seed) => LatentPanel.drawn(seed, model))"
     drawn = np.array(page.evaluate(program, model))
     is_second = drawn.mean(axis=1) > 0
@@ -237,14 +242,14 @@ def test_halfway_between_two_that_are_kept(page):
 
 def test_thresholds_of_all_tracks_and_of_one(page, run):
     p = run.sampler.decode(np.array([state(page)["code"]], np.float32))
-    page.get_by_label("Threshold of all tracks").fill("0.2")
+    page.get_by_label("Threshold of all tracks").fill("0.2")  # times .5
     page.wait_for_function("() => opened.length === 1")
-    assert state(page)["notes"] == note_lists(p > 0.2)[0]
+    assert state(page)["notes"] == note_lists(p > 0.1)[0]
     page.get_by_text("A threshold for each track").click()
     page.get_by_role("slider", name="Drums").fill("0.9")
     page.wait_for_function("() => opened.length === 2")
-    assert state(page)["thresholds"] == [0.9, 0.2, 0.2, 0.2, 0.2]
-    assert state(page)["notes"] == note_lists(p > np.array([0.9, 0.2, 0.2, 0.2, 0.2]))[0]
+    assert state(page)["thresholds"] == [0.9, 0.1, 0.1, 0.1, 0.1]
+    assert state(page)["notes"] == note_lists(p > np.array([0.9, 0.1, 0.1, 0.1, 0.1]))[0]
     assert page.get_by_role("slider", name="Drums").get_attribute("aria-valuetext") == "0.90"
 
 

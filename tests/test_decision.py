@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 
-from wae_jax.decision import Decision, close_gaps, decide, hold, remove_short, thresholds_for_density
+from tests.helpers import tiny_config
+from wae_jax.command_line import add_sampling_flags, asked_decision, check_sampling_flags
+from wae_jax.decision import (
+    Decision,
+    as_flags,
+    calibrate,
+    close_gaps,
+    decide,
+    decision_of_config,
+    hold,
+    remove_short,
+    thresholds_for_density,
+)
+from wae_jax.sampling import Sampler
 
 
 def lines(*texts):
@@ -181,3 +195,79 @@ def test_rules_that_make_no_sense_are_refused(change, told):
 def test_random_decisions_have_no_thresholds_to_find():
     with pytest.raises(ValueError, match="only a hard decision"):
         thresholds_for_density(probabilities(num=1), np.full(5, 0.1), Decision(method="bernoulli"))
+
+
+def test_a_rule_without_thresholds_is_calibrated_on_draws_of_the_prior():
+    p = probabilities(num=200)
+    asked = []
+
+    def draw(seed, num):
+        asked.append((seed, num))
+        return np.arange(num, dtype=np.float32)[:, None]
+
+    sampler = Sampler(encode=lambda rolls: rolls, decode=lambda z: p[z[:, 0].astype(int)], draw=draw)
+    densities = np.array([0.02, 0.01, 0.03, 0.005, 0.2])
+    rule = Decision(thresholds=None, hold=0.6, min_length=2)
+    with pytest.raises(ValueError, match="no thresholds yet"):
+        decide(p[:1], rule)
+    found = calibrate(rule, sampler, lambda: densities)
+    assert asked == [(0, 128)]
+    np.testing.assert_allclose(decide(p[:128], found).mean(axis=(0, 1, 2)), densities, rtol=0.02)
+    assert dataclasses.replace(found, thresholds=None) == rule
+
+
+@pytest.mark.parametrize("rule", [Decision(), Decision(thresholds=(0.1,) * 5), Decision("bernoulli", thresholds=None)])
+def test_a_rule_that_needs_no_thresholds_draws_nothing(rule):
+    def refuse(*arguments):
+        raise AssertionError("asked for")
+
+    assert calibrate(rule, Sampler(refuse, refuse, refuse), refuse) == rule
+
+
+def test_the_rule_of_a_configuration():
+    config = tiny_config(eval__threshold=0.3)
+    assert decision_of_config(config) == Decision(thresholds=(0.3,) * 5)
+    config.decision = {"method": "bernoulli", "thresholds": "density", "hold": 1, "close_gaps": 2, "min_length": 3}
+    assert decision_of_config(config) == Decision("bernoulli", None, 1.0, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], Decision(thresholds=(0.3,) * 5, hold=0.5)),
+        (["--threshold=.4"], Decision(thresholds=(0.4,) * 5, hold=0.5)),
+        (["--threshold=.1,.2,.3,.4,1", "--hold=1"], Decision(thresholds=(0.1, 0.2, 0.3, 0.4, 1.0))),
+        (["--threshold=density", "--close-gaps=0"], Decision(thresholds=None, hold=0.5)),
+        (["--binarize=bernoulli", "--min-length=4"], Decision("bernoulli", (0.3,) * 5, 0.5, 0, 4)),
+    ],
+)
+def test_flags_take_the_place_of_the_configuration(flags, expected):
+    config = tiny_config(eval__threshold=0.3, decision__hold=0.5)
+    parser = argparse.ArgumentParser()
+    add_sampling_flags(parser, num=1)
+    arguments = parser.parse_args(flags)
+    check_sampling_flags(parser, arguments)
+    asked = asked_decision(arguments, config)
+    assert asked == expected
+    # What is written down is what would be asked for.
+    written = [f"--{name.replace('_', '-')}={value}" for name, value in as_flags(asked).items()]
+    written = [flag.replace("[", "").replace("]", "").replace(" ", "") for flag in written]
+    assert asked_decision(parser.parse_args(written), tiny_config()) == asked
+
+
+@pytest.mark.parametrize("flag", ["--threshold=.1,.2", "--threshold=dense", "--threshold=-1", "--hold=2",
+                                  "--close-gaps=-1", "--min-length=0"])  # fmt: skip
+def test_a_wrong_flag_is_refused_with_what_would_be_right(flag, capsys):
+    parser = argparse.ArgumentParser()
+    add_sampling_flags(parser, num=1)
+    with pytest.raises(SystemExit):
+        check_sampling_flags(parser, parser.parse_args([flag]))
+    assert "expected" in capsys.readouterr().err
+
+
+def test_a_rule_tells_what_it_does():
+    assert str(Decision()) == "above 0.5"
+    assert str(Decision("bernoulli")) == "at random with their probability"
+    told = str(Decision(thresholds=(0.1, 0.2, 0.3, 0.4, 0.5), hold=0.5, close_gaps=2, min_length=3))
+    for part in ("0.1 (Drums)", "0.5 (Strings)", "0.5 times", "up to 2 steps closed", "shorter than 3 steps"):
+        assert part in told

@@ -122,12 +122,13 @@ def test_json_has_no_nan():
 
 
 def test_packing_and_decoding_in_parts_keeps_the_order(workdir, monkeypatch):
+    from wae_jax.decision import Decision
     from wae_jax.trained_run import load_run
 
     run = load_run(str(workdir), "best")
     codes = run.sampler.draw(0, 7)
-    choice = evaluate.Choice(7, 0, "valid", "hard", 0.03, "")
-    whole = evaluate._decode(run, codes, choice)
+    decision = Decision(thresholds=(0.03,) * 5)
+    whole = evaluate._decode(run, codes, decision, 0)
     monkeypatch.setattr(evaluate, "_PHRASES_AT_A_TIME", 3)
-    np.testing.assert_array_equal(evaluate._decode(run, codes, choice), whole)
+    np.testing.assert_array_equal(evaluate._decode(run, codes, decision, 0), whole)
     np.testing.assert_array_equal(whole, pack(run.sampler.decode(codes) > 0.03))

@@ -8,6 +8,7 @@ import pytest
 
 from tests.helpers import random_rolls, train_briefly
 from wae_jax.dataset import spread
+from wae_jax.decision import Decision
 from wae_jax.listening.decoder_layers import decoder_layers
 from wae_jax.listening.latent_model import ATTRIBUTES, NAMING_BOUND, directions, latent_model
 from wae_jax.listening.parts import embed
@@ -21,7 +22,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(run):
-    return json.loads(embed(latent_model(run, threshold=0.4)))
+    return json.loads(embed(latent_model(run, decision=Decision(thresholds=(0.4,) * 5, hold=0.5, min_length=2))))
 
 
 def numbers(text, dtype):
@@ -53,7 +54,7 @@ def test_directions_are_those_of_the_codes_of_training_phrases(run, model):
     deviations = [direction["deviation"] for direction in model["directions"]]
     np.testing.assert_allclose(((codes - codes.mean(axis=0)) @ components.T).std(axis=0), deviations, rtol=1e-5)
     assert deviations == sorted(deviations, reverse=True)
-    assert model["threshold"] == 0.4
+    assert model["decision"] == {"thresholds": [0.4] * 5, "hold": 0.5, "close_gaps": 0, "min_length": 2}
     assert model["shape"] == [192, 84, 5]
     assert model["lowest_pitch"] == 24
     assert model["prior_deviation"] == pytest.approx(run.config.prior_variance**0.5)

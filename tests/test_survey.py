@@ -14,6 +14,7 @@ from tests.test_listening_page import Scripts, cells, data_of
 from wae_jax import listen
 from wae_jax.command_line import RequestError
 from wae_jax.dataset import load_dataset
+from wae_jax.decision import Decision
 from wae_jax.listening import document
 from wae_jax.listening import survey as survey_module
 from wae_jax.listening.survey import REAL_NAME, make_survey, make_survey_page, open_runs, scatter
@@ -43,7 +44,14 @@ def as_cells(clip):
 
 def test_every_clip_is_of_the_source_that_the_key_says(opened_runs, small_data):
     real = load_dataset(small_data)
-    survey = make_survey(opened_runs, real, num=12, num_checks=3, seed=4, threshold=0.3)
+    survey = make_survey(
+        opened_runs,
+        real,
+        num=12,
+        num_checks=3,
+        seed=4,
+        decisions=dict.fromkeys(opened_runs, Decision(thresholds=(0.3,) * 5)),
+    )
     key = survey.key
     assert list(key.sources) == ["one_gan.npz", "other_mmd.npz", REAL_NAME]
     assert len(survey.pairs) == 1 + 12 + 3

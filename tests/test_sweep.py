@@ -118,7 +118,7 @@ def test_every_arm_is_trained_and_evaluated_once_however_often_it_is_asked_for(s
     assert stubs.calls() == [(what, f"{arm}/seed_{seed}") for seed in (0, 7) for what, arm in of_a_seed]
     assert capsys.readouterr().out.endswith("4 finished\n")
     records = stubs.records()
-    assert [record["what"] for record in records[:3]] == ["train", "evaluation", "evaluation_bernoulli"]
+    assert [record["what"] for record in records[:3]] == ["train", "evaluation", "evaluation_binarize=bernoulli"]
     assert {record["state"] for record in records} == {"finished"}
     assert records[0].keys() == {"arm", "seed", "what", "state", "status", "seconds", "started", "ended"}
 
@@ -146,7 +146,7 @@ def test_the_commands_are_those_of_the_arms(stubs):
         "workdir": train["workdir"],
         "data": str(data),
         "num": "9",
-        "output": f"{train['workdir']}/evaluation_bernoulli",
+        "output": f"{train['workdir']}/evaluation_binarize=bernoulli",
         "binarize": "bernoulli",
     }
 

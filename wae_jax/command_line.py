@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wae_jax.checkpoint import CheckpointError
 from wae_jax.dataset import DatasetError
+from wae_jax.decision import DENSITY, METHODS, Decision, decision_of_config
+from wae_jax.pianoroll import NUM_TRACKS
 from wae_jax.schema import ConfigError
 from wae_jax.workdir import WorkdirError
 
 if TYPE_CHECKING:
+    import ml_collections
+
     from wae_jax.trained_run import Run
 
 
@@ -41,9 +46,49 @@ def add_sampling_flags(parser: argparse.ArgumentParser, *, num: int | None) -> N
     """
     default = "the default depends on the mode" if num is None else f"default {num}"
     parser.add_argument("--num", type=int, default=num, help=f"phrases ({default})")
-    parser.add_argument("--binarize", choices=("hard", "bernoulli"), default="hard")
-    parser.add_argument("--threshold", type=float, default=0.5, help="for --binarize=hard (default .5)")
     parser.add_argument("--seed", type=int, default=0)
+    how = parser.add_argument_group("which cells sound", "what is not given here is as the run's configuration has it")
+    how.add_argument("--binarize", choices=METHODS, help="above a threshold, or at random with their probability")
+    how.add_argument(
+        "--threshold",
+        type=_thresholds,
+        metavar="T|T,T,T,T,T|density",
+        help="for hard: of all tracks, or of each; density: those at which draws are as dense as the training data",
+    )
+    how.add_argument("--hold", type=float, help="for hard: notes last while above this share of the threshold, 0 to 1")
+    how.add_argument("--close-gaps", type=int, metavar="STEPS", help="gaps up to so long become part of one note")
+    how.add_argument("--min-length", type=int, metavar="STEPS", help="shorter notes are left out; drums are not")
+
+
+def _thresholds(text: str) -> tuple[float, ...] | str:
+    if text == DENSITY:
+        return text
+    try:
+        numbers = tuple(float(each) for each in text.split(","))
+        return Decision(thresholds=numbers * NUM_TRACKS if len(numbers) == 1 else numbers).thresholds or ()
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}; expected a number between 0 and 1, {NUM_TRACKS} of them with commas between, or {DENSITY}"
+        ) from None
+
+
+def asked_decision(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> Decision:
+    """The rule of a run's configuration, with what the command line asks for in its place.
+
+    Args:
+      arguments: of a parser with `add_sampling_flags`.
+      config: the run's configuration.
+    """
+    given = {
+        "method": arguments.binarize,
+        "hold": arguments.hold,
+        "close_gaps": arguments.close_gaps,
+        "min_length": arguments.min_length,
+    }
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if arguments.threshold is not None:
+        changes["thresholds"] = None if arguments.threshold == DENSITY else arguments.threshold
+    return dataclasses.replace(decision_of_config(config), **changes)
 
 
 def add_latent_flags(parser: argparse.ArgumentParser) -> None:
@@ -93,8 +138,12 @@ def check_sampling_flags(parser: argparse.ArgumentParser, arguments: argparse.Na
     """Leaves with a usage error where one of these flags is out of range."""
     if arguments.num < least_num:
         parser.error(f"--num is {arguments.num}; expected at least {least_num}")
-    if not 0 <= arguments.threshold <= 1:
-        parser.error(f"--threshold is {arguments.threshold}; expected 0 to 1")
+    if arguments.hold is not None and not 0 <= arguments.hold <= 1:
+        parser.error(f"--hold is {arguments.hold}; expected 0 to 1")
+    if arguments.close_gaps is not None and arguments.close_gaps < 0:
+        parser.error(f"--close-gaps is {arguments.close_gaps}; expected at least 0 steps")
+    if arguments.min_length is not None and arguments.min_length < 1:
+        parser.error(f"--min-length is {arguments.min_length}; expected at least 1 step")
     if arguments.seed < 0:
         parser.error(f"--seed is {arguments.seed}; expected at least 0")
 

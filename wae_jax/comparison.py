@@ -1,7 +1,7 @@
 """Evaluated runs side by side: the mean of each arm over its seeds, and how it differs from the first arm.
 
 Runs whose configurations differ in nothing but the seed, the place of their data and how they are computed are one arm,
-if their cells were decided alike (`--binarize`, `--threshold`): hard against Bernoulli are two arms of one run.
+if their cells were decided alike (`--binarize`, `--threshold`, ...): hard against Bernoulli are two arms of one run.
 Differences are taken seed by seed, since the seed decides the first weights and the batches of both runs; their
 intervals are Student's, and there is none for a single seed.
 """
@@ -27,11 +27,12 @@ from wae_jax.workdir import FREE_FIELDS, flatten_config
 _NOT_THE_ARM = (
     "seed",
     "data.path",
+    "decision.*",  # what the evaluation was told counts
     *(pattern for pattern in FREE_FIELDS if not pattern.startswith("num_")),
 )
 
-# What codes were drawn from by evaluations of before there was more than the prior.
-_PLAIN: Mapping[str, Any] = {"latent": "prior", "components": None}
+# How codes were drawn and cells decided by evaluations of before there was more than the prior and a threshold.
+_PLAIN: Mapping[str, Any] = {"hold": 1.0, "close_gaps": 0, "min_length": 1, "latent": "prior", "components": None}
 
 
 class CompareError(RequestError):

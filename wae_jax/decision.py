@@ -5,20 +5,32 @@ breaks notes into splinters: where a decoder is unsure along a note, its cells f
 now on the other. The rules here let a note begin above one threshold and last while it stays above a lower one
 (hysteresis, as Canny's edge detector has it, doi 10.1109/TPAMI.1986.4767851), close gaps and leave out what is too
 short. They apply to pitched tracks: drum notes are onsets, one step long.
+
+A decoder of blurred probabilities seldom reaches one half where it ought to: cut there, its music is thin. So
+thresholds may be left to be found: those at which draws of a run are as dense, track by track, as the music it was
+trained on.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int16
 
-from wae_jax.pianoroll import NUM_TRACKS, PITCHED_TRACKS, Probabilities, Rolls
-from wae_jax.sampling import binarize
+from wae_jax.pianoroll import NUM_TRACKS, PITCHED_TRACKS, TRACK_NAMES, Probabilities, Rolls
+from wae_jax.sampling import Sampler, binarize
+
+if TYPE_CHECKING:
+    import ml_collections
 
 METHODS = ("hard", "bernoulli")
+DENSITY = "density"
 _HALVINGS = 16
+_CALIBRATION_DRAWS = 128
+_CALIBRATION_SEED = 0  # whatever the seed of what is decided then, so that a run has one calibration
 
 # Single pitches of single phrases.
 Lines = Bool[np.ndarray, "N T"]
@@ -32,7 +44,8 @@ class Decision:
     Attributes:
       method: "hard", above thresholds; or "bernoulli", each cell at random with its probability, and then no notes are
         held; gaps and short notes are dealt with in either case.
-      thresholds: of each track, for "hard": a cell sounds whose probability is above it.
+      thresholds: of each track, for "hard": a cell sounds whose probability is above it. None: those at which draws
+        are as dense as the training data, which `calibrate` has to find first.
       hold: a note that has begun lasts while the probability is above this share of its track's threshold; 1 decides
         each cell alone.
       close_gaps: steps; silences of one pitch that are no longer, between two notes, become part of one note.
@@ -40,7 +53,7 @@ class Decision:
     """
 
     method: str = "hard"
-    thresholds: tuple[float, ...] = (0.5,) * NUM_TRACKS
+    thresholds: tuple[float, ...] | None = (0.5,) * NUM_TRACKS
     hold: float = 1.0
     close_gaps: int = 0
     min_length: int = 1
@@ -48,7 +61,9 @@ class Decision:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"no way to binarise is called {self.method!r}; there are {' and '.join(METHODS)}")
-        if len(self.thresholds) != NUM_TRACKS or not all(0 <= threshold <= 1 for threshold in self.thresholds):
+        if self.thresholds is not None and (
+            len(self.thresholds) != NUM_TRACKS or not all(0 <= threshold <= 1 for threshold in self.thresholds)
+        ):
             raise ValueError(f"thresholds are {self.thresholds}; expected {NUM_TRACKS} numbers between 0 and 1")
         if not 0 <= self.hold <= 1:
             raise ValueError(f"hold is {self.hold}; expected a share between 0 and 1")
@@ -56,6 +71,55 @@ class Decision:
             raise ValueError(
                 f"close_gaps is {self.close_gaps} and min_length {self.min_length}; expected steps, at least 0 and 1"
             )
+
+    def __str__(self) -> str:
+        if self.method == "bernoulli":
+            words = ["at random with their probability"]
+        elif self.thresholds is None:
+            words = ["above thresholds at which draws are as dense as the training data"]
+        else:
+            same = len(set(self.thresholds)) == 1
+            words = [
+                f"above {self.thresholds[0]:g}"
+                if same
+                else "above "
+                + ", ".join(f"{each:.2g} ({name})" for each, name in zip(self.thresholds, TRACK_NAMES, strict=True))
+            ]
+        if self.method == "hard" and self.hold < 1:
+            words.append(f"and then, in one note, above {self.hold:g} times that")
+        if self.close_gaps:
+            words.append(f"with gaps of up to {self.close_gaps} steps closed")
+        if self.min_length > 1:
+            words.append(f"without notes shorter than {self.min_length} steps")
+        return ", ".join(words)
+
+
+def decision_of_config(config: ml_collections.ConfigDict) -> Decision:
+    """The rule of a run's configuration: `decision`, and `eval.threshold` where thresholds are fixed."""
+    settings = config.decision
+    return Decision(
+        method=settings.method,
+        thresholds=None if settings.thresholds == DENSITY else (float(config.eval.threshold),) * NUM_TRACKS,
+        hold=float(settings.hold),
+        close_gaps=settings.close_gaps,
+        min_length=settings.min_length,
+    )
+
+
+def as_flags(decision: Decision) -> dict[str, Any]:
+    """A rule as JSON can hold it, by the names of the flags that ask for it."""
+    thresholds = decision.thresholds
+    if thresholds is None:
+        threshold: Any = DENSITY
+    else:
+        threshold = thresholds[0] if len(set(thresholds)) == 1 else list(thresholds)
+    return {
+        "binarize": decision.method,
+        "threshold": threshold,
+        "hold": decision.hold,
+        "close_gaps": decision.close_gaps,
+        "min_length": decision.min_length,
+    }
 
 
 def decide(probabilities: Probabilities, decision: Decision, *, seed: int = 0) -> Rolls:
@@ -65,18 +129,25 @@ def decide(probabilities: Probabilities, decision: Decision, *, seed: int = 0) -
       probabilities: of each cell.
       decision: the rule.
       seed: for "bernoulli"; each phrase has random numbers of its own, whatever others there are.
+
+    Raises:
+      ValueError: if thresholds are needed that have not been found yet.
     """
+    thresholds: tuple[float, ...] = ()
     if decision.method == "bernoulli":
         cells = binarize(probabilities, method="bernoulli", threshold=0.5, seed=seed)
     else:
-        cells = probabilities > np.asarray(decision.thresholds, probabilities.dtype)
+        if decision.thresholds is None:
+            raise ValueError("the decision has no thresholds yet; expected one that `calibrate` has been given")
+        thresholds = decision.thresholds
+        cells = probabilities > np.asarray(thresholds, probabilities.dtype)
     if decision.hold < 1 or decision.close_gaps or decision.min_length > 1:
         for k in PITCHED_TRACKS:
             # Of most pitches no cell sounds, and then there is nothing to mend.
             phrases, pitches = np.nonzero(cells[..., k].any(axis=1))
             lines = cells[phrases, :, pitches, k]
             if decision.method == "hard" and decision.hold < 1:
-                lines = hold(lines, probabilities[phrases, :, pitches, k] > decision.thresholds[k] * decision.hold)
+                lines = hold(lines, probabilities[phrases, :, pitches, k] > thresholds[k] * decision.hold)
             if decision.close_gaps:
                 lines = close_gaps(lines, decision.close_gaps)
             if decision.min_length > 1:
@@ -118,6 +189,20 @@ def _nearest(here: Lines) -> tuple[Int16[np.ndarray, "N T"], Int16[np.ndarray, "
     before = np.maximum.accumulate(np.where(here, steps, np.int16(-1)), axis=1)
     backwards = np.where(here, steps, np.int16(num_steps))[:, ::-1]
     return before, np.minimum.accumulate(backwards, axis=1)[:, ::-1]
+
+
+def calibrate(decision: Decision, sampler: Sampler, densities: Callable[[], PerTrack]) -> Decision:
+    """The rule with thresholds, which are found on draws where it has none.
+
+    Args:
+      decision: a rule.
+      sampler: of the run.
+      densities: gives the share of cells that sound in the training data, of each track; called where it is needed.
+    """
+    if decision.method != "hard" or decision.thresholds is not None:
+        return decision
+    draws = sampler.decode(sampler.draw(_CALIBRATION_SEED, _CALIBRATION_DRAWS))
+    return dataclasses.replace(decision, thresholds=thresholds_for_density(draws, densities(), decision))
 
 
 def thresholds_for_density(probabilities: Probabilities, densities: PerTrack, decision: Decision) -> tuple[float, ...]:

@@ -22,10 +22,11 @@ from jaxtyping import Float64, UInt8
 
 from wae_jax import evaluation
 from wae_jax.dataset import spread
+from wae_jax.decision import Decision, decide
 from wae_jax.evaluation import PhraseSet
 from wae_jax.metrics import distances, suite
 from wae_jax.pianoroll import TRACK_NAMES, PackedPhrases, pack
-from wae_jax.sampling import binarize, make_sampler
+from wae_jax.sampling import make_sampler
 from wae_jax.train_state import TrainState
 
 if TYPE_CHECKING:
@@ -38,15 +39,17 @@ LEAST_DRAWS = evaluation.NEIGHBOURS + 1
 def measure_draws(
     config: ml_collections.ConfigDict,
     state: TrainState,
+    decision: Decision,
     *,
     held_out: UInt8[np.ndarray, "held_out bytes"],
     training: UInt8[np.ndarray, "training bytes"],
 ) -> dict[str, float]:
-    """Decodes `config.eval.num_draws` draws of the prior, cut at the threshold, and measures them.
+    """Decodes `config.eval.num_draws` draws of the prior and measures them.
 
     Args:
       config: the run's configuration.
       state: of which the decoder is taken.
+      decision: which cells sound.
       held_out: what the draws are compared with: as many as are drawn, from the first to the last at equal distances.
       training: what the features' space is fitted to, as many.
 
@@ -56,7 +59,7 @@ def measure_draws(
     num = config.eval.num_draws
     sampler = make_sampler(config, jax.device_get(state.evaluation_variables()))
     probabilities = sampler.decode(sampler.draw(config.seed, num))
-    rolls = binarize(probabilities, method="hard", threshold=config.eval.threshold, seed=config.seed)
+    rolls = decide(probabilities, decision, seed=config.seed)
     sets = {
         "generated": PhraseSet(pack(rolls)),
         "held_out": _choose(held_out, num),

@@ -31,18 +31,19 @@ from wae_jax.command_line import (
     add_checkpoint_flag,
     add_latent_flags,
     add_sampling_flags,
+    asked_decision,
     asked_run,
     check_latent_flags,
     check_sampling_flags,
     exit_status,
 )
 from wae_jax.dataset import Dataset, load_dataset
+from wae_jax.decision import Decision, as_flags, decide
 from wae_jax.evaluation import PhraseSet
 from wae_jax.evaluation_table import format_table
 from wae_jax.files import whole_file
 from wae_jax.openers import open_source
 from wae_jax.pianoroll import PackedPhrases, pack, unpack
-from wae_jax.sampling import binarize
 from wae_jax.song_readers import default_workers
 from wae_jax.sources import Options, SourceError
 from wae_jax.trained_run import Run, load_run
@@ -55,27 +56,26 @@ _PHRASES_AT_A_TIME = 128
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """How phrases are made and chosen; the fields are the flags of these names."""
+    """How phrases are chosen and measured; the fields are the flags of these names."""
 
     num: int
     seed: int
     split: str
-    binarize: str
-    threshold: float
     compat: str
     latent: str = "prior"
     components: int | None = None
 
 
-def evaluate_run(run: Run, data: Dataset, choice: Choice) -> dict[str, Any]:
-    """Draws from a run and measures what it draws and what it reconstructs."""
+def evaluate_run(run: Run, data: Dataset, choice: Choice, asked: Decision) -> dict[str, Any]:
+    """Draws from a run and measures what it draws and what it reconstructs, cells decided as asked for."""
+    drawn = asked_run(run, choice.latent, choice.components)
+    decision = drawn.calibrated(asked)
     training = run.data()
     held_out = _choose(data, choice.split, choice)
     codes = run.sampler.encode(unpack(held_out.packed))
-    drawn = asked_run(run, choice.latent, choice.components)
     sets = {
-        "generated": PhraseSet(_decode(drawn, drawn.sampler.draw(choice.seed, choice.num), choice)),
-        "reconstructed": PhraseSet(_decode(run, codes, choice), held_out.songs),
+        "generated": PhraseSet(_decode(run, drawn.sampler.draw(choice.seed, choice.num), decision, choice.seed)),
+        "reconstructed": PhraseSet(_decode(run, codes, decision, choice.seed), held_out.songs),
         "held_out": held_out,
         "training": _choose(training, "train", choice),
     }
@@ -90,7 +90,9 @@ def evaluate_run(run: Run, data: Dataset, choice: Choice) -> dict[str, Any]:
         seed=choice.seed,
         mixture=drawn.mixture,
     )
-    result["provenance"] |= {
+    # What was asked for makes the arm; the thresholds that were found differ from seed to seed.
+    result["provenance"] |= as_flags(asked) | {
+        "thresholds": decision.thresholds,
         "checkpoint_step": run.step,
         "checkpoint_digest": run.digest,
         "training_data_digest": training.digest,
@@ -164,13 +166,12 @@ def _choose(data: Dataset, split: str, choice: Choice) -> PhraseSet:
     return PhraseSet(np.asarray(rows[chosen]), None if songs is None else songs[chosen])
 
 
-def _decode(run: Run, codes: np.ndarray, choice: Choice) -> PackedPhrases:
+def _decode(run: Run, codes: np.ndarray, decision: Decision, seed: int) -> PackedPhrases:
     """Codes to phrases, a part at a time."""
     parts = []
     for start in range(0, len(codes), _PHRASES_AT_A_TIME):
         probabilities = run.sampler.decode(codes[start : start + _PHRASES_AT_A_TIME])
-        rolls = binarize(probabilities, method=choice.binarize, threshold=choice.threshold, seed=choice.seed + start)
-        parts.append(pack(rolls))
+        parts.append(pack(decide(probabilities, decision, seed=seed + start)))
     return np.concatenate(parts)
 
 
@@ -217,7 +218,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     else:
         output = pathlib.Path(arguments.output or pathlib.Path(arguments.workdir) / "evaluation")
         run = load_run(arguments.workdir, arguments.checkpoint)
-        result = evaluate_run(run, data or run.data(), choice)
+        result = evaluate_run(run, data or run.data(), choice, asked_decision(arguments, run.config))
     content = _write(result, output, arguments.workdir)
     print(format_table(content))
     print(f"wrote {output / RESULT_FILE} and {output / REPORT_FILE}")

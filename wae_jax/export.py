@@ -14,29 +14,30 @@ from collections.abc import Sequence
 import numpy as np
 
 from wae_jax.command_line import RequestError, add_checkpoint_flag, exit_status
+from wae_jax.decision import Decision, decide
 from wae_jax.evaluation import score_reconstructions
 from wae_jax.pianoroll import Codes, PackedPhrases, Probabilities, pack, unpack
 from wae_jax.portable import save_portable
-from wae_jax.sampling import Sampler, binarize
+from wae_jax.sampling import Sampler
 from wae_jax.trained_run import load_run, open_run
 
 _DRAWS = 256
 
 
-def compare(original: Sampler, small: Sampler, phrases: PackedPhrases, *, threshold: float, seed: int) -> str:
+def compare(original: Sampler, small: Sampler, phrases: PackedPhrases, *, decision: Decision, seed: int) -> str:
     """What a model's 16 bits change, as a table.
 
     Args:
       original: the run.
       small: the run from its file.
       phrases: packed validation phrases, [B, 10080].
-      threshold: above which a cell sounds.
+      decision: which cells sound.
       seed: of the draws.
     """
 
     def decoded(sampler: Sampler, codes: Codes) -> tuple[Probabilities, PackedPhrases]:
         probabilities = sampler.decode(codes)
-        return probabilities, pack(binarize(probabilities, method="hard", threshold=threshold, seed=seed))
+        return probabilities, pack(decide(probabilities, decision, seed=seed))
 
     rolls = unpack(np.asarray(phrases))
     lines = [f"{'validation phrases':30}{len(rolls):>12,}", f"{'':30}{'run':>12}{'file':>12}"]
@@ -64,12 +65,20 @@ def export(arguments: argparse.Namespace) -> None:
     if output.exists() and not arguments.overwrite:
         raise RequestError(f"{output} exists; choose another name, or pass --overwrite")
     run = load_run(arguments.workdir, arguments.checkpoint)
+    decision = run.own_decision()
     output.parent.mkdir(parents=True, exist_ok=True)
-    digest = save_portable(output, run.config, run.variables, step=run.step, source_digest=run.digest)
+    digest = save_portable(
+        output,
+        run.config,
+        run.variables,
+        step=run.step,
+        source_digest=run.digest,
+        track_densities=run.densities().tolist(),
+    )
     print(f"{arguments.workdir}: step {run.step}, checkpoint {run.digest[:12]}")
     print(f"wrote {output}, {output.stat().st_size / 1e6:.2f} MB, digest {digest}")
     phrases = np.asarray(run.phrases("valid")[: arguments.num])
-    print(compare(run.sampler, open_run(str(output)).sampler, phrases, threshold=run.config.eval.threshold, seed=0))
+    print(compare(run.sampler, open_run(str(output)).sampler, phrases, decision=decision, seed=0))
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

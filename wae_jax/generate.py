@@ -16,10 +16,11 @@ How faithful the music is stands in a table that is printed, and in report.json.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,17 +31,19 @@ from wae_jax.command_line import (
     add_latent_flags,
     add_run_flags,
     add_sampling_flags,
+    asked_decision,
     asked_run,
     check_latent_flags,
     check_sampling_flags,
     exit_status,
 )
 from wae_jax.dataset import DatasetError
+from wae_jax.decision import as_flags
 from wae_jax.files import whole_file
 from wae_jax.listening.page import write_page
 from wae_jax.listening.sections import sections_of_phrases
 from wae_jax.metrics.table import music_table
-from wae_jax.modes.basic import Phrases
+from wae_jax.modes.basic import Phrases, Request
 from wae_jax.modes.flags import MODES, add_mode_flags, asked_for, check_mode_flags, make_request
 from wae_jax.phrase_files import write_phrases
 from wae_jax.pianoroll import unpack
@@ -62,9 +65,12 @@ def generate(arguments: argparse.Namespace) -> None:
     audio = requested_audio(arguments)
     request = make_request(arguments)
     run = asked_run(open_run(arguments.workdir, arguments.checkpoint), arguments.latent, arguments.components)
+    request = dataclasses.replace(request, decision=run.calibrated(asked_decision(arguments, run.config)))
     name = arguments.workdir or "the run that ships with wae_jax"
     phrases = MODES[arguments.mode].make(run, request)
     print(f"{name}: step {run.step}, checkpoint {run.digest[:12]}")
+    if phrases.rolls is not None:
+        print(f"cells sound {request.decision}")
 
     output.mkdir(parents=True, exist_ok=True)
     np.save(output / "codes.npy", phrases.codes)
@@ -86,11 +92,13 @@ def generate(arguments: argparse.Namespace) -> None:
     if phrases.originals is not None:
         write_phrases(output / "originals", phrases.originals, names=phrases.original_names, **options)
         sets["originals"] = phrases.originals
-    _write_report(output / "report.json", arguments, name, run, phrases, sound)
+    asked = {name: getattr(arguments, name) for name in ("num", "seed", "latent", "components")}
+    asked |= as_flags(request.decision) | asked_for(arguments)
+    _write_report(output / "report.json", asked, name, run, phrases, sound)
     try:
         sets["training data"] = unpack(np.asarray(run.phrases("train")[:2048]))
         if arguments.page:
-            _write_page(output / PAGE, arguments, run, phrases)
+            _write_page(output / PAGE, arguments, request, run, phrases)
     except DatasetError as error:
         # A run in one file may have left its data behind.
         print(f"without training data in the table below, and without a page to listen: {error}")
@@ -104,7 +112,9 @@ def generate(arguments: argparse.Namespace) -> None:
         print(f"to listen, open {output / PAGE} in a browser")
 
 
-def _write_page(path: pathlib.Path, arguments: argparse.Namespace, run: Run, phrases: Phrases) -> None:
+def _write_page(
+    path: pathlib.Path, arguments: argparse.Namespace, request: Request, run: Run, phrases: Phrases
+) -> None:
     """Writes the listening page of what was made; says so where there would be too much for one."""
     assert phrases.rolls is not None
     sections = sections_of_phrases(
@@ -114,14 +124,14 @@ def _write_page(path: pathlib.Path, arguments: argparse.Namespace, run: Run, phr
         originals=phrases.originals,
         original_names=phrases.original_names,
     )
-    asked = {name: getattr(arguments, name) for name in ("num", "seed", "binarize", "latent")} | asked_for(arguments)
+    asked = {name: getattr(arguments, name) for name in ("num", "seed", "latent")} | asked_for(arguments)
     try:
         write_page(
             run,
             path,
             sections,
             source=arguments.workdir,
-            threshold=arguments.threshold,
+            decision=request.decision,
             tempo=arguments.tempo,
             **asked,
         )
@@ -130,15 +140,12 @@ def _write_page(path: pathlib.Path, arguments: argparse.Namespace, run: Run, phr
 
 
 def _write_report(
-    path: pathlib.Path, arguments: argparse.Namespace, name: str, run: Run, phrases: Phrases, sound: str | None
+    path: pathlib.Path, asked: Mapping[str, Any], name: str, run: Run, phrases: Phrases, sound: str | None
 ) -> None:
     """Writes what was asked for, of which run, and how faithful the outcome is."""
-    asked = {
-        name: getattr(arguments, name) for name in ("num", "seed", "binarize", "threshold", "latent", "components")
-    }
     content = {
         "run": {"source": name, "step": run.step, "digest": run.digest},
-        "asked": asked | asked_for(arguments),
+        "asked": dict(asked),
         "sound": sound,
         **phrases.report,
     }

@@ -14,7 +14,7 @@ import os
 import pathlib
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.traverse_util
@@ -50,6 +50,8 @@ class Portable:
       step: of the checkpoint.
       source_digest: of the checkpoint that the file was made from.
       digest: of the file's content.
+      track_densities: share of cells that sound in the training data, one a track; None in files of before there was
+        use for them.
     """
 
     config: ml_collections.ConfigDict
@@ -57,6 +59,7 @@ class Portable:
     step: int
     source_digest: str
     digest: str
+    track_densities: tuple[float, ...] | None = None
 
 
 def stored(variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,6 +89,7 @@ def save_portable(
     *,
     step: int,
     source_digest: str,
+    track_densities: Sequence[float],
 ) -> str:
     """Writes the file; the same run always makes the same bytes.
 
@@ -95,6 +99,7 @@ def save_portable(
       variables: of its autoencoder: `Run.variables`.
       step: of the checkpoint they are from.
       source_digest: of that checkpoint.
+      track_densities: share of cells that sound in the training data, one a track.
 
     Returns:
       The digest of the file's content.
@@ -109,6 +114,7 @@ def save_portable(
         "config": json.loads(json.dumps(config.to_dict())),
         "step": step,
         "source_digest": source_digest,
+        "track_densities": [float(density) for density in track_densities],
     }
     digest = _digest(meta, arrays)
     text = json.dumps({**meta, "digest": digest}, sort_keys=True).encode()
@@ -133,7 +139,15 @@ def load_portable(path: str | os.PathLike[str]) -> Portable:
         raise CheckpointError(f"{path} is damaged: its digest does not match its content; fetch or export it anew")
     config = ml_collections.ConfigDict(complete_config(meta["config"]))
     check_config(config.to_dict())
-    return Portable(config, _fit(path, config, arrays), meta["step"], meta["source_digest"], digest)
+    densities = meta.get("track_densities")
+    return Portable(
+        config,
+        _fit(path, config, arrays),
+        meta["step"],
+        meta["source_digest"],
+        digest,
+        None if densities is None else tuple(densities),
+    )
 
 
 def _read(path: pathlib.Path) -> tuple[dict[str, Any], _Arrays]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 
 import jax
@@ -12,10 +13,11 @@ from absl import logging
 from wae_jax import plots
 from wae_jax.command_line import RequestError
 from wae_jax.dataset import spread
+from wae_jax.decision import Decision, decide
 from wae_jax.listening.page import write_run_page
 from wae_jax.phrase_files import write_phrases
 from wae_jax.pianoroll import PackedPhrases, unpack
-from wae_jax.sampling import binarize, make_sampler
+from wae_jax.sampling import make_sampler
 from wae_jax.train_state import TrainState
 from wae_jax.trained_run import run_of_state
 from wae_jax.writers import MetricWriter
@@ -26,6 +28,7 @@ _CODES_IN_HISTOGRAM = 512
 def write_samples(
     config: ml_collections.ConfigDict,
     state: TrainState,
+    decision: Decision,
     rows: PackedPhrases,
     folder: pathlib.Path,
     writer: MetricWriter,
@@ -46,7 +49,7 @@ def write_samples(
     some = spread(len(phrases), num)
     reconstructions = sampler.decode(codes[some])
     for kind, probabilities in (("draws", draws), ("reconstructions", reconstructions)):
-        rolls = binarize(probabilities, method="hard", threshold=config.eval.threshold, seed=config.seed)
+        rolls = decide(probabilities, decision, seed=config.seed)
         write_phrases(folder / kind, rolls, probabilities=probabilities, each_picture=False)
         images = {f"{kind}/{i}": plots.phrase_image(probabilities[i]) for i in range(num)}
         if kind == "reconstructions":
@@ -54,17 +57,19 @@ def write_samples(
         writer.write_images(step, images)
 
 
-def write_page(config: ml_collections.ConfigDict, state: TrainState, workdir: pathlib.Path) -> None:
+def write_page(
+    config: ml_collections.ConfigDict, state: TrainState, densities: tuple[float, ...], workdir: pathlib.Path
+) -> None:
     """The listening page of a finished run; what keeps it from being written is told, and does not spoil the run."""
     file = workdir / "listen.html"
     try:
+        run = dataclasses.replace(run_of_state(config, state), track_densities=densities)
         write_run_page(
-            run_of_state(config, state),
+            run,
             file,
             source=str(workdir),
             num=config.eval.num_page_draws,
             seed=config.seed,
-            threshold=config.eval.threshold,
         )
     except (OSError, RequestError) as error:
         logging.warning("%s has not been written: %s", file, error)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wae_jax.costs import COSTS
+from wae_jax.decision import DENSITY, METHODS
 from wae_jax.feeding import PLACEMENTS
 from wae_jax.models import ACTIVATIONS, ENCODERS, NORMALIZATIONS
 from wae_jax.networks import NETWORKS, find_network
@@ -174,6 +175,11 @@ FIELDS = {
     "eval.num_samples": Integer(),
     "eval.num_draws": Integer(),
     "eval.num_page_draws": Integer(),
+    "decision.method": Choice(METHODS),
+    "decision.thresholds": Choice(("fixed", DENSITY)),
+    "decision.hold": Real(minimum=0, maximum=1),
+    "decision.close_gaps": Integer(),
+    "decision.min_length": Integer(1),
     "best_metric": Text(),
     "best_mode": Choice(("min", "max")),
 }
@@ -193,6 +199,11 @@ _ADDED = {
     ("discriminator", "prior_logit"): False,
     ("eval", "num_draws"): 128,
     ("eval", "num_page_draws"): 64,
+    ("decision", "method"): "hard",
+    ("decision", "thresholds"): "fixed",
+    ("decision", "hold"): 1.0,
+    ("decision", "close_gaps"): 0,
+    ("decision", "min_length"): 1,
     ("cost", "kind"): "squared_error",
     ("cost", "positive_weight"): 1.0,
     ("cost", "focal_gamma"): 2.0,

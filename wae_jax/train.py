@@ -22,9 +22,11 @@ from wae_jax import devices
 from wae_jax.checkpoint import Checkpointer
 from wae_jax.data_source import open_data
 from wae_jax.dataset import Dataset, track_densities
+from wae_jax.decision import Decision, calibrate, decision_of_config
 from wae_jax.feeding import Feeder, make_several_steps, steps_of_call, steps_per_call
 from wae_jax.files import Closing
 from wae_jax.pianoroll import PackedPhrases
+from wae_jax.sampling import make_sampler
 from wae_jax.schema import ConfigError, check_config, complete_config
 from wae_jax.train_state import TrainState, create_train_state
 from wae_jax.train_step import (
@@ -298,13 +300,17 @@ def _run(
     }
     evaluate_subsets = make_evaluate(config, {prefix: rows for prefix, rows in subsets.items() if len(rows)})
 
-    def evaluate(state: TrainState) -> dict[str, float]:
+    def decide(state: TrainState) -> Decision:
+        sampler = make_sampler(config, jax.device_get(state.evaluation_variables()))
+        return calibrate(decision_of_config(config), sampler, lambda: np.asarray(densities))
+
+    def evaluate(state: TrainState, decision: Decision) -> dict[str, float]:
         figures = evaluate_subsets(state)
         if config.eval.num_draws:
             # Not above: it takes a second to import, and the first step need not wait for that.
             from wae_jax import draw_metrics
 
-            figures |= draw_metrics.measure_draws(config, state, held_out=valid_rows, training=train_rows)
+            figures |= draw_metrics.measure_draws(config, state, decision, held_out=valid_rows, training=train_rows)
         return figures
 
     writer = stack.enter_context(MetricWriter(folder, start, enabled=is_first))
@@ -332,7 +338,8 @@ def _run(
             scalars |= window.average()
         if step % config.eval_every_steps == 0 or is_last:
             window.fetch()
-            evaluated = figures = evaluate(state)
+            decision = decide(state)
+            evaluated = figures = evaluate(state, decision)
             scalars |= figures
         if scalars:
             writer.write_scalars(step, scalars)
@@ -340,7 +347,9 @@ def _run(
             # Not above: pictures and sound take a second to import, and the first step need not wait for them.
             from wae_jax import curves, samples
 
-            samples.write_samples(config, state, valid_rows, folder / "samples" / f"step_{step:08d}", writer, step)
+            samples.write_samples(
+                config, state, decision, valid_rows, folder / "samples" / f"step_{step:08d}", writer, step
+            )
             curves.write_curves(folder)
         if step % config.checkpoint_every_steps == 0 or is_last or stopped_by:
             checkpointer.save(step, state, evaluated, {"window": window.fetch()})
@@ -348,11 +357,11 @@ def _run(
     if stopped_by:
         logging.info("%s: saved step %d; the same command goes on from there", stopped_by, step)
     else:
-        figures = figures or evaluate(state)
+        figures = figures or evaluate(state, decide(state))
         if is_first and config.eval.num_page_draws:
             from wae_jax import samples
 
-            samples.write_page(config, state, folder)
+            samples.write_page(config, state, densities, folder)
         logging.info(
             "finished at step %d; samples, curves and listen.html, to hear it, are in %s; more music comes from\n"
             "  python -m wae_jax.generate --workdir %s --output %s",

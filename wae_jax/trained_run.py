@@ -10,10 +10,12 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
+from jaxtyping import Float64
 
 from wae_jax.checkpoint import Checkpointer, CheckpointError, checkpoint_digest, digests
 from wae_jax.data_source import open_data
-from wae_jax.dataset import Dataset, spread
+from wae_jax.dataset import Dataset, spread, track_densities
+from wae_jax.decision import Decision, calibrate, decision_of_config
 from wae_jax.latent_mixture import Mixture, fit_mixture
 from wae_jax.pianoroll import NUM_TRACKS, PackedPhrases, unpack
 from wae_jax.portable import load_portable
@@ -38,6 +40,7 @@ class Run:
       sampler: its autoencoder.
       step: of the checkpoint.
       digest: of the checkpoint, or of the file that it was opened from.
+      track_densities: share of cells that sound in the training data, one a track, where the run carries that with it.
       mixture: what codes are drawn from; None for the prior.
     """
 
@@ -46,7 +49,34 @@ class Run:
     sampler: Sampler
     step: int
     digest: str
+    track_densities: tuple[float, ...] | None = None
     mixture: Mixture | None = None
+
+    def calibrated(self, decision: Decision) -> Decision:
+        """The rule with thresholds; those that it lacks are found on draws.
+
+        Raises:
+          DatasetError: if that takes the densities of data that are no longer where they were.
+        """
+        return calibrate(decision, self.sampler, self.densities)
+
+    def own_decision(self) -> Decision:
+        """The rule of its configuration, calibrated.
+
+        Raises:
+          DatasetError: as `calibrated`.
+        """
+        return self.calibrated(decision_of_config(self.config))
+
+    def densities(self) -> Float64[np.ndarray, "K=5"]:
+        """Share of cells that sound in the training data, of each track.
+
+        Raises:
+          DatasetError: if the run does not carry them with it, and its data are no longer where they were.
+        """
+        if self.track_densities is not None:
+            return np.asarray(self.track_densities)
+        return track_densities(self.phrases("train"))
 
     def data(self) -> Dataset:
         """The data it was trained on.
@@ -114,7 +144,8 @@ def _load_file(path: pathlib.Path, checkpoint: str) -> Run:
             f"{path} has no checkpoint {checkpoint!r}; it holds that of step {held.step} alone: expected best, latest "
             f"or {held.step}"
         )
-    return Run(held.config, held.variables, make_sampler(held.config, held.variables), held.step, held.digest)
+    sampler = make_sampler(held.config, held.variables)
+    return Run(held.config, held.variables, sampler, held.step, held.digest, held.track_densities)
 
 
 def load_run(workdir: str, checkpoint: str) -> Run:

@@ -16,10 +16,11 @@ import numpy as np
 from jaxtyping import Float, Float64, Shaped
 
 from wae_jax.dataset import spread
+from wae_jax.decision import Decision
 from wae_jax.latent_mixture import Mixture
 from wae_jax.listening.decoder_layers import Layer, decoder_layers
 from wae_jax.modes.attributes import ATTRIBUTES, PerPhrase
-from wae_jax.pianoroll import LOWEST_PITCH, PHRASE_SHAPE, Codes, unpack
+from wae_jax.pianoroll import LOWEST_PITCH, NUM_TRACKS, PHRASE_SHAPE, Codes, unpack
 from wae_jax.portable import stored
 from wae_jax.trained_run import Run
 
@@ -30,18 +31,18 @@ _LEAST_DEVIATION = 1e-3
 _KINDS = {"Dense": "dense", "ConvTranspose": "conv_transpose", "LayerNorm": "layer_norm", "LeakyRelu": "leaky_relu"}
 
 
-def latent_model(run: Run, *, threshold: float, num_directions: int = 8, num_phrases: int = 1024) -> dict[str, Any]:
+def latent_model(run: Run, *, decision: Decision, num_directions: int = 8, num_phrases: int = 1024) -> dict[str, Any]:
     """What the script's `mountLatent` is called with.
 
     Args:
       run: a trained run.
-      threshold: above which cells sound, to begin with.
+      decision: which cells sound, to begin with; the page knows no random ones, and takes thresholds of one half then.
       num_directions: at most; those in which codes hardly differ are left out.
       num_phrases: training phrases, at most, spread over the split.
 
     Returns:
       What JSON can hold: `shape` [T, P, K] and `lowest_pitch` of a phrase, `layers` of the decoder, `prior_deviation`,
-      `mixture` where the run draws from one (or None), `threshold`, the `mean` of the codes, and `directions`.
+      `mixture` where the run draws from one (or None), `decision`, the `mean` of the codes, and `directions`.
 
     Raises:
       CheckpointError: if the decoder has values that 16 bits cannot hold.
@@ -57,7 +58,12 @@ def latent_model(run: Run, *, threshold: float, num_directions: int = 8, num_phr
         "layers": [_describe(layer) for layer in decoder_layers(run.config, stored(run.variables))],
         "prior_deviation": deviation,
         "mixture": None if run.mixture is None else _describe_mixture(run.mixture),
-        "threshold": threshold,
+        "decision": {
+            "thresholds": list(decision.thresholds or (0.5,) * NUM_TRACKS),
+            "hold": decision.hold,
+            "close_gaps": decision.close_gaps,
+            "min_length": decision.min_length,
+        },
         "mean": codes.mean(axis=0, dtype=np.float64).tolist(),
         "directions": directions(
             codes,

@@ -19,10 +19,12 @@ from wae_jax.command_line import (
     add_latent_flags,
     add_run_flags,
     add_sampling_flags,
+    asked_decision,
     asked_run,
     check_latent_flags,
     check_sampling_flags,
 )
+from wae_jax.decision import Decision, as_flags
 from wae_jax.listening.document import Section, check_output, make_page, save_page
 from wae_jax.listening.figures import provenance, tables_of_run
 from wae_jax.listening.latent_model import latent_model
@@ -40,7 +42,7 @@ def write_page(
     sections: Sequence[Section],
     *,
     source: str | None,
-    threshold: float,
+    decision: Decision,
     tempo: float = DEFAULT_TEMPO,
     **choice: Any,
 ) -> int:
@@ -51,7 +53,7 @@ def write_page(
       output: the file; one that is there is replaced, once the new one is complete.
       sections: the phrases.
       source: what the run was opened from; a work folder's metrics and evaluation are shown.
-      threshold: above which cells of fresh draws sound, to begin with.
+      decision: which cells of fresh draws sound, to begin with.
       tempo: quarter notes a minute, to begin with.
       **choice: what else it takes to make the phrases again, by name.
 
@@ -63,7 +65,7 @@ def write_page(
       DatasetError: if the run's data are no longer there.
     """
     output = check_output(output)
-    model = latent_model(run, threshold=threshold)
+    model = latent_model(run, decision=decision)
     fits = (size := len(embed(model))) <= LARGEST_MODEL
     left_out = "" if fits else f" The model is left out: it would take {size / 1e6:.0f} MB."
     name = "the run that ships" if source is None else pathlib.Path(source).resolve().name
@@ -73,7 +75,7 @@ def write_page(
         f"{left_out}",
         sections=sections,
         tables=[] if source is None else tables_of_run(pathlib.Path(source)),
-        provenance=provenance(run, name, threshold=threshold, **choice),
+        provenance=provenance(run, name, **as_flags(decision), **choice),
         tempo=tempo,
         latent=model if fits else None,
     )
@@ -87,14 +89,16 @@ def write_run_page(
     source: str | None,
     num: int = 64,
     seed: int = 0,
-    threshold: float = 0.5,
-    binarize: str = "hard",
+    decision: Decision | None = None,
     tempo: float = DEFAULT_TEMPO,
 ) -> int:
-    """Writes the listening page of a run as a whole: `sections_of_run`, and the rest as `write_page` has it."""
-    choice: dict[str, Any] = {"seed": seed, "threshold": threshold, "binarize": binarize}
-    sections = list(sections_of_run(run, num=num, **choice))
-    return write_page(run, output, sections, source=source, tempo=tempo, num=num, **choice)
+    """Writes the listening page of a run as a whole: `sections_of_run`, and the rest as `write_page` has it.
+
+    Without a decision, cells sound as the run's configuration has it.
+    """
+    decision = decision or run.own_decision()
+    sections = list(sections_of_run(run, num=num, seed=seed, decision=decision))
+    return write_page(run, output, sections, source=source, decision=decision, tempo=tempo, num=num, seed=seed)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -120,14 +124,14 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
       RequestError, WorkdirError, CheckpointError, DatasetError, ConfigError, OSError: with what is wrong.
     """
+    trained = asked_run(open_run(arguments.workdir, arguments.checkpoint), arguments.latent, arguments.components)
     size = write_run_page(
-        asked_run(open_run(arguments.workdir, arguments.checkpoint), arguments.latent, arguments.components),
+        trained,
         arguments.output,
         source=arguments.workdir,
         num=arguments.num,
         seed=arguments.seed,
-        threshold=arguments.threshold,
-        binarize=arguments.binarize,
+        decision=trained.calibrated(asked_decision(arguments, trained.config)),
         tempo=arguments.tempo,
     )
     print(f"wrote {arguments.output}, {size / 1e6:.1f} MB: open it in a browser")

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Bool
 
+from wae_jax.decision import Decision, decide
 from wae_jax.latent_paths import slerp
 from wae_jax.listening.document import Group, Phrase, Section, note_lists
 from wae_jax.modes.fidelity import cell_f1
 from wae_jax.pianoroll import BinaryRolls, Codes, PackedPhrases, Rolls, unpack
-from wae_jax.sampling import binarize as decide
 from wae_jax.trained_run import Run
 
 # As many as there are, beside other rolls.
@@ -23,23 +23,21 @@ _WALKS = 3
 _PHRASES_A_WALK = 8
 
 
-def sections_of_run(run: Run, *, num: int, seed: int, threshold: float, binarize: str) -> Iterator[Section]:
+def sections_of_run(run: Run, *, num: int, seed: int, decision: Decision) -> Iterator[Section]:
     """Random draws, music of the training data, reconstructions beside originals, and walks.
 
     Args:
       run: a trained run.
       num: random draws.
       seed: of the draws, and of the choice of all other phrases.
-      threshold: for `binarize="hard"`.
-      binarize: "hard" or "bernoulli".
+      decision: which cells sound.
 
     Raises:
       DatasetError: if the run's data are no longer there.
     """
-    decision = f"above {threshold:g}" if binarize == "hard" else "at random with their probability"
 
     def decode(codes: Codes) -> Rolls:
-        return decide(run.sampler.decode(codes), method=binarize, threshold=threshold, seed=seed)
+        return decide(run.sampler.decode(codes), decision, seed=seed)
 
     draws = decode(run.sampler.draw(seed, num))
     source = f" from {run.mixture}" if run.mixture else ""

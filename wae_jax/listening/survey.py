@@ -21,14 +21,20 @@ import numpy as np
 from jaxtyping import Bool
 
 import wae_jax
-from wae_jax.command_line import RequestError, add_checkpoint_flag, add_sampling_flags, check_sampling_flags
+from wae_jax.command_line import (
+    RequestError,
+    add_checkpoint_flag,
+    add_sampling_flags,
+    asked_decision,
+    check_sampling_flags,
+)
 from wae_jax.dataset import Dataset, load_dataset
+from wae_jax.decision import Decision, as_flags, decide
 from wae_jax.listening.document import PLAYER_SCRIPTS, assemble, check_output, note_lists, save_page
 from wae_jax.listening.parts import embed
 from wae_jax.listening.survey_design import NOISE, Pair, is_check, order_pairs, place_checks
 from wae_jax.listening.survey_results import FORMAT_VERSION, QUESTIONS, RESULTS_FORMAT, Key, seal
 from wae_jax.pianoroll import DEFAULT_TEMPO, NUM_TRACKS, PHRASE_SHAPE, Rolls, unpack
-from wae_jax.sampling import binarize as decide
 from wae_jax.trained_run import Run, open_run
 
 REAL_NAME = "real music"
@@ -60,8 +66,7 @@ def make_survey(
     num_checks: int | None = None,
     max_failed_checks: int | None = None,
     seed: int = 0,
-    threshold: float = 0.5,
-    binarize: str = "hard",
+    decisions: Mapping[str, Decision] | None = None,
 ) -> Survey:
     """Chooses and pairs the clips of a survey; the draws of runs are the first ones, unselected.
 
@@ -73,8 +78,7 @@ def make_survey(
       num_checks: pairs of music and noise among them; None means one to ten pairs, at least 2.
       max_failed_checks: who fails more is not counted; None means one of four checks.
       seed: of the clips, their order and their sides.
-      threshold: for `binarize="hard"`.
-      binarize: "hard" or "bernoulli".
+      decisions: by the runs' names, which cells sound; None means as their configurations have it.
 
     Raises:
       RequestError: if there are too few pairs for all to meet, the checks do not fit, or there is no real music.
@@ -90,15 +94,16 @@ def make_survey(
             f"{num_checks} checks of which {max_failed_checks} may be failed; expected 1 to {num} checks, no more than "
             "pairs that count, and fewer failures than checks"
         )
+    decisions = decisions or {name: run.own_decision() for name, run in runs.items()}
     generator = np.random.default_rng(seed)
     pairs = place_checks(order_pairs(len(sources), num, generator), num_checks, music=music, generator=generator)
     practice: Pair = (0, music) if generator.random() < 0.5 else (music, 0)
     needed = collections.Counter(source for pair in (practice, *pairs) for source in pair)
     phrases = _choose(real, split, needed[music], generator)
     supplies = {music: itertools.cycle(phrases)}
-    for source, run in enumerate(runs.values()):
+    for source, (name, run) in enumerate(runs.items()):
         probabilities = run.sampler.decode(run.sampler.draw(seed, needed[source]))
-        supplies[source] = itertools.cycle(decide(probabilities, method=binarize, threshold=threshold, seed=seed))
+        supplies[source] = itertools.cycle(decide(probabilities, decisions[name], seed=seed))
     rolls = []
     for pair in (practice, *pairs):
         heard = {source: next(supplies[source]) for source in pair if source != NOISE}
@@ -108,9 +113,11 @@ def make_survey(
     clips = note_lists(np.stack(rolls))
     provenance = {
         "wae_jax": wae_jax.__version__,
-        "runs": {name: {"step": run.step, "digest": run.digest} for name, run in runs.items()},
+        "runs": {
+            name: {"step": run.step, "digest": run.digest, **as_flags(decisions[name])} for name, run in runs.items()
+        },
         "real": {"data": real.name, "digest": real.digest, "split": split},
-        **{"seed": seed, "threshold": threshold, "binarize": binarize},
+        "seed": seed,
         "clips_sha256": hashlib.sha256(embed(clips).encode()).hexdigest(),
     }
     key = Key(sources, pairs, max_failed_checks, provenance)
@@ -217,8 +224,7 @@ def run(arguments: argparse.Namespace) -> None:
         num_checks=arguments.checks,
         max_failed_checks=arguments.max_failed_checks,
         seed=arguments.seed,
-        threshold=arguments.threshold,
-        binarize=arguments.binarize,
+        decisions={name: each.calibrated(asked_decision(arguments, each.config)) for name, each in runs.items()},
     )
     size = save_page(make_survey_page(survey), output)
     key = survey.key

@@ -13,12 +13,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from wae_jax.command_line import RequestError
+from wae_jax.decision import Decision, decide
 from wae_jax.latent_paths import slerp
 from wae_jax.modes.code_search import own_codes
 from wae_jax.modes.fidelity import cell_f1, text_table
 from wae_jax.modes.own_music import OwnPhrase
 from wae_jax.pianoroll import NUM_BARS, Codes, Probabilities, Rolls, unpack
-from wae_jax.sampling import binarize
 from wae_jax.trained_run import Run
 
 _INTERPOLATION_STEPS = 8
@@ -31,8 +31,7 @@ class Request:
     Attributes:
       num: phrases.
       seed: of everything random.
-      method: "hard" or "bernoulli", how cells are decided.
-      threshold: for "hard".
+      decision: which cells sound.
       own: music of the user's.
       keep: the tracks, by number, that stay as they are.
       attributes: by name, changes asked for in standard deviations.
@@ -40,15 +39,14 @@ class Request:
 
     num: int
     seed: int = 0
-    method: str = "hard"
-    threshold: float = 0.5
+    decision: Decision = dataclasses.field(default_factory=Decision)
     own: tuple[OwnPhrase, ...] = ()
     keep: tuple[int, ...] = ()
     attributes: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def decide(self, probabilities: Probabilities) -> Rolls:
         """Which cells sound."""
-        return binarize(probabilities, method=self.method, threshold=self.threshold, seed=self.seed)
+        return decide(probabilities, self.decision, seed=self.seed)
 
     def own_rolls(self) -> Rolls:
         """The user's phrases."""

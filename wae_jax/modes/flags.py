@@ -82,23 +82,21 @@ def asked_for(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def make_request(arguments: argparse.Namespace) -> Request:
-    """What the mode is asked for.
+    """What the mode is asked for, but for the decision, which takes a run.
 
     Raises:
       RequestError: if a file of the user's cannot be read, or does not hold four bars.
     """
     return Request(
-        arguments.num,
-        arguments.seed,
-        arguments.binarize,
-        arguments.threshold,
-        tuple(
+        num=arguments.num,
+        seed=arguments.seed,
+        own=tuple(
             read_own_phrase(_value(arguments, file), _value(arguments, bar))
             for file, bar in _FILES.items()
             if _value(arguments, file) is not None
         ),
-        arguments.keep or (),
-        dict(arguments.attribute or ()),
+        keep=arguments.keep or (),
+        attributes=dict(arguments.attribute or ()),
     )
 
 

@@ -25,21 +25,30 @@ class Decoder {
     return logits.map((logit) => 1 / (1 + Math.exp(-logit)));
   }
 
-  // The notes [track, pitch, onset, length] by onset: longest runs of cells whose probability is above the threshold of
-  // their track.
-  notes(probabilities, thresholds) {
+  // The notes [track, pitch, onset, length] by onset, as decision.py decides: a note begins above the threshold of its
+  // track. On the pitched tracks it lasts while above `hold` times that; then gaps are closed and short notes left out.
+  notes(probabilities, { thresholds, hold, close_gaps: longestGap, min_length: shortest }) {
     const [steps, pitches, tracks] = this.#shape;
     const found = [];
     for (let track = 0; track < tracks; track += 1) {
+      const isDrums = track === 0;
+      const start = Math.fround(thresholds[track]);
+      const stay = isDrums ? start : Math.fround(thresholds[track] * hold);
       for (let pitch = 0; pitch < pitches; pitch += 1) {
-        let onset = -1;
-        for (let step = 0; step <= steps; step += 1) {
-          const isOn = step < steps && probabilities[(step * pitches + pitch) * tracks + track] > thresholds[track];
-          if (isOn && onset < 0) onset = step;
-          if (!isOn && onset >= 0) {
-            found.push([track, pitch + this.#lowestPitch, onset, step - onset]);
-            onset = -1;
+        const runs = [];
+        let isOn = false;
+        for (let step = 0; step < steps; step += 1) {
+          const wasOn = isOn;
+          isOn = probabilities[(step * pitches + pitch) * tracks + track] > (wasOn ? stay : start);
+          if (isOn && wasOn) runs.at(-1).end = step + 1;
+          if (isOn && !wasOn) {
+            const gap = runs.length ? step - runs.at(-1).end : Infinity;
+            if (!isDrums && gap <= longestGap) runs.at(-1).end = step + 1;
+            else runs.push({ onset: step, end: step + 1 });
           }
+        }
+        for (const { onset, end } of runs) {
+          if (isDrums || end - onset >= shortest) found.push([track, pitch + this.#lowestPitch, onset, end - onset]);
         }
       }
     }

@@ -9,6 +9,7 @@ function mountLatent(section, model, { player, openPhrase }) {
 
 class LatentPanel {
   static #REACH = 4; // deviations that a slider goes either way
+  static #HIGHEST_THRESHOLD = 0.99;
   static #PAUSE = 150; // milliseconds that a slider rests before its phrase is played
 
   #model;
@@ -33,7 +34,7 @@ class LatentPanel {
     this.#player = player;
     this.#openPhrase = openPhrase;
     this.#decoder = new Decoder(model);
-    this.#thresholds = TRACKS.map(() => model.threshold);
+    this.#thresholds = [...model.decision.thresholds];
     this.#parts = this.#build(section);
     this.#another();
     this.#show();
@@ -130,7 +131,8 @@ class LatentPanel {
     if (this.#decoded.code !== this.#code) {
       this.#decoded = { code: this.#code, probabilities: this.#decoder.decode(this.#code) };
     }
-    this.#notes = this.#decoder.notes(this.#decoded.probabilities, this.#thresholds);
+    this.#notes = this.#decoder.notes(this.#decoded.probabilities,
+      { ...this.#model.decision, thresholds: this.#thresholds });
     this.#milliseconds = performance.now() - start;
   }
 
@@ -254,16 +256,18 @@ class LatentPanel {
     }));
     const halfway = button('Halfway between A and B', () => this.#jump(() => this.#goHalfway()));
 
-    const threshold = { min: 0.05, max: 0.95, step: 0.05 };
-    const change = (tracks) => (event) => this.#slide(() => {
-      for (const track of tracks) this.#thresholds[track] = Number(event.target.value);
+    const times = (event) => this.#slide(() => {
+      const factor = Number(event.target.value);
+      this.#thresholds = this.#model.decision.thresholds.map((each) => Math.min(LatentPanel.#HIGHEST_THRESHOLD, factor * each));
+      this.#say(all.input, factor.toFixed(2));
     });
-    const all = LatentPanel.#slider('Threshold of all tracks: cells sound whose probability is above it',
-      { ...threshold, value: this.#model.threshold, oninput: change(TRACKS.map((_, track) => track)) });
-    this.#say(all.input, this.#model.threshold.toFixed(2));
-    all.input.addEventListener('input', () => this.#say(all.input, Number(all.input.value).toFixed(2)));
-    const each = TRACKS.map(({ name }, track) =>
-      LatentPanel.#slider(name, { ...threshold, oninput: change([track]) }));
+    const all = LatentPanel.#slider('Threshold of all tracks, times that of the run: more notes below 1, fewer above',
+      { min: 0.1, max: 3, step: 0.05, value: 1, oninput: times });
+    this.#say(all.input, '1.00');
+    const each = TRACKS.map(({ name }, track) => LatentPanel.#slider(name, {
+      min: 0.01, max: LatentPanel.#HIGHEST_THRESHOLD, step: 0.01,
+      oninput: (event) => this.#slide(() => { this.#thresholds[track] = Number(event.target.value); }),
+    }));
 
     section.setAttribute('aria-labelledby', title.id);
     section.removeAttribute('aria-label');
