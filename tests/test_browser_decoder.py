@@ -12,6 +12,7 @@ import scipy.stats
 from tests.browsing import loudest, opened
 from tests.decoding import Z_DIM, logits, random_model
 from wae_jax.decision import Decision, decide
+from wae_jax.latent_mixture import Mixture
 from wae_jax.latent_paths import slerp
 from wae_jax.listening.document import MODEL_SCRIPTS, note_lists
 from wae_jax.listening.latent_model import latent_model
@@ -136,6 +137,27 @@ def test_draws_are_standard_normal_and_their_own_for_each_seed(page):
         "() => mountLatent(document.createElement('section'), {...model, prior_deviation: 3}, {player, openPhrase})"
     )
     np.testing.assert_allclose(page.evaluate(f"({program})().state.code"), 3 * drawn[1])
+
+
+def test_fresh_draws_are_of_the_runs_mixture(page, run):
+    Z = run.config.model.z_dim
+    mixture = Mixture(
+        np.array([0.25, 0.75]),
+        np.stack([np.full(Z, -40.0), np.full(Z, 40.0)]),
+        np.stack([np.eye(Z), np.tril(np.full((Z, Z), 0.5)) + np.eye(Z)]),
+    )
+    model = latent_model(dataclasses.replace(run, mixture=mixture), decision=Decision(), num_phrases=8)
+    program = "(model) => [...Array(4000).keys()].map((seed) => LatentPanel.drawn(seed, model))"
+    drawn = np.array(page.evaluate(program, model))
+    is_second = drawn.mean(axis=1) > 0
+    assert np.mean(is_second) == pytest.approx(0.75, abs=0.03)
+    for chosen, component in ((~is_second, 0), (is_second, 1)):
+        whitened = np.linalg.solve(mixture.factors[component], (drawn[chosen] - mixture.means[component]).T).T
+        np.testing.assert_allclose(whitened.mean(axis=0), 0, atol=0.15)
+        np.testing.assert_allclose(np.cov(whitened.T), np.eye(Z), atol=0.2)
+    assert page.evaluate("() => LatentPanel.drawn(3, {...model, prior_deviation: 2})") == pytest.approx(
+        page.evaluate(f"() => LatentPanel.normals(3, {Z}).map((value) => 2 * value)")
+    )
 
 
 def test_halfway_is_that_of_the_great_circle(page):

@@ -134,6 +134,14 @@ def test_two_ways_to_decide_about_cells_are_two_arms(tmp_path):
     assert second["cells"] == "14.00 (+4.000)"
 
 
+def test_draws_from_the_prior_and_from_a_mixture_are_two_arms(tmp_path):
+    # Evaluations of before there were mixtures say nothing of them.
+    prior = write(tmp_path / "run", penalty="gan", seed=0, cells=10.0, binarize="hard")
+    mixture = write(tmp_path / "other", penalty="gan", seed=0, cells=14.0, binarize="hard", latent="mixture")
+    first, second = table([prior, mixture])
+    assert (first[""], second[""]) == ("latent=prior", "latent=mixture")
+
+
 def test_what_is_no_evaluation_is_named(tmp_path):
     with pytest.raises(comparison.CompareError, match=r"run python -m wae_jax\.evaluate --workdir"):
         table([tmp_path])

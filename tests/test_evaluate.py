@@ -59,6 +59,26 @@ def test_the_report_is_one_file_that_asks_for_nothing(workdir, content):
         assert f"<h2>{heading}</h2>" in page
 
 
+def test_draws_of_a_mixture_are_told_from_those_of_the_prior(workdir, content, tmp_path, monkeypatch):
+    decoded = []
+    decode = evaluate._decode
+    monkeypatch.setattr(
+        evaluate, "_decode", lambda run, codes, *others: decoded.append(codes) or decode(run, codes, *others)
+    )
+    flags = [f"--workdir={workdir}", *FLAGS, f"--output={tmp_path}", "--latent=mixture", "--components=2"]
+    assert evaluate.main(flags) == 0
+    found = json.loads((tmp_path / "evaluation.json").read_text())
+    assert (found["provenance"]["latent"], found["provenance"]["components"]) == ("mixture", 2)
+    assert (content["provenance"]["latent"], content["provenance"]["components"]) == ("prior", None)
+    # The prior's deviation is 1; a run of a few steps has codes near one another.
+    assert decoded[0].std(axis=0).max() < 0.5
+    # Codes are compared with the prior in either case.
+    assert found["codes"]["mmd"] == content["codes"]["mmd"]
+    assert found["codes"]["log_density"]["prior"] == content["codes"]["log_density"]["prior"]
+    assert found["codes"]["log_density"]["mixture"] > found["codes"]["log_density"]["prior"]
+    assert "The draws are from the mixture." in (tmp_path / "report.html").read_text()
+
+
 def test_anybodys_phrases_are_judged(workdir, content, tmp_path, small_data, capsys):
     rng = np.random.default_rng(0)
     rolls = rng.random((10, 192, 84, 5)) < 0.02

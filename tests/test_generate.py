@@ -14,6 +14,7 @@ from wae_jax.dataset import DatasetError
 from wae_jax.midi import write_midi
 from wae_jax.modes.flags import parse_attribute, parse_tracks
 from wae_jax.modes.own_music import read_own_phrase
+from wae_jax.pianoroll import unpack
 from wae_jax.sampling import binarize
 from wae_jax.train import train_and_evaluate
 from wae_jax.trained_run import open_run
@@ -289,3 +290,36 @@ def test_flags_of_modes_are_read():
     flags = ["--output=o", "--mode=edit", "--attribute=density:1", "--attribute=register:-1"]
     assert generate.parse_arguments(flags).attribute == [("density", 1.0), ("register", -1.0)]
     assert generate.parse_arguments([*flags, "--input=a.mid"]).num == 1
+
+
+def test_draws_of_a_mixture_lie_where_the_codes_of_training_phrases_do(workdir, tmp_path, capsys):
+    flags = ("--num=200", "--no-page", "--latent=mixture")
+    assert run(workdir, tmp_path / "m", *flags) == 0
+    assert run(workdir, tmp_path / "n", "--num=3", *flags[1:]) == 0
+    codes = np.load(tmp_path / "m" / "codes.npy")
+    np.testing.assert_allclose(np.load(tmp_path / "n" / "codes.npy"), codes[:3], rtol=1e-5, atol=1e-6)
+    opened = open_run(str(workdir))
+    training = opened.sampler.encode(unpack(np.asarray(opened.phrases("train"))))
+    error = 4 * training.std(axis=0) / np.sqrt(len(codes))
+    assert np.all(np.abs(codes.mean(axis=0) - training.mean(axis=0)) < error + 0.05)
+    # The prior's are elsewhere: a run of a few steps has codes near one another.
+    prior = opened.sampler.draw(0, 200)
+    assert codes.std(axis=0).max() < 0.8 * prior.std(axis=0).min()
+    assert json.loads((tmp_path / "m" / "report.json").read_text())["asked"]["latent"] == "mixture"
+    capsys.readouterr()
+    assert run(workdir, tmp_path / "o", "--latent=mixture", "--components=100000") == 1
+    assert "--latent=mixture: components is 100000; expected 1 to" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--components=2"], "no say in --latent=prior"),
+        (["--latent=mixture", "--components=0"], "expected at least 1"),
+    ],
+)
+def test_flags_of_a_mixture_are_checked(flags, message, workdir, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run(workdir, tmp_path / "x", *flags)
+    assert message in capsys.readouterr().err

@@ -19,6 +19,8 @@ from wae_jax.workdir import WorkdirError
 if TYPE_CHECKING:
     import ml_collections
 
+    from wae_jax.trained_run import Run
+
 
 class RequestError(ValueError):
     """A request that cannot be met; the message says why."""
@@ -87,6 +89,49 @@ def asked_decision(arguments: argparse.Namespace, config: ml_collections.ConfigD
     if arguments.threshold is not None:
         changes["thresholds"] = None if arguments.threshold == DENSITY else arguments.threshold
     return dataclasses.replace(decision_of_config(config), **changes)
+
+
+def add_latent_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that say what codes are drawn from; `asked_run` heeds them."""
+    parser.add_argument(
+        "--latent",
+        choices=("prior", "mixture"),
+        default="prior",
+        help="draw codes from the prior (default), or from a mixture of Gaussians fitted to those of training phrases",
+    )
+    parser.add_argument(
+        "--components", type=int, help="of --latent=mixture (default: as many as make codes held out likeliest)"
+    )
+
+
+def check_latent_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Leaves with a usage error where one of these flags is out of range or has no say."""
+    if arguments.components is None:
+        return
+    if arguments.latent != "mixture":
+        parser.error(f"--components has no say in --latent={arguments.latent}; it belongs to --latent=mixture")
+    if arguments.components < 1:
+        parser.error(f"--components is {arguments.components}; expected at least 1")
+
+
+def asked_run(run: Run, latent: str, components: int | None) -> Run:
+    """The run, drawing codes from what the command line asks for.
+
+    Args:
+      run: as it was opened, drawing from the prior.
+      latent: what is behind --latent.
+      components: what is behind --components.
+
+    Raises:
+      RequestError: if no such mixture can be fitted to the codes of its training phrases, or these are no longer where
+        they were.
+    """
+    if latent == "prior":
+        return run
+    try:
+        return run.drawing_from_mixture(components or 0)
+    except ValueError as error:
+        raise RequestError(f"--latent=mixture: {error}") from error
 
 
 def check_sampling_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace, *, least_num: int = 1) -> None:

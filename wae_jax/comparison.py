@@ -31,8 +31,8 @@ _NOT_THE_ARM = (
     *(pattern for pattern in FREE_FIELDS if not pattern.startswith("num_")),
 )
 
-# How cells were decided by evaluations of before there was more to decide than a threshold.
-_PLAIN: Mapping[str, Any] = {"hold": 1.0, "close_gaps": 0, "min_length": 1}
+# How codes were drawn and cells decided by evaluations of before there was more than the prior and a threshold.
+_PLAIN: Mapping[str, Any] = {"hold": 1.0, "close_gaps": 0, "min_length": 1, "latent": "prior", "components": None}
 
 
 class CompareError(RequestError):

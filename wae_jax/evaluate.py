@@ -29,8 +29,11 @@ from wae_jax import comparison, evaluation
 from wae_jax.command_line import (
     RequestError,
     add_checkpoint_flag,
+    add_latent_flags,
     add_sampling_flags,
     asked_decision,
+    asked_run,
+    check_latent_flags,
     check_sampling_flags,
     exit_status,
 )
@@ -59,17 +62,19 @@ class Choice:
     seed: int
     split: str
     compat: str
+    latent: str = "prior"
+    components: int | None = None
 
 
 def evaluate_run(run: Run, data: Dataset, choice: Choice, asked: Decision) -> dict[str, Any]:
     """Draws from a run and measures what it draws and what it reconstructs, cells decided as asked for."""
-    decision = run.calibrated(asked)
+    drawn = asked_run(run, choice.latent, choice.components)
+    decision = drawn.calibrated(asked)
     training = run.data()
     held_out = _choose(data, choice.split, choice)
     codes = run.sampler.encode(unpack(held_out.packed))
-    draws = run.sampler.draw(choice.seed, choice.num)
     sets = {
-        "generated": PhraseSet(_decode(run, draws, decision, choice.seed)),
+        "generated": PhraseSet(_decode(run, drawn.sampler.draw(choice.seed, choice.num), decision, choice.seed)),
         "reconstructed": PhraseSet(_decode(run, codes, decision, choice.seed), held_out.songs),
         "held_out": held_out,
         "training": _choose(training, "train", choice),
@@ -78,7 +83,12 @@ def evaluate_run(run: Run, data: Dataset, choice: Choice, asked: Decision) -> di
     result["reconstruction"] = evaluation.score_reconstructions(held_out.packed, sets["reconstructed"].packed)
     result["blame"] = evaluation.share_blame(result["music"])
     result["codes"] = evaluation.examine_codes(
-        codes, draws, songs=held_out.songs, prior_variance=float(run.config.prior_variance), seed=choice.seed
+        codes,
+        run.sampler.draw(choice.seed, choice.num),
+        songs=held_out.songs,
+        prior_variance=float(run.config.prior_variance),
+        seed=choice.seed,
+        mixture=drawn.mixture,
     )
     # What was asked for makes the arm; the thresholds that were found differ from seed to seed.
     result["provenance"] |= as_flags(asked) | {
@@ -229,11 +239,15 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--split", default="valid", help="its split that holds the held-out phrases (default valid)")
     add_checkpoint_flag(parser)
     add_sampling_flags(parser, num=2048)
+    add_latent_flags(parser)
     parser.add_argument("--compat", choices=("musegan",), default="", help="read metrics as published code does")
     parser.add_argument("--output", help="folder to write to")
     arguments = parser.parse_args(argv)
     # Statistics of fewer phrases say nothing.
     check_sampling_flags(parser, arguments, least_num=8)
+    check_latent_flags(parser, arguments)
+    if arguments.latent != "prior" and not arguments.workdir:
+        parser.error("--latent says what a run draws from; expected --workdir with it")
     return arguments
 
 

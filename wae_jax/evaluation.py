@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
+from wae_jax.latent_mixture import Mixture, log_density, normal
 from wae_jax.metrics import confidence, distances, latent, manifold, memorisation, music, projection, suite
 from wae_jax.pianoroll import PITCHED_TRACKS, TRACK_NAMES, Codes, PackedPhrases
 
@@ -235,6 +236,7 @@ def examine_codes(
     songs: Int64[np.ndarray, " B"] | None,
     prior_variance: float,
     seed: int,
+    mixture: Mixture | None = None,
 ) -> dict[str, Any]:
     """Held-out codes beside draws of the prior.
 
@@ -246,6 +248,8 @@ def examine_codes(
       draws: of the prior.
       prior_variance: of each dimension.
       seed: of permutations and projections.
+      mixture: what else codes are drawn from; `log_density` then has a "mixture" beside its "prior", both the mean over
+        codes in nats a dimension.
     """
     codes, draws = codes.astype(np.float64), draws.astype(np.float64)
     chosen = np.random.default_rng(seed).permutation(len(codes))
@@ -259,6 +263,7 @@ def examine_codes(
         plane = projection.least_gaussian_projection(codes, seed=seed)._asdict()
     except ValueError:  # codes that have collapsed have no plane
         plane = None
+    distributions = {"prior": normal(codes.shape[1], prior_variance)} | ({"mixture": mixture} if mixture else {})
     return {
         "dimensions": codes.shape[1],
         "mmd": {**test._asdict(), "codes": len(chosen)},
@@ -266,6 +271,9 @@ def examine_codes(
         "norms": norms._asdict(),
         "active": active._asdict(),
         "projection": plane,
+        "log_density": {
+            name: float(log_density(each, codes).mean() / codes.shape[1]) for name, each in distributions.items()
+        },
     }
 
 

@@ -69,6 +69,8 @@ def figures(evaluation: Mapping[str, Any]) -> dict[str, dict[str, Figure]]:
         rows["MMD² of codes"] = {"held_out": Figure(_number(codes["mmd"]["statistic"]))}
         rows["p-value of it"] = {"held_out": Figure(_number(codes["mmd"]["p_value"]))}
         rows["active dimensions"] = {"held_out": Figure(_number(codes["active"]["number"]))}
+        for name, value in codes.get("log_density", {}).items():
+            rows[f"log-density of codes, {name}"] = {"held_out": Figure(_number(value))}
     return rows
 
 

@@ -1,6 +1,6 @@
 """Music from a trained run: `python -m wae_jax.generate --output music` for the run that ships with the package.
 
---mode=draw          decodes draws from the prior
+--mode=draw          decodes draws from the prior, or from what --latent says
 --mode=reconstruct   encodes and decodes phrases of the run's validation data, originals beside them
 --mode=interpolate   walks from one of these phrases to the next through latent space; or from --from to --to
 --mode=encode        writes the codes of validation phrases, and which rows of the validation split they are
@@ -28,9 +28,12 @@ import numpy as np
 from wae_jax.audio import describe, missing_parts
 from wae_jax.command_line import (
     RequestError,
+    add_latent_flags,
     add_run_flags,
     add_sampling_flags,
     asked_decision,
+    asked_run,
+    check_latent_flags,
     check_sampling_flags,
     exit_status,
 )
@@ -61,7 +64,7 @@ def generate(arguments: argparse.Namespace) -> None:
         raise RequestError(f"{output} exists and is not an empty folder; choose another, or pass --overwrite")
     audio = requested_audio(arguments)
     request = make_request(arguments)
-    run = open_run(arguments.workdir, arguments.checkpoint)
+    run = asked_run(open_run(arguments.workdir, arguments.checkpoint), arguments.latent, arguments.components)
     request = dataclasses.replace(request, decision=run.calibrated(asked_decision(arguments, run.config)))
     name = arguments.workdir or "the run that ships with wae_jax"
     phrases = MODES[arguments.mode].make(run, request)
@@ -89,7 +92,8 @@ def generate(arguments: argparse.Namespace) -> None:
     if phrases.originals is not None:
         write_phrases(output / "originals", phrases.originals, names=phrases.original_names, **options)
         sets["originals"] = phrases.originals
-    asked = {"num": arguments.num, "seed": arguments.seed} | as_flags(request.decision) | asked_for(arguments)
+    asked = {name: getattr(arguments, name) for name in ("num", "seed", "latent", "components")}
+    asked |= as_flags(request.decision) | asked_for(arguments)
     _write_report(output / "report.json", asked, name, run, phrases, sound)
     try:
         sets["training data"] = unpack(np.asarray(run.phrases("train")[:2048]))
@@ -120,7 +124,7 @@ def _write_page(
         originals=phrases.originals,
         original_names=phrases.original_names,
     )
-    asked = {"num": arguments.num, "seed": arguments.seed} | asked_for(arguments)
+    asked = {name: getattr(arguments, name) for name in ("num", "seed", "latent")} | asked_for(arguments)
     try:
         write_page(
             run,
@@ -159,6 +163,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add_run_flags(parser)
     parser.add_argument("--output", required=True, help="folder to write to")
     add_sampling_flags(parser, num=None)
+    add_latent_flags(parser)
     parser.add_argument("--probabilities", action="store_true", help="write the probabilities too")
     add_sound_flags(parser)
     parser.add_argument("--no-page", dest="page", action="store_false", help=f"no page to listen, {PAGE}")
@@ -170,6 +175,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     check_mode_flags(parser, arguments)
     check_sampling_flags(parser, arguments)
+    check_latent_flags(parser, arguments)
     check_sound_flags(parser, arguments)
     return arguments
 

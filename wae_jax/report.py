@@ -181,6 +181,13 @@ def _latent(content: Mapping[str, Any], codes: Mapping[str, Any]) -> Iterator[st
         f"{test['null_sd']:.4f} (permutation p = {test['p_value']:.3g}). "
         f"{codes['active']['number']} of {codes['dimensions']} dimensions are active.</p>"
     )
+    densities = codes["log_density"]
+    drawn = content["provenance"]["latent"]
+    yield (
+        f"<p>The draws are from the {drawn}. Log-density of held-out codes, in nats a dimension: "
+        + ", ".join(f"{value:.3f} under the {name}" for name, value in densities.items())
+        + ".</p>"
+    )
     yield _figure(
         latent_plots.plot_moments(
             **{name: _array(each) for name, each in codes["moments"].items()},

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Key, Shaped
 
 from wae_jax import device_rolls, objective
+from wae_jax.latent_mixture import Mixture, draw_mixture
 from wae_jax.models import Autoencoder
 from wae_jax.pianoroll import Codes, Probabilities, Rolls
 from wae_jax.train_state import make_autoencoder
@@ -30,8 +31,8 @@ class Sampler:
     Attributes:
       encode: phrases to codes.
       decode: codes to the probabilities of cells, as float32.
-      draw: (seed, number of phrases) to codes drawn from the prior; the first ones do not depend on
-        the number.
+      draw: (seed, number of phrases) to codes drawn from the prior, or from what took its place; the first ones do
+        not depend on the number.
     """
 
     encode: Callable[[Rolls], Codes]
@@ -75,6 +76,11 @@ def make_sampler(config: ml_collections.ConfigDict, variables: Any) -> Sampler:
         )
 
     return Sampler(encode, decode, draw)
+
+
+def drawing_from(sampler: Sampler, mixture: Mixture) -> Sampler:
+    """The sampler with draws from a mixture in place of the prior's."""
+    return dataclasses.replace(sampler, draw=lambda seed, num: draw_mixture(mixture, _keys(seed, num)))
 
 
 def _keys(seed: int, num: int) -> Key[Array, " {num}"]:

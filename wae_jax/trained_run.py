@@ -14,16 +14,20 @@ from jaxtyping import Float64
 
 from wae_jax.checkpoint import Checkpointer, CheckpointError, checkpoint_digest, digests
 from wae_jax.data_source import open_data
-from wae_jax.dataset import Dataset, track_densities
+from wae_jax.dataset import Dataset, spread, track_densities
 from wae_jax.decision import Decision, calibrate, decision_of_config
-from wae_jax.pianoroll import NUM_TRACKS, PackedPhrases
+from wae_jax.latent_mixture import Mixture, fit_mixture
+from wae_jax.pianoroll import NUM_TRACKS, PackedPhrases, unpack
 from wae_jax.portable import load_portable
-from wae_jax.sampling import Sampler, make_sampler
+from wae_jax.sampling import Sampler, drawing_from, make_sampler
 from wae_jax.schema import check_config, complete_config
 from wae_jax.train_state import TrainState, create_train_state
 from wae_jax.workdir import load_config
 
 SHIPPED = "wae_gan.npz"
+_FITTED_PHRASES = 4096
+_PHRASES_AT_A_TIME = 256
+_FIT_SEED = 0  # whatever the seed of the draws, so that a run has one mixture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Run:
       step: of the checkpoint.
       digest: of the checkpoint, or of the file that it was opened from.
       track_densities: share of cells that sound in the training data, one a track, where the run carries that with it.
+      mixture: what codes are drawn from; None for the prior.
     """
 
     config: ml_collections.ConfigDict
@@ -45,6 +50,7 @@ class Run:
     step: int
     digest: str
     track_densities: tuple[float, ...] | None = None
+    mixture: Mixture | None = None
 
     def calibrated(self, decision: Decision) -> Decision:
         """The rule with thresholds; those that it lacks are found on draws.
@@ -84,6 +90,29 @@ class Run:
     def phrases(self, split: str) -> PackedPhrases:
         """The packed rows of one split of its data."""
         return self.data().split(split)
+
+    def drawing_from_mixture(self, components: int = 0) -> Run:
+        """The run, with codes drawn from a mixture of Gaussians fitted to the codes of its training phrases.
+
+        Up to 4,096 phrases are encoded, spread over the split, which takes some seconds.
+
+        Args:
+          components: of the mixture; 0 chooses their number on codes held out.
+
+        Raises:
+          DatasetError: if its data are no longer where they were.
+          ValueError: if there are fewer than 2 training phrases or fewer than components, or a code is not finite.
+        """
+        rows = self.phrases("train")
+        places = spread(len(rows), _FITTED_PHRASES)
+        codes = [
+            self.sampler.encode(unpack(np.asarray(rows[places[start : start + _PHRASES_AT_A_TIME]])))
+            for start in range(0, len(places), _PHRASES_AT_A_TIME)
+        ]
+        if not codes:
+            raise ValueError("there are no training phrases; expected at least 2, to fit a mixture to their codes")
+        mixture = fit_mixture(np.concatenate(codes), components=components, seed=_FIT_SEED)
+        return dataclasses.replace(self, sampler=drawing_from(self.sampler, mixture), mixture=mixture)
 
 
 def open_run(source: str | None, checkpoint: str = "best") -> Run:

@@ -17,6 +17,7 @@ from jaxtyping import Float, Float64, Shaped
 
 from wae_jax.dataset import spread
 from wae_jax.decision import Decision
+from wae_jax.latent_mixture import Mixture
 from wae_jax.listening.decoder_layers import Layer, decoder_layers
 from wae_jax.modes.attributes import ATTRIBUTES, PerPhrase
 from wae_jax.pianoroll import LOWEST_PITCH, NUM_TRACKS, PHRASE_SHAPE, Codes, unpack
@@ -41,7 +42,7 @@ def latent_model(run: Run, *, decision: Decision, num_directions: int = 8, num_p
 
     Returns:
       What JSON can hold: `shape` [T, P, K] and `lowest_pitch` of a phrase, `layers` of the decoder, `prior_deviation`,
-      `decision`, the `mean` of the codes, and `directions`.
+      `mixture` where the run draws from one (or None), `decision`, the `mean` of the codes, and `directions`.
 
     Raises:
       CheckpointError: if the decoder has values that 16 bits cannot hold.
@@ -56,6 +57,7 @@ def latent_model(run: Run, *, decision: Decision, num_directions: int = 8, num_p
         "lowest_pitch": LOWEST_PITCH,
         "layers": [_describe(layer) for layer in decoder_layers(run.config, stored(run.variables))],
         "prior_deviation": deviation,
+        "mixture": None if run.mixture is None else _describe_mixture(run.mixture),
         "decision": {
             "thresholds": list(decision.thresholds or (0.5,) * NUM_TRACKS),
             "hold": decision.hold,
@@ -126,6 +128,15 @@ def _correlation(projections: PerPhrase, values: PerPhrase) -> float:
     if known.sum() < 2 or np.ptp(values[known]) == 0 or np.ptp(projections[known]) == 0:
         return 0.0
     return float(np.corrcoef(projections[known], values[known])[0, 1])
+
+
+def _describe_mixture(mixture: Mixture) -> dict[str, Any]:
+    """A mixture as JSON."""
+    return {
+        "weights": mixture.weights.tolist(),
+        "means": _base64(mixture.means, "<f4"),
+        "factors": _base64(mixture.factors, "<f4"),
+    }
 
 
 def _describe(layer: Layer) -> dict[str, Any]:

@@ -15,7 +15,15 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from wae_jax.command_line import add_run_flags, add_sampling_flags, asked_decision, check_sampling_flags
+from wae_jax.command_line import (
+    add_latent_flags,
+    add_run_flags,
+    add_sampling_flags,
+    asked_decision,
+    asked_run,
+    check_latent_flags,
+    check_sampling_flags,
+)
 from wae_jax.decision import Decision, as_flags
 from wae_jax.listening.document import Section, check_output, make_page, save_page
 from wae_jax.listening.figures import provenance, tables_of_run
@@ -98,12 +106,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add_run_flags(parser)
     parser.add_argument("--output", required=True, help="the HTML file to write")
     add_sampling_flags(parser, num=64)
+    add_latent_flags(parser)
     parser.add_argument("--tempo", type=float, default=DEFAULT_TEMPO, help="bpm to begin with, 40 to 240 (default 100)")
 
 
 def check_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """Leaves with a usage error where a flag is out of range."""
     check_sampling_flags(parser, arguments)
+    check_latent_flags(parser, arguments)
     if not 40 <= arguments.tempo <= 240:
         parser.error(f"--tempo is {arguments.tempo}; expected 40 to 240 bpm")
 
@@ -114,7 +124,7 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
       RequestError, WorkdirError, CheckpointError, DatasetError, ConfigError, OSError: with what is wrong.
     """
-    trained = open_run(arguments.workdir, arguments.checkpoint)
+    trained = asked_run(open_run(arguments.workdir, arguments.checkpoint), arguments.latent, arguments.components)
     size = write_run_page(
         trained,
         arguments.output,

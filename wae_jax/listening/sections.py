@@ -40,10 +40,11 @@ def sections_of_run(run: Run, *, num: int, seed: int, decision: Decision) -> Ite
         return decide(run.sampler.decode(codes), decision, seed=seed)
 
     draws = decode(run.sampler.draw(seed, num))
+    source = f" from {run.mixture}" if run.mixture else ""
     yield Section(
         "draws",
         "Random draws",
-        f"Unselected: seed {seed}, the first {num} drawn. Cells sound {decision}.",
+        f"Unselected: seed {seed}, the first {num} drawn{source}. Cells sound {decision}.",
         [Group(named(draws, [f"Draw {i + 1}" for i in range(num)]))],
     )
     data = run.data()

@@ -62,7 +62,8 @@ class Decoder {
     return bytes;
   }
 
-  static #floats(text) {
+  // The 32-bit numbers that a base64 text holds.
+  static floats(text) {
     const view = new DataView(Decoder.#bytes(text).buffer);
     return Float32Array.from({ length: view.byteLength / 4 }, (_, i) => view.getFloat32(4 * i, true));
   }
@@ -86,7 +87,7 @@ class Decoder {
   static #dense(layer) {
     const [inputs, units] = layer.kernel_shape;
     const kernel = Decoder.#halves(layer.kernel);
-    const [scale, offset] = [Decoder.#floats(layer.scale), Decoder.#floats(layer.offset)];
+    const [scale, offset] = [Decoder.floats(layer.scale), Decoder.floats(layer.offset)];
     return (x) => {
       const y = new Float32Array(units);
       for (let i = 0; i < inputs; i += 1) {
@@ -98,7 +99,7 @@ class Decoder {
   }
 
   static #layerNorm(layer) {
-    const [scale, offset] = [Decoder.#floats(layer.scale), Decoder.#floats(layer.offset)];
+    const [scale, offset] = [Decoder.floats(layer.scale), Decoder.floats(layer.offset)];
     const size = scale.length;
     return (x) => {
       const y = new Float32Array(x.length);
@@ -135,7 +136,7 @@ class Decoder {
     const [kernelRows, kernelColumns, outputs, inputs] = layer.kernel_shape;
     const [rows, columns] = layer.size;
     const kernel = Decoder.#halves(layer.kernel);
-    const [scale, offset] = [Decoder.#floats(layer.scale), Decoder.#floats(layer.offset)];
+    const [scale, offset] = [Decoder.floats(layer.scale), Decoder.floats(layer.offset)];
     const rowPhases = Decoder.#phases(kernelRows, layer.strides[0], layer.front[0]);
     const columnPhases = Decoder.#phases(kernelColumns, layer.strides[1], layer.front[1]);
     const around = (phases) => [

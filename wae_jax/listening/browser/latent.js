@@ -63,6 +63,21 @@ class LatentPanel {
     return Array.from({ length: count }, () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()));
   }
 
+  // A draw of the prior; or of the mixture, where the model has one.
+  static drawn(seed, { mean, prior_deviation: deviation, mixture }) {
+    const count = mean.length;
+    const normals = LatentPanel.normals(seed, count + 2);
+    if (!mixture) return normals.slice(0, count).map((value) => deviation * value);
+    // Half the square of the length of two standard normal numbers is exponential, so that this is uniform.
+    let left = Math.exp(-(normals[count] ** 2 + normals[count + 1] ** 2) / 2);
+    const found = mixture.weights.findIndex((weight) => (left -= weight) < 0);
+    const component = found < 0 ? mixture.weights.length - 1 : found;
+    const means = Decoder.floats(mixture.means).subarray(component * count, (component + 1) * count);
+    const rows = Decoder.floats(mixture.factors).subarray(component * count * count, (component + 1) * count * count);
+    return Array.from(means, (value, i) =>
+      rows.subarray(i * count, (i + 1) * count).reduce((sum, factor, j) => sum + factor * normals[j], value));
+  }
+
   // The code in the middle of two, as `generate.slerp` has it: direction turns, and norm changes, evenly.
   static halfway(one, other) {
     const norms = [Math.hypot(...one), Math.hypot(...other)];
@@ -77,8 +92,7 @@ class LatentPanel {
 
   #another() {
     this.#seed += 1;
-    const { mean, prior_deviation: deviation } = this.#model;
-    this.#code = LatentPanel.normals(this.#seed, mean.length).map((value) => deviation * value);
+    this.#code = LatentPanel.drawn(this.#seed, this.#model);
     this.#name = `Fresh draw ${this.#seed}`;
   }
 
