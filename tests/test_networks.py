@@ -13,9 +13,10 @@ from wae_jax import layers, models, networks
 from wae_jax.pianoroll import PHRASE_SHAPE
 from wae_jax.schema import ConfigError, check_config
 
-ROWS = ["fir", "alt", "new_alt", "newnew", "mus", "meter"]
+ROWS = ["fir", "alt", "new_alt", "newnew", "mus", "meter", "octaves"]
 
-# Steps and pitches after every layer of the reference's models, and of `meter`; the decoder's begin with its start.
+# Steps and pitches after every layer of the reference's models, and of `meter` and `octaves`; the decoder's begin with
+# its start.
 SIZES = {
     "fir": (
         [(96, 42), (48, 21), (24, 21), (12, 7)],
@@ -41,6 +42,10 @@ SIZES = {
         [(32, 84), (16, 42), (8, 21), (4, 7)],
         [(4, 7), (8, 21), (16, 42), (32, 84), (192, 84)],
     ),
+    "octaves": (
+        [(32, 84), (16, 7), (8, 7), (4, 7)],
+        [(4, 7), (8, 7), (16, 7), (32, 84), (192, 84)],
+    ),
 }
 
 # Filters of the decoder's layers by width. The encoder's are h, 2h, 4h and so on in every row.
@@ -51,6 +56,7 @@ DECODER_FILTERS = {
     "newnew": {8: [32, 16, 8, 5], 16: [64, 32, 16, 5]},
     "mus": {8: [128, 64, 32, 16, 8, 5], 16: [256, 128, 64, 32, 16, 5]},
     "meter": {8: [32, 16, 8, 5], 16: [64, 32, 16, 5]},
+    "octaves": {8: [32, 16, 8, 5], 16: [64, 32, 16, 5]},
 }
 
 # Parameters by row and (h_dim, z_dim): the encoder's convolutions, normalisations (a scale and an offset a channel) and
@@ -95,6 +101,13 @@ COUNTS = {
         (8, 128): (98_208, 240, 229_504, 231_168, 98_213, 112),
         # 4*7*128 = 3584 units: 3584*16 + 16; 16*3584 + 3584
         (16, 16): (389_952, 480, 57_360, 60_928, 389_957, 224),
+    },
+    "octaves": {
+        # 72*5*8 + 96*8*16 + 12*16*32 + 12*32*64; as fir; 4*7*64 = 1792 units: 1792*128 + 128; 128*1792 + 1792;
+        # the same convolutions and 5; as fir
+        (8, 128): (45_888, 240, 229_504, 231_168, 45_893, 112),
+        # 72*5*16 + 96*16*32 + 12*32*64 + 12*64*128; 4*7*128 = 3584 units: 3584*16 + 16; 16*3584 + 3584
+        (16, 16): (177_792, 480, 57_360, 60_928, 177_797, 224),
     },
 }
 
@@ -346,7 +359,7 @@ def test_networks_without_dropout_refuse_a_rate(row):
     assert networks.find_network(row, dropout_rate=0.0) is networks.NETWORKS[row]
     check_config(tiny_config(model__network=row).to_dict())
     config = tiny_config(model__network=row, model__dropout_rate=0.2).to_dict()
-    if row in ("alt", "new_alt", "meter"):
+    if row in ("alt", "new_alt", "meter", "octaves"):
         check_config(config)
     else:
         with pytest.raises(ConfigError, match=f"rate is 0.2, and the network '{row}' has no dropout; .*: alt, new_alt"):

@@ -2,7 +2,7 @@
 
 `fir`, `alt`, `new_alt`, `newnew` and `mus` are those of `w00zie/wae_music` (its `models/` folder) at commit 360051b.
 Dropout came to its `alt` and `new_alt` later, at commit 6bf83c8, of rate .2; there `mus` has the configured kernel
-throughout. `meter` is this project's own.
+throughout. `meter` and `octaves` are this project's own.
 """
 
 from __future__ import annotations
@@ -114,6 +114,24 @@ NETWORKS = {
         encoder=(Conv(1, (6, 1)), Conv(2, (2, 2)), Conv(4, (2, 2)), Conv(8, (2, 3))),
         start=(4, 7, 8),
         decoder=(Conv(4, (2, 3)), Conv(2, (2, 2)), Conv(1, (2, 2)), Conv(TRACKS, (6, 1), use_bias=True)),
+        dropout=True,
+    ),
+    # `meter`'s grid with kernels that are musical lengths too: a beat of steps where notes are written, and then, for
+    # chords move in octaves, two octaves of pitches taken in one stride of twelve, four eighths, beats or halves long.
+    "octaves": Network(
+        encoder=(
+            Conv(1, (6, 1), (12, 6)),
+            Conv(2, (2, 12), (4, 24)),
+            Conv(4, (2, 1), (4, 3)),
+            Conv(8, (2, 1), (4, 3)),
+        ),
+        start=(4, 7, 8),
+        decoder=(
+            Conv(4, (2, 1), (4, 3)),
+            Conv(2, (2, 1), (4, 3)),
+            Conv(1, (2, 12), (4, 24)),
+            Conv(TRACKS, (6, 1), (12, 6), use_bias=True),
+        ),
         dropout=True,
     ),
 }
