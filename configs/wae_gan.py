@@ -96,10 +96,10 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.eval.num_page_draws = 64  # on the page written at the end, listen.html; 0 for no page
     config.decision = ml_collections.ConfigDict()  # which cells sound, wherever music is made of the run
     config.decision.method = "hard"  # or "bernoulli": each cell at random with its probability
-    config.decision.thresholds = "fixed"  # eval.threshold; or "density": so that draws are as dense as the data
-    config.decision.hold = 1.0  # a note lasts while above this share of the threshold that it began above
+    config.decision.thresholds = "density"  # so that draws are as dense as the data; or "fixed": eval.threshold
+    config.decision.hold = 0.9  # a note lasts while above this share of the threshold that it began above
     config.decision.close_gaps = 0  # steps: gaps so long become part of one note
-    config.decision.min_length = 1  # steps: shorter notes are left out
+    config.decision.min_length = 3  # steps: shorter notes are left out; 3 are a sixteenth
     config.best_metric = "eval/reconstruction"
     config.best_mode = "min"
 
@@ -133,6 +133,9 @@ def _reference(config: ml_collections.ConfigDict, *, h_dim: int, z_dim: int, bat
     config.model.z_dim = z_dim
     config.model.batch_norm_momentum = 0.99
     config.model.output_bias = "zero"
+    config.decision.thresholds = "fixed"
+    config.decision.hold = 1.0
+    config.decision.min_length = 1
     config.batch_size = batch_size
     config.num_epochs = num_epochs
     config.eval.num_phrases = 2048

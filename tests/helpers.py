@@ -59,6 +59,9 @@ def tiny_config(penalty="gan", **changes) -> ml_collections.ConfigDict:
             "eval.num_samples": 0,
             "eval.num_draws": 0,
             "eval.num_page_draws": 0,
+            "decision.thresholds": "fixed",
+            "decision.hold": 1.0,
+            "decision.min_length": 1,
         }
     )
     config.update_from_flattened_dict({name.replace("__", "."): value for name, value in changes.items()})

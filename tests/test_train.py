@@ -10,6 +10,7 @@ import pytest
 
 from tests.helpers import assert_same_run, finish, last_state, read_metrics, start_run, tiny_config
 from wae_jax.checkpoint import CheckpointError, CheckpointMismatchError
+from wae_jax.pianoroll import NUM_PITCHES, NUM_STEPS
 from wae_jax.schema import ConfigError
 from wae_jax.train import MetricWindow, NonFiniteLossError, num_train_steps, train_and_evaluate
 from wae_jax.trained_run import load_run
@@ -34,7 +35,12 @@ def finished(tmp_path_factory):
     """One uninterrupted run of six steps."""
     workdir = tmp_path_factory.mktemp("finished")
     config = tiny_config(
-        eval__num_samples=1, eval__num_draws=8, eval__num_page_draws=2, eval__num_train_phrases=8, ema_decay=0.9
+        eval__num_samples=1,
+        eval__num_draws=8,
+        eval__num_page_draws=2,
+        eval__num_train_phrases=8,
+        ema_decay=0.9,
+        decision__thresholds="density",
     )
     figures = train_and_evaluate(config, str(workdir))
     return workdir, config, figures
@@ -53,7 +59,11 @@ def test_a_run_leaves_its_metrics_samples_and_checkpoints(finished):
     assert list(workdir.glob("events.out.tfevents.*"))
     assert (workdir / "curves.png").stat().st_size > 10_000
     page = (workdir / "listen.html").read_text(encoding="utf-8")
-    assert load_run(str(workdir), "latest").digest in page
+    run = load_run(str(workdir), "latest")
+    assert run.digest in page
+    # Of the untrained no draw has a cell above one half.
+    cells = run.densities().sum() * NUM_STEPS * NUM_PITCHES
+    assert 0.3 * cells < figures["draws/cells"] < 3 * cells
     assert "Draw 2" in page
     assert "Draw 3" not in page
     folder = workdir / "samples" / "step_00000006"
