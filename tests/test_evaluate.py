@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from tests.helpers import train_briefly
+from tests.helpers import tiny_config, train_briefly
 from wae_jax import evaluate, generate
 from wae_jax.pianoroll import pack
+from wae_jax.train import train_and_evaluate
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +133,12 @@ def test_packing_and_decoding_in_parts_keeps_the_order(workdir, monkeypatch):
     monkeypatch.setattr(evaluate, "_PHRASES_AT_A_TIME", 3)
     np.testing.assert_array_equal(evaluate._decode(run, codes, decision, 0), whole)
     np.testing.assert_array_equal(whole, pack(run.sampler.decode(codes) > 0.03))
+
+
+def test_held_out_music_of_one_song_is_refused_in_a_sentence(tmp_path, capsys):
+    config = tiny_config(num_train_steps=1, data__num_songs=12, data__phrases_per_song=8)
+    train_and_evaluate(config, str(tmp_path))
+    assert evaluate.main([f"--workdir={tmp_path}", "--num=8"]) == 1
+    told = capsys.readouterr().err
+    assert "8 phrases of one song; expected at least two songs" in told
+    assert not (tmp_path / "evaluation").exists()

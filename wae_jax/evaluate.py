@@ -127,6 +127,12 @@ def evaluate_phrases(path: pathlib.Path, data: Dataset, choice: Choice) -> dict[
 
 def _measure(sets: Mapping[str, PhraseSet], all_training: PackedPhrases, choice: Choice) -> dict[str, Any]:
     """What runs and loose phrases have in common."""
+    songs = sets["held_out"].songs
+    if songs is not None and len(np.unique(songs)) < 2:
+        raise RequestError(
+            f"the {choice.split} split has {len(songs)} phrases of one song; expected at least two songs, since how far "
+            "music differs from music is measured between them"
+        )
     compat = evaluation.measure_music(sets, seed=choice.seed, compat=choice.compat) if choice.compat else {}
     return {
         "all_training": all_training,
