@@ -130,8 +130,8 @@ def _measure(sets: Mapping[str, PhraseSet], all_training: PackedPhrases, choice:
     songs = sets["held_out"].songs
     if songs is not None and len(np.unique(songs)) < 2:
         raise RequestError(
-            f"the {choice.split} split has {len(songs)} phrases of one song; expected at least two songs, since how far "
-            "music differs from music is measured between them"
+            f"the {choice.split} split has {len(songs)} phrases of one song; expected at least two songs, since how "
+            "far music differs from music is measured between them"
         )
     compat = evaluation.measure_music(sets, seed=choice.seed, compat=choice.compat) if choice.compat else {}
     return {
