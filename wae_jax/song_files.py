@@ -14,7 +14,8 @@ import numpy as np
 
 from wae_jax import keys, midi_bytes
 from wae_jax.pianoroll import STEPS_PER_BEAT, TRACK_NAMES
-from wae_jax.songs import MAX_BARS, Song, cut, family
+from wae_jax.song_cutting import cut
+from wae_jax.songs import MAX_BARS, Song, family
 from wae_jax.sources import Chunk, Options, Source, SourceError, file_sha256
 
 # What a MIDI file is in where it does not tell.
@@ -77,15 +78,19 @@ def read_midi(data: bytes) -> Song:
     score = symusic.Score.from_midi(midi_bytes.sound(data))
     played = [(track, k) for track in score.tracks if (k := family(track.program, track.is_drum)) is not None]
     notes = [track.notes.numpy() for track, _ in played]
-    start, duration, pitch = (_joined([columns[name] for columns in notes]) for name in ("time", "duration", "pitch"))
+    start, duration = _joined([columns[name] for name in ("time", "duration") for columns in notes]).reshape(2, -1)
+    pitch = _joined([columns["pitch"] for columns in notes])
     number = np.repeat(np.array([k for _, k in played], np.int64), [len(columns["time"]) for columns in notes])
     # A tick that symusic has no room for comes out of it negative.
     if min(start.min(initial=0), duration.min(initial=0)) < 0:
         raise SourceError("unreadable: it has a note beyond tick 2147483647, the last that symusic counts to")
 
     meters = [(meter.time, meter.numerator, meter.denominator) for meter in score.time_signatures]
-    tempos = score.tempos.numpy()
-    tells = tempos["mspq"] > 0
+    said = score.tempos.numpy()
+    tells = said["mspq"] > 0
+    tempos = np.empty((1 + np.count_nonzero(tells), 2))
+    tempos[0] = 0, DEFAULT_BPM
+    tempos[1:, 0], tempos[1:, 1] = said["time"][tells], 6e7 / said["mspq"][tells]
     signatures = [
         (event.time, *keys.key_of_signature(event.key, bool(event.tonality)))
         for event in score.key_signatures
@@ -98,9 +103,7 @@ def read_midi(data: bytes) -> Song:
         pitch,
         number,
         meters=np.array([meter for meter in meters if min(meter[1:]) > 0 <= meter[0]], np.int64).reshape(-1, 3),
-        tempos=np.stack(
-            [np.append(0.0, tempos["time"][tells]), np.append(DEFAULT_BPM, 6e7 / tempos["mspq"][tells])], axis=1
-        ),
+        tempos=tempos,
         keys=np.array(signatures, np.int64).reshape(-1, 3),
     )
 

@@ -1,48 +1,21 @@
-"""Phrases out of a song: whole 4/4 bars, four at a time, cut from its notes by exact integer arithmetic.
+"""A song: its notes on the five tracks, and what it says of its bars, tempo and key.
 
-What a file says of a song is in `Song`; all the rest are functions of its arrays. A roll of a whole song is never
-made, since a small file may last for hours.
+What a file says of a song is in `Song`. A roll of a whole song is never made, since a small file may last for hours.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64, Int64
 
-from wae_jax import keys
-from wae_jax.pianoroll import (
-    LOWEST_PITCH,
-    NUM_BARS,
-    NUM_PITCHES,
-    NUM_STEPS,
-    NUM_TRACKS,
-    STEPS_PER_BAR,
-    STEPS_PER_BEAT,
-    TRACKS,
-    PackedPhrases,
-)
-from wae_jax.sources import Options, SourceError
+from wae_jax.sources import SourceError
 
 # About three hours. A file of some bytes can ask for millions.
 MAX_BARS = 5000
-
-# A reason names at most so many meters.
-_METERS_NAMED = 5
-
-_IS_DRUM = np.array([track.is_drum for track in TRACKS])
-# A pitch and a track as one number, pitch * NUM_TRACKS + track: a cell counts pitches from MIDI number 0, a place
-# from the lowest of a phrase, so that a step of a phrase is a row of places.
-_NUM_PLACES = NUM_PITCHES * NUM_TRACKS
-
-_NUM_CELLS = NUM_STEPS * _NUM_PLACES
-# So that they stay in the processor's cache: 1.3 MB, and 2 MB.
-_WINDOWS_AT_ONCE = 16
-_CELLS_AT_ONCE = 1 << 18
 
 # What a song says that says nothing.
 _NOTHING = functools.partial(np.zeros, (0, 3), np.int64)
@@ -85,16 +58,6 @@ class Stretch(NamedTuple):
     first_bar: int
     num_bars: int
     meter: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Phrases:
-    """The phrases of a song; the fields are those of `sources.Chunk` and `sources.Source`."""
-
-    rows: PackedPhrases
-    first_bars: list[int | None]
-    tempos: list[float] | None
-    notes_out_of_range: int
 
 
 def family(program: int, is_drum: bool) -> int | None:
@@ -147,227 +110,3 @@ def stretches(song: Song) -> list[Stretch]:
     if num_bars > MAX_BARS:
         raise SourceError(f"has {num_bars} bars; expected at most {MAX_BARS}")
     return found
-
-
-def cut(song: Song, options: Options) -> Phrases:
-    """Cuts a song into phrases.
-
-    Windows of four bars start where a stretch of 4/4 starts, and every `hop_bars` bars from there; bars before the
-    song's first note are left out. Within a window a note starts at the step nearest to its start and ends at the
-    step nearest to its end, halves going up, but lasts one step at least. One step of silence stays before a note
-    whose pitch sounds already on its track, unless that step is itself the start of a note. What sounds over the
-    window's edges is cut off there. A window without a note gives no phrase.
-
-    Args:
-      song: its notes and bars.
-      options: `hop_bars`, `drum_length` and `tonality`.
-
-    Returns:
-      The phrases, in order. `notes_out_of_range` counts the notes that start in one of the windows, each once, and
-      whose pitch, moved as the window's are, is outside MIDI numbers 24 to 107.
-
-    Raises:
-      SourceError: if there is no phrase, or the song has more than `MAX_BARS` bars.
-    """
-    if not song.start.size:
-        raise SourceError("has no notes on the five tracks")
-    windows = _windows(song, options.hop_bars)
-    ticks = np.array([tick for tick, _ in windows])
-    shift_at = _shifts(song, options.tonality)
-    shifts = np.array([shift_at(tick) for tick, _ in windows])
-    end = np.where(_IS_DRUM[song.track], song.start, song.end) if options.drum_length == "onset" else song.end
-
-    edges = ticks[:, None] + _first_tick(song, np.array([0, NUM_STEPS]))
-    over, begun = (np.searchsorted(edge, song.start, side="right") for edge in (edges[:, 1], edges[:, 0]))
-    # The windows in which a note starts are those that have begun and are not over.
-    note, window = np.repeat(np.arange(len(over)), begun - over), _ranges(over, begun - over)
-    begins = ticks[window]
-    place = _place(song.pitch[note], song.track[note], shifts[window])
-    started = _Sounds(window, place, _step(song, song.start[note] - begins), _step(song, end[note] - begins))
-    is_inside = (place >= 0) & (place < _NUM_PLACES)
-    held = _held(song, end, begun, ticks, shifts)
-    chosen, rows = _paint(_Sounds(*map(np.concatenate, zip(held, started.only(is_inside), strict=True))))
-    if not chosen.size:
-        raise SourceError("has no note of MIDI numbers 24 to 107 where there are four whole bars of 4/4 in a row")
-    return Phrases(
-        rows,
-        [windows[i][1] for i in chosen.tolist()],
-        _tempos(song, ticks[chosen]),
-        notes_out_of_range=len(set(note[~is_inside].tolist())),
-    )
-
-
-class _Sounds(NamedTuple):
-    """What sounds in which of the windows.
-
-    Attributes:
-      window: which.
-      place: of a phrase.
-      since: the step at which it starts; -1 where that is before the window.
-      until: the step before which it ends; one step after its start at least is meant.
-    """
-
-    window: Int64[np.ndarray, " n"]
-    place: Int64[np.ndarray, " n"]
-    since: Int64[np.ndarray, " n"]
-    until: Int64[np.ndarray, " n"]
-
-    def only(self, chosen: Bool[np.ndarray, " n"] | Int64[np.ndarray, " n"]) -> _Sounds:
-        """Those that a mask or their numbers select, in the order of the numbers."""
-        return _Sounds(*(field[chosen] for field in self))
-
-
-def _ranges(
-    first: Int64[np.ndarray, " ranges"], counts: Int64[np.ndarray, " ranges"], step: int = 1
-) -> Int64[np.ndarray, " n"]:
-    """One behind the other: from each first number so many, `step` apart."""
-    ends = np.cumsum(counts)
-    return np.repeat(first - (ends - counts) * step, counts) + np.arange(0, step * counts.sum(), step)
-
-
-def _held(
-    song: Song,
-    end: Int64[np.ndarray, " notes"],
-    next_window: Int64[np.ndarray, " notes"],
-    ticks: Int64[np.ndarray, " windows"],
-    shifts: Int64[np.ndarray, " windows"],
-) -> _Sounds:
-    """What has started before a window and sounds in it, once a window, pitch and track.
-
-    Args:
-      song: its notes.
-      end: where they end.
-      next_window: the first window that begins after each has started; the number of windows if there is none.
-      ticks: where the windows start.
-      shifts: of the windows.
-    """
-    # What does not sound in the next window sounds in no later one; that is so of most notes.
-    edges, heard_from = (ticks + tick for tick in _first_tick(song, np.array([0, 1])))
-    note = np.flatnonzero(end >= np.append(heard_from, np.iinfo(np.int64).max)[next_window])
-    cell = song.pitch[note] * NUM_TRACKS + song.track[note]
-    order = np.lexsort((song.start[note], cell))
-    note = note[order]
-    used, first, of_cell = np.unique(cell[order], return_index=True, return_inverse=True)
-    # Cells one behind the other on one axis of time, so that a search or a running maximum is one for all of them.
-    beyond = int(end.max()) + 2
-    starts = song.start[note] + of_cell * beyond
-    latest_end = np.maximum.accumulate(end[note] + of_cell * beyond)
-    limit = np.clip(edges, 0, beyond - 1)[:, None] + np.arange(len(used)) * beyond
-    earlier = np.searchsorted(starts, limit)
-    window, k = np.nonzero(earlier > first)
-    until = _step(song, latest_end[earlier[window, k] - 1] - k * beyond - ticks[window])
-    place = _place(used[k] // NUM_TRACKS, used[k] % NUM_TRACKS, shifts[window])
-    found = _Sounds(window, place, np.full(window.shape, -1), until)
-    return found.only((until > 0) & (place >= 0) & (place < _NUM_PLACES))
-
-
-def _windows(song: Song, hop_bars: int) -> list[tuple[int, int]]:
-    """The tick and the bar at which each window of four bars of 4/4 starts, in order."""
-    found = stretches(song)
-    first_note = song.start.min(keepdims=True)
-    windows = []
-    for stretch in found:
-        if stretch.meter == "4/4":
-            silent = max(0, int(_step(song, first_note - stretch.tick)[0]) // STEPS_PER_BAR)
-            for i in range(silent, stretch.num_bars - NUM_BARS + 1, hop_bars):
-                windows.append((stretch.tick + i * 4 * song.ticks_per_beat, stretch.first_bar + i))
-    if windows:
-        return windows
-    counts: dict[str, int] = {}
-    for stretch in found:
-        counts[stretch.meter] = counts.get(stretch.meter, 0) + stretch.num_bars
-    named = [f"{meter} ({count} bar{'s' * (count > 1)})" for meter, count in counts.items()]
-    if len(named) > _METERS_NAMED:
-        named[_METERS_NAMED:] = [f"{len(named) - _METERS_NAMED} more"]
-    raise SourceError(
-        f"has no four whole bars of 4/4 in a row from its first note on: its meters are {', '.join(named)}"
-    )
-
-
-def _step(song: Song, ticks: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
-    """The step nearest to each tick, both counted from the same bar line; halves go up."""
-    return (2 * STEPS_PER_BEAT * ticks + song.ticks_per_beat) // (2 * song.ticks_per_beat)
-
-
-def _first_tick(song: Song, steps: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
-    """The first of the ticks to which each step is the nearest."""
-    return -((1 - 2 * steps) * song.ticks_per_beat // (2 * STEPS_PER_BEAT))
-
-
-def _place(
-    pitch: Int64[np.ndarray, " n"], track: Int64[np.ndarray, " n"], shift: Int64[np.ndarray, " n"]
-) -> Int64[np.ndarray, " n"]:
-    """The places of notes once the pitched tracks are moved up; not in 0 to 419 where a phrase lacks the pitch."""
-    return (pitch - LOWEST_PITCH + np.where(_IS_DRUM[track], 0, shift)) * NUM_TRACKS + track
-
-
-def _paint(sounds: _Sounds) -> tuple[Int64[np.ndarray, " B"], PackedPhrases]:
-    """The windows in which anything sounds, in order, and their rolls."""
-    counts = np.bincount(sounds.window)
-    chosen = np.flatnonzero(counts)
-    ends = np.cumsum(counts[chosen])
-    # As 16 bits, which hold any window of `MAX_BARS`, they are sorted by their digits, in one pass.
-    sounds = sounds.only(np.argsort(sounds.window.astype(np.uint16), kind="stable"))
-    # Cells of all rolls in one row, where the same place a step later is _NUM_PLACES further on.
-    row = np.repeat(np.arange(len(chosen)), counts[chosen])
-    line = row % _WINDOWS_AT_ONCE * _NUM_CELLS + sounds.place
-    first, after = np.maximum(sounds.since, 0), np.minimum(np.maximum(sounds.since + 1, sounds.until), NUM_STEPS)
-    start = line + first * _NUM_PLACES
-
-    rows = np.empty((len(chosen), _NUM_CELLS // 8), np.uint8)
-    on = np.empty((min(_WINDOWS_AT_ONCE, len(chosen)), _NUM_CELLS), bool)
-    done = 0
-    for begin in range(0, len(chosen), _WINDOWS_AT_ONCE):
-        part = rows[begin : begin + _WINDOWS_AT_ONCE]
-        end = int(ends[begin + len(part) - 1])
-        on[:] = False
-        _strike(on.reshape(-1), *(array[done:end] for array in (start, after - first, sounds.since)))
-        part[:] = np.packbits(on[: len(part)], axis=1)
-        done = end
-    return chosen, rows
-
-
-def _strike(
-    on: Bool[np.ndarray, " cells"],
-    start: Int64[np.ndarray, " n"],
-    steps: Int64[np.ndarray, " n"],
-    since: Int64[np.ndarray, " n"],
-) -> None:
-    """Turns on what sounds, and off the step before each start unless it is a start itself."""
-    ends = np.cumsum(steps)
-    begin = 0
-    while begin < len(steps):
-        # Not all at once: thousands of notes may lie upon each other.
-        limit = (int(ends[begin - 1]) if begin else 0) + _CELLS_AT_ONCE
-        end = max(begin + 1, int(np.searchsorted(ends, limit, side="right")))
-        on[_ranges(start[begin:end], steps[begin:end], _NUM_PLACES)] = True
-        begin = end
-    on[start[since > 0] - _NUM_PLACES] = False
-    on[start[since >= 0]] = True
-
-
-def _tempos(song: Song, ticks: Int64[np.ndarray, " B"]) -> list[float] | None:
-    """The tempo at each tick."""
-    if not len(song.tempos):
-        return None
-    current = np.searchsorted(song.tempos[:, 0], ticks, side="right") - 1
-    return song.tempos[np.maximum(current, 0), 1].tolist()
-
-
-def _shifts(song: Song, tonality: str) -> Callable[[int], int]:
-    """A function that says how many semitones the pitched tracks of the phrase at a tick are moved up."""
-    if tonality == "keep":
-        return lambda tick: 0
-    pitched = ~_IS_DRUM[song.track]
-    durations = np.bincount(song.pitch[pitched] % 12, (song.end - song.start)[pitched], minlength=12)
-    estimated = keys.shift_to_c(*keys.estimate_key(durations))
-    signatures = song.keys if tonality == "signature" else song.keys[:0]
-
-    def shift_at(tick: int) -> int:
-        current = int(np.searchsorted(signatures[:, 0], tick, side="right")) - 1
-        if current < 0:
-            return estimated
-        _, tonic, is_minor = signatures[current].tolist()
-        return keys.shift_to_c(tonic, bool(is_minor))
-
-    return shift_at
