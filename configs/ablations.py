@@ -101,6 +101,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
         "threshold=density,min_length=3",
         "threshold=density,hold=0.5,close_gaps=3,min_length=3",
     ),
+    "latent": _one_of_a_setting("latent", "prior", "mixture"),
 }
 
 
@@ -240,6 +241,7 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], Callable[[ml_collections.Conf
     "hold": (float, lambda config, value: None),
     "close_gaps": (int, lambda config, value: None),
     "min_length": (int, lambda config, value: None),
+    "latent": (_one_of("prior", "mixture"), lambda config, value: None),
 }
 
 # The flags of `wae_jax.evaluate` for the last ones, and what the baseline has.
@@ -249,6 +251,7 @@ EVALUATION_FLAGS: Mapping[str, tuple[str, Any]] = {
     "hold": ("hold", 1.0),
     "close_gaps": ("close-gaps", 0),
     "min_length": ("min-length", 1),
+    "latent": ("latent", "prior"),
 }
 
 

@@ -153,7 +153,8 @@ def test_the_way_to_binary_rolls_is_told_to_the_evaluation():
     asked = "close_gaps=3,threshold=density,hold=0.50"
     assert evaluation_flags(asked) == ("--threshold=density", "--hold=0.5", "--close-gaps=3")
     assert training_arm(asked) == BASELINE
-    assert evaluation_flags("threshold=.5,min_length=1") == ()
+    assert evaluation_flags("threshold=.5,min_length=1,latent=prior") == ()
+    assert evaluation_flags("latent=mixture") == ("--latent=mixture",)
     assert evaluation_flags("binarisation=hard") == evaluation_flags(BASELINE) == ()
 
 
