@@ -94,6 +94,7 @@ def test_a_name_gives_the_table_or_an_arm_within_which_it_varies():
                 "binary_neurons.slope_growth": 2.0,
             },
         ),
+        ("output_planes=onsets_and_sustains", {"model.output_planes": "onsets_and_sustains"}),
         ("kernel=rbf,cost_weight=1", {"mmd_kernel": "rbf", "reconstruction_weight": 1.0}),
         ("cpu_steps=300", {"num_train_steps": 300}),
         ("binarisation=bernoulli", {}),
@@ -139,6 +140,7 @@ def test_all_networks_are_compared():
         ("filters=16,protocol=full", BASELINE),
         ("cpu_steps=300,protocol=full", BASELINE),
         ("prior_variance=0.123456789", "prior_variance=0.123456789"),
+        ("output_planes=cells", BASELINE),
         ("prior_logit=true,binarisation=bernoulli", "prior_logit=true"),
     ],
 )

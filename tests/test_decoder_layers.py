@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from tests.decoding import Z_DIM, logits, random_model
-from wae_jax.listening.decoder_layers import ConvTranspose, Dense, LayerNorm, LeakyRelu, decoder_layers
+from wae_jax.listening.decoder_layers import (
+    ConvTranspose,
+    Dense,
+    LayerNorm,
+    LeakyRelu,
+    LogSumExp,
+    decoder_layers,
+)
 from wae_jax.networks import NETWORKS
 
 NAMES = [name for name in NETWORKS if name != "tiny"]
@@ -39,6 +46,8 @@ def run(layers, code):
                 x = (runs * layer.scale + layer.offset).ravel()
             case LeakyRelu():
                 x = np.where(x > 0, x, layer.slope * x)
+            case LogSumExp():
+                x = np.log(np.exp(x.reshape(-1, layer.size)).sum(1))
     return x
 
 
@@ -54,6 +63,17 @@ def test_layers_make_the_logits_of_the_module(network, normalization):
     found = np.stack([run(layers, code) for code in codes]).reshape(truth.shape)
     np.testing.assert_allclose(found, truth, rtol=1e-5, atol=1e-5)
     assert any(isinstance(layer, LayerNorm) for layer in layers) == (normalization == "layer")
+
+
+@pytest.mark.parametrize("network", ["meter", "new_alt"])
+def test_layers_make_the_logits_of_cells_where_there_are_planes(network):
+    config, variables = random_model(network, output_planes="onsets_and_sustains")
+    layers = decoder_layers(config, variables)
+    assert [isinstance(layer, LogSumExp) for layer in layers] == [False] * (len(layers) - 1) + [True]
+    codes = np.random.default_rng(1).normal(size=(2, Z_DIM)).astype(np.float32)
+    truth = logits(config, variables, codes)
+    found = np.stack([run(layers, code) for code in codes]).reshape(truth.shape)
+    np.testing.assert_allclose(found, truth, rtol=1e-5, atol=1e-5)
 
 
 def test_what_layers_there_are():

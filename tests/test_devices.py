@@ -107,6 +107,13 @@ def test_float64_parameters_agree_for_binary_neurons():
     assert_float64_runs_agree(config, (1, 4), 2)
 
 
+def test_float64_parameters_agree_for_planes():
+    config = tiny_config(
+        "mmd", dtype="float64", model__output_planes="onsets_and_sustains", cost__kind="focal", model__dropout_rate=0.3
+    )
+    assert_float64_runs_agree(config, (1, 2, 4), 2)
+
+
 @pytest.mark.slow
 def test_float32_gradients_and_losses_agree():
     assert_float32_runs_agree(tiny_config("mmd"), (1, 4))

@@ -3,12 +3,14 @@
 As in `w00zie/wae_music`, normalisation has Keras' constants, kernels start as truncated normal draws of deviation .05,
 and the last layer has five channels, one a track, whose sigmoid is the probability of a cell. Its five networks have
 batch normalisation and ReLU; layer normalisation and leaky ReLU are the choices of its `models/func_model.py`, which
-are open to every network here.
+are open to every network here, as are ten channels, of which the probabilities of cells are made as `note_planes.py`
+says.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +23,7 @@ from jaxtyping import Array, Float, Key, Num
 from wae_jax import layers
 from wae_jax.device_rolls import AnyArray
 from wae_jax.networks import TRACKS, Conv, Network, find_network
+from wae_jax.note_planes import CELLS, OUTPUT_PLANES, cell_logits
 from wae_jax.pianoroll import NUM_TRACKS
 
 NORM_EPSILON = 1e-3
@@ -33,6 +36,7 @@ _Units = Float[Array, "B *shape"]
 _Codes = Float[AnyArray, "B Z"]
 _Rolls = Num[AnyArray, "B T P K"]
 _Logits = Float[Array, "B T=192 P=84 K=5"]
+_Outputs = Float[Array, "B T=192 P=84 K=5"] | Float[Array, "B T=192 P=84 K=5 planes=2"]
 _Keys = Key[Array, " B"]
 ACTIVATIONS: dict[str, Callable[[_Units], _Units]] = {
     "relu": nn.relu,
@@ -110,14 +114,16 @@ class _Half(nn.Module):
     activation: str
     dropout_rate: float
     batch_norm_momentum: float
+    output_planes: str
     dtype: DTypeLike
     axis_name: str | None
 
     def _conv(
         self, spec: Conv, name: str, *, transpose: bool, bias_init: nn.initializers.Initializer = nn.initializers.zeros
     ) -> _Conv:
+        tracks = NUM_TRACKS * OUTPUT_PLANES[self.output_planes]
         return _Conv(
-            filters=NUM_TRACKS if spec.filters == TRACKS else spec.filters * self.h_dim,
+            filters=tracks if spec.filters == TRACKS else spec.filters * self.h_dim,
             strides=spec.strides,
             kernel_size=spec.kernel or self.kernel_size,
             use_bias=spec.use_bias,
@@ -179,19 +185,23 @@ class Encoder(_Half):
 
 
 class Decoder(_Half):
-    """G(z): codes [B, Z] to the logits of the cells' probabilities, [B, T, P, K]."""
+    """G(z): codes [B, Z] to the logits of the cells' probabilities, [B, T, P, K], or of planes, [B, T, P, K, 2]."""
 
     output_bias: tuple[float, ...]
 
     @nn.compact
-    def __call__(self, z: _Codes, *, dropout_keys: _Keys | None) -> _Logits:
+    def __call__(self, z: _Codes, *, dropout_keys: _Keys | None) -> _Outputs:
         """Logits of codes."""
         *hidden, output = self.network.decoder
         x = self._start(jnp.asarray(z), dropout_keys)
         x = self._convs(x, hidden, transpose=True, train=dropout_keys is not None)
-        bias_init = functools.partial(_constant, self.output_bias)
-        logits = self._conv(output, f"conv_{len(hidden)}", transpose=True, bias_init=bias_init)(x)
-        return logits.astype(full_precision(self.dtype))
+        # A cell's odds are the sum of its planes', and each begins with its share.
+        planes = OUTPUT_PLANES[self.output_planes]
+        biases = tuple(bias - math.log(planes) for bias in self.output_bias for _ in range(planes))
+        bias_init = functools.partial(_constant, biases)
+        outputs = self._conv(output, f"conv_{len(hidden)}", transpose=True, bias_init=bias_init)(x)
+        outputs = outputs.astype(full_precision(self.dtype))
+        return outputs if self.output_planes == CELLS else outputs.reshape(*outputs.shape[:-1], NUM_TRACKS, planes)
 
     def _start(self, z: Float[Array, "B Z"], dropout_keys: _Keys | None) -> _Filtered:
         """What the first transposed convolution sees, [B, steps, pitches, filters]."""
@@ -226,7 +236,8 @@ class Autoencoder(nn.Module):
       activation: a key of `ACTIVATIONS`.
       dropout_rate: before the code's dense layer and after the decoder's; 0 for networks without dropout.
       batch_norm_momentum: share of a moving average of batch statistics that a step keeps; Keras' default is .99.
-      output_bias: initial biases of the last layer, one a track.
+      output_bias: initial logits of the cells' probabilities, one a track: what the last layer's biases make.
+      output_planes: a key of `note_planes.OUTPUT_PLANES`: what the last layer's channels are the logits of.
       dtype: of the computation; parameters, codes, logits and batch statistics are at least float32.
       axis_name: the mapped axis that batch statistics are taken over, or None.
       encoder_kind: one of `ENCODERS`: "deterministic"; "gaussian" with a mean and a log variance for each dimension of
@@ -248,6 +259,7 @@ class Autoencoder(nn.Module):
     dropout_rate: float = 0.0
     batch_norm_momentum: float = 0.99
     output_bias: tuple[float, ...] = (0.0,) * NUM_TRACKS
+    output_planes: str = CELLS
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
     encoder_kind: str = "deterministic"
@@ -259,6 +271,7 @@ class Autoencoder(nn.Module):
             ("normalization", self.normalization, NORMALIZATIONS),
             ("activation", self.activation, ACTIVATIONS),
             ("encoder", self.encoder_kind, ENCODERS),
+            ("choice of output planes", self.output_planes, OUTPUT_PLANES),
         ):
             if value not in options:
                 raise ValueError(f"no {name} called {value!r}; there are {', '.join(options)}")
@@ -270,6 +283,7 @@ class Autoencoder(nn.Module):
             "activation": self.activation,
             "dropout_rate": self.dropout_rate,
             "batch_norm_momentum": self.batch_norm_momentum,
+            "output_planes": self.output_planes,
             "dtype": self.dtype,
             "axis_name": self.axis_name,
         }
@@ -281,8 +295,8 @@ class Autoencoder(nn.Module):
         return self.encoder(x, dropout_keys=dropout_keys, noise_keys=None).z
 
     def decode(self, z: _Codes, *, dropout_keys: _Keys | None = None) -> _Logits:
-        """Logits [B, T, P, K] of codes [B, Z]."""
-        return self.decoder(z, dropout_keys=dropout_keys)
+        """Logits [B, T, P, K] of codes [B, Z], whatever the planes."""
+        return cell_logits(self.decoder(z, dropout_keys=dropout_keys))
 
     def autoencode(
         self,
@@ -291,10 +305,13 @@ class Autoencoder(nn.Module):
         encoder_keys: _Keys | None = None,
         decoder_keys: _Keys | None = None,
         noise_keys: _Keys | None = None,
-    ) -> tuple[Encoded, _Logits]:
-        """What the encoder says of piano-rolls [B, T, P, K], and the logits [B, T, P, K] of its codes."""
+    ) -> tuple[Encoded, _Outputs]:
+        """What the encoder says of piano-rolls [B, T, P, K], and the decoder's outputs for its codes.
+
+        These are logits of cells [B, T, P, K], or of planes [B, T, P, K, 2].
+        """
         encoded = self.encoder(x, dropout_keys=encoder_keys, noise_keys=noise_keys)
-        return encoded, self.decode(encoded.z, dropout_keys=decoder_keys)
+        return encoded, self.decoder(encoded.z, dropout_keys=decoder_keys)
 
     def __call__(
         self,
@@ -305,10 +322,10 @@ class Autoencoder(nn.Module):
         noise_keys: _Keys | None = None,
     ) -> tuple[_Codes, _Logits]:
         """Codes [B, Z] and logits [B, T, P, K] of piano-rolls [B, T, P, K]."""
-        encoded, logits = self.autoencode(
+        encoded, outputs = self.autoencode(
             x, encoder_keys=encoder_keys, decoder_keys=decoder_keys, noise_keys=noise_keys
         )
-        return encoded.z, logits
+        return encoded.z, cell_logits(outputs)
 
 
 class Discriminator(nn.Module):

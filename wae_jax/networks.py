@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 
-TRACKS = 0  # as a number of filters: one a track, whatever the width
+TRACKS = 0  # as a number of filters: one a track, or two with planes for onsets and sustains, whatever the width
 
 
 @dataclasses.dataclass(frozen=True)

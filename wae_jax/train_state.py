@@ -86,6 +86,7 @@ def make_autoencoder(
         dropout_rate=config.model.dropout_rate,
         batch_norm_momentum=config.model.batch_norm_momentum,
         output_bias=tuple(0.0 if zero else density_logit(density) for density in track_densities),
+        output_planes=config.model.output_planes,
         dtype=jnp.dtype(config.dtype),
         axis_name=axis_name,
         encoder_kind=config.encoder,

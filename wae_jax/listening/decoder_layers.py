@@ -17,6 +17,7 @@ from jaxtyping import Float32
 from wae_jax.conv_plain import same_padding
 from wae_jax.models import LEAKY_RELU_SLOPE, NORM_EPSILON
 from wae_jax.networks import find_network
+from wae_jax.note_planes import CELLS, OUTPUT_PLANES
 
 if TYPE_CHECKING:
     import ml_collections
@@ -82,7 +83,13 @@ class LeakyRelu(NamedTuple):
     slope: float
 
 
-Layer = Dense | ConvTranspose | LayerNorm | LeakyRelu
+class LogSumExp(NamedTuple):
+    """Of each run of `size` values, the logarithm of the sum of their exponentials."""
+
+    size: int
+
+
+Layer = Dense | ConvTranspose | LayerNorm | LeakyRelu | LogSumExp
 
 
 def decoder_layers(config: ml_collections.ConfigDict, variables: Mapping[str, Any]) -> list[Layer]:
@@ -148,3 +155,5 @@ def _layers(config: ml_collections.ConfigDict, half: _Half) -> Iterator[Layer]:
             yield from half.layer_norm(f"norm_{i}")
             yield activation
         size = (size[0] * conv.strides[0], size[1] * conv.strides[1])
+    if model.output_planes != CELLS:
+        yield LogSumExp(OUTPUT_PLANES[model.output_planes])

@@ -13,6 +13,7 @@ class Decoder {
       conv_transpose: Decoder.#convTranspose,
       layer_norm: Decoder.#layerNorm,
       leaky_relu: Decoder.#leakyRelu,
+      log_sum_exp: Decoder.#logSumExp,
     };
     this.#layers = layers.map((layer) => makers[layer.kind](layer));
     this.#shape = shape;
@@ -117,6 +118,14 @@ class Decoder {
 
   static #leakyRelu({ slope }) {
     return (x) => x.map((value) => (value > 0 ? value : slope * value));
+  }
+
+  static #logSumExp({ size }) {
+    return (x) => Float32Array.from({ length: x.length / size }, (_, i) => {
+      const run = x.subarray(i * size, (i + 1) * size);
+      const largest = run.reduce((one, other) => Math.max(one, other));
+      return largest + Math.log(run.reduce((sum, value) => sum + Math.exp(value - largest), 0));
+    });
   }
 
   // Of the outputs along one axis, those at `phase`, `phase + stride`, ... get something from the same places of the
