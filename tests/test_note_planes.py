@@ -140,7 +140,7 @@ def test_training_begins_at_the_densities():
     variables = create_train_state(config, track_densities=densities, num_train_steps=1).evaluation_variables()
     variables["params"]["decoder"]["conv_1"]["kernel"] *= 0
     model = make_autoencoder(config)
-    outputs = jax.jit(lambda variables: model.apply(variables, random_rolls(2) * 1.0, method="autoencode"))(variables)[1]
+    outputs = jax.jit(lambda all_: model.apply(all_, random_rolls(2) * 1.0, method="autoencode"))(variables)[1]
     np.testing.assert_array_equal(outputs[..., 0], outputs[..., 1])
     p = softmax(np.asarray(outputs))[..., :2].sum(-1)
     np.testing.assert_allclose(p, np.broadcast_to(densities, p.shape), rtol=1e-5)
