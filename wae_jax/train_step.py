@@ -194,10 +194,10 @@ def adapted_weight(state: TrainState, *, initial: float) -> Float[Array, ""] | f
     """The penalty's weight before warm-up: `initial`, or what makes both terms of the objective equally large.
 
     Where it adapts, it is the ratio of two moving averages over the steps done: of reconstruction_weight times the
-    cost, and of the penalty, by its absolute value. Both keep .99 of themselves at a step and start at 0, so that their
-    ratio owes nothing to the start. It is `initial` at the first step and stays within a factor of 100 of it either way:
-    as a penalty approaches 0, its weight would otherwise leave nothing of the reconstruction. This is a rule of this
-    project, in the spirit of the adaptive lambda of tolstikhin/wae.
+    cost, and of the penalty, by its absolute value. Both keep .99 of themselves at a step and start at 0, so that
+    their ratio owes nothing to the start. It is `initial` at the first step and stays within a factor of 100 of it
+    either way: as a penalty approaches 0, its weight would otherwise leave nothing of the reconstruction. This is a
+    rule of this project, in the spirit of the adaptive lambda of tolstikhin/wae.
     """
     averages = state.discriminator.batch_stats
     if not averages:
