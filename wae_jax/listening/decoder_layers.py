@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
+from wae_jax.blocks import LEAKY_RELU_SLOPE, NORM_EPSILON
 from wae_jax.conv_plain import same_padding
-from wae_jax.models import LEAKY_RELU_SLOPE, NORM_EPSILON
 from wae_jax.networks import find_network
 from wae_jax.note_planes import CELLS, OUTPUT_PLANES
 
