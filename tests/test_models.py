@@ -193,7 +193,7 @@ def assert_a_row_trains(network, normalization, activation, dtype):
 # the tests below and in `test_train_step.py` train.
 TRAINED = [("fir", "layer", "leaky_relu", "float32")]
 SETTINGS = [("batch", "layer"), ("relu", "leaky_relu"), ("float32", "bfloat16")]
-ALL = list(itertools.product(("fir", "alt", "new_alt", "newnew", "mus", "meter", "octaves"), *SETTINGS))
+ALL = list(itertools.product(("fir", "alt", "new_alt", "newnew", "mus", "meter", "octaves", "bars"), *SETTINGS))
 
 
 @pytest.mark.parametrize(("network", "normalization", "activation", "dtype"), TRAINED)

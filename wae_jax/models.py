@@ -34,7 +34,7 @@ from wae_jax.blocks import (
 from wae_jax.device_rolls import AnyArray
 from wae_jax.networks import TRACKS, Conv, Network, find_network
 from wae_jax.note_planes import CELLS, OUTPUT_PLANES, cell_logits
-from wae_jax.pianoroll import NUM_TRACKS
+from wae_jax.pianoroll import NUM_TRACKS, PHRASE_SHAPE
 
 NORMALIZATIONS = ("batch", "layer")
 ENCODERS = ("deterministic", "gaussian", "additive_noise")
@@ -97,6 +97,7 @@ class _Half(nn.Module):
             use_bias=spec.use_bias,
             transpose=transpose,
             dtype=self.dtype,
+            groups=spec.groups,
             bias_init=bias_init,
             name=name,
         )
@@ -156,25 +157,33 @@ class Decoder(_Half):
     def __call__(self, z: _Codes, *, dropout_keys: _Keys | None) -> _Outputs:
         """Logits of codes."""
         *hidden, output = self.network.decoder
-        x = self._start(jnp.asarray(z), dropout_keys)
+        z = jnp.asarray(z)
+        x = self._start(z, dropout_keys)
         x = self._convs(x, hidden, transpose=True, train=dropout_keys is not None)
         # A cell's odds are the sum of its planes', and each begins with its share.
         planes = OUTPUT_PLANES[self.output_planes]
         biases = tuple(bias - math.log(planes) for bias in self.output_bias for _ in range(planes))
         bias_init = functools.partial(_constant, biases)
         outputs = self._conv(output, f"conv_{len(hidden)}", transpose=True, bias_init=bias_init)(x)
-        outputs = outputs.astype(full_precision(self.dtype))
-        return outputs if self.output_planes == CELLS else outputs.reshape(*outputs.shape[:-1], NUM_TRACKS, planes)
+        # The bars one after the other again.
+        outputs = outputs.astype(full_precision(self.dtype)).reshape(len(z), *PHRASE_SHAPE, planes)
+        return outputs[..., 0] if self.output_planes == CELLS else outputs
 
-    def _start(self, z: Float[Array, "B Z"], dropout_keys: _Keys | None) -> Filtered:
-        """What the first transposed convolution sees, [B, steps, pitches, filters]."""
+    def _start(self, z: Float[Array, "B Z"], dropout_keys: _Keys | None) -> Float[Array, "parts rows columns F"]:
+        """What the first transposed convolution sees, [B, steps, pitches, filters]; bars as if they were phrases."""
+        train = dropout_keys is not None
+        x: Units = z
+        if self.network.bars is not None:
+            bars, multiple = self.network.bars
+            x = dense(bars * multiple * self.h_dim, self.dtype, "bars")(x).reshape(len(z), bars, -1)
+            x = self._activate(self._normalize(x, "norm_bars", train=train))
         if self.network.start is None:
-            return z[:, None, None, :]
+            return x.reshape(-1, 1, 1, x.shape[-1])
         steps, pitches, multiple = self.network.start
         filters = multiple * self.h_dim
-        x = dense(steps * pitches * filters, self.dtype, "start")(z)
+        x = dense(steps * pitches * filters, self.dtype, "start")(x)
         if self.network.normalize_start:
-            x = self._normalize(x, "norm_start", train=dropout_keys is not None)
+            x = self._normalize(x, "norm_start", train=train)
         return self._drop(self._activate(x), dropout_keys).reshape(-1, steps, pitches, filters)
 
 
