@@ -82,6 +82,8 @@ def test_the_model_that_ships_decodes_as_in_jax(page, run):
         ("new_alt", "layer", "relu", "cells"),
         ("meter", "batch", "relu", "onsets_and_sustains"),
         ("new_alt", "batch", "relu", "onsets_and_sustains"),
+        ("bars", "batch", "relu", "onsets_and_sustains"),
+        ("bars", "layer", "leaky_relu", "cells"),
     ],
 )
 def test_other_networks_decode_as_in_jax(page, network, normalization, activation, output_planes):

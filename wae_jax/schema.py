@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from wae_jax import binary_neurons
+from wae_jax.blocks import ACTIVATIONS
 from wae_jax.costs import COSTS
 from wae_jax.decision import DENSITY, METHODS
 from wae_jax.feeding import PLACEMENTS
-from wae_jax.models import ACTIVATIONS, ENCODERS, NORMALIZATIONS
+from wae_jax.models import ENCODERS, NORMALIZATIONS
 from wae_jax.networks import NETWORKS, find_network
 from wae_jax.note_planes import CELLS, OUTPUT_PLANES
 from wae_jax.workdir import flatten_config

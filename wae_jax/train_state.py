@@ -13,8 +13,9 @@ import optax
 from jaxtyping import Array, Key
 
 from wae_jax import divergences, penalties
+from wae_jax.blocks import full_precision
 from wae_jax.layers import density_logit
-from wae_jax.models import Autoencoder, full_precision
+from wae_jax.models import Autoencoder
 from wae_jax.penalties import LatentPenalty
 from wae_jax.pianoroll import NUM_TRACKS, PHRASE_SHAPE
 
