@@ -50,6 +50,22 @@ def _one_of_a_setting(name: str, *values: object) -> tuple[str, ...]:
     return tuple(f"{name}={value}" for value in values)
 
 
+# The rule that `wae_gan.py` has for which cells sound.
+_RULE = "threshold=density,hold=0.9,min_length=3"
+# What may mend the fragments that samples fall into: each beside the first, by one rule.
+_CURES = (
+    "positive_weight=1",
+    "positive_weight=2,onset_weight=2",
+    "positive_weight=4",
+    "positive_weight=4,onset_weight=2",
+    "positive_weight=4,onset_weight=4",
+    "output_planes=onsets_and_sustains,positive_weight=2",
+    "binary_neurons=stochastic,positive_weight=4,onset_weight=4",
+    "network=octaves,positive_weight=2,onset_weight=2",
+    "network=bars,positive_weight=2,onset_weight=2",
+    "latent=mixture,positive_weight=2,onset_weight=2",
+)
+
 # Each table of the results, and the arms that are its rows.
 TABLES: Mapping[str, tuple[str, ...]] = {
     "regulariser": _one_of_a_setting("regulariser", *REGULARISERS),
@@ -107,6 +123,11 @@ TABLES: Mapping[str, tuple[str, ...]] = {
         "threshold=density,hold=0.5,close_gaps=3,min_length=3",
     ),
     "latent": _one_of_a_setting("latent", "prior", "mixture"),
+    "cures": (
+        "regulariser=gan,latent_dim=32",
+        *(f"regulariser=gan,latent_dim=32,{_RULE},{cure}" for cure in _CURES),
+        f"latent_dim=32,{_RULE},positive_weight=2,onset_weight=2",
+    ),
 }
 
 
