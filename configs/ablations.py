@@ -50,6 +50,22 @@ def _one_of_a_setting(name: str, *values: object) -> tuple[str, ...]:
     return tuple(f"{name}={value}" for value in values)
 
 
+# The rule that `wae_gan.py` has for which cells sound.
+_RULE = "threshold=density,hold=0.9,min_length=3"
+# What may mend the fragments that samples fall into: each beside the first, by one rule.
+_CURES = (
+    "positive_weight=1",
+    "positive_weight=2,onset_weight=2",
+    "positive_weight=4",
+    "positive_weight=4,onset_weight=2",
+    "positive_weight=4,onset_weight=4",
+    "output_planes=onsets_and_sustains,positive_weight=2",
+    "binary_neurons=stochastic,positive_weight=4,onset_weight=4",
+    "network=octaves,positive_weight=2,onset_weight=2",
+    "network=bars,positive_weight=2,onset_weight=2",
+    "latent=mixture,positive_weight=2,onset_weight=2",
+)
+
 # Each table of the results, and the arms that are its rows.
 TABLES: Mapping[str, tuple[str, ...]] = {
     "regulariser": _one_of_a_setting("regulariser", *REGULARISERS),
@@ -74,6 +90,11 @@ TABLES: Mapping[str, tuple[str, ...]] = {
         "binary_neurons=stochastic,gradient=straight_through",
         "binary_neurons=deterministic,slope_growth=1",
         "binary_neurons=deterministic,slope_growth=4",
+    ),
+    "output_planes": (
+        "output_planes=cells",
+        "output_planes=onsets_and_sustains",
+        "output_planes=onsets_and_sustains,cost=cross_entropy,cost_weight=0.1",
     ),
     "prior_variance": _one_of_a_setting("prior_variance", 0.25, 1, 4),
     "latent_dim": _one_of_a_setting("latent_dim", 2, 4, 8, 16, 32, 64, 128, 256),
@@ -100,6 +121,12 @@ TABLES: Mapping[str, tuple[str, ...]] = {
         "threshold=density,close_gaps=3",
         "threshold=density,min_length=3",
         "threshold=density,hold=0.5,close_gaps=3,min_length=3",
+    ),
+    "latent": _one_of_a_setting("latent", "prior", "mixture"),
+    "cures": (
+        "regulariser=gan,latent_dim=32",
+        *(f"regulariser=gan,latent_dim=32,{_RULE},{cure}" for cure in _CURES),
+        f"latent_dim=32,{_RULE},positive_weight=2,onset_weight=2",
     ),
 }
 
@@ -220,6 +247,7 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], Callable[[ml_collections.Conf
     "binary_neurons": (_one_of("none", "deterministic", "stochastic"), _field("binary_neurons.kind")),
     "gradient": (_one_of("straight_through", "sigmoid_adjusted"), _field("binary_neurons.gradient")),
     "slope_growth": (float, _field("binary_neurons.slope_growth")),
+    "output_planes": (_one_of("cells", "onsets_and_sustains"), _field("model.output_planes")),
     "prior_variance": (float, _field("prior_variance")),
     "latent_dim": (int, _field("model.z_dim")),
     "filters": (int, _field("model.h_dim")),
@@ -240,6 +268,7 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], Callable[[ml_collections.Conf
     "hold": (float, lambda config, value: None),
     "close_gaps": (int, lambda config, value: None),
     "min_length": (int, lambda config, value: None),
+    "latent": (_one_of("prior", "mixture"), lambda config, value: None),
 }
 
 # The flags of `wae_jax.evaluate` for the last ones, and what the baseline has.
@@ -249,6 +278,7 @@ EVALUATION_FLAGS: Mapping[str, tuple[str, Any]] = {
     "hold": ("hold", 1.0),
     "close_gaps": ("close-gaps", 0),
     "min_length": ("min-length", 1),
+    "latent": ("latent", "prior"),
 }
 
 

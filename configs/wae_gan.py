@@ -70,6 +70,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.model.dropout_rate = 0.0
     config.model.batch_norm_momentum = 0.9  # a short run must not remember its first steps
     config.model.output_bias = "density"
+    config.model.output_planes = "cells"  # or "onsets_and_sustains": where notes begin, and where they go on
     config.discriminator = ml_collections.ConfigDict()
     config.discriminator.widths = (256, 256, 256)
     config.discriminator.prior_logit = False  # adds log p(z) to its logit

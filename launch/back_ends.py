@@ -6,7 +6,7 @@
     kubernetes    all at once, each as a JobSet (`kubernetes.yaml`); trained only
 
 What `--launcher` says goes to the launcher, as in --launcher="--num=4" for processes,
-"--name=wae --zone=us-central2-b --type=v4-32 --bucket=music" for tpu, "--partition=gpu --time=8:00:00" for slurm,
+"--name=wae --zone=us-central2-b --type=v4-32" for tpu, "--partition=gpu --time=8:00:00" for slurm,
 "--namespace=music" for kubernetes. For tpu and kubernetes, `--remote` is where the hosts have the folder of all runs,
 such as gs://music/sweeps, while --output takes what is said here; --data is a folder of theirs, too.
 """

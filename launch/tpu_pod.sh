@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Trains on a slice of Cloud TPUs, one process on each of its hosts.
 #
-#     launch/tpu_pod.sh run --name wae --zone us-central2-b --type v4-32 --bucket music --spot -- \
+#     launch/tpu_pod.sh run --name wae --zone us-central2-b --type v4-32 --spot -- \
 #         --config=configs/wae_gan.py:blog --config.data.path=gs://music/data/lpd5 --workdir=gs://music/runs/blog
 #
 #     create    makes the slice; one that is there stays, one that was preempted is made anew
-#     setup     copies this folder to all hosts, installs it and mounts the bucket; not under a run in progress
+#     setup     copies this folder to all hosts and installs it; not under a run in progress
 #     run       does both where it is needed, starts training on all hosts and looks after it until it is finished:
 #               after a preemption everything is made anew, and the run goes on from its last checkpoint. Ctrl-C ends
 #               the looking after, not the run; the same command takes it up again
@@ -15,13 +15,13 @@
 #
 #     --name NAME  --zone ZONE  --type ACCELERATOR_TYPE    the slice; --type for create and run
 #     --project PROJECT  --version RUNTIME  --spot         as gcloud has them
-#     --bucket BUCKET    gs://BUCKET/... in the flags after -- is read and written by gcsfuse, under /mnt/gs/BUCKET
-#     --before COMMAND   is run on all hosts before the installation, to install gcsfuse where the image has none
+#     --before COMMAND   is run on all hosts before the installation
 #     --worker N         whose log
 #     --mark FILE        is made when the run is finished, for whoever cannot see its work folder
 #     --dry-run          prints the commands in place of running them
 #
-# All of a run's hosts must see its work folder; a bucket is one that they share.
+# All of a run's hosts must see its work folder; one at gs://BUCKET/... is one that they share, if the slice's service
+# account may write there.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -32,7 +32,7 @@ readonly QUICK_SECONDS=${TPU_POD_QUICK_SECONDS:-300}
 # Main's status when a signal has stopped it and it has saved.
 readonly STOPPED=75
 
-name='' zone='' type='' project='' version=tpu-ubuntu2204-base spot='' bucket='' before='' mark='' worker=0 dry_run=''
+name='' zone='' type='' project='' version=tpu-ubuntu2204-base spot='' before='' mark='' worker=0 dry_run=''
 flags=()
 
 fail() {
@@ -109,16 +109,12 @@ create() {
 readonly IS_RUNNING='grep -qs wae_jax.main "/proc/$(cat run.pid 2>/dev/null)/cmdline"'
 
 setup() {
-  local archive mount_it=''
+  local archive
   archive=$(mktemp -t wae_jax.XXXXXX.tar.gz)
   # shellcheck disable=SC2064  # The name of now.
   trap "rm -f '$archive'" EXIT
   call tar -C "$ROOT" -czf "$archive" --exclude=__pycache__ configs launch pyproject.toml README.md LICENSE wae_jax
   tpu scp "$archive" "$name:wae_jax.tar.gz" --worker=all
-  if [[ -n $bucket ]]; then
-    mount_it="sudo mkdir -p /mnt/gs/$bucket && sudo chown \"\$(id -u)\" /mnt/gs/$bucket
-mountpoint -q /mnt/gs/$bucket || gcsfuse --implicit-dirs --rename-dir-limit=1000000 $bucket /mnt/gs/$bucket"
-  fi
   on all "set -e
 mkdir -p wae_jax
 cd wae_jax
@@ -127,8 +123,7 @@ $before
 tar xzf ../wae_jax.tar.gz
 python3 -m pip install --quiet --user uv
 [ -d .venv ] || python3 -m uv venv --python 3.11 .venv
-python3 -m uv pip install --quiet --python .venv/bin/python -e '.[tpu]'
-$mount_it"
+python3 -m uv pip install --quiet --python .venv/bin/python -e '.[tpu,gcs]'"
   rm -f "$archive"
 }
 
@@ -136,7 +131,6 @@ $mount_it"
 start() {
   local flag words=''
   for flag in "${flags[@]}"; do
-    flag=${flag//gs:\/\//\/mnt\/gs\/}
     words+=" '${flag//\'/\'\\\'\'}'"
   done
   on all "cd wae_jax
@@ -252,7 +246,7 @@ while [[ $# -gt 0 ]]; do
       flags=("$@")
       break
       ;;
-    --name | --zone | --type | --project | --version | --bucket | --before | --mark | --worker)
+    --name | --zone | --type | --project | --version | --before | --mark | --worker)
       [[ $# -gt 1 ]] || fail "$1 needs a value"
       printf -v "${1#--}" '%s' "$2"
       shift
@@ -271,9 +265,6 @@ case $command in
     [[ -n $name && -n $zone ]] || fail "$command needs --name and --zone"
     [[ -n $type || ! $command =~ ^(create|run)$ ]] || fail "$command needs --type, such as v4-32"
     [[ ${#flags[@]} -gt 0 || $command != run ]] || fail "run needs main's flags, after --"
-    if [[ ${flags[*]-} == *gs://* && ${flags[*]} != *gs://"$bucket"/* ]]; then
-      fail "the flags have gs://; name its bucket with --bucket"
-    fi
     "$command"
     ;;
   *) fail "there is no $command; expected create, setup, run, logs, stop or delete" ;;

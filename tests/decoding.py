@@ -11,7 +11,7 @@ from wae_jax.train_state import make_autoencoder
 Z_DIM = 3
 
 
-def random_model(network, normalization="batch", activation="relu"):
+def random_model(network, normalization="batch", activation="relu", output_planes="cells"):
     """The configuration of a small model, and variables none of which is what training starts with."""
     config = tiny_config(
         "mmd",
@@ -21,6 +21,7 @@ def random_model(network, normalization="batch", activation="relu"):
         model__kernel_size=(6, 6),
         model__normalization=normalization,
         model__activation=activation,
+        model__output_planes=output_planes,
         model__dropout_rate=0.0,
     )
     model = make_autoencoder(config)

@@ -69,6 +69,7 @@ def test_a_name_gives_the_table_or_an_arm_within_which_it_varies():
             "gan_penalty_weight": "penalty_weight",
             "kl_penalty_weight": "penalty_weight",
             "decision": "threshold",
+            "cures": "latent_dim",
         }
         assert all(within.get(table, table) in each for each in keys), table
 
@@ -94,6 +95,7 @@ def test_a_name_gives_the_table_or_an_arm_within_which_it_varies():
                 "binary_neurons.slope_growth": 2.0,
             },
         ),
+        ("output_planes=onsets_and_sustains", {"model.output_planes": "onsets_and_sustains"}),
         ("kernel=rbf,cost_weight=1", {"mmd_kernel": "rbf", "reconstruction_weight": 1.0}),
         ("cpu_steps=300", {"num_train_steps": 300}),
         ("binarisation=bernoulli", {}),
@@ -139,6 +141,7 @@ def test_all_networks_are_compared():
         ("filters=16,protocol=full", BASELINE),
         ("cpu_steps=300,protocol=full", BASELINE),
         ("prior_variance=0.123456789", "prior_variance=0.123456789"),
+        ("output_planes=cells", BASELINE),
         ("prior_logit=true,binarisation=bernoulli", "prior_logit=true"),
     ],
 )
@@ -153,7 +156,8 @@ def test_the_way_to_binary_rolls_is_told_to_the_evaluation():
     asked = "close_gaps=3,threshold=density,hold=0.50"
     assert evaluation_flags(asked) == ("--threshold=density", "--hold=0.5", "--close-gaps=3")
     assert training_arm(asked) == BASELINE
-    assert evaluation_flags("threshold=.5,min_length=1") == ()
+    assert evaluation_flags("threshold=.5,min_length=1,latent=prior") == ()
+    assert evaluation_flags("latent=mixture") == ("--latent=mixture",)
     assert evaluation_flags("binarisation=hard") == evaluation_flags(BASELINE) == ()
 
 

@@ -74,16 +74,20 @@ def test_the_model_that_ships_decodes_as_in_jax(page, run):
 
 
 @pytest.mark.parametrize(
-    ("network", "normalization", "activation"),
+    ("network", "normalization", "activation", "output_planes"),
     [
-        ("fir", "batch", "relu"),
-        ("mus", "layer", "leaky_relu"),
-        ("newnew", "batch", "leaky_relu"),
-        ("new_alt", "layer", "relu"),
+        ("fir", "batch", "relu", "cells"),
+        ("mus", "layer", "leaky_relu", "cells"),
+        ("newnew", "batch", "leaky_relu", "cells"),
+        ("new_alt", "layer", "relu", "cells"),
+        ("meter", "batch", "relu", "onsets_and_sustains"),
+        ("new_alt", "batch", "relu", "onsets_and_sustains"),
+        ("bars", "batch", "relu", "onsets_and_sustains"),
+        ("bars", "layer", "leaky_relu", "cells"),
     ],
 )
-def test_other_networks_decode_as_in_jax(page, network, normalization, activation):
-    config, variables = random_model(network, normalization, activation)
+def test_other_networks_decode_as_in_jax(page, network, normalization, activation, output_planes):
+    config, variables = random_model(network, normalization, activation, output_planes)
     variables = stored(variables)
     run = Run(config, variables, make_sampler(config, variables), step=0, digest="")
     codes = np.random.default_rng(2).normal(size=(2, Z_DIM)).astype(np.float32)

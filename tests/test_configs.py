@@ -68,6 +68,7 @@ def test_an_unknown_variant_is_refused():
         ("discriminator.widths", [512, -1], "discriminator.widths"),
         ("data.path", 3, "data.path is 3; expected text"),
         ("model.network", "alte", "model.network is 'alte'"),
+        ("model.output_planes", "onsets", "model.output_planes is 'onsets'; expected one of 'cells', 'onsets_and_sus"),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_fields_name(field, value, message):
@@ -114,6 +115,13 @@ def test_a_run_of_no_steps_is_refused():
             },
             "binary_neurons.kind is 'stochastic' and cost.kind 'focal'",
         ),
+        (
+            {
+                "model": {**load_config("wae_gan").model, "output_planes": "onsets_and_sustains"},
+                "binary_neurons": {**load_config("wae_gan").binary_neurons, "kind": "deterministic"},
+            },
+            "binary_neurons.kind is 'deterministic' and model.output_planes 'onsets_and_sustains'",
+        ),
         ({"adaptive_penalty_weight": 1}, "adaptive_penalty_weight is 1; expected True or False"),
     ],
 )
@@ -139,4 +147,5 @@ def test_a_configuration_of_before_the_newest_fields_means_what_it_meant():
     for name in ("sliced_num_projections", "cramer_wold_log", "sinkhorn_epsilon", "steps_per_call"):
         del old[name]
     del old["discriminator"]["prior_logit"], old["data"]["placement"], old["binary_neurons"]
+    del old["model"]["output_planes"]
     assert complete_config(old) == config

@@ -1,26 +1,36 @@
 """The decoder as plain layers, run by loops over NumPy arrays and compared with the module."""
 
+import math
+
 import numpy as np
 import pytest
 
 from tests.decoding import Z_DIM, logits, random_model
-from wae_jax.listening.decoder_layers import ConvTranspose, Dense, LayerNorm, LeakyRelu, decoder_layers
+from wae_jax.listening.decoder_layers import (
+    ConvTranspose,
+    Dense,
+    LayerNorm,
+    LeakyRelu,
+    LogSumExp,
+    decoder_layers,
+)
 from wae_jax.networks import NETWORKS
 
 NAMES = [name for name in NETWORKS if name != "tiny"]
 
 
 def add_by_loops(layer, x):
-    """A transposed convolution as its definition says: every input adds to the outputs it reaches."""
+    """A transposed convolution as its definition says: every input adds to the outputs it reaches, within its group."""
     k_h, k_w, outputs, inputs = layer.kernel.shape
     (rows, columns), (down, across), (top, left) = layer.size, layer.strides, layer.front
-    x = x.reshape(rows, columns, inputs)
+    x = x.reshape(rows, columns, layer.groups, 1, inputs)
+    kernel = layer.kernel.reshape(k_h, k_w, layer.groups, outputs // layer.groups, inputs)
     # Around the output lies what is left out.
     y = np.zeros((rows * down + 2 * k_h, columns * across + 2 * k_w, outputs))
     for row in range(rows):
         for column in range(columns):
             start, begin = row * down - top + k_h, column * across - left + k_w
-            y[start : start + k_h, begin : begin + k_w] += layer.kernel @ x[row, column]
+            y[start : start + k_h, begin : begin + k_w] += (kernel * x[row, column]).sum(-1).reshape(k_h, k_w, outputs)
     return y[k_h : k_h + rows * down, k_w : k_w + columns * across] * layer.scale + layer.offset
 
 
@@ -30,15 +40,18 @@ def run(layers, code):
     for layer in layers:
         match layer:
             case Dense():
-                x = (x @ layer.kernel) * layer.scale + layer.offset
+                x = ((x.reshape(-1, len(layer.kernel)) @ layer.kernel) * layer.scale + layer.offset).ravel()
             case ConvTranspose():
-                x = add_by_loops(layer, x).ravel()
+                parts = x.reshape(-1, math.prod(layer.size) * layer.groups * layer.kernel.shape[3])
+                x = np.concatenate([add_by_loops(layer, part).ravel() for part in parts])
             case LayerNorm():
                 runs = x.reshape(-1, len(layer.scale))
                 runs = (runs - runs.mean(1, keepdims=True)) / np.sqrt(runs.var(1, keepdims=True) + layer.epsilon)
                 x = (runs * layer.scale + layer.offset).ravel()
             case LeakyRelu():
                 x = np.where(x > 0, x, layer.slope * x)
+            case LogSumExp():
+                x = np.log(np.exp(x.reshape(-1, layer.size)).sum(1))
     return x
 
 
@@ -54,6 +67,17 @@ def test_layers_make_the_logits_of_the_module(network, normalization):
     found = np.stack([run(layers, code) for code in codes]).reshape(truth.shape)
     np.testing.assert_allclose(found, truth, rtol=1e-5, atol=1e-5)
     assert any(isinstance(layer, LayerNorm) for layer in layers) == (normalization == "layer")
+
+
+@pytest.mark.parametrize("network", ["meter", "new_alt"])
+def test_layers_make_the_logits_of_cells_where_there_are_planes(network):
+    config, variables = random_model(network, output_planes="onsets_and_sustains")
+    layers = decoder_layers(config, variables)
+    assert [isinstance(layer, LogSumExp) for layer in layers] == [False] * (len(layers) - 1) + [True]
+    codes = np.random.default_rng(1).normal(size=(2, Z_DIM)).astype(np.float32)
+    truth = logits(config, variables, codes)
+    found = np.stack([run(layers, code) for code in codes]).reshape(truth.shape)
+    np.testing.assert_allclose(found, truth, rtol=1e-5, atol=1e-5)
 
 
 def test_what_layers_there_are():

@@ -172,8 +172,6 @@ class Slice:
 def tpu(programs, tmp_path, monkeypatch):
     programs("gcloud", GCLOUD)
     programs("python3", PYTHON3)
-    for name, body in {"sudo": "", "mountpoint": "sys.exit(1)", "gcsfuse": ""}.items():
-        programs(name, body)
     for name, value in {"SLICE": tmp_path / "slice", "MAIN": MAIN, "TPU_POD_POLL_SECONDS": "0.1"}.items():
         monkeypatch.setenv(name, str(value))
     slice_ = Slice(tmp_path)
@@ -183,7 +181,7 @@ def tpu(programs, tmp_path, monkeypatch):
 
 def test_the_commands_for_a_pod_are_printed_and_not_run(tpu):
     flags = ("--workdir=gs://music/runs/it's", "--config.model.kernel_size=(6, 6)")
-    said = tpu.do("run", "--dry-run", "--bucket=music", "--spot", "--project=p", flags=flags)
+    said = tpu.do("run", "--dry-run", "--spot", "--project=p", flags=flags)
     assert calls(tpu.tmp_path) == []
     where = "--zone=us-central2-b --project=p\n"
     create = "gcloud compute tpus tpu-vm create wae --accelerator-type=v4-16 --version=tpu-ubuntu2204-base --spot "
@@ -194,8 +192,9 @@ def test_the_commands_for_a_pod_are_printed_and_not_run(tpu):
     assert tpu.verbs() == ["create", "scp", "ssh", "ssh"]
     wait_for(lambda: len(tpu.runs()) == 2)
     main = ["-m", "wae_jax.main", "--join_seconds=300", "--status_when_stopped=75"]
-    given = ["--workdir=/mnt/gs/music/runs/it's", "--config.model.kernel_size=(6, 6)"]
-    assert tpu.runs() == [[*main, *given]] * 2
+    # Addresses of buckets as they are, for main knows them.
+    assert tpu.runs() == [[*main, *flags]] * 2
+    assert "-e '\\''.[tpu,gcs]'\\''" in said
 
 
 def test_a_slice_is_made_once_and_deleted_once(tpu):
@@ -232,15 +231,17 @@ def test_a_preempted_run_is_started_again_until_it_is_finished(tpu):
 
 
 def test_a_run_in_progress_is_left_alone_and_can_be_stopped(tpu):
-    process = tpu.start("--bucket=music", flags=("--workdir=gs://music/w",))
+    process = tpu.start(flags=("--workdir=gs://music/w",))
     wait_for(lambda: len(tpu.runs()) == 2)
     os.killpg(process.pid, signal.SIGINT)  # ends the looking after
     assert finish(process)[0] == -signal.SIGINT
-    assert calls(tpu.tmp_path, "gcsfuse")[0][-2:] == ["music", "/mnt/gs/music"]
     assert "left as it is" in tpu.do("setup")
     (tpu.folder / "deaf").touch()  # once: so that it seems not to be running
+    before = len(tpu.verbs())
     process = tpu.start(flags=("--workdir=w",))
-    time.sleep(1)
+    # It sets up and starts what is running, and looks after it from then on.
+    wait_for(lambda: tpu.verbs()[before:] == ["scp", "ssh", "ssh"])
+    wait_for(lambda: any("status:" in word for word in calls(tpu.tmp_path, "gcloud")[-1]))
     tpu.do("stop")
     status, output = finish(process)
     assert status == 75, output
@@ -266,7 +267,7 @@ def test_a_run_that_fails_at_once_is_not_started_again(tpu):
         (("run", "--name=a", "--zone=z", "--type=v4-8"), "run needs main's flags, after --"),
         (("stop", "--nome=a"), "there is no option --nome"),
         (("stop", "--name"), "--name needs a value"),
-        (("run", "--name=a", "--zone=z", "--type=v4-8", "--", "--workdir=gs://b/w"), "name its bucket with --bucket"),
+        (("run", "--name=a", "--zone=z", "--bucket=b"), "there is no option --bucket"),
     ],
 )
 def test_a_command_for_a_pod_that_makes_no_sense_is_refused(tpu, words, message):
@@ -464,7 +465,7 @@ def test_a_sweep_is_handed_to_kubernetes(programs, tmp_path):
 
 def test_a_sweep_on_a_slice_runs_what_is_left(tpu):
     tpu.end(0)
-    where = "--name=wae --zone=us-central2-b --type=v4-16 --bucket=b"
+    where = "--name=wae --zone=us-central2-b --type=v4-16"
     options = ["--back-end=tpu", f"--launcher={where}", "--remote=gs://b/sweep", "--data=gs://b/data"]
     words = [*SWEEP, *options, f"--output={tpu.tmp_path / 'out'}"]
     done = subprocess.run(words, check=True, capture_output=True, text=True)
@@ -472,7 +473,7 @@ def test_a_sweep_on_a_slice_runs_what_is_left(tpu):
     assert [run[4:] for run in tpu.runs()[::2]] == [
         [
             *(f"--config=configs/ablations.py:{arm},protocol=cpu", "--config.seed=0"),
-            *("--config.data.path=/mnt/gs/b/data", f"--workdir=/mnt/gs/b/sweep/{arm}/seed_0"),
+            *("--config.data.path=gs://b/data", f"--workdir=gs://b/sweep/{arm}/seed_0"),
         ]
         for arm in ("baseline", "latent_dim=8")
     ]

@@ -9,6 +9,7 @@ import pytest
 
 from tests.helpers import random_rolls, tiny_config
 from wae_jax import devices, models, pianoroll
+from wae_jax.blocks import ACTIVATIONS
 from wae_jax.checkpoint import Checkpointer
 from wae_jax.pianoroll import PHRASE_SHAPE
 from wae_jax.sampling import make_sampler
@@ -136,8 +137,8 @@ def test_layer_normalization_has_no_statistics_and_keeps_phrases_apart():
 
 def test_leaky_relu_has_kerass_slope():
     x = jnp.array([-2.0, 0.0, 3.0])
-    np.testing.assert_allclose(models.ACTIVATIONS["leaky_relu"](x), [-0.6, 0, 3], rtol=1e-6)
-    np.testing.assert_allclose(models.ACTIVATIONS["relu"](x), [0, 0, 3])
+    np.testing.assert_allclose(ACTIVATIONS["leaky_relu"](x), [-0.6, 0, 3], rtol=1e-6)
+    np.testing.assert_allclose(ACTIVATIONS["relu"](x), [0, 0, 3])
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,7 @@ def assert_a_row_trains(network, normalization, activation, dtype):
 # the tests below and in `test_train_step.py` train.
 TRAINED = [("fir", "layer", "leaky_relu", "float32")]
 SETTINGS = [("batch", "layer"), ("relu", "leaky_relu"), ("float32", "bfloat16")]
-ALL = list(itertools.product(("fir", "alt", "new_alt", "newnew", "mus", "meter", "octaves"), *SETTINGS))
+ALL = list(itertools.product(("fir", "alt", "new_alt", "newnew", "mus", "meter", "octaves", "bars"), *SETTINGS))
 
 
 @pytest.mark.parametrize(("network", "normalization", "activation", "dtype"), TRAINED)

@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
+from tests.bench import arithmetic
 from tests.helpers import random_rolls, tiny_config
 from wae_jax import layers, models, networks
 from wae_jax.pianoroll import PHRASE_SHAPE
 from wae_jax.schema import ConfigError, check_config
 
-ROWS = ["fir", "alt", "new_alt", "newnew", "mus", "meter", "octaves"]
+ROWS = ["fir", "alt", "new_alt", "newnew", "mus", "meter", "octaves", "bars"]
+BARS = {"bars": 4}  # that a decoder makes one by one; the others make the phrase at once
 
-# Steps and pitches after every layer of the reference's models, and of `meter` and `octaves`; the decoder's begin with
-# its start.
+# Steps and pitches after every layer of the reference's models, and of this project's; the decoder's begin with its
+# start, and those of `bars` are of one bar.
 SIZES = {
     "fir": (
         [(96, 42), (48, 21), (24, 21), (12, 7)],
@@ -46,6 +48,10 @@ SIZES = {
         [(32, 84), (16, 7), (8, 7), (4, 7)],
         [(4, 7), (8, 7), (16, 7), (32, 84), (192, 84)],
     ),
+    "bars": (
+        [(32, 84), (16, 42), (8, 21), (4, 7)],
+        [(1, 7), (2, 21), (4, 21), (8, 42), (48, 84)],
+    ),
 }
 
 # Filters of the decoder's layers by width. The encoder's are h, 2h, 4h and so on in every row.
@@ -57,10 +63,11 @@ DECODER_FILTERS = {
     "mus": {8: [128, 64, 32, 16, 8, 5], 16: [256, 128, 64, 32, 16, 5]},
     "meter": {8: [32, 16, 8, 5], 16: [64, 32, 16, 5]},
     "octaves": {8: [32, 16, 8, 5], 16: [64, 32, 16, 5]},
+    "bars": {8: [32, 16, 40, 5], 16: [64, 32, 80, 5]},
 }
 
 # Parameters by row and (h_dim, z_dim): the encoder's convolutions, normalisations (a scale and an offset a channel) and
-# dense layer; the decoder's dense layer with its normalisation, convolutions with their biases, and normalisations.
+# dense layer; the decoder's dense layers with their normalisation, convolutions with their biases, and normalisations.
 # Kernels of 6 x 6 = 36 cells, but for `newnew`'s 144 and 64 and one of 25 in `mus`.
 COUNTS = {
     "fir": {
@@ -109,6 +116,13 @@ COUNTS = {
         # 72*5*16 + 96*16*32 + 12*32*64 + 12*64*128; 4*7*128 = 3584 units: 3584*16 + 16; 16*3584 + 3584
         (16, 16): (177_792, 480, 57_360, 60_928, 177_797, 224),
     },
+    "bars": {
+        # The encoder as meter's. 4 codes of 64 units: 128*256 + 256 + 2*64; of each, 7*64 = 448 units:
+        # 64*448 + 448 + 2*448; 12*64*32 + 36*32*16 + 16*16*40 + 36*8*5 + 5; 2 (32 + 16 + 40)
+        (8, 128): (98_208, 240, 229_504, 63_168, 54_693, 176),
+        # 16*512 + 512 + 2*128 + 128*896 + 896 + 2*896; 12*128*64 + 36*64*32 + 16*32*80 + 36*16*5 + 5; 2 (64 + 32 + 80)
+        (16, 16): (389_952, 480, 57_360, 126_336, 215_877, 352),
+    },
 }
 
 
@@ -138,23 +152,25 @@ def test_every_layer_has_the_references_size_parameters_and_biases(row, h_dim, z
     for i, (steps, pitches) in enumerate(encoder_sizes):
         assert seen["encoder"][f"conv_{i}"]["__call__"][0].shape == (2, steps, pitches, h_dim * 2**i)
     for i, ((steps, pitches), filters) in enumerate(zip(decoder_sizes, DECODER_FILTERS[row][h_dim], strict=True)):
-        assert seen["decoder"][f"conv_{i}"]["__call__"][0].shape == (2, steps, pitches, filters)
+        assert seen["decoder"][f"conv_{i}"]["__call__"][0].shape == (2 * BARS.get(row, 1), steps, pitches, filters)
     if "start" in params["decoder"]:
-        assert seen["decoder"]["start"]["__call__"][0].shape == (2, start[0] * start[1] * 8 * h_dim)
+        units = start[0] * start[1] * 8 * h_dim
+        assert seen["decoder"]["start"]["__call__"][0].shape == ((2, 4, units) if row in BARS else (2, units))
 
     encoder, decoder = params["encoder"], params["decoder"]
     found = (
         count(encoder, "conv_"),
         count(encoder, "norm_"),
         count(encoder, "code"),
-        count(decoder, "start") + count(decoder, "norm_start"),
+        sum(count(decoder, name) for name in ("bars", "norm_bars", "start", "norm_start")),
         count(decoder, "conv_"),
-        count(decoder, "norm_") - count(decoder, "norm_start"),
+        count(decoder, "norm_") - count(decoder, "norm_bars") - count(decoder, "norm_start"),
     )
     assert found == COUNTS[row][h_dim, z_dim]
     biased = [name for half in (encoder, decoder) for name in half if name[:4] == "conv" and "bias" in half[name]]
     assert biased == {"mus": ["conv_5"], "new_alt": ["conv_3", "conv_4"]}.get(row, ["conv_3"])
     assert sum(found) == count(encoder, "") + count(decoder, "")
+    assert sum(found) == arithmetic.num_parameters(row, h_dim=h_dim, z_dim=z_dim)
 
 
 def test_names_of_parameters_are_those_of_earlier_checkpoints():
@@ -168,6 +184,15 @@ def test_names_of_parameters_are_those_of_earlier_checkpoints():
     assert {name for layer in params["encoder"].values() for name in layer} == {"kernel", "scale", "bias"}
     fir, _, _ = traced("fir", 8, 128)
     assert set(fir["decoder"]) == {*params["decoder"], "norm_start"}
+
+
+def test_the_arithmetic_of_bars_by_hand():
+    # Of four bars each: the dense layer, and the convolutions by cells, kernel and channels.
+    products = 16 * 4 * 64 + 4 * (
+        64 * 448 + 7 * 12 * 64 * 32 + 42 * 36 * 32 * 16 + 84 * 16 * 16 * 40 + 336 * 36 * 8 * 5
+    )
+    assert arithmetic.decoder_gflop("bars", h_dim=8, z_dim=16) == pytest.approx(2e-9 * products)
+    assert products < 1.1 * 1e9 * arithmetic.decoder_gflop("meter", h_dim=8, z_dim=16) / 2
 
 
 def conv_in_numpy(x, w, strides):
@@ -248,7 +273,7 @@ class InNumpy:
     """
 
     def __init__(self, row, params, batch_stats, slope):
-        self.sizes, self.params, self.batch_stats, self.slope = SIZES[row], params, batch_stats, slope
+        self.row, self.sizes, self.params, self.batch_stats, self.slope = row, SIZES[row], params, batch_stats, slope
 
     def normalize(self, x, half, name):
         if self.batch_stats is None:
@@ -278,19 +303,26 @@ class InNumpy:
         params = self.params["decoder"]
         start, *sizes = self.sizes[1]
         x = z
+        if "bars" in params:
+            x = (x @ params["bars"]["kernel"] + params["bars"]["bias"]).reshape(len(z), 4, -1)
+            x = self.activate(self.normalize(x, "decoder", "norm_bars"))
         if "start" in params:
             x = x @ params["start"]["kernel"] + params["start"]["bias"]
             if "norm_start" in params:
                 x = self.normalize(x, "decoder", "norm_start")
             x = self.activate(x)
-        x = x.reshape(len(z), *start, -1)
+        cells = len(z) * BARS.get(self.row, 1) * math.prod(start)
+        x = x.reshape(-1, *start, x.size // cells)
         for i, size in enumerate(sizes):
             strides = (size[0] // x.shape[1], size[1] // x.shape[2])
-            x = conv_transpose_in_numpy(x, params[f"conv_{i}"]["kernel"], strides)
+            kernel = params[f"conv_{i}"]["kernel"]
+            groups = x.shape[3] // kernel.shape[3]
+            parts = zip(np.split(x, groups, axis=3), np.split(kernel, groups, axis=2), strict=True)
+            x = np.concatenate([conv_transpose_in_numpy(part, own, strides) for part, own in parts], axis=3)
             x += params[f"conv_{i}"].get("bias", 0)
             if i < len(sizes) - 1:
                 x = self.activate(self.normalize(x, "decoder", f"norm_{i}"))
-        return x
+        return x.reshape(len(z), *PHRASE_SHAPE)
 
 
 def random_variables(model, seed=0):
@@ -359,7 +391,7 @@ def test_networks_without_dropout_refuse_a_rate(row):
     assert networks.find_network(row, dropout_rate=0.0) is networks.NETWORKS[row]
     check_config(tiny_config(model__network=row).to_dict())
     config = tiny_config(model__network=row, model__dropout_rate=0.2).to_dict()
-    if row in ("alt", "new_alt", "meter", "octaves"):
+    if row in ("alt", "new_alt", "meter", "octaves", "bars"):
         check_config(config)
     else:
         with pytest.raises(ConfigError, match=f"rate is 0.2, and the network '{row}' has no dropout; .*: alt, new_alt"):

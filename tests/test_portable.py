@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.decoding import random_model
+from tests.decoding import Z_DIM, logits, random_model
 from tests.helpers import DENSITIES, ROOT, train_briefly
 from wae_jax import export, portable
 from wae_jax.checkpoint import CheckpointError
@@ -44,6 +44,23 @@ def test_what_is_saved_is_read_back(model, tmp_path):
             found = found[key.key]
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, leaf.astype(np.float16) if leaf.ndim > 1 else leaf)
+
+
+def test_a_decoder_with_planes_is_read_back(tmp_path):
+    config, variables = random_model("tiny", output_planes="onsets_and_sustains")
+    save(tmp_path / "a.npz", (config, variables))
+    run = open_run(str(tmp_path / "a.npz"))
+    assert run.config.model.output_planes == "onsets_and_sustains"
+    codes = np.random.default_rng(0).normal(size=(2, Z_DIM)).astype(np.float32)
+    expected = 1 / (1 + np.exp(-logits(config, portable.stored(variables), codes)))
+    np.testing.assert_allclose(run.sampler.decode(codes), expected, atol=1e-5)
+    # The same variables are none of a decoder of cells.
+    config.model.output_planes = "cells"
+    save(tmp_path / "b.npz", (config, variables))
+    with pytest.raises(
+        CheckpointError, match=r"what differs: params/decoder/conv_1/bias, params/decoder/conv_1/kernel"
+    ):
+        portable.load_portable(tmp_path / "b.npz")
 
 
 def test_the_same_run_makes_the_same_bytes_and_another_step_another_digest(model, tmp_path):

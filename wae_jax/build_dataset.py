@@ -14,7 +14,9 @@ from typing import Any
 
 from wae_jax import dataset, dataset_building, gathering, pianoroll, shards, song_readers, splits
 from wae_jax.dataset_folder import escape
+from wae_jax.local_paths import local_paths, renamed
 from wae_jax.recipe import Recipe
+from wae_jax.remote import RemoteError, is_remote
 from wae_jax.sources import DRUM_LENGTHS, TONALITIES, Options
 
 DEFAULT_FRACTION = 0.1
@@ -128,7 +130,10 @@ def _parser() -> argparse.ArgumentParser:
         help="take only these phrases of the one file named just before, as Python slices do; "
         "with a minus sign write --rows=-2048:",
     )  # fmt: skip
-    parser.add_argument("--output", metavar="DIR", help="the folder to make, or with --shard that of all shards")
+    parser.add_argument(
+        "--output", metavar="DIR",
+        help="the folder to make, or its address, as gs://bucket/data; or with --shard the folder of all shards",
+    )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace the data set, or the shard, that is at DIR")
     parser.add_argument(
         "--min-tracks", type=_number_of_tracks, default=1, metavar="N",
@@ -182,6 +187,11 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = _parser()
     arguments = parser.parse_args(argv)
     arguments.inputs = [item for group in arguments.groups for item in group]
+    in_folders = [*(item.path for item in arguments.inputs), arguments.describe, arguments.shard and arguments.output]
+    if addresses := [path for path in in_folders if path and is_remote(path)]:
+        parser.error(
+            f"{addresses[0]}: inputs, shards and what --describe writes are in folders; expected the path of one"
+        )
     if arguments.describe or arguments.verify:
         others = (arguments.inputs, arguments.output, arguments.merge, arguments.shard)
         if any(others) or (arguments.describe and arguments.verify):
@@ -260,13 +270,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; the exit status is 0, 1 for an error, 2 for a wrong command line, 130 for Ctrl-C."""
     arguments = parse_arguments(argv)
     folder = arguments.output or arguments.describe or arguments.verify
+    names: dict[str, str] = {}
     try:
-        run(arguments)
+        with local_paths(arguments, names) as local:
+            run(local)
     except KeyboardInterrupt:
         print("interrupted: no data set was written", file=sys.stderr)
         return 130
-    except dataset.DatasetError as error:
-        print(f"error: {escape(str(error))}", file=sys.stderr)
+    except (dataset.DatasetError, RemoteError) as error:
+        print(f"error: {escape(renamed(str(error), names))}", file=sys.stderr)
         return 1
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -4,6 +4,10 @@ All are sums over the cells of a phrase. What differs from 0 and 1 by how much i
 probabilities, or the 0 and 1 of binary neurons. What asks how surprised a decoder is takes its logits, so that it is
 finite wherever that goes. Of 80,640 cells one to two in a hundred sound; `positive_weight` and the focal form are two
 ways to keep the silent ones from having their way.
+
+A decoder with planes for onsets and sustains (`note_planes.py`) has the same costs, of three classes in place of two:
+the squared errors of both planes, or the surprise at silence, onset or sustain. What is added for onsets and smoothness
+is of the cells that the planes make.
 """
 
 from __future__ import annotations
@@ -15,7 +19,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
+from wae_jax import note_planes
 from wae_jax.device_rolls import AnyArray
+from wae_jax.note_planes import Outputs, PlaneLogits
 
 if TYPE_CHECKING:
     import ml_collections
@@ -25,12 +31,17 @@ Logits = Float[AnyArray, "B T P K"]
 CellCosts = Float[Array, "B T P K"]
 # Of the cells, by their logits: probabilities, or 0 and 1.
 Values = Callable[[Logits], Float[Array, "B T P K"]]
-Cost = Callable[[Cells, Logits, Values], Float[Array, " B"]]
+Cost = Callable[[Cells, Outputs, Values], Float[Array, " B"]]
 
 
 def squared_error(x: Cells, p: Float[AnyArray, "B T P K"]) -> CellCosts:
     """(x - p)^2 of each cell, where p is its probability, or 0 or 1."""
     return jnp.square(x - p)
+
+
+def planes_squared_error(x: Cells, logits: PlaneLogits) -> CellCosts:
+    """(o - p)^2 + (s - q)^2 of each cell: an onset has o = 1, a sustain s = 1, and p and q are their probabilities."""
+    return jnp.sum(jnp.square(note_planes.planes_of(x) - note_planes.plane_probabilities(logits)), axis=-1)
 
 
 def cross_entropy(x: Cells, logits: Logits) -> CellCosts:
@@ -76,7 +87,8 @@ def make_cost(config: ml_collections.ConfigDict) -> Cost:
     onsets' error and `smoothness_weight` times the roughness.
 
     Returns:
-      A function of phrases, the decoder's logits, and how cells' values are made of these.
+      A function of phrases, the decoder's outputs, which are logits of cells or of planes, and how cells' values are
+      made of their logits.
     """
     settings = config.cost
 
@@ -89,8 +101,14 @@ def make_cost(config: ml_collections.ConfigDict) -> Cost:
             case _:
                 return focal(x, logits, gamma=settings.focal_gamma)
 
-    def cost(x: Cells, logits: Logits, values: Values) -> Float[Array, " B"]:
-        cells = of_cells(x, logits, values)
+    def of_planes(x: Cells, logits: PlaneLogits, values: Values) -> CellCosts:
+        if settings.kind == "squared_error":
+            return planes_squared_error(x, logits)
+        return of_cells(x, note_planes.logits_of_kind(x, logits), values)
+
+    def cost(x: Cells, outputs: Outputs, values: Values) -> Float[Array, " B"]:
+        cells = of_planes(x, outputs, values) if note_planes.has_planes(outputs) else of_cells(x, outputs, values)
+        logits = note_planes.cell_logits(outputs)
         if settings.positive_weight != 1:
             cells = cells * jnp.where(x > 0, settings.positive_weight, 1.0)
         total = _sum(cells)

@@ -24,6 +24,7 @@ from jaxtyping import Float64, Int32, Int64, Integer, Shaped
 
 from wae_jax import pianoroll, splits
 from wae_jax.pianoroll import PackedPhrases
+from wae_jax.remote import address_of
 
 PHRASES_FILE = "phrases.npy"
 DESCRIPTION_FILE = "dataset.json"
@@ -49,7 +50,7 @@ class Dataset:
       phrases: a memmap where they lie on disk.
       splits: for each split that holds a phrase, the rows it starts at and stops before.
       digest: sha256 over the rows and the splits, in hexadecimal; equal for equal data.
-      name: the folder, or what the lines of a log should call it.
+      name: the folder or its address, or what the lines of a log should call it.
       read_songs: gives the name of each row's song, "" where it is not known.
     """
 
@@ -117,7 +118,8 @@ def load_dataset(path: str | os.PathLike[str]) -> Dataset:
     phrases = _open_phrases(folder / PHRASES_FILE, description["num_phrases"])
     rows = _check_splits(folder / DESCRIPTION_FILE, description["splits"], len(phrases))
     read_songs = functools.partial(_read_songs, folder / INDEX_FILE, len(phrases))
-    return Dataset(phrases, rows, dataset_digest(description["phrases_sha256"], rows), str(folder), read_songs)
+    digest = dataset_digest(description["phrases_sha256"], rows)
+    return Dataset(phrases, rows, digest, address_of(folder), read_songs)
 
 
 def _read_songs(file: pathlib.Path, num_phrases: int) -> list[str]:

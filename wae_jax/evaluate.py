@@ -15,6 +15,7 @@ import argparse
 import dataclasses
 import json
 import math
+import os
 import pathlib
 import platform
 import sys
@@ -44,6 +45,7 @@ from wae_jax.evaluation_table import format_table
 from wae_jax.files import whole_file
 from wae_jax.openers import open_source
 from wae_jax.pianoroll import PackedPhrases, pack, unpack
+from wae_jax.remote import address_of
 from wae_jax.song_readers import default_workers
 from wae_jax.sources import Options, SourceError
 from wae_jax.trained_run import Run, load_run
@@ -117,7 +119,7 @@ def evaluate_phrases(path: pathlib.Path, data: Dataset, choice: Choice) -> dict[
     }
     result = _measure(sets, data.split("train"), choice)
     result["provenance"] |= {
-        "phrases": str(path),
+        "phrases": address_of(path),
         "phrases_sha256": source.sha256,
         "data": data.name,
         "data_digest": data.digest,
@@ -219,10 +221,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.phrases:
         if data is None:
             raise RequestError("--phrases needs --data, a folder made by build_dataset, to compare with")
-        output = pathlib.Path(arguments.output or pathlib.Path(arguments.phrases).with_suffix(".evaluation"))
+        output = pathlib.Path(arguments.output)
         result = evaluate_phrases(pathlib.Path(arguments.phrases), data, choice)
     else:
-        output = pathlib.Path(arguments.output or pathlib.Path(arguments.workdir) / "evaluation")
+        output = pathlib.Path(arguments.output)
         run = load_run(arguments.workdir, arguments.checkpoint)
         result = evaluate_run(run, data or run.data(), choice, asked_decision(arguments, run.config))
     content = _write(result, output, arguments.workdir)
@@ -247,13 +249,17 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add_sampling_flags(parser, num=2048)
     add_latent_flags(parser)
     parser.add_argument("--compat", choices=("musegan",), default="", help="read metrics as published code does")
-    parser.add_argument("--output", help="folder to write to")
+    parser.add_argument("--output", help="folder to write to (default: evaluation in the work folder)")
     arguments = parser.parse_args(argv)
     # Statistics of fewer phrases say nothing.
     check_sampling_flags(parser, arguments, least_num=8)
     check_latent_flags(parser, arguments)
     if arguments.latent != "prior" and not arguments.workdir:
         parser.error("--latent says what a run draws from; expected --workdir with it")
+    if arguments.output is None and not arguments.compare:
+        # As text, which may be an address.
+        of_run = arguments.workdir and f"{arguments.workdir.rstrip('/')}/evaluation"
+        arguments.output = of_run or f"{os.path.splitext(arguments.phrases)[0]}.evaluation"
     return arguments
 
 

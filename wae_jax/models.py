@@ -1,15 +1,16 @@
 """The networks as modules: encoder and decoder after a row of `networks.NETWORKS`, and the latent discriminator.
 
-As in `w00zie/wae_music`, normalisation has Keras' constants, kernels start as truncated normal draws of deviation .05,
-and the last layer has five channels, one a track, whose sigmoid is the probability of a cell. Its five networks have
-batch normalisation and ReLU; layer normalisation and leaky ReLU are the choices of its `models/func_model.py`, which
-are open to every network here.
+As in `w00zie/wae_music`, the last layer has five channels, one a track, whose sigmoid is the probability of a cell. Its
+five networks have batch normalisation and ReLU; layer normalisation and leaky ReLU are the choices of its
+`models/func_model.py`, which are open to every network here, as are ten channels, of which the probabilities of cells
+are made as `note_planes.py` says.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -19,26 +20,29 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Num
 
 from wae_jax import layers
+from wae_jax.blocks import (
+    ACTIVATIONS,
+    NORM_EPSILON,
+    Convolution,
+    Filtered,
+    Images,
+    Units,
+    batch_norm,
+    dense,
+    full_precision,
+)
 from wae_jax.device_rolls import AnyArray
 from wae_jax.networks import TRACKS, Conv, Network, find_network
-from wae_jax.pianoroll import NUM_TRACKS
+from wae_jax.note_planes import CELLS, OUTPUT_PLANES, cell_logits
+from wae_jax.pianoroll import NUM_TRACKS, PHRASE_SHAPE
 
-NORM_EPSILON = 1e-3
-LEAKY_RELU_SLOPE = 0.3  # Keras' default; that of jax and of others is .01
 NORMALIZATIONS = ("batch", "layer")
 ENCODERS = ("deterministic", "gaussian", "additive_noise")
-_Images = Float[Array, "B H W C"]
-_Filtered = Float[Array, "B rows columns F"]
-_Units = Float[Array, "B *shape"]
 _Codes = Float[AnyArray, "B Z"]
 _Rolls = Num[AnyArray, "B T P K"]
 _Logits = Float[Array, "B T=192 P=84 K=5"]
+_Outputs = Float[Array, "B T=192 P=84 K=5"] | Float[Array, "B T=192 P=84 K=5 planes=2"]
 _Keys = Key[Array, " B"]
-ACTIVATIONS: dict[str, Callable[[_Units], _Units]] = {
-    "relu": nn.relu,
-    "leaky_relu": functools.partial(nn.leaky_relu, negative_slope=LEAKY_RELU_SLOPE),
-}
-kernel_init = nn.initializers.truncated_normal(0.05)
 
 
 class Encoded(NamedTuple):
@@ -55,7 +59,7 @@ class Encoded(NamedTuple):
     log_variance: _Codes | None
 
 
-def _normal(keys: _Keys, shape: tuple[int, ...], dtype: DTypeLike) -> _Units:
+def _normal(keys: _Keys, shape: tuple[int, ...], dtype: DTypeLike) -> Units:
     """Standard normal values of one shape, from each key."""
     return jax.vmap(lambda key: jax.random.normal(key, shape, dtype))(keys)
 
@@ -68,38 +72,6 @@ def draw_codes(mean: _Codes, log_variance: _Codes | None, keys: _Keys) -> Encode
     return Encoded(mean + jnp.exp(0.5 * log_variance) * _normal(keys, mean.shape[1:], mean.dtype), mean, log_variance)
 
 
-def full_precision(dtype: DTypeLike) -> jnp.dtype:
-    """The type of parameters, codes and logits where the computation is of `dtype`: at least float32."""
-    return jnp.promote_types(dtype, jnp.float32)
-
-
-def _dense(features: int, dtype: DTypeLike, name: str) -> nn.Dense:
-    return nn.Dense(features, kernel_init=kernel_init, dtype=dtype, param_dtype=full_precision(dtype), name=name)
-
-
-class _Conv(nn.Module):
-    """One convolution in either direction; kernels are [k_h, k_w, narrow side's channels, wide side's]."""
-
-    filters: int
-    strides: tuple[int, int]
-    kernel_size: tuple[int, int]
-    use_bias: bool
-    transpose: bool
-    dtype: DTypeLike
-    bias_init: nn.initializers.Initializer = nn.initializers.zeros
-
-    @nn.compact
-    def __call__(self, x: _Images) -> _Filtered:
-        channels = (self.filters, x.shape[-1]) if self.transpose else (x.shape[-1], self.filters)
-        kernel = self.param("kernel", kernel_init, (*self.kernel_size, *channels), full_precision(self.dtype))
-        operation = layers.conv_transpose if self.transpose else layers.conv
-        y = operation(x.astype(self.dtype), kernel.astype(self.dtype), self.strides)
-        if self.use_bias:
-            # The sum, and so the result, is in full precision: the gradient of a bias is a sum over a batch's cells.
-            y = y + self.param("bias", self.bias_init, (self.filters,), full_precision(self.dtype))
-        return y
-
-
 class _Half(nn.Module):
     """What encoder and decoder have in common; the attributes are those of `Autoencoder`."""
 
@@ -110,45 +82,43 @@ class _Half(nn.Module):
     activation: str
     dropout_rate: float
     batch_norm_momentum: float
+    output_planes: str
     dtype: DTypeLike
     axis_name: str | None
 
     def _conv(
         self, spec: Conv, name: str, *, transpose: bool, bias_init: nn.initializers.Initializer = nn.initializers.zeros
-    ) -> _Conv:
-        return _Conv(
-            filters=NUM_TRACKS if spec.filters == TRACKS else spec.filters * self.h_dim,
+    ) -> Convolution:
+        tracks = NUM_TRACKS * OUTPUT_PLANES[self.output_planes]
+        return Convolution(
+            filters=tracks if spec.filters == TRACKS else spec.filters * self.h_dim,
             strides=spec.strides,
             kernel_size=spec.kernel or self.kernel_size,
             use_bias=spec.use_bias,
             transpose=transpose,
             dtype=self.dtype,
+            groups=spec.groups,
             bias_init=bias_init,
             name=name,
         )
 
-    def _normalize(self, x: _Units, name: str, *, train: bool) -> _Units:
+    def _normalize(self, x: Units, name: str, *, train: bool) -> Units:
         """Each channel over all phrases of the mapped axis, or each phrase's cell over its channels."""
-        common: dict[str, Any] = {
-            "epsilon": NORM_EPSILON,
-            "dtype": self.dtype,
-            "param_dtype": full_precision(self.dtype),
-            "name": name,
-        }
         if self.normalization == "layer":
-            return nn.LayerNorm(**common)(x)
-        norm = nn.BatchNorm(
-            use_running_average=not train, momentum=self.batch_norm_momentum, axis_name=self.axis_name, **common
+            param_dtype = full_precision(self.dtype)
+            return nn.LayerNorm(epsilon=NORM_EPSILON, dtype=self.dtype, param_dtype=param_dtype, name=name)(x)
+        norm = batch_norm(
+            name, train=train, momentum=self.batch_norm_momentum, dtype=self.dtype, axis_name=self.axis_name
         )
         return norm(x)
 
-    def _activate(self, x: _Units) -> _Units:
+    def _activate(self, x: Units) -> Units:
         return ACTIVATIONS[self.activation](x)
 
-    def _drop(self, x: _Units, keys: _Keys | None) -> _Units:
+    def _drop(self, x: Units, keys: _Keys | None) -> Units:
         return x if keys is None else layers.dropout(keys, x, self.dropout_rate)
 
-    def _convs(self, x: _Images, specs: Sequence[Conv], *, transpose: bool, train: bool) -> _Filtered:
+    def _convs(self, x: Images, specs: Sequence[Conv], *, transpose: bool, train: bool) -> Filtered:
         """Convolutions, each with its normalisation and activation."""
         for i, spec in enumerate(specs):
             x = self._conv(spec, f"conv_{i}", transpose=transpose)(x)
@@ -171,37 +141,49 @@ class Encoder(_Half):
             x = x + self.input_noise * _normal(noise_keys, x.shape[1:], dtype)
         x = self._convs(x, self.network.encoder, transpose=False, train=dropout_keys is not None)
         x = self._drop(x.reshape(x.shape[0], -1), dropout_keys)
-        mean = _dense(self.z_dim, self.dtype, "code")(x).astype(dtype)
+        mean = dense(self.z_dim, self.dtype, "code")(x).astype(dtype)
         if self.kind != "gaussian":
             return Encoded(mean, mean, None)
-        log_variance = _dense(self.z_dim, self.dtype, "log_variance")(x).astype(dtype)
+        log_variance = dense(self.z_dim, self.dtype, "log_variance")(x).astype(dtype)
         return Encoded(mean, mean, log_variance) if noise_keys is None else draw_codes(mean, log_variance, noise_keys)
 
 
 class Decoder(_Half):
-    """G(z): codes [B, Z] to the logits of the cells' probabilities, [B, T, P, K]."""
+    """G(z): codes [B, Z] to the logits of the cells' probabilities, [B, T, P, K], or of planes, [B, T, P, K, 2]."""
 
     output_bias: tuple[float, ...]
 
     @nn.compact
-    def __call__(self, z: _Codes, *, dropout_keys: _Keys | None) -> _Logits:
+    def __call__(self, z: _Codes, *, dropout_keys: _Keys | None) -> _Outputs:
         """Logits of codes."""
         *hidden, output = self.network.decoder
-        x = self._start(jnp.asarray(z), dropout_keys)
+        z = jnp.asarray(z)
+        x = self._start(z, dropout_keys)
         x = self._convs(x, hidden, transpose=True, train=dropout_keys is not None)
-        bias_init = functools.partial(_constant, self.output_bias)
-        logits = self._conv(output, f"conv_{len(hidden)}", transpose=True, bias_init=bias_init)(x)
-        return logits.astype(full_precision(self.dtype))
+        # A cell's odds are the sum of its planes', and each begins with its share.
+        planes = OUTPUT_PLANES[self.output_planes]
+        biases = tuple(bias - math.log(planes) for bias in self.output_bias for _ in range(planes))
+        bias_init = functools.partial(_constant, biases)
+        outputs = self._conv(output, f"conv_{len(hidden)}", transpose=True, bias_init=bias_init)(x)
+        # The bars one after the other again.
+        outputs = outputs.astype(full_precision(self.dtype)).reshape(len(z), *PHRASE_SHAPE, planes)
+        return outputs[..., 0] if self.output_planes == CELLS else outputs
 
-    def _start(self, z: Float[Array, "B Z"], dropout_keys: _Keys | None) -> _Filtered:
-        """What the first transposed convolution sees, [B, steps, pitches, filters]."""
+    def _start(self, z: Float[Array, "B Z"], dropout_keys: _Keys | None) -> Float[Array, "parts rows columns F"]:
+        """What the first transposed convolution sees, [B, steps, pitches, filters]; bars as if they were phrases."""
+        train = dropout_keys is not None
+        x: Units = z
+        if self.network.bars is not None:
+            bars, multiple = self.network.bars
+            x = dense(bars * multiple * self.h_dim, self.dtype, "bars")(x).reshape(len(z), bars, -1)
+            x = self._activate(self._normalize(x, "norm_bars", train=train))
         if self.network.start is None:
-            return z[:, None, None, :]
+            return x.reshape(-1, 1, 1, x.shape[-1])
         steps, pitches, multiple = self.network.start
         filters = multiple * self.h_dim
-        x = _dense(steps * pitches * filters, self.dtype, "start")(z)
+        x = dense(steps * pitches * filters, self.dtype, "start")(x)
         if self.network.normalize_start:
-            x = self._normalize(x, "norm_start", train=dropout_keys is not None)
+            x = self._normalize(x, "norm_start", train=train)
         return self._drop(self._activate(x), dropout_keys).reshape(-1, steps, pitches, filters)
 
 
@@ -226,7 +208,8 @@ class Autoencoder(nn.Module):
       activation: a key of `ACTIVATIONS`.
       dropout_rate: before the code's dense layer and after the decoder's; 0 for networks without dropout.
       batch_norm_momentum: share of a moving average of batch statistics that a step keeps; Keras' default is .99.
-      output_bias: initial biases of the last layer, one a track.
+      output_bias: initial logits of the cells' probabilities, one a track: what the last layer's biases make.
+      output_planes: a key of `note_planes.OUTPUT_PLANES`: what the last layer's channels are the logits of.
       dtype: of the computation; parameters, codes, logits and batch statistics are at least float32.
       axis_name: the mapped axis that batch statistics are taken over, or None.
       encoder_kind: one of `ENCODERS`: "deterministic"; "gaussian" with a mean and a log variance for each dimension of
@@ -248,6 +231,7 @@ class Autoencoder(nn.Module):
     dropout_rate: float = 0.0
     batch_norm_momentum: float = 0.99
     output_bias: tuple[float, ...] = (0.0,) * NUM_TRACKS
+    output_planes: str = CELLS
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
     encoder_kind: str = "deterministic"
@@ -259,6 +243,7 @@ class Autoencoder(nn.Module):
             ("normalization", self.normalization, NORMALIZATIONS),
             ("activation", self.activation, ACTIVATIONS),
             ("encoder", self.encoder_kind, ENCODERS),
+            ("choice of output planes", self.output_planes, OUTPUT_PLANES),
         ):
             if value not in options:
                 raise ValueError(f"no {name} called {value!r}; there are {', '.join(options)}")
@@ -270,6 +255,7 @@ class Autoencoder(nn.Module):
             "activation": self.activation,
             "dropout_rate": self.dropout_rate,
             "batch_norm_momentum": self.batch_norm_momentum,
+            "output_planes": self.output_planes,
             "dtype": self.dtype,
             "axis_name": self.axis_name,
         }
@@ -281,8 +267,8 @@ class Autoencoder(nn.Module):
         return self.encoder(x, dropout_keys=dropout_keys, noise_keys=None).z
 
     def decode(self, z: _Codes, *, dropout_keys: _Keys | None = None) -> _Logits:
-        """Logits [B, T, P, K] of codes [B, Z]."""
-        return self.decoder(z, dropout_keys=dropout_keys)
+        """Logits [B, T, P, K] of codes [B, Z], whatever the planes."""
+        return cell_logits(self.decoder(z, dropout_keys=dropout_keys))
 
     def autoencode(
         self,
@@ -291,10 +277,13 @@ class Autoencoder(nn.Module):
         encoder_keys: _Keys | None = None,
         decoder_keys: _Keys | None = None,
         noise_keys: _Keys | None = None,
-    ) -> tuple[Encoded, _Logits]:
-        """What the encoder says of piano-rolls [B, T, P, K], and the logits [B, T, P, K] of its codes."""
+    ) -> tuple[Encoded, _Outputs]:
+        """What the encoder says of piano-rolls [B, T, P, K], and the decoder's outputs for its codes.
+
+        These are logits of cells [B, T, P, K], or of planes [B, T, P, K, 2].
+        """
         encoded = self.encoder(x, dropout_keys=encoder_keys, noise_keys=noise_keys)
-        return encoded, self.decode(encoded.z, dropout_keys=decoder_keys)
+        return encoded, self.decoder(encoded.z, dropout_keys=decoder_keys)
 
     def __call__(
         self,
@@ -305,10 +294,10 @@ class Autoencoder(nn.Module):
         noise_keys: _Keys | None = None,
     ) -> tuple[_Codes, _Logits]:
         """Codes [B, Z] and logits [B, T, P, K] of piano-rolls [B, T, P, K]."""
-        encoded, logits = self.autoencode(
+        encoded, outputs = self.autoencode(
             x, encoder_keys=encoder_keys, decoder_keys=decoder_keys, noise_keys=noise_keys
         )
-        return encoded.z, logits
+        return encoded.z, cell_logits(outputs)
 
 
 class Discriminator(nn.Module):
@@ -324,5 +313,5 @@ class Discriminator(nn.Module):
     def __call__(self, z: _Codes) -> Float[Array, " B"]:
         """Logits of codes or prior draws."""
         for i, width in enumerate(self.widths):
-            z = nn.relu(_dense(width, z.dtype, f"hidden_{i}")(z))
-        return _dense(1, z.dtype, "logit")(z)[:, 0]
+            z = nn.relu(dense(width, z.dtype, f"hidden_{i}")(z))
+        return dense(1, z.dtype, "logit")(z)[:, 0]

@@ -2,14 +2,14 @@
 
 `fir`, `alt`, `new_alt`, `newnew` and `mus` are those of `w00zie/wae_music` (its `models/` folder) at commit 360051b.
 Dropout came to its `alt` and `new_alt` later, at commit 6bf83c8, of rate .2; there `mus` has the configured kernel
-throughout. `meter` and `octaves` are this project's own.
+throughout. `meter`, `octaves` and `bars` are this project's own, the last with a decoder in the spirit of MuseGAN's.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-TRACKS = 0  # as a number of filters: one a track, whatever the width
+TRACKS = 0  # as a number of filters: one a track, or two with planes for onsets and sustains, whatever the width
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,12 +21,14 @@ class Conv:
       strides: along time and pitch.
       kernel: its size along time and pitch; None takes the configured size.
       use_bias: whether a bias is added.
+      groups: into how many equal shares the channels are divided on both sides; filters of one see no other.
     """
 
     filters: int
     strides: tuple[int, int]
     kernel: tuple[int, int] | None = None
     use_bias: bool = False
+    groups: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +37,9 @@ class Network:
 
     Attributes:
       encoder: its convolutions; each is followed by normalisation and activation. A dense layer gives the code.
+      bars: how many codes a dense layer makes of the phrase's, one a bar, and their units (as a multiple of `h_dim`).
+        Their normalisation and activation, and all that follows, is the same for each bar and sees no other. None where
+        the whole phrase is made at once.
       start: steps, pitches and filters (as a multiple of `h_dim`) that the decoder's dense layer is shaped to, after
         its activation; None where there is no dense layer and the code itself is the start, one step by one pitch.
       normalize_start: whether that dense layer is normalised before its activation.
@@ -48,6 +53,7 @@ class Network:
     decoder: tuple[Conv, ...]
     dropout: bool
     normalize_start: bool = False
+    bars: tuple[int, int] | None = None
 
 
 NETWORKS = {
@@ -131,6 +137,22 @@ NETWORKS = {
             Conv(2, (2, 1), (4, 3)),
             Conv(1, (2, 12), (4, 24)),
             Conv(TRACKS, (6, 1), (12, 6), use_bias=True),
+        ),
+        dropout=True,
+    ),
+    # `meter`'s encoder, and a decoder of three parts: the code of a phrase becomes a code for each bar; each bar is
+    # made of its own as any other is, down to quarters by major thirds; from there on each track has filters of its
+    # own, h of these five times h, and of the last layer's five groups each sees one track's.
+    "bars": Network(
+        encoder=(Conv(1, (6, 1)), Conv(2, (2, 2)), Conv(4, (2, 2)), Conv(8, (2, 3))),
+        bars=(4, 8),
+        start=(1, 7, 8),
+        normalize_start=True,
+        decoder=(
+            Conv(4, (2, 3), (2, 6)),
+            Conv(2, (2, 1)),
+            Conv(5, (2, 2), (4, 4)),
+            Conv(TRACKS, (6, 2), use_bias=True, groups=5),
         ),
         dropout=True,
     ),

@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from wae_jax import binary_neurons
+from wae_jax.blocks import ACTIVATIONS
 from wae_jax.costs import COSTS
 from wae_jax.decision import DENSITY, METHODS
 from wae_jax.feeding import PLACEMENTS
-from wae_jax.models import ACTIVATIONS, ENCODERS, NORMALIZATIONS
+from wae_jax.models import ENCODERS, NORMALIZATIONS
 from wae_jax.networks import NETWORKS, find_network
+from wae_jax.note_planes import CELLS, OUTPUT_PLANES
 from wae_jax.workdir import flatten_config
 
 
@@ -162,6 +164,7 @@ FIELDS = {
     "model.dropout_rate": Real(minimum=0, below=1),
     "model.batch_norm_momentum": Real(minimum=0, below=1),
     "model.output_bias": Choice(("density", "zero")),
+    "model.output_planes": Choice(tuple(OUTPUT_PLANES)),
     "discriminator.widths": Sequence(Integer(1)),
     "discriminator.prior_logit": Boolean(),
     **_adam_fields("autoencoder_optimizer"),
@@ -218,6 +221,7 @@ _ADDED = {
     ("binary_neurons", "gradient"): "sigmoid_adjusted",
     ("binary_neurons", "slope_growth"): 1.25,
     ("binary_neurons", "max_slope"): 6.0,
+    ("model", "output_planes"): CELLS,
 }
 
 
@@ -267,6 +271,12 @@ def _problems_between_fields(config: Mapping[str, Any]) -> list[str]:
             f"binary_neurons.kind is {config['binary_neurons']['kind']!r} and cost.kind {config['cost']['kind']!r}, "
             "which asks for the probability of what is so: cells that are on or off have none; "
             "expected cost.kind 'squared_error', or binary_neurons.kind 'none'"
+        )
+    if config["binary_neurons"]["kind"] != "none" and config["model"]["output_planes"] != CELLS:
+        problems.append(
+            f"binary_neurons.kind is {config['binary_neurons']['kind']!r} and model.output_planes "
+            f"{config['model']['output_planes']!r}: a cell may be likely to sound and neither of its planes fire; "
+            "expected model.output_planes 'cells', or binary_neurons.kind 'none'"
         )
     for what, is_used in (
         ("penalty 'kl'", config["penalty"] == "kl"),

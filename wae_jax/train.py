@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import pathlib
 import signal
 import threading
 import types
@@ -25,7 +24,9 @@ from wae_jax.dataset import Dataset, track_densities
 from wae_jax.decision import Decision, calibrate, decision_of_config
 from wae_jax.feeding import Feeder, make_several_steps, steps_of_call, steps_per_call
 from wae_jax.files import Closing
+from wae_jax.mirror import open_workdir
 from wae_jax.pianoroll import PackedPhrases
+from wae_jax.remote import address_of
 from wae_jax.sampling import make_sampler
 from wae_jax.schema import ConfigError, check_config, complete_config
 from wae_jax.train_state import TrainState, create_train_state
@@ -39,7 +40,7 @@ from wae_jax.train_step import (
     make_train_step,
     summarize,
 )
-from wae_jax.workdir import WorkdirLock, check_path, claim_config, flatten_config, holder
+from wae_jax.workdir import Workdir, claim_config, flatten_config
 from wae_jax.writers import MetricWriter, Progress
 
 # What the host may queue on the devices ahead of them: enough to keep them busy.
@@ -205,7 +206,8 @@ def train_and_evaluate(
 
     Args:
       config: see `configs/wae_gan.py` for the fields.
-      workdir: a folder for configuration, metrics, samples and checkpoints; one that all processes of the run share.
+      workdir: a folder for configuration, metrics, samples and checkpoints, or its address; one that all processes of
+        the run share.
       on_stop: called with the name of the signal that has stopped the run before its last step, once it has saved.
 
     Returns:
@@ -215,11 +217,10 @@ def train_and_evaluate(
       ConfigError: if the configuration cannot be run.
       WorkdirError: if the folder belongs to a run with another configuration, or is in use.
       CheckpointError: if there are checkpoints but none can be used, or one cannot be written.
+      RemoteError: if the work folder is at an address where it cannot be read or written.
       DeviceError: if the devices do not suit the configuration, or the processes of the run do not agree.
       NonFiniteLossError: if the loss is no longer a number.
     """
-    is_first = jax.process_index() == 0
-    folder = pathlib.Path(workdir)
     devices.check_devices()
     with contextlib.ExitStack() as stack:
         with devices.failing_together():
@@ -227,45 +228,43 @@ def train_and_evaluate(
             _check_precision(config.dtype)
             config = ml_collections.FrozenConfigDict(config)
             devices.check_batch_size(config.batch_size)
-            check_path("workdir", workdir)
-            check_path("data.path", config.data.path)
-            if is_first:
-                stack.enter_context(WorkdirLock(folder))
+            work = stack.enter_context(open_workdir(workdir, process=jax.process_index()))
             data = open_data(
                 config.data.path, num_songs=config.data.num_songs, phrases_per_song=config.data.phrases_per_song
             )
             _check_data(data)
         if jax.process_count() > 1:
-            devices.check_agreement(_facts(config, folder, data))
+            devices.check_agreement(_facts(config, work, data))
         with devices.failing_together():
-            if is_first:
+            work.follow()
+            if jax.process_index() == 0:
                 claim_config(
-                    folder,
+                    work.folder,
                     config.to_dict(),
                     data_digest=data.digest,
                     data_name=data.name,
                     complete=complete_config,
                 )
-        return _run(config, folder, data, stack, on_stop)
+        return _run(config, work, data, stack, on_stop)
 
 
-def _facts(config: ml_collections.ConfigDict, folder: pathlib.Path, data: Dataset) -> dict[str, Any]:
+def _facts(config: ml_collections.ConfigDict, work: Workdir, data: Dataset) -> dict[str, Any]:
     """What all processes of a run must have alike; that they find the same step, the checkpointer sees to."""
     facts = flatten_config(config.to_dict())
     # Each host may have the data in another place.
     del facts["data.path"]
     held_by = "the work folder is held by"
-    return facts | {"code": devices.code_version(), "digest of the data": data.digest, held_by: holder(folder)}
+    return facts | {"code": devices.code_version(), "digest of the data": data.digest, held_by: work.holder()}
 
 
 def _run(
     config: ml_collections.ConfigDict,
-    folder: pathlib.Path,
+    work: Workdir,
     data: Dataset,
     stack: contextlib.ExitStack,
     on_stop: Callable[[str], object] | None,
 ) -> dict[str, float]:
-    is_first = jax.process_index() == 0
+    is_first, folder = jax.process_index() == 0, work.folder
     train_rows, valid_rows = data.split("train"), data.split("valid")
     total = num_train_steps(config, len(train_rows))
     densities = tuple(float(density) for density in track_densities(train_rows))
@@ -282,6 +281,7 @@ def _run(
         logging.info("going on from step %d", int(state.step))
     else:
         logging.info("parameters:\n%s", parameter_overview.get_parameter_overview(_all_params(state)))
+    work.restored()
     start = int(state.step)
     state = devices.replicate(state, BATCH_AXIS)
 
@@ -318,6 +318,11 @@ def _run(
     stop = stack.enter_context(Stop())
     # Last, since it comes first on the way out.
     stack.enter_context(devices.leaving_at_once())
+
+    def settle() -> None:
+        checkpointer.wait()
+        writer.flush()
+
     if not start:
         writer.write_text(0, {"config": config.to_json_best_effort(indent=2)})
     progress.update(start)
@@ -351,8 +356,11 @@ def _run(
                 config, state, decision, valid_rows, folder / "samples" / f"step_{step:08d}", writer, step
             )
             curves.write_curves(folder)
-        if step % config.checkpoint_every_steps == 0 or is_last or stopped_by:
+        is_saved = step % config.checkpoint_every_steps == 0 or is_last or stopped_by is not None
+        if is_saved:
             checkpointer.save(step, state, evaluated, {"window": window.fetch()})
+        if scalars or is_saved:
+            work.publish(settle, now=is_saved or evaluated is not None)
         progress.update(step, scalars)
     if stopped_by:
         logging.info("%s: saved step %d; the same command goes on from there", stopped_by, step)
@@ -366,11 +374,12 @@ def _run(
             "finished at step %d; samples, curves and listen.html, to hear it, are in %s; more music comes from\n"
             "  python -m wae_jax.generate --workdir %s --output %s",
             total,
-            folder,
-            folder,
-            folder / "music",
+            address_of(folder),
+            address_of(folder),
+            f"{address_of(folder)}/music",
         )
     checkpointer.wait()
+    work.publish(settle, now=True)
     if stopped_by and step < total and on_stop is not None:
         on_stop(stopped_by)
     return figures

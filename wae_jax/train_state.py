@@ -13,8 +13,9 @@ import optax
 from jaxtyping import Array, Key
 
 from wae_jax import divergences, penalties
+from wae_jax.blocks import full_precision
 from wae_jax.layers import density_logit
-from wae_jax.models import Autoencoder, full_precision
+from wae_jax.models import Autoencoder
 from wae_jax.penalties import LatentPenalty
 from wae_jax.pianoroll import NUM_TRACKS, PHRASE_SHAPE
 
@@ -86,6 +87,7 @@ def make_autoencoder(
         dropout_rate=config.model.dropout_rate,
         batch_norm_momentum=config.model.batch_norm_momentum,
         output_bias=tuple(0.0 if zero else density_logit(density) for density in track_densities),
+        output_planes=config.model.output_planes,
         dtype=jnp.dtype(config.dtype),
         axis_name=axis_name,
         encoder_kind=config.encoder,

@@ -24,6 +24,7 @@ from wae_jax import binary_neurons, device_rolls, divergences, objective
 from wae_jax.costs import make_cost
 from wae_jax.device_rolls import AnyArray
 from wae_jax.models import draw_codes
+from wae_jax.note_planes import cell_logits
 from wae_jax.penalties import Figures, WholeBatch
 from wae_jax.pianoroll import Codes
 from wae_jax.train_state import Player, TrainState, make_autoencoder, make_optimizer, make_penalty, make_schedule
@@ -132,7 +133,7 @@ def make_train_step(
         values = cell_values(keys.neurons, state.step)
 
         def autoencoder_loss(params: Any) -> tuple[Float[Array, ""], tuple[Float[Array, "b Z"], Any, Metrics]]:
-            (encoded, logits), updated = model.apply(
+            (encoded, outputs), updated = model.apply(
                 {"params": params, "batch_stats": state.autoencoder.batch_stats},
                 x,
                 encoder_keys=keys.encoder,
@@ -142,11 +143,14 @@ def make_train_step(
                 method="autoencode",
             )
             z = encoded.z
-            reconstruction = jnp.mean(cost(x, logits, values))
+            mean_cost = jnp.mean(cost(x, outputs, values))
             whole = WholeBatch(_gather, lax.axis_index(BATCH_AXIS) * len(z), shared_key(config.seed, state.step))
             divergence = penalty.penalty(state.discriminator.params, encoded, z_prior, whole)
-            loss = config.reconstruction_weight * reconstruction + weight * divergence
-            metrics = {"reconstruction": reconstruction, "penalty": divergence}
+            loss = config.reconstruction_weight * mean_cost + weight * divergence
+            # Whatever the cost, so that runs compare.
+            x_hat = jax.nn.sigmoid(cell_logits(outputs))
+            reconstruction = jnp.mean(objective.squared_error(x, x_hat))
+            metrics = {"reconstruction": reconstruction, "cost": mean_cost, "penalty": divergence}
             if encoded.log_variance is not None:
                 metrics["log_variance_penalty"] = jnp.mean(divergences.log_variance_penalty(encoded.log_variance))
                 loss += config.log_variance_penalty_weight * metrics["log_variance_penalty"]
@@ -171,7 +175,7 @@ def make_train_step(
         }
         autoencoder = _descend(state.autoencoder, gradients, autoencoder_tx, batch_stats)
         terms = {
-            "reconstruction": config.reconstruction_weight * metrics["reconstruction"],
+            "reconstruction": config.reconstruction_weight * metrics["cost"],
             "penalty": metrics["penalty"],
         }
         averages = _average_terms(state.discriminator.batch_stats, terms)
@@ -190,8 +194,8 @@ def adapted_weight(state: TrainState, *, initial: float) -> Float[Array, ""] | f
     """The penalty's weight before warm-up: `initial`, or what makes both terms of the objective equally large.
 
     Where it adapts, it is the ratio of two moving averages over the steps done: of reconstruction_weight times the
-    reconstruction, and of the penalty, by its absolute value. Both keep .99 of themselves at a step and start at 0, so
-    that their ratio owes nothing to the start. It is `initial` at the first step and stays within a factor of 100 of it
+    cost, and of the penalty, by its absolute value. Both keep .99 of themselves at a step and start at 0, so that
+    their ratio owes nothing to the start. It is `initial` at the first step and stays within a factor of 100 of it
     either way: as a penalty approaches 0, its weight would otherwise leave nothing of the reconstruction. This is a
     rule of this project, in the spirit of the adaptive lambda of tolstikhin/wae.
     """
@@ -242,8 +246,8 @@ def make_evaluate_step(config: ml_collections.ConfigDict) -> Callable[[TrainStat
 
     def evaluate_step(state: TrainState, batch: Batch) -> Evaluated:
         x = device_rolls.unpack_on_device(batch.packed)
-        encoded, logits = model.apply(state.evaluation_variables(), x, method="autoencode")
-        x_hat = jax.nn.sigmoid(jnp.asarray(logits))
+        encoded, outputs = model.apply(state.evaluation_variables(), x, method="autoencode")
+        x_hat = jax.nn.sigmoid(cell_logits(jnp.asarray(outputs)))
         reconstruction, cells = lax.psum(
             (
                 jnp.sum(batch.weight * objective.squared_error(x, x_hat)),

@@ -22,6 +22,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from wae_jax.files import Closing, whole_file
+from wae_jax.remote import address_of
 
 LOCK_FILE = ".lock"
 CONFIG_FILE = "config.json"
@@ -66,7 +67,7 @@ class WorkdirLock(Closing):
                 holder = os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
                 os.close(descriptor)
                 raise WorkdirError(
-                    f"{self._path.parent} is in use by another run ({holder or 'which is just starting'}); "
+                    f"{address_of(self._path.parent)} is in use by another run ({holder or 'which is just starting'}); "
                     "wait for it, end it, or choose another work folder"
                 ) from error
             # Some network file systems know no locks. That is no reason not to train on them.
@@ -100,18 +101,43 @@ def holder(workdir: str | os.PathLike[str]) -> str | None:
         return None
 
 
-def check_path(name: str, path: str | os.PathLike[str]) -> None:
-    """Raises WorkdirError for the address of a bucket, which would become a folder of this name on every host.
+class Workdir(Closing):
+    """A work folder while a run uses it, as a context manager that all processes of the run enter.
+
+    One at an address has the same methods: see `mirror.py`. Here they have nothing to do.
 
     Args:
-      name: what it is the path of.
-      path: the path.
+      folder: where the run works.
+      is_first: whether this is the run's first process, which holds the folder for all.
     """
-    if "://" in str(path):
-        raise WorkdirError(
-            f"{name} is {path}, but files are read and written in folders only; mount the bucket on every host, "
-            "as launch/tpu_pod.sh does with --bucket, and give the folder that it is mounted on"
-        )
+
+    def __init__(self, folder: str | os.PathLike[str], *, is_first: bool) -> None:
+        self.folder = pathlib.Path(folder)
+        self._is_first = is_first
+        self._held = contextlib.ExitStack()
+
+    def __enter__(self) -> Workdir:
+        """Takes the lock; raises WorkdirError if another run holds it."""
+        if self._is_first:
+            self._held.enter_context(WorkdirLock(self.folder))
+        return self
+
+    def holder(self) -> str | None:
+        """Who holds it; processes that read the same look at the same folder."""
+        return holder(self.folder)
+
+    def follow(self) -> None:
+        """To be called by all processes once the first one has entered."""
+
+    def restored(self) -> None:
+        """To be called by all processes once they have read the checkpoint that they go on from."""
+
+    def publish(self, settle: Callable[[], object], *, now: bool) -> None:
+        """To be called when something has been written; `settle` sees to it that nothing is being written."""
+
+    def close(self) -> None:
+        """Gives back what is held."""
+        self._held.close()
 
 
 def flatten_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,7 +193,7 @@ def claim_config(
         _compare(workdir, complete(load_config(workdir)), config, stored_data.get("digest"), data_digest, free_fields)
     elif _is_occupied(workdir / CHECKPOINTS_FOLDER):
         raise WorkdirError(
-            f"{workdir} has checkpoints but no {CONFIG_FILE}, so there is no telling what they are of; "
+            f"{address_of(workdir)} has checkpoints but no {CONFIG_FILE}, so there is no telling what they are of; "
             f"put its {CONFIG_FILE} back or choose another work folder"
         )
     workdir.mkdir(parents=True, exist_ok=True)
@@ -207,7 +233,7 @@ def _compare(
         differences.append(f"content of the data: digest {stored_digest} in the work folder, {digest} now")
     if differences:
         raise WorkdirError(
-            f"{workdir} belongs to a run with another configuration; choose another work folder, "
+            f"{address_of(workdir)} belongs to a run with another configuration; choose another work folder, "
             "or go back to its settings:\n" + "\n".join(f"  {difference}" for difference in differences)
         )
 

@@ -1,9 +1,11 @@
 """A trained decoder as a list of plain layers, for whoever has no flax: a page's script, or twenty lines of NumPy.
 
 Every layer takes and gives one flat array, a phrase's values in the order row, column, channel, and says by itself all
-that it needs to know. Batch normalisation is no layer: with its moving averages it is a factor and a summand a channel,
-and joins the layer before it. They stay beside the kernel, which may so be stored as it was trained: a kernel of 16
-bits that is multiplied and rounded again would be further from the model than need be.
+that it needs to know. Where the array is several times as long as a layer's input, as that of bars one after the other
+is, the layer does the same to each part. Batch normalisation after a layer is none of its own: with its moving averages
+it is a factor and a summand a channel, and joins the layer before it. They stay beside the kernel, which may so be
+stored as it was trained: a kernel of 16 bits that is multiplied and rounded again would be further from the model than
+need be.
 """
 
 from __future__ import annotations
@@ -14,9 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
+from wae_jax.blocks import LEAKY_RELU_SLOPE, NORM_EPSILON
 from wae_jax.conv_plain import same_padding
-from wae_jax.models import LEAKY_RELU_SLOPE, NORM_EPSILON
 from wae_jax.networks import find_network
+from wae_jax.note_planes import CELLS, OUTPUT_PLANES
 
 if TYPE_CHECKING:
     import ml_collections
@@ -41,17 +44,20 @@ class Dense(NamedTuple):
 class ConvTranspose(NamedTuple):
     """A transposed convolution, then `* scale + offset` a channel.
 
+    In several groups, output channels are divided into equal shares, and each is made of its share of the input's.
+
     The value at (row, column) of the input, times the kernel, is added to the rows from
     `row * strides[0] - front[0]` and to the columns from `column * strides[1] - front[1]` on of the output, which has
     `strides` times the input's rows and columns; what falls outside is left out.
 
     Attributes:
-      kernel: what each input channel adds to each output channel, by row and column.
+      kernel: what each input channel of a group adds to each output channel, by row and column.
       scale: of each output channel.
       offset: of each output channel.
       size: rows and columns of the input.
       strides: along rows and columns.
       front: rows and columns that are left out in front.
+      groups: how many.
     """
 
     kernel: Float32[np.ndarray, "k_h k_w F I"]
@@ -60,6 +66,7 @@ class ConvTranspose(NamedTuple):
     size: tuple[int, int]
     strides: tuple[int, int]
     front: tuple[int, int]
+    groups: int
 
 
 class LayerNorm(NamedTuple):
@@ -82,7 +89,13 @@ class LeakyRelu(NamedTuple):
     slope: float
 
 
-Layer = Dense | ConvTranspose | LayerNorm | LeakyRelu
+class LogSumExp(NamedTuple):
+    """Of each run of `size` values, the logarithm of the sum of their exponentials."""
+
+    size: int
+
+
+Layer = Dense | ConvTranspose | LayerNorm | LeakyRelu | LogSumExp
 
 
 def decoder_layers(config: ml_collections.ConfigDict, variables: Mapping[str, Any]) -> list[Layer]:
@@ -113,13 +126,16 @@ class _Half:
         return self.param(module, "bias") if "bias" in self._params[module] else np.zeros(size, np.float32)
 
     def folded(self, norm: str, bias: Vector) -> tuple[Vector, Vector]:
-        """Scale and offset of a bias and the batch normalisation after it; of the bias alone, where there is none."""
+        """Scale and offset of a bias and the batch normalisation after it; of the bias alone, where there is none.
+
+        What is normalised may be several parts one after the other, of which each is normalised alike.
+        """
         if norm not in self._averages:
             return np.ones_like(bias), bias
         mean, variance = (np.asarray(self._averages[norm][name], np.float64) for name in ("mean", "var"))
         scale = self.param(norm, "scale") / np.sqrt(variance + NORM_EPSILON)
-        offset = self.param(norm, "bias") + (bias - mean) * scale
-        return scale.astype(np.float32), offset.astype(np.float32)
+        offset = self.param(norm, "bias") + (bias.reshape(-1, len(mean)) - mean) * scale
+        return np.tile(scale, len(offset)).astype(np.float32), offset.ravel().astype(np.float32)
 
     def layer_norm(self, norm: str) -> Iterator[LayerNorm]:
         """The layer of a normalisation that cannot be folded; nothing where there is none."""
@@ -132,6 +148,11 @@ def _layers(config: ml_collections.ConfigDict, half: _Half) -> Iterator[Layer]:
     network = find_network(model.network, dropout_rate=model.dropout_rate)
     activation = LeakyRelu({"relu": 0.0, "leaky_relu": LEAKY_RELU_SLOPE}[model.activation])
     size = (1, 1)
+    if network.bars is not None:
+        kernel = half.param("bars", "kernel")
+        yield Dense(kernel, *half.folded("norm_bars", half.bias("bars", kernel.shape[1])))
+        yield from half.layer_norm("norm_bars")
+        yield activation
     if network.start is not None:
         size = network.start[:2]
         kernel = half.param("start", "kernel")
@@ -143,8 +164,10 @@ def _layers(config: ml_collections.ConfigDict, half: _Half) -> Iterator[Layer]:
         kernel = half.param(f"conv_{i}", "kernel")
         front = tuple(same_padding(k, s)[0] for k, s in zip(kernel.shape[:2], conv.strides, strict=True))
         scale, offset = half.folded(f"norm_{i}", half.bias(f"conv_{i}", kernel.shape[2]))
-        yield ConvTranspose(kernel, scale, offset, size, conv.strides, (front[0], front[1]))
+        yield ConvTranspose(kernel, scale, offset, size, conv.strides, (front[0], front[1]), conv.groups)
         if i < last:
             yield from half.layer_norm(f"norm_{i}")
             yield activation
         size = (size[0] * conv.strides[0], size[1] * conv.strides[1])
+    if model.output_planes != CELLS:
+        yield LogSumExp(OUTPUT_PLANES[model.output_planes])

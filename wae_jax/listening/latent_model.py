@@ -28,7 +28,13 @@ NAMING_BOUND = 0.4
 # A direction in which codes differ by less than this, in deviations of the prior, is none.
 _LEAST_DEVIATION = 1e-3
 
-_KINDS = {"Dense": "dense", "ConvTranspose": "conv_transpose", "LayerNorm": "layer_norm", "LeakyRelu": "leaky_relu"}
+_KINDS = {
+    "Dense": "dense",
+    "ConvTranspose": "conv_transpose",
+    "LayerNorm": "layer_norm",
+    "LeakyRelu": "leaky_relu",
+    "LogSumExp": "log_sum_exp",
+}
 
 
 def latent_model(run: Run, *, decision: Decision, num_directions: int = 8, num_phrases: int = 1024) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 'use strict';
 // A trained decoder in typed arrays: from a code to the probabilities of cells, and from these to notes. The model is
-// what latent_model.py describes; layers are those of decoder_layers.py, arrays in the order row, column, channel.
+// what latent_model.py describes; layers are those of decoder_layers.py, arrays in the order row, column, channel. What is
+// several times as long as a layer's input is that many inputs one after the other.
 
 class Decoder {
   #layers;
@@ -10,9 +11,10 @@ class Decoder {
   constructor({ layers, shape, lowest_pitch: lowestPitch }) {
     const makers = {
       dense: Decoder.#dense,
-      conv_transpose: Decoder.#convTranspose,
+      conv_transpose: Decoder.#inGroups(Decoder.#convTranspose),
       layer_norm: Decoder.#layerNorm,
       leaky_relu: Decoder.#leakyRelu,
+      log_sum_exp: Decoder.#logSumExp,
     };
     this.#layers = layers.map((layer) => makers[layer.kind](layer));
     this.#shape = shape;
@@ -88,12 +90,23 @@ class Decoder {
     const [inputs, units] = layer.kernel_shape;
     const kernel = Decoder.#halves(layer.kernel);
     const [scale, offset] = [Decoder.floats(layer.scale), Decoder.floats(layer.offset)];
-    return (x) => {
+    return Decoder.#inParts(inputs, (x) => {
       const y = new Float32Array(units);
       for (let i = 0; i < inputs; i += 1) {
         for (let unit = 0; unit < units; unit += 1) y[unit] += x[i] * kernel[i * units + unit];
       }
       for (let unit = 0; unit < units; unit += 1) y[unit] = y[unit] * scale[unit] + offset[unit];
+      return y;
+    });
+  }
+
+  // A layer done to each part of an array.
+  static #inParts(size, layer) {
+    return (x) => {
+      if (x.length === size) return layer(x);
+      const parts = Array.from({ length: x.length / size }, (_, i) => layer(x.subarray(i * size, (i + 1) * size)));
+      const y = new Float32Array(parts.length * parts[0].length);
+      parts.forEach((part, i) => y.set(part, i * part.length));
       return y;
     };
   }
@@ -119,6 +132,14 @@ class Decoder {
     return (x) => x.map((value) => (value > 0 ? value : slope * value));
   }
 
+  static #logSumExp({ size }) {
+    return (x) => Float32Array.from({ length: x.length / size }, (_, i) => {
+      const run = x.subarray(i * size, (i + 1) * size);
+      const largest = run.reduce((one, other) => Math.max(one, other));
+      return largest + Math.log(run.reduce((sum, value) => sum + Math.exp(value - largest), 0));
+    });
+  }
+
   // Of the outputs along one axis, those at `phase`, `phase + stride`, ... get something from the same places of the
   // kernel. For the first of them: `taps`, these places, and `first`, the input that the first of the taps is for; the
   // next taps are for the inputs that follow.
@@ -130,15 +151,54 @@ class Decoder {
     });
   }
 
+  // Each group's layer, made by `make`, with its share of the filters and done to its share of the channels. A kernel is
+  // [rows, columns, outputs, inputs of a group].
+  static #inGroups(make) {
+    return ({ kernel: text, kernel_shape: [kernelRows, kernelColumns, outputs, inputs], groups, ...layer }) => {
+      const [whole, scale, offset] = [Decoder.#halves(text), Decoder.floats(layer.scale), Decoder.floats(layer.offset)];
+      const filters = outputs / groups;
+      const layers = Array.from({ length: groups }, (_, group) => {
+        const kernel = new Float32Array(whole.length / groups);
+        for (let place = 0; place < kernelRows * kernelColumns; place += 1) {
+          const start = (place * outputs + group * filters) * inputs;
+          kernel.set(whole.subarray(start, start + filters * inputs), place * filters * inputs);
+        }
+        const share = (values) => values.subarray(group * filters, (group + 1) * filters);
+        const kernelShape = [kernelRows, kernelColumns, filters, inputs];
+        return make({ ...layer, kernel, kernelShape, scale: share(scale), offset: share(offset) });
+      });
+      const size = layer.size[0] * layer.size[1] * inputs * groups;
+      return Decoder.#inParts(size, (x) => {
+        if (groups === 1) return layers[0](x);
+        const parts = layers.map((one, group) => one(Decoder.#channels(x, group * inputs, inputs, groups * inputs)));
+        const y = new Float32Array(groups * parts[0].length);
+        parts.forEach((part, group) => {
+          for (let i = 0; i < part.length; i += 1) {
+            const channel = i % filters;
+            y[(i - channel) * groups + group * filters + channel] = part[i];
+          }
+        });
+        return y;
+      });
+    };
+  }
+
+  // Some channels of all cells.
+  static #channels(x, first, count, all) {
+    const y = new Float32Array((x.length / all) * count);
+    for (let i = 0; i < y.length; i += 1) {
+      const channel = i % count;
+      y[i] = x[((i - channel) / count) * all + first + channel];
+    }
+    return y;
+  }
+
   // In the phase form: with zeros around the input, an output is the product of a window's rows, each one run of values
   // in memory, with a part of the kernel that is put in the same order here, once.
-  static #convTranspose(layer) {
-    const [kernelRows, kernelColumns, outputs, inputs] = layer.kernel_shape;
-    const [rows, columns] = layer.size;
-    const kernel = Decoder.#halves(layer.kernel);
-    const [scale, offset] = [Decoder.floats(layer.scale), Decoder.floats(layer.offset)];
-    const rowPhases = Decoder.#phases(kernelRows, layer.strides[0], layer.front[0]);
-    const columnPhases = Decoder.#phases(kernelColumns, layer.strides[1], layer.front[1]);
+  static #convTranspose({ kernel, kernelShape, scale, offset, size: [rows, columns], strides, front }) {
+    const [kernelRows, kernelColumns, outputs, inputs] = kernelShape;
+    const rowPhases = Decoder.#phases(kernelRows, strides[0], front[0]);
+    const columnPhases = Decoder.#phases(kernelColumns, strides[1], front[1]);
     const around = (phases) => [
       Math.max(0, ...phases.map(({ first }) => -first)),
       Math.max(0, ...phases.map(({ taps, first }) => first + taps.length - 1)),
@@ -146,7 +206,7 @@ class Decoder {
     const [[above, below], [left, right]] = [around(rowPhases), around(columnPhases)];
     const wide = (left + columns + right) * inputs;
     const parts = rowPhases.flatMap((row, rowPhase) => columnPhases.map((column, columnPhase) => ({
-      weights: Decoder.#window(kernel, layer.kernel_shape, row.taps, column.taps, scale),
+      weights: Decoder.#window(kernel, kernelShape, row.taps, column.taps, scale),
       start: (above + row.first) * wide + (left + column.first) * inputs,
       taps: row.taps.length,
       run: column.taps.length * inputs,
@@ -155,11 +215,7 @@ class Decoder {
     const down = rowPhases.length * columns * columnPhases.length * outputs;
     const across = columnPhases.length * outputs;
     return (x) => {
-      const padded = new Float32Array((above + rows + below) * wide);
-      for (let row = 0; row < rows; row += 1) {
-        const values = x.subarray(row * columns * inputs, (row + 1) * columns * inputs);
-        padded.set(values, (above + row) * wide + left * inputs);
-      }
+      const padded = Decoder.#padded(x, [rows, columns * inputs], [above, below], [left * inputs, right * inputs]);
       const y = new Float32Array(rows * down);
       for (const part of parts) {
         for (let row = 0; row < rows; row += 1) {
@@ -171,6 +227,16 @@ class Decoder {
       }
       return y;
     };
+  }
+
+  // Rows of values with zeros around them.
+  static #padded(x, [rows, columns], [above, below], [left, right]) {
+    const wide = left + columns + right;
+    const padded = new Float32Array((above + rows + below) * wide);
+    for (let row = 0; row < rows; row += 1) {
+      padded.set(x.subarray(row * columns, (row + 1) * columns), (above + row) * wide + left);
+    }
+    return padded;
   }
 
   // The part of a kernel for one phase, [outputs, row taps, column taps, inputs], times the scale of its outputs.
