@@ -99,7 +99,9 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "prior_variance": _one_of_a_setting("prior_variance", 0.25, 1, 4),
     "latent_dim": _one_of_a_setting("latent_dim", 2, 4, 8, 16, 32, 64, 128, 256),
     "filters": _one_of_a_setting("cpu_steps=300,filters", 4, 8, 16, 32),
-    "network": _one_of_a_setting("cpu_steps=300,network", "fir", "alt", "new_alt", "newnew", "mus", "meter", "octaves"),
+    "network": _one_of_a_setting(
+        "cpu_steps=300,network", "fir", "alt", "new_alt", "newnew", "mus", "meter", "octaves", "bars"
+    ),
     "encoder": (
         "encoder=deterministic",
         "encoder=additive_noise",
