@@ -190,4 +190,6 @@ def write_tsv(path: pathlib.Path, lines: Iterable[Sequence[str]]) -> None:
 
 def escape(text: str) -> str:
     r"""The text on one line and in one column: `\t`, `\n`, `\\`, `\x1b` for what would not print as itself."""
+    if text.isprintable() and "\\" not in text:
+        return text
     return "".join(c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode() for c in text)

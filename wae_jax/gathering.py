@@ -139,8 +139,9 @@ def gather(inputs: Sequence[Input], file: BinaryIO, *, options: Options, min_tra
 
 def _open_all(inputs: Sequence[Input], readers: SongReaders, options: Options) -> Iterator[Source | SourceError]:
     """Opens the inputs in their order: songs are read ahead by other processes, arrays here."""
-    kinds = [_kind(item) for item in inputs]
-    songs = (Request(i.path, i.rows) for i, kind in zip(inputs, kinds, strict=True) if kind is True)
+    # Looked at while the first songs are read already.
+    kinds, ahead = itertools.tee(map(_kind, inputs))
+    songs = (Request(i.path, i.rows) for i, kind in zip(inputs, ahead, strict=True) if kind is True)
     read_songs = readers.read(songs)
     for item, kind in zip(inputs, kinds, strict=True):
         if isinstance(kind, SourceError):
@@ -185,11 +186,10 @@ def _stage(
     Returns:
       How many were left out: the silent ones, and those with too few tracks.
     """
-    sounds = np.asarray(chunk.rows.any(axis=1))
-    # Counting takes half as long as all else that is done with a row.
-    chosen = sounds if min_tracks == 1 else (pianoroll.count_track_cells(chunk.rows) > 0).sum(axis=1) >= min_tracks
-    rows = chunk.rows[chosen]
+    num_tracks = np.count_nonzero(pianoroll.sounding_tracks(chunk.rows), axis=1)
+    chosen = num_tracks >= min_tracks
     picked: list[bool] = chosen.tolist()
+    rows = chunk.rows if all(picked) else chunk.rows[chosen]
     unknown = [None] * len(picked)
     with reasons():
         table.add(
@@ -199,8 +199,9 @@ def _stage(
             first_bars=itertools.compress(chunk.first_bars or unknown, picked),
             tempos=itertools.compress(chunk.tempos or unknown, picked),
         )
-    file.write(rows.data)
-    return np.array([(~sounds).sum(), (sounds & ~chosen).sum()])
+    file.write(np.ascontiguousarray(rows).data)
+    num_silent = np.count_nonzero(num_tracks == 0)
+    return np.array([num_silent, len(picked) - len(rows) - num_silent])
 
 
 class _Reporter:

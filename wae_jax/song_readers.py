@@ -14,12 +14,17 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
+import numpy as np
+
 from wae_jax import openers
 from wae_jax.files import Closing
 from wae_jax.sources import Options, Source, SourceError
 
 # Enough to keep the readers busy while results are taken in order, few enough to hold all their phrases.
 _AHEAD_PER_WORKER = 8
+
+# Larger than the arrays of any common song; of at most twice as many bytes the system does without.
+_KEPT_BYTES = 1 << 24
 
 
 class Request(NamedTuple):
@@ -32,6 +37,21 @@ class Request(NamedTuple):
 def default_workers() -> int:
     """As many as there are CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def keep_freed_memory() -> None:
+    """Lets this process keep what arrays of a song leave for those of the next, which saves a tenth of the time.
+
+    By default glibc gives larger pieces back to the system, which zeroes them before they are used again. It keeps such
+    as are no larger than one that was freed before, so this frees one, of which no byte is touched.
+    """
+    np.empty(_KEPT_BYTES, np.uint8)
+
+
+def _start_reader() -> None:
+    """Makes a process fit to read."""
+    keep_freed_memory()
+    _leave_with_parent()
 
 
 def _leave_with_parent() -> None:
@@ -92,7 +112,7 @@ class SongReaders(Closing):
         if self._pool is None:
             # Not by forking: this process has threads of JAX.
             self._pool = ProcessPoolExecutor(
-                self._workers, multiprocessing.get_context("spawn"), initializer=_leave_with_parent
+                self._workers, multiprocessing.get_context("spawn"), initializer=_start_reader
             )
         try:
             return self._pool.submit(_read, request, self._options)

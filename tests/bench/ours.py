@@ -209,12 +209,14 @@ def mmd(*, num: int, z_dim: int, tiled: bool) -> Contender:
 
 
 def read_midi(*, paths: list[str]) -> Contender:
-    """MIDI files to packed phrases, in this process; a step is one file."""
+    """MIDI files to packed phrases, in this process as in one that the command starts; a step is one file."""
     import pathlib
 
     from wae_jax.openers import open_source
+    from wae_jax.song_readers import keep_freed_memory
     from wae_jax.sources import Options, SourceError
 
+    keep_freed_memory()
     phrases = failed = place = 0
     options = Options()
 
