@@ -6,17 +6,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-# Before jax starts: most of the tests' time would go into optimising programs that run for a millisecond.
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
-
 import jax
 import numpy as np
 import pytest
 
-from tests import checking
+from tests import checking, compiling
 from tests.browsing import launched
 
 checking.check_annotations()
+compiling.compile_quickly()
 
 from wae_jax import networks  # noqa: E402
 
@@ -33,17 +31,15 @@ networks.NETWORKS["tiny"] = networks.Network(
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 4)
 
-# Many tests, and the processes that some start, compile the same small programs. The cache lives as long as the run.
-_CACHE = tempfile.mkdtemp(prefix="wae_jax_tests_")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
-jax.config.update("jax_compilation_cache_dir", _CACHE)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+_IS_FIRST = "PYTEST_XDIST_WORKER" not in os.environ
+_CACHE = tempfile.mkdtemp(prefix="wae_jax_tests_") if _IS_FIRST else os.environ["JAX_COMPILATION_CACHE_DIR"]
+compiling.share(_CACHE)
 
 
 def pytest_unconfigure() -> None:
-    """Removes the cache."""
-    shutil.rmtree(_CACHE, ignore_errors=True)
+    """Removes the cache, which the processes of pytest-xdist have from the one that starts them."""
+    if _IS_FIRST:
+        shutil.rmtree(_CACHE, ignore_errors=True)
 
 
 # Minutes each: begun last, one of them would keep a single process busy while the other has nothing left to do.

@@ -159,7 +159,7 @@ def test_two_processes_train_what_one_process_trains(tmp_path):
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
-    options = {"config": "wae_gan", "num_steps": 9, "JAX_ENABLE_X64": "1"}
+    options = {"config": "wae_gan", "num_steps": 5, "JAX_ENABLE_X64": "1"}
     flags = ("--config.dtype=float64", "--config.model.dropout_rate=0.2", "--config.ema_decay=0.9")
     together = (f"--coordinator=localhost:{port}", "--num_processes=2")
     pair = [

@@ -68,21 +68,23 @@ def conv_transpose_in_numpy(y, w, strides):
 @pytest.mark.parametrize("form", [layers.conv, conv_plain.conv_plain, conv_cpu.conv_by_blocks])
 def test_every_form_of_the_convolution_is_the_loop(case, form):
     x, w, _, strides = arrays(case)
-    np.testing.assert_allclose(form(x, w, strides), conv_in_numpy(x, w, strides), rtol=1e-4, atol=1e-4)
+    y = jax.jit(form, static_argnums=2)(x, w, strides)
+    np.testing.assert_allclose(y, conv_in_numpy(x, w, strides), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("form", [layers.conv_transpose, conv_plain.adjoint_plain, conv_cpu.adjoint_by_blocks])
 def test_every_form_of_the_transpose_is_the_loop(case, form):
     _, w, y, strides = arrays(case)
-    np.testing.assert_allclose(form(y, w, strides), conv_transpose_in_numpy(y, w, strides), rtol=1e-4, atol=1e-4)
+    x = jax.jit(form, static_argnums=2)(y, w, strides)
+    np.testing.assert_allclose(x, conv_transpose_in_numpy(y, w, strides), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("form", [conv_plain.kernel_gradient_plain, conv_cpu.kernel_gradient_by_products])
 def test_every_form_of_the_kernel_gradient_is_the_adjoint(case, form):
     x, w, y, strides = arrays(case)
-    gradient = np.asarray(form(x, y, w.shape[:2], strides), np.float64)
+    gradient = np.asarray(jax.jit(form, static_argnums=(2, 3))(x, y, w.shape[:2], strides), np.float64)
     assert gradient.shape == w.shape
     # <y, conv(x, w)> is linear in w, so that its gradient's product with any kernel is the value at that kernel.
     rng = np.random.default_rng(1)
@@ -109,7 +111,7 @@ def test_gradients_are_those_of_the_plain_convolution(case, operation):
     ours = functools.partial(getattr(layers, operation), strides=strides)
     plain, given = (plain_conv, x) if operation == "conv" else (plain_transpose, y)
     weights = np.random.default_rng(2).normal(size=plain(given, w).shape).astype(np.float32)
-    expected = jax.grad(lambda a, b: jnp.sum(weights * plain(a, b)), argnums=(0, 1))(given, w)
+    expected = jax.jit(jax.grad(lambda a, b: jnp.sum(weights * plain(a, b)), argnums=(0, 1)))(given, w)
     found = jax.jit(jax.grad(lambda a, b: jnp.sum(weights * ours(a, b)), argnums=(0, 1)))(given, w)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-3)
@@ -117,10 +119,9 @@ def test_gradients_are_those_of_the_plain_convolution(case, operation):
 
 def test_kernel_gradient_does_not_depend_on_the_number_of_phrases_at_a_time():
     x, w, y, strides = arrays((96, 84, 5, 8, (6, 6), (2, 1)), batch=5)
-    found = conv_cpu.kernel_gradient_by_products(x, y, w.shape[:2], strides)
-    expected = sum(
-        conv_cpu.kernel_gradient_by_products(x[i : i + 1], y[i : i + 1], w.shape[:2], strides) for i in range(5)
-    )
+    gradient = jax.jit(conv_cpu.kernel_gradient_by_products, static_argnums=(2, 3))
+    found = gradient(x, y, w.shape[:2], strides)
+    expected = sum(gradient(x[i : i + 1], y[i : i + 1], w.shape[:2], strides) for i in range(5))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 
 
