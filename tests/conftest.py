@@ -31,13 +31,15 @@ networks.NETWORKS["tiny"] = networks.Network(
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 4)
 
-_CACHE = tempfile.mkdtemp(prefix="wae_jax_tests_")
+_IS_FIRST = "PYTEST_XDIST_WORKER" not in os.environ
+_CACHE = tempfile.mkdtemp(prefix="wae_jax_tests_") if _IS_FIRST else os.environ["JAX_COMPILATION_CACHE_DIR"]
 compiling.share(_CACHE)
 
 
 def pytest_unconfigure() -> None:
-    """Removes the cache."""
-    shutil.rmtree(_CACHE, ignore_errors=True)
+    """Removes the cache, which the processes of pytest-xdist have from the one that starts them."""
+    if _IS_FIRST:
+        shutil.rmtree(_CACHE, ignore_errors=True)
 
 
 # Minutes each: begun last, one of them would keep a single process busy while the other has nothing left to do.
