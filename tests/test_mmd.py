@@ -84,9 +84,7 @@ def test_rbf_is_the_double_loop_with_the_references_bandwidth(float64):
     assert float(mmd.mmd_squared_rbf(x, y)) == pytest.approx(expected, abs=1e-12)
 
 
-def test_energy_distance_of_another_library(float64, monkeypatch):
-    # It would compile for half a minute what takes no time for twenty points.
-    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+def test_energy_distance_of_another_library(float64):
     dcor = pytest.importorskip("dcor")
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(20, 5)), rng.normal(size=(20, 5)) + 0.5

@@ -328,6 +328,7 @@ RIGHT = {name: right_values(kind) for name, kind in FIELDS.items()} | {
     "penalty_weight": st.floats(1e-3, 1e6),
     "encoder": st.just("gaussian"),
     "cost.kind": st.just("squared_error"),  # the one that goes with binary neurons
+    "model.output_planes": st.just("cells"),  # likewise
 }
 
 

@@ -57,7 +57,9 @@ def public_functions(module):
         members = vars(value).items() if inspect.isclass(value) else [(None, value)]
         for member, function in members:
             function = inspect.unwrap(function.fget if isinstance(function, property) else function)
-            if inspect.isfunction(function) and not (member or "").startswith("_"):
+            # A field may have another library's function for its default.
+            is_own = getattr(function, "__module__", None) == module.__name__
+            if inspect.isfunction(function) and is_own and not (member or "").startswith("_"):
                 found[f"{name}.{member}" if member else name] = function
     return found
 
