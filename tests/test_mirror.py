@@ -323,7 +323,7 @@ def test_training_at_an_address_is_training_in_a_folder(shelf, tmp_path, monkeyp
     assert complete_steps(Store(ADDRESS).sizes()) == [3, 6]
 
 
-def test_folders_are_not_mirrored(tmp_path):
+def test_folders_are_not_mirrored(shelf, tmp_path):
     with open_workdir(str(tmp_path / "run"), process=0) as work:
         assert type(work) is Workdir
         assert work.folder == tmp_path / "run"
