@@ -35,9 +35,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     # The objective: reconstruction_weight * c(x, x_hat) + penalty_weight * D(Q_z, P_z), where c is a sum over cells.
     config.cost = ml_collections.ConfigDict()
     config.cost.kind = "squared_error"  # or "cross_entropy" or "focal"
-    config.cost.positive_weight = 1.0  # of cells that sound; one to two of a hundred do
+    config.cost.positive_weight = 2.0  # of cells that sound; one to two of a hundred do
     config.cost.focal_gamma = 2.0
-    config.cost.onset_weight = 0.0  # of the squared error of where notes begin
+    config.cost.onset_weight = 2.0  # of the squared error of where notes begin
     config.cost.smoothness_weight = 0.0  # of changes along time where the music has none
     config.binary_neurons = ml_collections.ConfigDict()
     config.binary_neurons.kind = "none"  # or "deterministic" or "stochastic": the cost is of cells on or off
@@ -126,6 +126,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 
 def _reference(config: ml_collections.ConfigDict, *, h_dim: int, z_dim: int, batch_size: int, num_epochs: int) -> None:
     """What the variants after w00zie/wae_music have in common."""
+    config.cost.positive_weight = 1.0
+    config.cost.onset_weight = 0.0
     config.reconstruction_weight = 1.0
     config.penalty_weight = 100.0
     config.penalty_warmup_steps = 0

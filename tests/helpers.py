@@ -49,6 +49,8 @@ def tiny_config(penalty="gan", **changes) -> ml_collections.ConfigDict:
         {
             "data.num_songs": 12,
             "data.phrases_per_song": 2,
+            "cost.positive_weight": 1.0,
+            "cost.onset_weight": 0.0,
             "model.network": "tiny",
             "model.h_dim": 2,
             "model.z_dim": 4,
