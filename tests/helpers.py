@@ -1,11 +1,14 @@
 """Small configurations and data that several tests share."""
 
+import functools
 import importlib.util
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 
 import jax
@@ -180,7 +183,15 @@ def onsets(rolls):
 
 def train_briefly(folder):
     """A work folder of a run of three steps, whose draws at a threshold of .03 have some cells."""
+    shutil.copytree(_brief_run(), folder, dirs_exist_ok=True)
+    return folder
+
+
+@functools.cache
+def _brief_run():
+    # Where it goes with the compiled programs when all tests are done.
+    folder = tempfile.mkdtemp(prefix="run_", dir=jax.config.jax_compilation_cache_dir)
     config = tiny_config("mmd", num_train_steps=3, eval__num_phrases=64, data__num_songs=80)
     config.autoencoder_optimizer.learning_rate = 1e-4
-    train_and_evaluate(config, str(folder))
+    train_and_evaluate(config, folder)
     return folder

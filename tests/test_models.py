@@ -1,5 +1,6 @@
 """What the modules do besides convolutions: start, normalise, activate, drop, and train on several devices."""
 
+import functools
 import itertools
 
 import jax
@@ -62,13 +63,14 @@ def test_keys_of_the_phrases_are_all_that_training_draws_on(small):
     x = (jax.random.uniform(jax.random.key(1), (4, *PHRASE_SHAPE)) < 0.02).astype(jnp.float32)
     keys = jax.random.split(jax.random.key(2), 4)
 
+    # XLA would compute in advance what depends on constants alone, and takes long for it: so none here or below.
     @jax.jit
-    def train(keys):
+    def train(variables, x, keys):
         return model.apply(variables, x, encoder_keys=keys, decoder_keys=keys, mutable=["batch_stats"])
 
-    (z, _), updated = train(keys)
-    (again, _), _ = train(keys)
-    (other, _), _ = train(jax.random.split(jax.random.key(3), 4))
+    (z, _), updated = train(variables, x, keys)
+    (again, _), _ = train(variables, x, keys)
+    (other, _), _ = train(variables, x, jax.random.split(jax.random.key(3), 4))
     np.testing.assert_array_equal(z, again)
     assert not np.allclose(z, other)
     old = np.asarray(variables["batch_stats"]["encoder"]["norm_0"]["var"])
@@ -84,6 +86,7 @@ def with_encoder(kind, **fields):
     return model, variables, random_rolls(4).astype(np.float32)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def encode(model, variables, x, noise_keys):
     """The codes of one pass in evaluation, but for what a random encoder draws."""
     return model.apply(variables, x, method=lambda self, x: self.encoder(x, dropout_keys=None, noise_keys=noise_keys))
@@ -94,8 +97,8 @@ def test_a_gaussian_encoders_codes_have_its_mean_and_variance():
     # A variance of its own for each dimension, the same for all phrases.
     head = variables["params"]["encoder"]["log_variance"]
     head["kernel"], head["bias"] = jnp.zeros_like(head["kernel"]), jnp.log(jnp.array([0.25, 1.0, 4.0]))
-    draw = jax.jit(jax.vmap(lambda keys: encode(model, variables, x, keys)))
-    drawn = draw(jax.random.split(jax.random.key(5), (600, 4)))
+    draw = jax.jit(jax.vmap(lambda variables, x, keys: encode(model, variables, x, keys), in_axes=(None, None, 0)))
+    drawn = draw(variables, x, jax.random.split(jax.random.key(5), (600, 4)))
     without = encode(model, variables, x, None)
     np.testing.assert_array_equal(without.z, without.mean)
     np.testing.assert_allclose(drawn.mean[0], without.mean, rtol=1e-5, atol=1e-6)
@@ -129,8 +132,8 @@ def test_layer_normalization_has_no_statistics_and_keeps_phrases_apart():
     assert set(variables) == {"params"}
     x = random_rolls(3).astype(np.float32)
     keys = jax.random.split(jax.random.key(2), 3)
-    train = jax.jit(lambda x: model.apply(variables, x, encoder_keys=keys, decoder_keys=keys))
-    for one, other in zip(train(x), train(np.stack([x[0], x[0], x[0]])), strict=True):
+    train = jax.jit(lambda variables, x: model.apply(variables, x, encoder_keys=keys, decoder_keys=keys))
+    for one, other in zip(train(variables, x), train(variables, np.stack([x[0], x[0], x[0]])), strict=True):
         np.testing.assert_allclose(one[0], other[0], rtol=1e-4, atol=1e-5)
         assert not np.allclose(one[1], other[1])
 

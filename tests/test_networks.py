@@ -353,10 +353,10 @@ def test_whole_networks_are_those_of_numpy(row, normalization, activation, h_dim
     z = np.float32([[10, -10, 20], [-20, 30, 10]])  # through `mus` an impulse spreads thin
 
     @jax.jit
-    def both_halves(variables):
+    def both_halves(variables, x, z):
         return model.apply(variables, x, method="encode"), model.apply(variables, z, method="decode")
 
-    codes, logits = both_halves(variables)
+    codes, logits = both_halves(variables, x, z)
     close(codes, truth.encode(x), tolerance)
     close(logits, truth.decode(z), tolerance)
     # No layer has died on the way.
@@ -371,10 +371,10 @@ def test_training_normalizes_by_the_batch_and_remembers_it():
     keys = jax.random.split(jax.random.key(0), 3)
 
     @jax.jit
-    def train(variables):
+    def train(variables, x):
         return model.apply(variables, x, encoder_keys=keys, decoder_keys=keys, mutable=["batch_stats"])
 
-    (z, logits), updated = train(variables)
+    (z, logits), updated = train(variables, x)
     truth = InNumpy("fir", variables["params"], "batch", 0)
     close(z, truth.encode(x))
     close(logits, truth.decode(np.asarray(z)), tolerance=1e-3)

@@ -70,7 +70,11 @@ def given_by_a_jobset_of_tpus(i, port):
     return names | slices | {"JAX_COORDINATOR_PORT": str(port)}
 
 
-@pytest.mark.parametrize("given", [given_by_slurm, given_by_open_mpi, given_by_a_jobset_of_tpus])
+# The ways to ask differ, in jax; what is done with the answers does not.
+OTHERS = [pytest.param(given, marks=pytest.mark.slow) for given in (given_by_open_mpi, given_by_a_jobset_of_tpus)]
+
+
+@pytest.mark.parametrize("given", [given_by_slurm, *OTHERS])
 def test_the_situation_is_found(given):
     port = free_port()
     for i, (status, output) in enumerate(run_together(JOIN, [("()",)] * 2, [given(i, port) for i in range(2)])):

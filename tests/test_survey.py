@@ -38,6 +38,10 @@ def opened_runs(runs):
     return open_runs(runs, "best")
 
 
+# So that nothing has to be calibrated.
+FIXED = Decision(thresholds=(0.3,) * 5)
+
+
 def as_cells(clip):
     return cells({"notes": clip})
 
@@ -50,7 +54,7 @@ def test_every_clip_is_of_the_source_that_the_key_says(opened_runs, small_data):
         num=12,
         num_checks=3,
         seed=4,
-        decisions=dict.fromkeys(opened_runs, Decision(thresholds=(0.3,) * 5)),
+        decisions=dict.fromkeys(opened_runs, FIXED),
     )
     key = survey.key
     assert list(key.sources) == ["one_gan.npz", "other_mmd.npz", REAL_NAME]
@@ -87,7 +91,7 @@ def test_real_music_is_not_heard_twice_where_there_is_enough(opened_runs, small_
     real = load_dataset(small_data)
     available = len(real.split("valid"))
     for num in (6, 40):
-        survey = make_survey(opened_runs, real, num=num)
+        survey = make_survey(opened_runs, real, num=num, decisions=dict.fromkeys(opened_runs, FIXED))
         heard = [
             json.dumps(clip)
             for pair, clips in zip(survey.key.pairs, survey.pairs[1:], strict=True)
@@ -125,7 +129,9 @@ def test_noise_has_as_many_cells_anywhere():
 
 
 def test_nothing_to_be_read_in_the_page_names_a_source(opened_runs, small_data):
-    survey = make_survey(opened_runs, load_dataset(small_data), num=6)
+    survey = make_survey(
+        opened_runs, load_dataset(small_data), num=6, decisions=dict.fromkeys(opened_runs, FIXED)
+    )
     page = make_survey_page(survey)
     for word in ("one_gan", "other_mmd", ".npz", str(small_data), survey.key.provenance["real"]["digest"]):
         assert word not in page, word
@@ -201,13 +207,14 @@ def test_without_real_music_that_of_the_first_run_is_taken(small_data, tmp_path,
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(runs, small_data, tmp_path, capsys, flags, message):
-    assert command("--runs", *runs, "--real", small_data, "--output", tmp_path / "s.html", *flags) == 1
+    always = ("--runs", *runs, "--real", small_data, "--threshold=0.4", "--output", tmp_path / "s.html")
+    assert command(*always, *flags) == 1
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
 def test_bad_outputs_and_runs_are_refused(runs, small_data, tmp_path, capsys, monkeypatch):
-    flags = ["--real", small_data, "--num=6"]
+    flags = ["--real", small_data, "--num=6", "--threshold=0.4"]
     assert command("--runs", runs[0], *flags, "--output", tmp_path) == 1
     assert "is a folder; expected the name of a file" in capsys.readouterr().err
     assert command("--runs", runs[0], runs[0], *flags, "--output", tmp_path / "s.html") == 1

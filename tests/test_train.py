@@ -83,15 +83,13 @@ def test_the_same_seed_gives_the_same_run(finished, tmp_path):
 
 
 def test_more_steps_may_be_asked_for_later(tmp_path, finished):
-    _, config, _ = finished
-    shorter = config.copy_and_resolve_references()
-    shorter.num_train_steps = 3
-    shorter.autoencoder_optimizer.schedule = "constant"
-    train_and_evaluate(shorter, str(tmp_path))
-    longer = shorter.copy_and_resolve_references()
-    longer.num_train_steps = 6
-    train_and_evaluate(longer, str(tmp_path))
-    assert [row["step"] for row in read_metrics(tmp_path)][-1] == 6
+    whole, config, _ = finished
+    shutil.copytree(whole, tmp_path / "run")
+    longer = config.copy_and_resolve_references()
+    longer.num_train_steps = 8
+    train_and_evaluate(longer, str(tmp_path / "run"))
+    assert [row["step"] for row in read_metrics(tmp_path / "run")] == [2, 3, 4, 6, 8]
+    assert last_state(tmp_path / "run")[1]["step"] == 8
 
 
 def test_a_page_that_cannot_be_written_does_not_spoil_the_run(tmp_path, caplog):
