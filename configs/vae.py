@@ -6,9 +6,9 @@ Variants as in `wae_gan.py`, which this is a difference from. The encoder is Gau
 phrase's own distribution from the prior, where the others hold all phrases' codes together to it.
 
 The loss is the negative evidence lower bound for cells that are normal around their probability with variance 1:
-||x - x_hat||^2 / 2 + KL, up to a constant and a common factor, so that penalty_weight is twice reconstruction_weight and
-no cell weighs more than another. A larger penalty_weight is the beta-VAE of as many times the usual beta. Not run to
-its end yet.
+||x - x_hat||^2 / 2 + KL, up to a constant and a common factor, so that penalty_weight is twice reconstruction_weight
+and no cell weighs more than another. A larger penalty_weight is the beta-VAE of as many times the usual beta. Not run
+to its end yet.
 """
 
 import pathlib

@@ -129,9 +129,7 @@ def test_noise_has_as_many_cells_anywhere():
 
 
 def test_nothing_to_be_read_in_the_page_names_a_source(opened_runs, small_data):
-    survey = make_survey(
-        opened_runs, load_dataset(small_data), num=6, decisions=dict.fromkeys(opened_runs, FIXED)
-    )
+    survey = make_survey(opened_runs, load_dataset(small_data), num=6, decisions=dict.fromkeys(opened_runs, FIXED))
     page = make_survey_page(survey)
     for word in ("one_gan", "other_mmd", ".npz", str(small_data), survey.key.provenance["real"]["digest"]):
         assert word not in page, word

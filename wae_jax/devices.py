@@ -21,7 +21,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from wae_jax import __version__
+from wae_jax import __version__, gloo_sockets
 
 Devices = Sequence[jax.Device] | None
 
@@ -88,6 +88,9 @@ def start(coordinator: str = "", num_processes: int = 1, process_id: int = 0, *,
             raise DeviceError(f"the processes of the run cannot be joined: {error}") from error
     finally:
         late.cancel()
+    # Elsewhere gradients do not go through it. Unequal counts are refused by `check_devices`, in a sentence.
+    if jax.process_count() > 1 and jax.default_backend() == "cpu" and len(set(_device_counts().values())) == 1:
+        gloo_sockets.connect()
 
 
 def _leave_without_the_others(seconds: float) -> None:
@@ -224,9 +227,14 @@ def _gather(text: str) -> list[str]:
     return [row[:length].tobytes().decode() for row, length in zip(rows, lengths, strict=True)]
 
 
+def _device_counts() -> dict[int, int]:
+    """How many devices each process has."""
+    return collections.Counter(device.process_index for device in jax.devices())
+
+
 def check_devices() -> None:
     """Raises DeviceError unless all processes have equally many devices, which this package takes for granted."""
-    counts = collections.Counter(device.process_index for device in jax.devices())
+    counts = _device_counts()
     if len(set(counts.values())) > 1:
         each = ", ".join(f"process {i} has {count}" for i, count in sorted(counts.items()))
         raise DeviceError(f"the processes of a run need equally many devices; {each}")
