@@ -102,6 +102,15 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "network": _one_of_a_setting(
         "cpu_steps=300,network", "fir", "alt", "new_alt", "newnew", "mus", "meter", "octaves", "bars"
     ),
+    # The first step of a stage of its own is chosen for the steps of the CPU protocol.
+    "refiner": (
+        "cpu_steps=300,refiner=0",
+        "cpu_steps=300,refiner=1",
+        "cpu_steps=300,refiner=2",
+        "cpu_steps=300,refiner=1,refiner_first_step=200",
+        "cpu_steps=300,refiner=1,binary_neurons=deterministic",
+        "cpu_steps=300,refiner=1,refiner_first_step=200,binary_neurons=deterministic",
+    ),
     "encoder": (
         "encoder=deterministic",
         "encoder=additive_noise",
@@ -256,6 +265,8 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], Callable[[ml_collections.Conf
     "latent_dim": (int, _field("model.z_dim")),
     "filters": (int, _field("model.h_dim")),
     "network": (str, _field("model.network")),
+    "refiner": (int, _field("refiner.num_units")),
+    "refiner_first_step": (int, _field("refiner.first_step")),
     "encoder": (str, _field("encoder")),
     "encoder_noise": (float, _field("encoder_noise")),
     "log_variance_weight": (float, _field("log_variance_penalty_weight")),
