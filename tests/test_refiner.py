@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.decoding import Z_DIM, random_model
-from tests.helpers import DENSITIES, last_state, make_batch, random_rolls, run_steps, tiny_config
+from tests.helpers import DENSITIES, assert_same_run, last_state, make_batch, random_rolls, run_steps, tiny_config
 from wae_jax.train import train_and_evaluate
 from wae_jax.train_state import create_train_state, make_autoencoder, make_autoencoder_schedule, make_schedule
 from wae_jax.trained_run import open_run
@@ -162,6 +162,12 @@ def test_a_stage_of_its_own_begins_where_the_rest_ends():
     rates = [float(metrics["train/learning_rate"]) for metrics in history]
     assert rates[:2] == rates[2:]
     assert rates[1] > rates[0]
+    # So does its average: a tenth of what it was at the stage's first step, two elevenths at the second.
+    start, first, second = (state.autoencoder.params["refiner"]["unit_0"]["conv_out"]["kernel"] for state in states[1:])
+    by_hand = 2 / 11 * (0.1 * start + 0.9 * first) + 9 / 11 * second
+    averaged = states[-1].ema_params["refiner"]["unit_0"]["conv_out"]["kernel"]
+    assert np.abs(second - first).max() > 1e-6
+    np.testing.assert_allclose(averaged, by_hand, rtol=1e-5, atol=1e-9)
 
 
 def test_the_first_update_of_a_late_refiner_is_that_of_a_fresh_adam():
@@ -176,7 +182,7 @@ def test_the_first_update_of_a_late_refiner_is_that_of_a_fresh_adam():
 
 
 def test_both_stages_on_one_device_and_on_two():
-    config = tiny_config("mmd", dtype="float64", refiner__first_step=2, **UNITS)
+    config = tiny_config("mmd", dtype="float64", refiner__first_step=2, **UNITS | {"refiner__num_units": 1})
     with jax.enable_x64(True):
         one, two = ([state.autoencoder for state, _ in run_steps(config, count, 4)] for count in (1, 2))
     for found, expected in zip(jax.tree.leaves(two), jax.tree.leaves(one), strict=True):
@@ -201,14 +207,19 @@ def test_the_cost_goes_down_while_it_alone_is_trained():
     assert costs[-1] < 0.9 * costs[1]
 
 
-def test_a_run_in_stages_is_kept_opened_and_sampled_from(tmp_path):
-    config = tiny_config("mmd", refiner__first_step=2, num_train_steps=4, steps_per_call=3, **UNITS)
-    train_and_evaluate(constant(config), str(tmp_path))
-    state, meta = last_state(tmp_path)
+def test_a_run_in_stages_is_resumed_opened_and_sampled_from(tmp_path):
+    each = {"eval_every_steps": 2, "checkpoint_every_steps": 2, "steps_per_call": 2}
+    config = constant(tiny_config("mmd", refiner__first_step=1, num_train_steps=4, **each, **UNITS))
+    train_and_evaluate(config, str(tmp_path / "whole"))
+    for steps in (2, 4):
+        config.num_train_steps = steps
+        train_and_evaluate(config, str(tmp_path / "parts"))
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    state, meta = last_state(tmp_path / "whole")
     assert meta["step"] == 4
     units = state.autoencoder.params["refiner"]
     assert all(np.abs(unit["conv_out"]["kernel"]).max() > 0 for unit in units.values())
-    run = open_run(str(tmp_path), "latest")
+    run = open_run(str(tmp_path / "whole"), "latest")
     codes = run.sampler.draw(0, 2)
     logits = make_autoencoder(config).apply(state.evaluation_variables(), codes, method="decode")
     np.testing.assert_allclose(run.sampler.decode(codes), 1 / (1 + np.exp(-logits)), rtol=1e-4, atol=1e-5)

@@ -195,7 +195,7 @@ def make_train_step(
             step=state.step + 1,
             autoencoder=autoencoder,
             discriminator=_descend(state.discriminator, discriminator_gradients, discriminator_tx, averages),
-            ema_params=_average(state.ema_params, autoencoder.params, state.step, config.ema_decay),
+            ema_params=_average(state.ema_params, autoencoder.params, state.step, config),
         )
         return new_state, {f"train/{name}": value for name, value in metrics.items()}
 
@@ -228,12 +228,14 @@ def _descend(player: Player, gradients: Any, tx: optax.GradientTransformation, b
     return Player(optax.apply_updates(player.params, updates), batch_stats, opt_state)
 
 
-def _average(average: Any, params: Any, step: Int[Array, ""], decay: float) -> Any:
-    if not decay:
-        return average
-    # A young average must not remember the initial values for 1 / (1 - decay) steps.
-    rate = 1.0 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-    return optax.incremental_update(params, average, rate)
+def _average(averages: Any, params: Any, step: Int[Array, ""], config: ml_collections.ConfigDict) -> Any:
+    def averaged(name: str) -> Any:
+        # A young average must not remember the initial values for 1 / (1 - decay) steps; a late refiner's begins late.
+        age = jnp.maximum(step - config.refiner.first_step, 0) if name == "refiner" else step
+        rate = 1.0 - jnp.minimum(config.ema_decay, (1.0 + age) / (10.0 + age))
+        return optax.incremental_update(params[name], averages[name], rate)
+
+    return {name: averaged(name) for name in averages}
 
 
 class Evaluated(NamedTuple):
