@@ -101,7 +101,7 @@ def make_refine(
 
     Args:
       autoencoder: with a method `refine`.
-      first_step: from which on they are; until then it costs nothing.
+      first_step: from which on they are; until then nothing of it is computed.
 
     Returns:
       A function of the autoencoder's parameters, its batch statistics, the decoder's outputs and the step, to refined
