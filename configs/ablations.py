@@ -60,9 +60,12 @@ _CURES = (
     "positive_weight=4,onset_weight=2",
     "positive_weight=4,onset_weight=4",
     "output_planes=onsets_and_sustains,positive_weight=2",
+    "output_planes=onsets_and_sustains,cost=cross_entropy,cost_weight=0.1",
     "binary_neurons=stochastic,positive_weight=4,onset_weight=4",
     "network=octaves,positive_weight=2,onset_weight=2",
     "network=bars,positive_weight=2,onset_weight=2",
+    "refiner=1,positive_weight=2,onset_weight=2",
+    "refiner=1,refiner_first_step=700,positive_weight=2,onset_weight=2",
     "latent=mixture,positive_weight=2,onset_weight=2",
 )
 
@@ -101,6 +104,15 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "filters": _one_of_a_setting("cpu_steps=300,filters", 4, 8, 16, 32),
     "network": _one_of_a_setting(
         "cpu_steps=300,network", "fir", "alt", "new_alt", "newnew", "mus", "meter", "octaves", "bars"
+    ),
+    # The first step of a stage of its own is chosen for the steps of the CPU protocol.
+    "refiner": (
+        "cpu_steps=300,refiner=0",
+        "cpu_steps=300,refiner=1",
+        "cpu_steps=300,refiner=2",
+        "cpu_steps=300,refiner=1,refiner_first_step=200",
+        "cpu_steps=300,refiner=1,binary_neurons=deterministic",
+        "cpu_steps=300,refiner=1,refiner_first_step=200,binary_neurons=deterministic",
     ),
     "encoder": (
         "encoder=deterministic",
@@ -256,6 +268,8 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], Callable[[ml_collections.Conf
     "latent_dim": (int, _field("model.z_dim")),
     "filters": (int, _field("model.h_dim")),
     "network": (str, _field("model.network")),
+    "refiner": (int, _field("refiner.num_units")),
+    "refiner_first_step": (int, _field("refiner.first_step")),
     "encoder": (str, _field("encoder")),
     "encoder_noise": (float, _field("encoder_noise")),
     "log_variance_weight": (float, _field("log_variance_penalty_weight")),

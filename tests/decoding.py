@@ -11,7 +11,7 @@ from wae_jax.train_state import make_autoencoder
 Z_DIM = 3
 
 
-def random_model(network, normalization="batch", activation="relu", output_planes="cells"):
+def random_model(network, normalization="batch", activation="relu", output_planes="cells", **changes):
     """The configuration of a small model, and variables none of which is what training starts with."""
     config = tiny_config(
         "mmd",
@@ -23,6 +23,7 @@ def random_model(network, normalization="batch", activation="relu", output_plane
         model__activation=activation,
         model__output_planes=output_planes,
         model__dropout_rate=0.0,
+        **changes,
     )
     model = make_autoencoder(config)
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *PHRASE_SHAPE)))

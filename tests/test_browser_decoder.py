@@ -73,6 +73,16 @@ def test_the_model_that_ships_decodes_as_in_jax(page, run):
     np.testing.assert_allclose(decode(page, codes), run.sampler.decode(codes), rtol=0, atol=1e-5)
 
 
+def assert_decodes_as_in_jax(page, config, variables):
+    variables = stored(variables)
+    run = Run(config, variables, make_sampler(config, variables), step=0, digest="")
+    codes = np.random.default_rng(2).normal(size=(2, Z_DIM)).astype(np.float32)
+    truth = 1 / (1 + np.exp(-logits(config, variables, codes)))
+    assert truth.std() > 0.01
+    found = decode(page, codes, latent_model(run, decision=Decision(), num_phrases=8))
+    np.testing.assert_allclose(found, truth, rtol=0, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("network", "normalization", "activation", "output_planes"),
     [
@@ -87,14 +97,19 @@ def test_the_model_that_ships_decodes_as_in_jax(page, run):
     ],
 )
 def test_other_networks_decode_as_in_jax(page, network, normalization, activation, output_planes):
-    config, variables = random_model(network, normalization, activation, output_planes)
-    variables = stored(variables)
-    run = Run(config, variables, make_sampler(config, variables), step=0, digest="")
-    codes = np.random.default_rng(2).normal(size=(2, Z_DIM)).astype(np.float32)
-    truth = 1 / (1 + np.exp(-logits(config, variables, codes)))
-    assert truth.std() > 0.01
-    found = decode(page, codes, latent_model(run, decision=Decision(), num_phrases=8))
-    np.testing.assert_allclose(found, truth, rtol=0, atol=1e-3)
+    assert_decodes_as_in_jax(page, *random_model(network, normalization, activation, output_planes))
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "strides", "output_planes"),
+    [((12, 12), (6, 1), "cells"), ((3, 2), (4, 3), "onsets_and_sustains")],
+)
+def test_refined_networks_decode_as_in_jax(page, kernel_size, strides, output_planes):
+    config, variables = random_model(
+        "meter", output_planes=output_planes, refiner__num_units=2, refiner__filters=5,
+        refiner__kernel_size=kernel_size, refiner__strides=strides,
+    )  # fmt: skip
+    assert_decodes_as_in_jax(page, config, variables)
 
 
 def test_a_phrase_is_decoded_in_less_than_half_a_second(page, run):

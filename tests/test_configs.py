@@ -122,6 +122,14 @@ def test_a_run_of_no_steps_is_refused():
             },
             "binary_neurons.kind is 'deterministic' and model.output_planes 'onsets_and_sustains'",
         ),
+        (
+            {"refiner": {**load_config("wae_gan").refiner, "first_step": 9}},
+            "refiner.first_step is 9 and refiner.num_units 0",
+        ),
+        (
+            {"refiner": {**load_config("wae_gan").refiner, "strides": (5, 1)}},
+            r"refiner.strides is \(5, 1\); expected divisors of 192 steps and of 84 pitches",
+        ),
         ({"adaptive_penalty_weight": 1}, "adaptive_penalty_weight is 1; expected True or False"),
     ],
 )
@@ -147,5 +155,5 @@ def test_a_configuration_of_before_the_newest_fields_means_what_it_meant():
     for name in ("sliced_num_projections", "cramer_wold_log", "sinkhorn_epsilon", "steps_per_call"):
         del old[name]
     del old["discriminator"]["prior_logit"], old["data"]["placement"], old["binary_neurons"]
-    del old["model"]["output_planes"]
+    del old["model"]["output_planes"], old["refiner"]
     assert complete_config(old) == config

@@ -7,11 +7,14 @@ import pytest
 
 from tests.decoding import Z_DIM, logits, random_model
 from wae_jax.listening.decoder_layers import (
+    Affine,
+    Conv,
     ConvTranspose,
     Dense,
     LayerNorm,
     LeakyRelu,
     LogSumExp,
+    Residual,
     decoder_layers,
 )
 from wae_jax.networks import NETWORKS
@@ -34,6 +37,21 @@ def add_by_loops(layer, x):
     return y[k_h : k_h + rows * down, k_w : k_w + columns * across] * layer.scale + layer.offset
 
 
+def gathered_by_loops(layer, x):
+    """A convolution as its definition says: every output gathers the inputs it sees, within its group."""
+    k_h, k_w, outputs, inputs = layer.kernel.shape
+    (rows, columns), (down, across), (top, left) = layer.size, layer.strides, layer.front
+    x = x.reshape(rows, columns, layer.groups, 1, inputs)
+    x = np.pad(x, [(top, k_h), (left, k_w), (0, 0), (0, 0), (0, 0)])
+    kernel = layer.kernel.reshape(k_h, k_w, layer.groups, outputs // layer.groups, inputs)
+    y = [
+        (kernel * x[row : row + k_h, column : column + k_w]).sum((0, 1, 4)).ravel()
+        for row in range(0, rows, down)
+        for column in range(0, columns, across)
+    ]
+    return np.stack(y) * layer.scale + layer.offset
+
+
 def run(layers, code):
     """The logits of one code, in float64."""
     x = code.astype(np.float64)
@@ -44,6 +62,12 @@ def run(layers, code):
             case ConvTranspose():
                 parts = x.reshape(-1, math.prod(layer.size) * layer.groups * layer.kernel.shape[3])
                 x = np.concatenate([add_by_loops(layer, part).ravel() for part in parts])
+            case Conv():
+                x = gathered_by_loops(layer, x).ravel()
+            case Affine():
+                x = (x.reshape(-1, len(layer.scale)) * layer.scale + layer.offset).ravel()
+            case Residual():
+                x = x + run(layer.layers, x)
             case LayerNorm():
                 runs = x.reshape(-1, len(layer.scale))
                 runs = (runs - runs.mean(1, keepdims=True)) / np.sqrt(runs.var(1, keepdims=True) + layer.epsilon)
@@ -78,6 +102,27 @@ def test_layers_make_the_logits_of_cells_where_there_are_planes(network):
     truth = logits(config, variables, codes)
     found = np.stack([run(layers, code) for code in codes]).reshape(truth.shape)
     np.testing.assert_allclose(found, truth, rtol=1e-5, atol=1e-5)
+
+
+# With strides that the kernel is larger than, smaller than, and none.
+@pytest.mark.parametrize(
+    ("kernel_size", "strides", "output_planes"),
+    [((12, 5), (6, 1), "cells"), ((3, 2), (4, 3), "onsets_and_sustains"), ((2, 4), (1, 1), "cells")],
+)
+def test_layers_make_the_logits_of_a_refined_decoder(kernel_size, strides, output_planes):
+    config, variables = random_model(
+        "bars", output_planes=output_planes, refiner__num_units=2, refiner__filters=2,
+        refiner__kernel_size=kernel_size, refiner__strides=strides,
+    )  # fmt: skip
+    code = np.random.default_rng(1).normal(size=Z_DIM).astype(np.float32)
+    layers = decoder_layers(config, variables)
+    truth = logits(config, variables, code[None])[0]
+    np.testing.assert_allclose(run(layers, code).reshape(truth.shape), truth, rtol=1e-5, atol=1e-5)
+    # Both units do something.
+    first, second = (i for i, layer in enumerate(layers) if isinstance(layer, Residual))
+    for without in (first, second):
+        less = run(layers[:without] + layers[without + 1 :], code).reshape(truth.shape)
+        assert np.abs(less - truth).mean() > 0.01
 
 
 def test_what_layers_there_are():

@@ -327,6 +327,8 @@ RIGHT = {name: right_values(kind) for name, kind in FIELDS.items()} | {
     "penalty": st.just("gan"),
     "penalty_weight": st.floats(1e-3, 1e6),
     "encoder": st.just("gaussian"),
+    "refiner.strides": st.sampled_from([(1, 1), (6, 12)]),
+    "refiner.first_step": st.just(0),
     "cost.kind": st.just("squared_error"),  # the one that goes with binary neurons
     "model.output_planes": st.just("cells"),  # likewise
 }

@@ -123,12 +123,12 @@ def test_the_same_configuration_may_go_on(tmp_path):
 
 def test_a_run_of_before_a_field_may_go_on_where_the_field_means_what_it_did(tmp_path):
     def complete(stored):
-        return {"encoder": "deterministic", **stored}
+        return {"encoder": "deterministic", "kernel_size": (12, 12), **stored}
 
     claim(tmp_path, CONFIG)
     with pytest.raises(WorkdirError, match='encoder: "deterministic" in the work folder, "gaussian" now'):
-        claim(tmp_path, changed(encoder="gaussian"), complete=complete)
-    claim(tmp_path, changed(encoder="deterministic"), complete=complete)
+        claim(tmp_path, changed(encoder="gaussian", kernel_size=(12, 12)), complete=complete)
+    claim(tmp_path, changed(encoder="deterministic", kernel_size=(12, 12)), complete=complete)
     assert load_config(tmp_path)["encoder"] == "deterministic"
 
 

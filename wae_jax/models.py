@@ -32,9 +32,10 @@ from wae_jax.blocks import (
     full_precision,
 )
 from wae_jax.device_rolls import AnyArray
-from wae_jax.networks import TRACKS, Conv, Network, find_network
-from wae_jax.note_planes import CELLS, OUTPUT_PLANES, cell_logits
+from wae_jax.networks import TRACKS, Conv, Network, RefinerUnits, find_network
+from wae_jax.note_planes import CELLS, OUTPUT_PLANES, Outputs, cell_logits
 from wae_jax.pianoroll import NUM_TRACKS, PHRASE_SHAPE
+from wae_jax.refiner import Refiner
 
 NORMALIZATIONS = ("batch", "layer")
 ENCODERS = ("deterministic", "gaussian", "additive_noise")
@@ -216,6 +217,7 @@ class Autoencoder(nn.Module):
         a code; "additive_noise" is deterministic but for normal noise on its input while training, as in
         tolstikhin/wae.
       input_noise: deviation of that noise.
+      refiner_units: of a refiner after the decoder, which normalises by the batch whatever the others do; or None.
 
     `dropout_keys` below are one random key a phrase, [B], when training; None means evaluation: no dropout,
     and the moving averages in place of the batch's statistics. `noise_keys` are likewise what a random encoder draws
@@ -236,6 +238,7 @@ class Autoencoder(nn.Module):
     axis_name: str | None = None
     encoder_kind: str = "deterministic"
     input_noise: float = 0.0
+    refiner_units: RefinerUnits | None = None
 
     def setup(self) -> None:
         """Builds the two halves from the table's row."""
@@ -261,6 +264,10 @@ class Autoencoder(nn.Module):
         }
         self.encoder = Encoder(z_dim=self.z_dim, kind=self.encoder_kind, input_noise=self.input_noise, **common)
         self.decoder = Decoder(output_bias=tuple(self.output_bias), **common)
+        if self.refiner_units is not None:
+            self.refiner = Refiner(
+                self.refiner_units, self.activation, self.batch_norm_momentum, self.dtype, self.axis_name
+            )
 
     def encode(self, x: _Rolls, *, dropout_keys: _Keys | None = None) -> _Codes:
         """Codes [B, Z] of piano-rolls [B, T, P, K]; means, where the encoder is random."""
@@ -268,7 +275,12 @@ class Autoencoder(nn.Module):
 
     def decode(self, z: _Codes, *, dropout_keys: _Keys | None = None) -> _Logits:
         """Logits [B, T, P, K] of codes [B, Z], whatever the planes."""
-        return cell_logits(self.decoder(z, dropout_keys=dropout_keys))
+        outputs = self.decoder(z, dropout_keys=dropout_keys)
+        return cell_logits(self.refine(outputs, train=dropout_keys is not None))
+
+    def refine(self, outputs: Outputs, *, train: bool) -> Outputs:
+        """What the refiner makes of the decoder's outputs; these themselves, where there is none."""
+        return outputs if self.refiner_units is None else self.refiner(outputs, train=train)
 
     def autoencode(
         self,
@@ -277,13 +289,15 @@ class Autoencoder(nn.Module):
         encoder_keys: _Keys | None = None,
         decoder_keys: _Keys | None = None,
         noise_keys: _Keys | None = None,
-    ) -> tuple[Encoded, _Outputs]:
+        refined: bool = True,
+    ) -> tuple[Encoded, Outputs]:
         """What the encoder says of piano-rolls [B, T, P, K], and the decoder's outputs for its codes.
 
-        These are logits of cells [B, T, P, K], or of planes [B, T, P, K, 2].
+        These are logits of cells [B, T, P, K], or of planes [B, T, P, K, 2]; `refined`, if there is a refiner.
         """
         encoded = self.encoder(x, dropout_keys=encoder_keys, noise_keys=noise_keys)
-        return encoded, self.decoder(encoded.z, dropout_keys=decoder_keys)
+        outputs = self.decoder(encoded.z, dropout_keys=decoder_keys)
+        return encoded, self.refine(outputs, train=decoder_keys is not None) if refined else outputs
 
     def __call__(
         self,

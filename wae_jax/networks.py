@@ -159,6 +159,23 @@ NETWORKS = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class RefinerUnits:
+    """The residual units of a refiner, which any row may have after its decoder.
+
+    Attributes:
+      num: how many, one after the other; at least 1.
+      filters: of each, for each track.
+      kernel: the size of its two kernels along time and pitch.
+      strides: of its first convolution along time and pitch.
+    """
+
+    num: int
+    filters: int
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+
+
 def find_network(name: str, *, dropout_rate: float) -> Network:
     """The row called `name`.
 

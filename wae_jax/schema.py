@@ -16,6 +16,7 @@ from wae_jax.feeding import PLACEMENTS
 from wae_jax.models import ENCODERS, NORMALIZATIONS
 from wae_jax.networks import NETWORKS, find_network
 from wae_jax.note_planes import CELLS, OUTPUT_PLANES
+from wae_jax.pianoroll import NUM_PITCHES, NUM_STEPS
 from wae_jax.workdir import flatten_config
 
 
@@ -165,6 +166,11 @@ FIELDS = {
     "model.batch_norm_momentum": Real(minimum=0, below=1),
     "model.output_bias": Choice(("density", "zero")),
     "model.output_planes": Choice(tuple(OUTPUT_PLANES)),
+    "refiner.num_units": Integer(),
+    "refiner.filters": Integer(1),
+    "refiner.kernel_size": Sequence(Integer(1), length=2),
+    "refiner.strides": Sequence(Integer(1), length=2),
+    "refiner.first_step": Integer(),
     "discriminator.widths": Sequence(Integer(1)),
     "discriminator.prior_logit": Boolean(),
     **_adam_fields("autoencoder_optimizer"),
@@ -222,6 +228,11 @@ _ADDED = {
     ("binary_neurons", "slope_growth"): 1.25,
     ("binary_neurons", "max_slope"): 6.0,
     ("model", "output_planes"): CELLS,
+    ("refiner", "num_units"): 0,
+    ("refiner", "filters"): 8,
+    ("refiner", "kernel_size"): (12, 12),
+    ("refiner", "strides"): (6, 1),
+    ("refiner", "first_step"): 0,
 }
 
 
@@ -277,6 +288,16 @@ def _problems_between_fields(config: Mapping[str, Any]) -> list[str]:
             f"binary_neurons.kind is {config['binary_neurons']['kind']!r} and model.output_planes "
             f"{config['model']['output_planes']!r}: a cell may be likely to sound and neither of its planes fire; "
             "expected model.output_planes 'cells', or binary_neurons.kind 'none'"
+        )
+    strides = config["refiner"]["strides"]
+    if NUM_STEPS % strides[0] or NUM_PITCHES % strides[1]:
+        problems.append(
+            f"refiner.strides is {strides!r}; expected divisors of {NUM_STEPS} steps and of {NUM_PITCHES} pitches"
+        )
+    if config["refiner"]["first_step"] and not config["refiner"]["num_units"]:
+        problems.append(
+            f"refiner.first_step is {config['refiner']['first_step']} and refiner.num_units 0: from then on nothing "
+            "would be trained; expected a refiner.num_units of at least 1, or a refiner.first_step of 0"
         )
     for what, is_used in (
         ("penalty 'kl'", config["penalty"] == "kl"),

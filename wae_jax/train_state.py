@@ -16,6 +16,7 @@ from wae_jax import divergences, penalties
 from wae_jax.blocks import full_precision
 from wae_jax.layers import density_logit
 from wae_jax.models import Autoencoder
+from wae_jax.networks import RefinerUnits
 from wae_jax.penalties import LatentPenalty
 from wae_jax.pianoroll import NUM_TRACKS, PHRASE_SHAPE
 
@@ -77,6 +78,7 @@ def make_autoencoder(
       axis_name: the mapped axis that batch statistics are taken over.
     """
     zero = config.model.output_bias == "zero"
+    refiner = config.refiner
     return Autoencoder(
         network=config.model.network,
         h_dim=config.model.h_dim,
@@ -92,6 +94,11 @@ def make_autoencoder(
         axis_name=axis_name,
         encoder_kind=config.encoder,
         input_noise=config.encoder_noise,
+        refiner_units=RefinerUnits(
+            refiner.num_units, refiner.filters, tuple(refiner.kernel_size), tuple(refiner.strides)
+        )
+        if refiner.num_units
+        else None,
     )
 
 
@@ -132,6 +139,42 @@ def make_optimizer(config: ml_collections.ConfigDict, *, num_train_steps: int) -
     )
 
 
+def make_autoencoder_optimizer(
+    config: ml_collections.ConfigDict, *, num_train_steps: int
+) -> optax.GradientTransformation:
+    """That of `config.autoencoder_optimizer` for all parameters, or for those that are trained at a step.
+
+    Where the refiner has a stage of its own, from `config.refiner.first_step` on, encoder and decoder are trained up to
+    it as in a run that ends there, and the refiner from it on as in a run that begins there; what is not trained stays
+    as it is.
+
+    Args:
+      config: the run's configuration.
+      num_train_steps: where a cosine schedule ends.
+    """
+    first_step = config.refiner.first_step
+    if not first_step:
+        return make_optimizer(config.autoencoder_optimizer, num_train_steps=num_train_steps)
+    before = make_optimizer(config.autoencoder_optimizer, num_train_steps=first_step)
+    after = make_optimizer(config.autoencoder_optimizer, num_train_steps=num_train_steps - first_step)
+    return optax.partition(
+        {
+            "base": optax.conditionally_mask(before, lambda step: step < first_step),
+            "refiner": optax.conditionally_mask(after, lambda step: step >= first_step),
+        },
+        lambda params: {name: "refiner" if name == "refiner" else "base" for name in params},
+    )
+
+
+def make_autoencoder_schedule(config: ml_collections.ConfigDict, *, num_train_steps: int) -> Callable[[Any], Any]:
+    """The learning rate by step of what is trained then; see `make_autoencoder_optimizer`."""
+    optimizer, first_step = config.autoencoder_optimizer, config.refiner.first_step
+    if not first_step:
+        return make_schedule(optimizer, num_train_steps=num_train_steps)
+    stages = [make_schedule(optimizer, num_train_steps=steps) for steps in (first_step, num_train_steps - first_step)]
+    return optax.join_schedules(stages, [first_step])
+
+
 def make_schedule(config: ml_collections.ConfigDict, *, num_train_steps: int) -> Callable[[Any], Any]:
     """The learning rate by step: linear warm-up to `learning_rate`, then as `schedule` says."""
     after = max(num_train_steps - config.warmup_steps, 1)
@@ -162,7 +205,7 @@ def create_train_state(
     # Without the mapped axis: the parameters are the same, and there is no axis outside of pmap.
     model = make_autoencoder(config, track_densities=track_densities)
     penalty = make_penalty(config)
-    autoencoder_tx = make_optimizer(config.autoencoder_optimizer, num_train_steps=num_train_steps)
+    autoencoder_tx = make_autoencoder_optimizer(config, num_train_steps=num_train_steps)
     discriminator_tx = make_optimizer(config.discriminator_optimizer, num_train_steps=num_train_steps)
     # flax starts batch statistics as float32, whatever the parameters are, and updates them in the parameters' type: a
     # state that changed its types at the first step could not be restored into the one made here.

@@ -27,7 +27,16 @@ from wae_jax.models import draw_codes
 from wae_jax.note_planes import cell_logits
 from wae_jax.penalties import Figures, WholeBatch
 from wae_jax.pianoroll import Codes
-from wae_jax.train_state import Player, TrainState, make_autoencoder, make_optimizer, make_penalty, make_schedule
+from wae_jax.refiner import make_refine
+from wae_jax.train_state import (
+    Player,
+    TrainState,
+    make_autoencoder,
+    make_autoencoder_optimizer,
+    make_autoencoder_schedule,
+    make_optimizer,
+    make_penalty,
+)
 
 if TYPE_CHECKING:
     import ml_collections
@@ -112,12 +121,13 @@ def make_train_step(
       (state, batch) to the next state and `train/*` metrics of the global batch, alike on all devices.
     """
     model = make_autoencoder(config, axis_name=BATCH_AXIS)
+    refine = make_refine(model, first_step=config.refiner.first_step)
     cell_values = binary_neurons.make_cell_values(config)
     cost = make_cost(config)
     penalty = make_penalty(config)
-    autoencoder_tx = make_optimizer(config.autoencoder_optimizer, num_train_steps=num_train_steps)
+    autoencoder_tx = make_autoencoder_optimizer(config, num_train_steps=num_train_steps)
     discriminator_tx = make_optimizer(config.discriminator_optimizer, num_train_steps=num_train_steps)
-    learning_rate = make_schedule(config.autoencoder_optimizer, num_train_steps=num_train_steps)
+    learning_rate = make_autoencoder_schedule(config, num_train_steps=num_train_steps)
 
     def penalty_weight(state: TrainState) -> Float[Array, ""]:
         weight = adapted_weight(state, initial=config.penalty_weight)
@@ -139,9 +149,11 @@ def make_train_step(
                 encoder_keys=keys.encoder,
                 decoder_keys=keys.decoder,
                 noise_keys=keys.noise,
+                refined=False,
                 mutable=["batch_stats"],
                 method="autoencode",
             )
+            outputs, batch_stats = refine(params, updated.get("batch_stats", {}), outputs, state.step)
             z = encoded.z
             mean_cost = jnp.mean(cost(x, outputs, values))
             whole = WholeBatch(_gather, lax.axis_index(BATCH_AXIS) * len(z), shared_key(config.seed, state.step))
@@ -159,7 +171,7 @@ def make_train_step(
                 gap = objective.moment_gap(_gather(z), _gather(z_prior))
                 loss = jnp.where(state.step < config.pretrain_steps, gap, loss)
                 metrics["moment_gap"] = gap
-            return loss, (z, updated.get("batch_stats", {}), metrics)
+            return loss, (z, batch_stats, metrics)
 
         def discriminator_loss(params: Any, z: Float[Array, "b Z"]) -> Float[Array, ""]:
             return weight * penalty.player_loss(params, z, z_prior)
@@ -183,7 +195,7 @@ def make_train_step(
             step=state.step + 1,
             autoencoder=autoencoder,
             discriminator=_descend(state.discriminator, discriminator_gradients, discriminator_tx, averages),
-            ema_params=_average(state.ema_params, autoencoder.params, state.step, config.ema_decay),
+            ema_params=_average(state.ema_params, autoencoder.params, state.step, config),
         )
         return new_state, {f"train/{name}": value for name, value in metrics.items()}
 
@@ -216,12 +228,14 @@ def _descend(player: Player, gradients: Any, tx: optax.GradientTransformation, b
     return Player(optax.apply_updates(player.params, updates), batch_stats, opt_state)
 
 
-def _average(average: Any, params: Any, step: Int[Array, ""], decay: float) -> Any:
-    if not decay:
-        return average
-    # A young average must not remember the initial values for 1 / (1 - decay) steps.
-    rate = 1.0 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-    return optax.incremental_update(params, average, rate)
+def _average(averages: Any, params: Any, step: Int[Array, ""], config: ml_collections.ConfigDict) -> Any:
+    def averaged(name: str) -> Any:
+        # A young average must not remember the initial values for 1 / (1 - decay) steps; a late refiner's begins late.
+        age = jnp.maximum(step - config.refiner.first_step, 0) if name == "refiner" else step
+        rate = 1.0 - jnp.minimum(config.ema_decay, (1.0 + age) / (10.0 + age))
+        return optax.incremental_update(params[name], averages[name], rate)
+
+    return {name: averaged(name) for name in averages}
 
 
 class Evaluated(NamedTuple):

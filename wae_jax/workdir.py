@@ -190,7 +190,9 @@ def claim_config(
     config = _plain(config)
     if (workdir / CONFIG_FILE).exists():
         stored_data = _read_json(workdir / DATA_FILE)
-        _compare(workdir, complete(load_config(workdir)), config, stored_data.get("digest"), data_digest, free_fields)
+        _compare(
+            workdir, _plain(complete(load_config(workdir))), config, stored_data.get("digest"), data_digest, free_fields
+        )
     elif _is_occupied(workdir / CHECKPOINTS_FOLDER):
         raise WorkdirError(
             f"{address_of(workdir)} has checkpoints but no {CONFIG_FILE}, so there is no telling what they are of; "

@@ -10,7 +10,7 @@ need be.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from wae_jax.blocks import LEAKY_RELU_SLOPE, NORM_EPSILON
 from wae_jax.conv_plain import same_padding
 from wae_jax.networks import find_network
 from wae_jax.note_planes import CELLS, OUTPUT_PLANES
+from wae_jax.pianoroll import NUM_PITCHES, NUM_STEPS, NUM_TRACKS
 
 if TYPE_CHECKING:
     import ml_collections
@@ -69,6 +70,44 @@ class ConvTranspose(NamedTuple):
     groups: int
 
 
+class Conv(NamedTuple):
+    """A convolution, then `* scale + offset` a channel.
+
+    The value at (row, column) of the output is the sum of the kernel times the input's values from
+    `row * strides[0] - front[0]` and `column * strides[1] - front[1]` on, where those outside are 0; the input has
+    `strides` times the output's rows and columns. Groups are as in `ConvTranspose`.
+
+    Attributes:
+      kernel: what each output channel gets from each input channel of its group, by row and column.
+      scale: of each output channel.
+      offset: of each output channel.
+      size: rows and columns of the input.
+      strides: along rows and columns.
+      front: rows and columns of zeros in front.
+      groups: how many.
+    """
+
+    kernel: Float32[np.ndarray, "k_h k_w F I"]
+    scale: Vector
+    offset: Vector
+    size: tuple[int, int]
+    strides: tuple[int, int]
+    front: tuple[int, int]
+    groups: int
+
+
+class Affine(NamedTuple):
+    """Each run of len(scale) values `* scale + offset`: a batch normalisation with no layer before it to join.
+
+    Attributes:
+      scale: of each value of a run.
+      offset: of each value of a run.
+    """
+
+    scale: Vector
+    offset: Vector
+
+
 class LayerNorm(NamedTuple):
     """Each run of len(scale) values less its mean, over the root of its variance + epsilon; then `* scale + offset`.
 
@@ -95,7 +134,17 @@ class LogSumExp(NamedTuple):
     size: int
 
 
-Layer = Dense | ConvTranspose | LayerNorm | LeakyRelu | LogSumExp
+class Residual(NamedTuple):
+    """The input, and what other layers make of it, together.
+
+    Attributes:
+      layers: one after the other.
+    """
+
+    layers: list[Any]
+
+
+Layer = Dense | ConvTranspose | Conv | Affine | LayerNorm | LeakyRelu | LogSumExp | Residual
 
 
 def decoder_layers(config: ml_collections.ConfigDict, variables: Mapping[str, Any]) -> list[Layer]:
@@ -109,15 +158,17 @@ def decoder_layers(config: ml_collections.ConfigDict, variables: Mapping[str, An
       Layers that lead from a code [Z] to the logits of the cells, [T * P * K]; dropout, which evaluation has none of,
       is left out.
     """
-    return list(_layers(config, _Half(variables)))
+    return list(_layers(config, variables))
 
 
-class _Half:
-    """The decoder's variables by the names that `models.py` gives them, as float32."""
+class _Part:
+    """The variables of a part of the model, by the names that its module gives them, as float32."""
 
-    def __init__(self, variables: Mapping[str, Any]) -> None:
-        self._params = variables["params"]["decoder"]
-        self._averages = variables.get("batch_stats", {}).get("decoder", {})
+    def __init__(self, variables: Mapping[str, Any], *path: str) -> None:
+        self._params = variables["params"]
+        self._averages = variables.get("batch_stats", {})
+        for name in path:
+            self._params, self._averages = self._params[name], self._averages.get(name, {})
 
     def param(self, module: str, name: str) -> Float32[np.ndarray, "*shape"]:
         return np.asarray(self._params[module][name], np.float32)
@@ -143,8 +194,9 @@ class _Half:
             yield LayerNorm(self.param(norm, "scale"), self.param(norm, "bias"), NORM_EPSILON)
 
 
-def _layers(config: ml_collections.ConfigDict, half: _Half) -> Iterator[Layer]:
+def _layers(config: ml_collections.ConfigDict, variables: Mapping[str, Any]) -> Iterator[Layer]:
     model = config.model
+    half = _Part(variables, "decoder")
     network = find_network(model.network, dropout_rate=model.dropout_rate)
     activation = LeakyRelu({"relu": 0.0, "leaky_relu": LEAKY_RELU_SLOPE}[model.activation])
     size = (1, 1)
@@ -162,12 +214,35 @@ def _layers(config: ml_collections.ConfigDict, half: _Half) -> Iterator[Layer]:
     last = len(network.decoder) - 1
     for i, conv in enumerate(network.decoder):
         kernel = half.param(f"conv_{i}", "kernel")
-        front = tuple(same_padding(k, s)[0] for k, s in zip(kernel.shape[:2], conv.strides, strict=True))
         scale, offset = half.folded(f"norm_{i}", half.bias(f"conv_{i}", kernel.shape[2]))
-        yield ConvTranspose(kernel, scale, offset, size, conv.strides, (front[0], front[1]), conv.groups)
+        yield ConvTranspose(kernel, scale, offset, size, conv.strides, _front(kernel, conv.strides), conv.groups)
         if i < last:
             yield from half.layer_norm(f"norm_{i}")
             yield activation
         size = (size[0] * conv.strides[0], size[1] * conv.strides[1])
+    for i in range(config.refiner.num_units):
+        unit = _Part(variables, "refiner", f"unit_{i}")
+        yield Residual(list(_unit_layers(unit, config.refiner.strides, activation)))
     if model.output_planes != CELLS:
         yield LogSumExp(OUTPUT_PLANES[model.output_planes])
+
+
+def _unit_layers(unit: _Part, strides: Sequence[int], activation: LeakyRelu) -> Iterator[Layer]:
+    """A residual unit of the refiner."""
+    kernel, last = unit.param("conv_in", "kernel").swapaxes(2, 3), unit.param("conv_out", "kernel")
+    down, across = strides
+    front = _front(kernel, strides)
+    yield Affine(*unit.folded("norm_in", np.zeros(last.shape[2], np.float32)))
+    yield activation
+    scale, offset = unit.folded("norm_out", np.zeros(kernel.shape[2], np.float32))
+    yield Conv(kernel, scale, offset, (NUM_STEPS, NUM_PITCHES), (down, across), front, NUM_TRACKS)
+    yield activation
+    size = (NUM_STEPS // down, NUM_PITCHES // across)
+    none = np.zeros(last.shape[2], np.float32)
+    yield ConvTranspose(last, none + 1, none, size, (down, across), front, NUM_TRACKS)
+
+
+def _front(kernel: Float32[np.ndarray, "k_h k_w F I"], strides: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns in front of those that "same" padding keeps."""
+    rows, columns = (same_padding(k, s)[0] for k, s in zip(kernel.shape[:2], strides, strict=True))
+    return rows, columns

@@ -31,9 +31,12 @@ _LEAST_DEVIATION = 1e-3
 _KINDS = {
     "Dense": "dense",
     "ConvTranspose": "conv_transpose",
+    "Conv": "conv",
+    "Affine": "affine",
     "LayerNorm": "layer_norm",
     "LeakyRelu": "leaky_relu",
     "LogSumExp": "log_sum_exp",
+    "Residual": "residual",
 }
 
 
@@ -152,7 +155,9 @@ def _describe(layer: Layer) -> dict[str, Any]:
 
 def _fields(layer: Layer) -> Iterator[tuple[str, Any]]:
     for name, value in layer._asdict().items():
-        if not isinstance(value, np.ndarray):
+        if name == "layers":
+            yield name, [_describe(one) for one in value]
+        elif not isinstance(value, np.ndarray):
             yield name, value
         elif name == "kernel":
             yield name, _base64(value, "<f2")

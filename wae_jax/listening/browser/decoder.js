@@ -9,14 +9,7 @@ class Decoder {
   #lowestPitch;
 
   constructor({ layers, shape, lowest_pitch: lowestPitch }) {
-    const makers = {
-      dense: Decoder.#dense,
-      conv_transpose: Decoder.#inGroups(Decoder.#convTranspose),
-      layer_norm: Decoder.#layerNorm,
-      leaky_relu: Decoder.#leakyRelu,
-      log_sum_exp: Decoder.#logSumExp,
-    };
-    this.#layers = layers.map((layer) => makers[layer.kind](layer));
+    this.#layers = Decoder.#made(layers);
     this.#shape = shape;
     this.#lowestPitch = lowestPitch;
   }
@@ -55,6 +48,20 @@ class Decoder {
       }
     }
     return found.sort((a, b) => a[2] - b[2] || a[0] - b[0] || a[1] - b[1]);
+  }
+
+  static #made(layers) {
+    const makers = {
+      dense: Decoder.#dense,
+      conv_transpose: Decoder.#inGroups(Decoder.#convTranspose),
+      conv: Decoder.#inGroups(Decoder.#conv),
+      affine: Decoder.#affine,
+      layer_norm: Decoder.#layerNorm,
+      leaky_relu: Decoder.#leakyRelu,
+      log_sum_exp: Decoder.#logSumExp,
+      residual: Decoder.#residual,
+    };
+    return layers.map((layer) => makers[layer.kind](layer));
   }
 
   static #bytes(text) {
@@ -108,6 +115,19 @@ class Decoder {
       const y = new Float32Array(parts.length * parts[0].length);
       parts.forEach((part, i) => y.set(part, i * part.length));
       return y;
+    };
+  }
+
+  static #affine(layer) {
+    const [scale, offset] = [Decoder.floats(layer.scale), Decoder.floats(layer.offset)];
+    return (x) => x.map((value, i) => value * scale[i % scale.length] + offset[i % scale.length]);
+  }
+
+  static #residual({ layers }) {
+    const made = Decoder.#made(layers);
+    return (x) => {
+      const change = made.reduce((values, layer) => layer(values), x);
+      return x.map((value, i) => value + change[i]);
     };
   }
 
@@ -223,6 +243,28 @@ class Decoder {
             const from = part.start + row * wide + column * inputs;
             Decoder.#products(padded, from, wide, part, y, part.output + row * down + column * across, offset);
           }
+        }
+      }
+      return y;
+    };
+  }
+
+  // An output is the product of a window's rows, as above; the windows lie strides apart.
+  static #conv({ kernel, kernelShape, scale, offset, size: [rows, columns], strides: [down, across], front }) {
+    const [kernelRows, kernelColumns, outputs, inputs] = kernelShape;
+    const [rowTaps, columnTaps] = [[...Array(kernelRows).keys()], [...Array(kernelColumns).keys()]];
+    const weights = Decoder.#window(kernel, kernelShape, rowTaps, columnTaps, scale);
+    const part = { weights, taps: kernelRows, run: kernelColumns * inputs };
+    const [above, left] = front;
+    const [below, right] = [Math.max(kernelRows - down, 0) - above, Math.max(kernelColumns - across, 0) - left];
+    const wide = (left + columns + right) * inputs;
+    return (x) => {
+      const padded = Decoder.#padded(x, [rows, columns * inputs], [above, below], [left * inputs, right * inputs]);
+      const y = new Float32Array((rows / down) * (columns / across) * outputs);
+      let to = 0;
+      for (let row = 0; row < rows; row += down) {
+        for (let column = 0; column < columns; column += across, to += outputs) {
+          Decoder.#products(padded, row * wide + column * inputs, wide, part, y, to, offset);
         }
       }
       return y;
