@@ -141,19 +141,32 @@ def decide(probabilities: Probabilities, decision: Decision, *, seed: int = 0) -
             raise ValueError("the decision has no thresholds yet; expected one that `calibrate` has been given")
         thresholds = decision.thresholds
         cells = probabilities > np.asarray(thresholds, probabilities.dtype)
-    if decision.hold < 1 or decision.close_gaps or decision.min_length > 1:
+    if _mends(decision):
         for k in PITCHED_TRACKS:
             # Of most pitches no cell sounds, and then there is nothing to mend.
             phrases, pitches = np.nonzero(cells[..., k].any(axis=1))
             lines = cells[phrases, :, pitches, k]
-            if decision.method == "hard" and decision.hold < 1:
-                lines = hold(lines, probabilities[phrases, :, pitches, k] > thresholds[k] * decision.hold)
-            if decision.close_gaps:
-                lines = close_gaps(lines, decision.close_gaps)
-            if decision.min_length > 1:
-                lines = remove_short(lines, decision.min_length)
-            cells[phrases, :, pitches, k] = lines
+            threshold = thresholds[k] if thresholds else None
+            cells[phrases, :, pitches, k] = _mended(lines, probabilities[phrases, :, pitches, k], threshold, decision)
     return cells
+
+
+def _mends(decision: Decision) -> bool:
+    """Whether more is done to pitched tracks than to choose cells one by one."""
+    return decision.hold < 1 or decision.close_gaps > 0 or decision.min_length > 1
+
+
+def _mended(
+    lines: Lines, probabilities: Float[np.ndarray, "N T"], threshold: float | None, decision: Decision
+) -> Lines:
+    """Notes of the cells that were chosen, above a threshold or at random; the rows are pitches of phrases."""
+    if threshold is not None and decision.hold < 1:
+        lines = hold(lines, probabilities > threshold * decision.hold)
+    if decision.close_gaps:
+        lines = close_gaps(lines, decision.close_gaps)
+    if decision.min_length > 1:
+        lines = remove_short(lines, decision.min_length)
+    return lines
 
 
 def hold(start: Lines, stay: Lines) -> Lines:
@@ -223,10 +236,28 @@ def thresholds_for_density(probabilities: Probabilities, densities: PerTrack, de
     if decision.method != "hard":
         raise ValueError(f"method is {decision.method!r}; only a hard decision has thresholds")
     wanted = np.floor(densities * probabilities[..., 0].size)
-    low, high = np.zeros(NUM_TRACKS), np.ones(NUM_TRACKS)
+    return tuple(_threshold_of_track(probabilities[..., k], k, int(wanted[k]), decision) for k in range(NUM_TRACKS))
+
+
+def _threshold_of_track(
+    probabilities: Float[np.ndarray, "B T P"], track: int, wanted: int, decision: Decision
+) -> float:
+    """The lowest threshold at which no more than `wanted` cells of a track sound, as `decide` would have it."""
+    lines = np.ascontiguousarray(probabilities.transpose(0, 2, 1)).reshape(-1, probabilities.shape[1])
+    # Most pitches never sound: the likeliest come first, so that at each threshold only those that do are looked at.
+    order = np.argsort(-lines.max(axis=1), kind="stable")
+    lines = lines[order]
+    largest = lines.max(axis=1)
+    mends = track in PITCHED_TRACKS and _mends(decision)
+    low, high = 0.0, 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        rolls = decide(probabilities, dataclasses.replace(decision, thresholds=tuple(middle.tolist())))
-        is_dense = np.count_nonzero(rolls, axis=(0, 1, 2)) > wanted
-        low, high = np.where(is_dense, middle, low), np.where(is_dense, high, middle)
-    return tuple(high.tolist())
+        likely = lines[: np.count_nonzero(largest > lines.dtype.type(middle))]
+        cells = likely > lines.dtype.type(middle)
+        if mends:
+            cells = _mended(cells, likely, middle, decision)
+        if np.count_nonzero(cells) > wanted:
+            low = middle
+        else:
+            high = middle
+    return high
