@@ -205,7 +205,7 @@ def test_without_a_folder_the_run_that_ships_is_taken(tmp_path, capsys):
     flags = [f"--output={tmp_path / 'out'}", "--no-audio", "--no-pictures", "--num=2"]
     assert generate.main(flags) == 0
     told = capsys.readouterr().out
-    assert "the run that ships with wae_jax: step 842" in told
+    assert "the run that ships with wae_jax: step 800" in told
     assert "bars are silent" in told
     expected = open_run(None).sampler.draw(0, 2)
     np.testing.assert_allclose(np.load(tmp_path / "out" / "codes.npy"), expected, atol=1e-6)

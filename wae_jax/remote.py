@@ -151,9 +151,11 @@ def copy_path(address: str, folder: pathlib.Path) -> pathlib.Path:
         raise RemoteError(f"{address} has no name at its end; expected an address such as gs://bucket/runs/x")
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / _ADDRESS_FILE).is_file():
-        part = folder / f"{_ADDRESS_FILE}.{os.getpid()}"  # other processes may be about to do the same
-        part.write_text(address, encoding="utf-8")
-        part.replace(folder / _ADDRESS_FILE)
+        # Under a name of its own: other processes and threads may be about to do the same.
+        descriptor, part = tempfile.mkstemp(prefix=f"{_ADDRESS_FILE}.", dir=folder)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(address)
+        os.replace(part, folder / _ADDRESS_FILE)
     return folder / name
 
 
