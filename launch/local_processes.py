@@ -62,14 +62,16 @@ class Group:
     def wait(self, grace: float) -> int:
         """Waits for all; the exit status. Of `grace` seconds is the respite of the others when one has failed."""
         status, deadline = 0, float("inf")
-        while waiting := [process for process in self._processes if process.poll() is None]:
-            failed = [(i, process) for i, process in enumerate(self._processes) if process.returncode]
-            if failed and not status:
-                i, process = failed[0]
-                status, deadline = _status(process.returncode), time.monotonic() + grace
-                _say(
-                    f"process {i} {_end(process.returncode)}; the others end by themselves or are killed in {grace:g} s"
-                )
+        while True:
+            waiting = [process for process in self._processes if process.poll() is None]
+            failed = self._first_to_fail()
+            if failed is not None and not status:
+                i, returncode = failed
+                status, deadline = _status(returncode), time.monotonic() + grace
+                others = f"the others end by themselves or are killed in {grace:g} s" if waiting else "all have ended"
+                _say(f"process {i} {_end(returncode)}; {others}")
+            if not waiting:
+                break
             if time.monotonic() > deadline:
                 numbers = ", ".join(str(i) for i, each in enumerate(self._processes) if each in waiting)
                 _say(f"killing process {numbers}, {grace:g} s after another has failed")
@@ -78,7 +80,12 @@ class Group:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         for reader in self._readers:
             reader.join()
-        return status or next((_status(each.returncode) for each in self._processes if each.returncode), 0)
+        return status
+
+    def _first_to_fail(self) -> tuple[int, int] | None:
+        """Which process has failed, and how; of several, one that a signal has ended, which the others ended for."""
+        failed = [(i, process.returncode) for i, process in enumerate(self._processes) if process.returncode]
+        return min(failed, key=lambda each: each[1] > 0, default=None)
 
 
 def _status(returncode: int) -> int:

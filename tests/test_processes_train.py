@@ -130,7 +130,9 @@ def test_when_one_is_killed_the_others_end_and_the_run_goes_on_exactly(tmp_path,
     print(f"process {killed} killed: all had ended after {took:.1f} s\n{output}")
     assert took < 100
     assert status == 128 + signal.SIGKILL
-    assert f"process {killed} was ended by SIGKILL; the others end by themselves or are killed in 110 s" in output
+    # The others may have ended before the launcher looks again.
+    said = "the others end by themselves or are killed in 110 s", "all have ended"
+    assert any(f"process {killed} was ended by SIGKILL; {others}" in output for others in said)
     assert "local_processes: killing" not in output
     # The first one is also the one that the others would hear of it from; without it jax may be the first to tell.
     told = f"error: process {1 - killed} has lost the connection to another process of the run"
