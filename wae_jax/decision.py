@@ -245,9 +245,9 @@ def _threshold_of_track(
     """The lowest threshold at which no more than `wanted` cells of a track sound, as `decide` would have it."""
     lines = np.ascontiguousarray(probabilities.transpose(0, 2, 1)).reshape(-1, probabilities.shape[1])
     # Most pitches never sound: the likeliest come first, so that at each threshold only those that do are looked at.
-    order = np.argsort(-lines.max(axis=1), kind="stable")
-    lines = lines[order]
     largest = lines.max(axis=1)
+    order = np.argsort(-largest)
+    lines, largest = lines[order], largest[order]
     mends = track in PITCHED_TRACKS and _mends(decision)
     low, high = 0.0, 1.0
     for _ in range(_HALVINGS):
