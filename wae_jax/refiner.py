@@ -27,14 +27,18 @@ from wae_jax.note_planes import Outputs
 from wae_jax.pianoroll import NUM_TRACKS
 
 
-class ResidualUnit(nn.Module):
-    """One unit of all tracks, whose channels lie together; the attributes are those of `Refiner`."""
+class _OfUnits(nn.Module):
+    """What units and the refiner that they make up have in common; the attributes are those of `Refiner`."""
 
     units: RefinerUnits
     activation: str
     batch_norm_momentum: float
     dtype: DTypeLike
     axis_name: str | None
+
+
+class ResidualUnit(_OfUnits):
+    """One unit of all tracks, whose channels lie together."""
 
     @nn.compact
     def __call__(self, x: Float[Array, "B T P C"], *, train: bool) -> Float[Array, "B T P C"]:
@@ -65,7 +69,7 @@ class ResidualUnit(nn.Module):
         )(x)
 
 
-class Refiner(nn.Module):
+class Refiner(_OfUnits):
     """The decoder's outputs, logits of cells or of planes, to others of that kind.
 
     Attributes:
@@ -75,12 +79,6 @@ class Refiner(nn.Module):
       dtype: of the computation but for the sums with the inputs, which are of these' type.
       axis_name: the mapped axis that batch statistics are taken over, or None.
     """
-
-    units: RefinerUnits
-    activation: str
-    batch_norm_momentum: float
-    dtype: DTypeLike
-    axis_name: str | None
 
     @nn.compact
     def __call__(self, outputs: Outputs, *, train: bool) -> Outputs:
