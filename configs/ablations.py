@@ -194,8 +194,7 @@ def _full() -> ml_collections.ConfigDict:
 def _base(variant: str) -> ml_collections.ConfigDict:
     config = _WAE_GAN["get_config"](variant)
     config.reconstruction_weight = 0.5  # in both protocols, so that λ means the same
-    config.cost.positive_weight = 1.0
-    config.cost.onset_weight = 0.0
+    _WAE_GAN["set_plain_cost"](config)
     config.model.z_dim = 16
     config.decision.thresholds = "fixed"
     config.decision.hold = 1.0

@@ -24,7 +24,6 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config = base["get_config"](variant)
     config.penalty = "kl"
     config.encoder = "gaussian"
-    config.cost.positive_weight = 1.0
-    config.cost.onset_weight = 0.0
+    base["set_plain_cost"](config)
     config.penalty_weight = 2.0 * config.reconstruction_weight
     return config

@@ -131,10 +131,15 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     return config
 
 
-def _reference(config: ml_collections.ConfigDict, *, h_dim: int, z_dim: int, batch_size: int, num_epochs: int) -> None:
-    """What the variants after w00zie/wae_music have in common."""
+def set_plain_cost(config: ml_collections.ConfigDict) -> None:
+    """The cost of the sources, in which no cell weighs more than another."""
     config.cost.positive_weight = 1.0
     config.cost.onset_weight = 0.0
+
+
+def _reference(config: ml_collections.ConfigDict, *, h_dim: int, z_dim: int, batch_size: int, num_epochs: int) -> None:
+    """What the variants after w00zie/wae_music have in common."""
+    set_plain_cost(config)
     config.reconstruction_weight = 1.0
     config.penalty_weight = 100.0
     config.penalty_warmup_steps = 0
