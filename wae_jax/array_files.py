@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from wae_jax import pianoroll, sparse_cells
-from wae_jax.sources import Chunk, Options, Source, SourceError, file_sha256
+from wae_jax.files import file_sha256
+from wae_jax.sources import Chunk, Options, Source, SourceError
 
 SIDECAR_COLUMNS = ("phrase", "song", "first_bar")
 

@@ -1,9 +1,10 @@
-"""Files that are whole or not there, and things that are closed."""
+"""Files that are whole or not there, their digests, and things that are closed."""
 
 from __future__ import annotations
 
 import abc
 import contextlib
+import hashlib
 import os
 import pathlib
 import types
@@ -33,6 +34,12 @@ def whole_file(path: str | os.PathLike[str], *, durable: bool = False) -> Iterat
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def file_sha256(path: pathlib.Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Closing(abc.ABC):

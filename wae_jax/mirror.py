@@ -13,7 +13,6 @@ there before it and removed after it. In a run of several processes the first al
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import pathlib
 import re
@@ -24,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from wae_jax.files import file_sha256
 from wae_jax.remote import RemoteError, Store, is_remote, kept_copy
 from wae_jax.remote_lock import RemoteLock, holder
 from wae_jax.workdir import CHECKPOINTS_FOLDER, CONFIG_FILE, DATA_FILE, Workdir, WorkdirLock
@@ -45,9 +45,7 @@ def describe_checkpoint(folder: pathlib.Path) -> bytes:
     files = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            files[path.relative_to(folder).as_posix()] = [path.stat().st_size, digest]
+            files[path.relative_to(folder).as_posix()] = [path.stat().st_size, file_sha256(path)]
     return json.dumps(files, indent=1).encode()
 
 

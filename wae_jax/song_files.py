@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from wae_jax import keys, midi_bytes
+from wae_jax.files import file_sha256
 from wae_jax.pianoroll import STEPS_PER_BEAT, TRACK_NAMES
 from wae_jax.song_cutting import cut
 from wae_jax.songs import MAX_BARS, Song, family
-from wae_jax.sources import Chunk, Options, Source, SourceError, file_sha256
+from wae_jax.sources import Chunk, Options, Source, SourceError
 
 # What a MIDI file is in where it does not tell.
 DEFAULT_BPM = 120.0

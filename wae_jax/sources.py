@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import pathlib
 from collections.abc import Iterator
 
 from wae_jax.pianoroll import PackedPhrases
@@ -84,9 +82,3 @@ def reasons() -> Iterator[None]:
         raise
     except Exception as error:
         raise SourceError(f"cannot be read ({type(error).__name__}: {error})") from error
-
-
-def file_sha256(path: pathlib.Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
