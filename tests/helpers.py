@@ -18,6 +18,7 @@ import numpy as np
 from wae_jax import devices, pianoroll
 from wae_jax.checkpoint import Checkpointer
 from wae_jax.networks import NETWORKS
+from wae_jax.track_statistics import TrackStatistics
 from wae_jax.train import train_and_evaluate
 from wae_jax.train_state import TrainState, create_train_state
 from wae_jax.train_step import BATCH_AXIS, Batch, make_train_step
@@ -25,6 +26,7 @@ from wae_jax.workdir import load_config as config_of
 
 ROOT = pathlib.Path(__file__).parents[1]
 DENSITIES = (0.02,) * 5
+STATISTICS = TrackStatistics(DENSITIES, (0.25,) * 5)
 
 
 def load_config(name, variant=""):

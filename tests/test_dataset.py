@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.checking import unchecked
-from wae_jax import dataset, pianoroll
+from wae_jax import dataset
 
 
 def make_rows(num_rows, seed=0):
@@ -279,19 +279,3 @@ def test_a_share_that_cannot_be_is_refused():
         dataset.local_indices(3, 0, 0, batch_size=9, process_count=2)
     with pytest.raises(ValueError, match="process_index 2; expected 0 to 1"):
         dataset.local_indices(3, 0, 0, batch_size=8, process_index=2, process_count=2)
-
-
-def test_densities_agree_with_unpacked_cells(monkeypatch):
-    monkeypatch.setattr(dataset, "_ROWS_AT_A_TIME", 3)
-    chances = np.array([0.01, 0.0, 0.3, 1.0, 0.05])
-    rolls = np.random.default_rng(0).random((8, *pianoroll.PHRASE_SHAPE)) < chances
-    densities = dataset.track_densities(np.packbits(rolls.reshape(8, -1), axis=1))
-    np.testing.assert_allclose(densities, rolls.mean(axis=(0, 1, 2)), rtol=1e-14)
-    assert densities.dtype == np.float64
-
-
-@unchecked()
-@pytest.mark.parametrize("packed", [make_rows(0), make_rows(2)[:, :-1], make_rows(2).astype(np.int32), make_rows(1)[0]])
-def test_densities_want_packed_rows(packed):
-    with pytest.raises(ValueError, match=r"expected \[N, 10080\] of uint8"):
-        dataset.track_densities(packed)

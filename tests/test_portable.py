@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.decoding import Z_DIM, logits, random_model
-from tests.helpers import DENSITIES, ROOT, train_briefly
+from tests.helpers import ROOT, STATISTICS, train_briefly
 from wae_jax import export, portable
 from wae_jax.checkpoint import CheckpointError
 from wae_jax.schema import ConfigError
@@ -26,7 +26,7 @@ def model():
 
 def save(path, model, **changes):
     config, variables = model
-    facts = {"step": 7, "source_digest": "f" * 64, "track_densities": DENSITIES}
+    facts = {"step": 7, "source_digest": "f" * 64, "track_statistics": STATISTICS}
     return portable.save_portable(path, config, variables, **facts | changes)
 
 
@@ -35,7 +35,7 @@ def test_what_is_saved_is_read_back(model, tmp_path):
     digest = save(tmp_path / "a.npz", model)
     held = portable.load_portable(tmp_path / "a.npz")
     assert (held.step, held.source_digest, held.digest) == (7, "f" * 64, digest)
-    assert held.track_densities == DENSITIES
+    assert held.track_statistics == STATISTICS
     assert held.config.to_dict() == json.loads(json.dumps(config.to_dict()))
     assert jax.tree.structure(held.variables) == jax.tree.structure(variables)
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables):

@@ -62,7 +62,7 @@ def test_a_run_leaves_its_metrics_samples_and_checkpoints(finished):
     run = load_run(str(workdir), "latest")
     assert run.digest in page
     # Of the untrained no draw has a cell above one half.
-    cells = run.densities().sum() * NUM_STEPS * NUM_PITCHES
+    cells = sum(run.statistics().densities) * NUM_STEPS * NUM_PITCHES
     assert 0.3 * cells < figures["draws/cells"] < 3 * cells
     assert "Draw 2" in page
     assert "Draw 3" not in page

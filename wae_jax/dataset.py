@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int32, Int64, Integer, Shaped
+from jaxtyping import Int32, Int64, Integer, Shaped
 
 from wae_jax import pianoroll, splits
 from wae_jax.pianoroll import PackedPhrases
@@ -35,7 +35,6 @@ FORMAT = "wae_jax packed phrases"
 FORMAT_VERSION = 1
 
 # Ten megabytes at a time of what may be larger than memory.
-_ROWS_AT_A_TIME = 1024
 
 
 class DatasetError(ValueError):
@@ -327,23 +326,3 @@ def spread(num_rows: int, num: int) -> Int64[np.ndarray, " at_most_num"]:
     Neighbours are often of one song, and look alike.
     """
     return np.linspace(0, num_rows - 1, min(num, num_rows)).astype(np.int64)
-
-
-def track_densities(packed: PackedPhrases) -> Float64[np.ndarray, " K=5"]:
-    """The share of cells that are on, per track.
-
-    Args:
-      packed: counted without unpacking, a part at a time.
-
-    Raises:
-      ValueError: if there is no row or the rows are not packed phrases.
-    """
-    if packed.ndim != 2 or packed.shape[1] != pianoroll.BYTES_PER_PHRASE or packed.dtype != np.uint8 or not len(packed):
-        raise ValueError(
-            f"packed phrases have shape {packed.shape} and type {packed.dtype}; "
-            f"expected [N, {pianoroll.BYTES_PER_PHRASE}] of uint8 with at least one row"
-        )
-    counts = np.zeros(pianoroll.NUM_TRACKS, np.int64)
-    for start in range(0, len(packed), _ROWS_AT_A_TIME):
-        counts += pianoroll.count_track_cells(packed[start : start + _ROWS_AT_A_TIME]).sum(axis=0)
-    return counts / (len(packed) * pianoroll.NUM_STEPS * pianoroll.NUM_PITCHES)

@@ -6,35 +6,28 @@ now on the other. The rules here let a note begin above one threshold and last w
 (hysteresis, as Canny's edge detector has it, doi 10.1109/TPAMI.1986.4767851), close gaps and leave out what is too
 short. They apply to pitched tracks: drum notes are onsets, one step long.
 
-A decoder of blurred probabilities seldom reaches one half where it ought to: cut there, its music is thin. So
-thresholds may be left to be found: those at which draws of a run are as dense, track by track, as the music it was
-trained on.
+Thresholds may be left to be found on draws of a run, which `calibration.py` does.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int16
 
 from wae_jax.pianoroll import NUM_TRACKS, PITCHED_TRACKS, TRACK_NAMES, Probabilities, Rolls
-from wae_jax.sampling import Sampler, binarize
+from wae_jax.sampling import binarize
 
 if TYPE_CHECKING:
     import ml_collections
 
 METHODS = ("hard", "bernoulli")
 DENSITY = "density"
-_HALVINGS = 16
-_CALIBRATION_DRAWS = 128
-_CALIBRATION_SEED = 0  # whatever the seed of what is decided then, so that a run has one calibration
 
 # Single pitches of single phrases.
 Lines = Bool[np.ndarray, "N T"]
-PerTrack = Float[np.ndarray, "K=5"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +38,7 @@ class Decision:
       method: "hard", above thresholds; or "bernoulli", each cell at random with its probability, and then no notes are
         held; gaps and short notes are dealt with in either case.
       thresholds: of each track, for "hard": a cell sounds whose probability is above it. None: those at which draws
-        are as dense as the training data, which `calibrate` has to find first.
+        are as dense as the training data, which `calibration.calibrate` has to find first.
       hold: a note that has begun lasts while the probability is above this share of its track's threshold; 1 decides
         each cell alone.
       close_gaps: steps; silences of one pitch that are no longer, between two notes, become part of one note.
@@ -138,27 +131,25 @@ def decide(probabilities: Probabilities, decision: Decision, *, seed: int = 0) -
         cells = binarize(probabilities, method="bernoulli", threshold=0.5, seed=seed)
     else:
         if decision.thresholds is None:
-            raise ValueError("the decision has no thresholds yet; expected one that `calibrate` has been given")
+            raise ValueError("the decision has no thresholds yet; expected one from `calibration.calibrate`")
         thresholds = decision.thresholds
         cells = probabilities > np.asarray(thresholds, probabilities.dtype)
-    if _mends(decision):
+    if mends(decision):
         for k in PITCHED_TRACKS:
             # Of most pitches no cell sounds, and then there is nothing to mend.
             phrases, pitches = np.nonzero(cells[..., k].any(axis=1))
             lines = cells[phrases, :, pitches, k]
             threshold = thresholds[k] if thresholds else None
-            cells[phrases, :, pitches, k] = _mended(lines, probabilities[phrases, :, pitches, k], threshold, decision)
+            cells[phrases, :, pitches, k] = mended(lines, probabilities[phrases, :, pitches, k], threshold, decision)
     return cells
 
 
-def _mends(decision: Decision) -> bool:
+def mends(decision: Decision) -> bool:
     """Whether more is done to pitched tracks than to choose cells one by one."""
     return decision.hold < 1 or decision.close_gaps > 0 or decision.min_length > 1
 
 
-def _mended(
-    lines: Lines, probabilities: Float[np.ndarray, "N T"], threshold: float | None, decision: Decision
-) -> Lines:
+def mended(lines: Lines, probabilities: Float[np.ndarray, "N T"], threshold: float | None, decision: Decision) -> Lines:
     """Notes of the cells that were chosen, above a threshold or at random; the rows are pitches of phrases."""
     if threshold is not None and decision.hold < 1:
         lines = hold(lines, probabilities > threshold * decision.hold)
@@ -202,62 +193,3 @@ def _nearest(here: Lines) -> tuple[Int16[np.ndarray, "N T"], Int16[np.ndarray, "
     before = np.maximum.accumulate(np.where(here, steps, np.int16(-1)), axis=1)
     backwards = np.where(here, steps, np.int16(num_steps))[:, ::-1]
     return before, np.minimum.accumulate(backwards, axis=1)[:, ::-1]
-
-
-def calibrate(decision: Decision, sampler: Sampler, densities: Callable[[], PerTrack]) -> Decision:
-    """The rule with thresholds, which are found on draws where it has none.
-
-    Args:
-      decision: a rule.
-      sampler: of the run.
-      densities: gives the share of cells that sound in the training data, of each track; called where it is needed.
-    """
-    if decision.method != "hard" or decision.thresholds is not None:
-        return decision
-    draws = sampler.decode(sampler.draw(_CALIBRATION_SEED, _CALIBRATION_DRAWS))
-    return dataclasses.replace(decision, thresholds=thresholds_for_density(draws, densities(), decision))
-
-
-def thresholds_for_density(probabilities: Probabilities, densities: PerTrack, decision: Decision) -> tuple[float, ...]:
-    """Thresholds at which phrases are as dense as they should be, by halving intervals.
-
-    Args:
-      probabilities: of draws of the prior, say.
-      densities: the share of cells that should sound, of each track.
-      decision: a hard rule; its own thresholds do not matter.
-
-    Returns:
-      A threshold a track: the lowest at which the share of cells that sound, after the whole rule, is at most the
-      density.
-
-    Raises:
-      ValueError: if the rule is not a hard one.
-    """
-    if decision.method != "hard":
-        raise ValueError(f"method is {decision.method!r}; only a hard decision has thresholds")
-    wanted = np.floor(densities * probabilities[..., 0].size)
-    return tuple(_threshold_of_track(probabilities[..., k], k, int(wanted[k]), decision) for k in range(NUM_TRACKS))
-
-
-def _threshold_of_track(
-    probabilities: Float[np.ndarray, "B T P"], track: int, wanted: int, decision: Decision
-) -> float:
-    """The lowest threshold at which no more than `wanted` cells of a track sound, as `decide` would have it."""
-    lines = np.ascontiguousarray(probabilities.transpose(0, 2, 1)).reshape(-1, probabilities.shape[1])
-    # Most pitches never sound: the likeliest come first, so that at each threshold only those that do are looked at.
-    largest = lines.max(axis=1)
-    order = np.argsort(-largest)
-    lines, largest = lines[order], largest[order]
-    mends = track in PITCHED_TRACKS and _mends(decision)
-    low, high = 0.0, 1.0
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        likely = lines[: np.count_nonzero(largest > lines.dtype.type(middle))]
-        cells = likely > lines.dtype.type(middle)
-        if mends:
-            cells = _mended(cells, likely, middle, decision)
-        if np.count_nonzero(cells) > wanted:
-            low = middle
-        else:
-            high = middle
-    return high

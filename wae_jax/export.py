@@ -73,7 +73,7 @@ def export(arguments: argparse.Namespace) -> None:
         run.variables,
         step=run.step,
         source_digest=run.digest,
-        track_densities=run.densities().tolist(),
+        track_statistics=run.statistics(),
     )
     print(f"{arguments.workdir}: step {run.step}, checkpoint {run.digest[:12]}")
     print(f"wrote {output}, {output.stat().st_size / 1e6:.2f} MB, digest {digest}")

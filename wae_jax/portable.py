@@ -14,7 +14,7 @@ import os
 import pathlib
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import flax.traverse_util
@@ -28,6 +28,7 @@ from wae_jax.checkpoint import CheckpointError, digests
 from wae_jax.files import whole_file
 from wae_jax.pianoroll import PHRASE_SHAPE
 from wae_jax.schema import check_config, complete_config
+from wae_jax.track_statistics import TrackStatistics
 from wae_jax.train_state import make_autoencoder
 
 FORMAT = "wae_jax trained run"
@@ -50,8 +51,7 @@ class Portable:
       step: of the checkpoint.
       source_digest: of the checkpoint that the file was made from.
       digest: of the file's content.
-      track_densities: share of cells that sound in the training data, one a track; None in files of before there was
-        use for them.
+      track_statistics: of the training data; None in files of before there was use for them.
     """
 
     config: ml_collections.ConfigDict
@@ -59,7 +59,7 @@ class Portable:
     step: int
     source_digest: str
     digest: str
-    track_densities: tuple[float, ...] | None = None
+    track_statistics: TrackStatistics | None = None
 
 
 def stored(variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def save_portable(
     *,
     step: int,
     source_digest: str,
-    track_densities: Sequence[float],
+    track_statistics: TrackStatistics,
 ) -> str:
     """Writes the file; the same run always makes the same bytes.
 
@@ -99,7 +99,7 @@ def save_portable(
       variables: of its autoencoder: `Run.variables`.
       step: of the checkpoint they are from.
       source_digest: of that checkpoint.
-      track_densities: share of cells that sound in the training data, one a track.
+      track_statistics: of the training data.
 
     Returns:
       The digest of the file's content.
@@ -114,7 +114,7 @@ def save_portable(
         "config": json.loads(json.dumps(config.to_dict())),
         "step": step,
         "source_digest": source_digest,
-        "track_densities": [float(density) for density in track_densities],
+        "track_statistics": {name: list(values) for name, values in track_statistics._asdict().items()},
     }
     digest = _digest(meta, arrays)
     text = json.dumps({**meta, "digest": digest}, sort_keys=True).encode()
@@ -139,14 +139,14 @@ def load_portable(path: str | os.PathLike[str]) -> Portable:
         raise CheckpointError(f"{path} is damaged: its digest does not match its content; fetch or export it anew")
     config = ml_collections.ConfigDict(complete_config(meta["config"]))
     check_config(config.to_dict())
-    densities = meta.get("track_densities")
+    statistics = meta.get("track_statistics")
     return Portable(
         config,
         _fit(path, config, arrays),
         meta["step"],
         meta["source_digest"],
         digest,
-        None if densities is None else tuple(densities),
+        None if statistics is None else TrackStatistics(**{name: tuple(each) for name, each in statistics.items()}),
     )
 
 

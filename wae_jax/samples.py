@@ -18,6 +18,7 @@ from wae_jax.listening.page import write_run_page
 from wae_jax.phrase_files import write_phrases
 from wae_jax.pianoroll import PackedPhrases, unpack
 from wae_jax.sampling import make_sampler
+from wae_jax.track_statistics import TrackStatistics
 from wae_jax.train_state import TrainState
 from wae_jax.trained_run import run_of_state
 from wae_jax.writers import MetricWriter
@@ -58,12 +59,12 @@ def write_samples(
 
 
 def write_page(
-    config: ml_collections.ConfigDict, state: TrainState, densities: tuple[float, ...], workdir: pathlib.Path
+    config: ml_collections.ConfigDict, state: TrainState, statistics: TrackStatistics, workdir: pathlib.Path
 ) -> None:
     """The listening page of a finished run; what keeps it from being written is told, and does not spoil the run."""
     file = workdir / "listen.html"
     try:
-        run = dataclasses.replace(run_of_state(config, state), track_densities=densities)
+        run = dataclasses.replace(run_of_state(config, state), track_statistics=statistics)
         write_run_page(
             run,
             file,

@@ -18,10 +18,11 @@ from jax.experimental import multihost_utils
 from jaxtyping import Array, Float
 
 from wae_jax import devices
+from wae_jax.calibration import calibrate
 from wae_jax.checkpoint import Checkpointer
 from wae_jax.data_source import open_data
-from wae_jax.dataset import Dataset, track_densities
-from wae_jax.decision import Decision, calibrate, decision_of_config
+from wae_jax.dataset import Dataset
+from wae_jax.decision import Decision, decision_of_config
 from wae_jax.feeding import Feeder, make_several_steps, steps_of_call, steps_per_call
 from wae_jax.files import Closing
 from wae_jax.mirror import open_workdir
@@ -29,6 +30,7 @@ from wae_jax.pianoroll import PackedPhrases
 from wae_jax.remote import address_of
 from wae_jax.sampling import make_sampler
 from wae_jax.schema import ConfigError, check_config, complete_config
+from wae_jax.track_statistics import track_statistics
 from wae_jax.train_state import TrainState, create_train_state
 from wae_jax.train_step import (
     BATCH_AXIS,
@@ -267,10 +269,10 @@ def _run(
     is_first, folder = jax.process_index() == 0, work.folder
     train_rows, valid_rows = data.split("train"), data.split("valid")
     total = num_train_steps(config, len(train_rows))
-    densities = tuple(float(density) for density in track_densities(train_rows))
+    statistics = track_statistics(train_rows)
     logging.info("%s: %d phrases to train on, %d to validate", data.name, len(train_rows), len(valid_rows))
 
-    state = create_train_state(config, track_densities=densities, num_train_steps=total)
+    state = create_train_state(config, track_densities=statistics.densities, num_train_steps=total)
     checkpointer = stack.enter_context(
         Checkpointer(folder / "checkpoints", best_metric=config.best_metric, best_mode=config.best_mode)
     )
@@ -302,7 +304,7 @@ def _run(
 
     def decide(state: TrainState) -> Decision:
         sampler = make_sampler(config, jax.device_get(state.evaluation_variables()))
-        return calibrate(decision_of_config(config), sampler, lambda: np.asarray(densities))
+        return calibrate(decision_of_config(config), sampler, lambda: statistics)
 
     def evaluate(state: TrainState, decision: Decision) -> dict[str, float]:
         figures = evaluate_subsets(state)
@@ -369,7 +371,7 @@ def _run(
         if is_first and config.eval.num_page_draws:
             from wae_jax import samples
 
-            samples.write_page(config, state, densities, folder)
+            samples.write_page(config, state, statistics, folder)
         logging.info(
             "finished at step %d; samples, curves and listen.html, to hear it, are in %s; more music comes from\n"
             "  python -m wae_jax.generate --workdir %s --output %s",

@@ -10,17 +10,18 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
-from jaxtyping import Float64
 
+from wae_jax.calibration import calibrate
 from wae_jax.checkpoint import Checkpointer, CheckpointError, checkpoint_digest, digests
 from wae_jax.data_source import open_data
-from wae_jax.dataset import Dataset, spread, track_densities
-from wae_jax.decision import Decision, calibrate, decision_of_config
+from wae_jax.dataset import Dataset, spread
+from wae_jax.decision import Decision, decision_of_config
 from wae_jax.latent_mixture import Mixture, fit_mixture
 from wae_jax.pianoroll import NUM_TRACKS, PackedPhrases, unpack
 from wae_jax.portable import load_portable
 from wae_jax.sampling import Sampler, drawing_from, make_sampler
 from wae_jax.schema import check_config, complete_config
+from wae_jax.track_statistics import TrackStatistics, track_statistics
 from wae_jax.train_state import TrainState, create_train_state
 from wae_jax.workdir import load_config
 
@@ -40,7 +41,7 @@ class Run:
       sampler: its autoencoder.
       step: of the checkpoint.
       digest: of the checkpoint, or of the file that it was opened from.
-      track_densities: share of cells that sound in the training data, one a track, where the run carries that with it.
+      track_statistics: of the training data, where the run carries them with it.
       mixture: what codes are drawn from; None for the prior.
     """
 
@@ -49,16 +50,16 @@ class Run:
     sampler: Sampler
     step: int
     digest: str
-    track_densities: tuple[float, ...] | None = None
+    track_statistics: TrackStatistics | None = None
     mixture: Mixture | None = None
 
     def calibrated(self, decision: Decision) -> Decision:
         """The rule with thresholds; those that it lacks are found on draws.
 
         Raises:
-          DatasetError: if that takes the densities of data that are no longer where they were.
+          DatasetError: if that takes statistics of data that are no longer where they were.
         """
-        return calibrate(decision, self.sampler, self.densities)
+        return calibrate(decision, self.sampler, self.statistics)
 
     def own_decision(self) -> Decision:
         """The rule of its configuration, calibrated.
@@ -68,15 +69,13 @@ class Run:
         """
         return self.calibrated(decision_of_config(self.config))
 
-    def densities(self) -> Float64[np.ndarray, "K=5"]:
-        """Share of cells that sound in the training data, of each track.
+    def statistics(self) -> TrackStatistics:
+        """Of the training data.
 
         Raises:
           DatasetError: if the run does not carry them with it, and its data are no longer where they were.
         """
-        if self.track_densities is not None:
-            return np.asarray(self.track_densities)
-        return track_densities(self.phrases("train"))
+        return self.track_statistics or track_statistics(self.phrases("train"))
 
     def data(self) -> Dataset:
         """The data it was trained on.
@@ -145,7 +144,7 @@ def _load_file(path: pathlib.Path, checkpoint: str) -> Run:
             f"or {held.step}"
         )
     sampler = make_sampler(held.config, held.variables)
-    return Run(held.config, held.variables, sampler, held.step, held.digest, held.track_densities)
+    return Run(held.config, held.variables, sampler, held.step, held.digest, held.track_statistics)
 
 
 def load_run(workdir: str, checkpoint: str) -> Run:
