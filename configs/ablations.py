@@ -196,10 +196,7 @@ def _base(variant: str) -> ml_collections.ConfigDict:
     config.reconstruction_weight = 0.5  # in both protocols, so that λ means the same
     _WAE_GAN["set_plain_cost"](config)
     config.model.z_dim = 16
-    config.decision.thresholds = "fixed"
-    config.decision.hold = 1.0
-    config.decision.close_gaps = 0
-    config.decision.min_length = 1
+    _WAE_GAN["set_plain_decision"](config)
     _set_regulariser(config, "mmd")
     return config
 
@@ -285,6 +282,8 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], Callable[[ml_collections.Conf
     "hold": (float, lambda config, value: None),
     "close_gaps": (int, lambda config, value: None),
     "min_length": (int, lambda config, value: None),
+    "keep_short": (float, lambda config, value: None),
+    "rests": (_one_of("none", "data"), lambda config, value: None),
     "latent": (_one_of("prior", "mixture"), lambda config, value: None),
 }
 
@@ -295,6 +294,8 @@ EVALUATION_FLAGS: Mapping[str, tuple[str, Any]] = {
     "hold": ("hold", 1.0),
     "close_gaps": ("close-gaps", 0),
     "min_length": ("min-length", 1),
+    "keep_short": ("keep-short", 0.0),
+    "rests": ("rests", "none"),
     "latent": ("latent", "prior"),
 }
 

@@ -108,6 +108,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.decision.hold = 0.9  # a note lasts while above this share of the threshold that it began above
     config.decision.close_gaps = 0  # steps: gaps so long become part of one note
     config.decision.min_length = 3  # steps: shorter notes are left out; 3 are a sixteenth
+    config.decision.keep_short = 1.25  # but not those that get above this many times the threshold; 0: all of them
+    config.decision.rests = "data"  # tracks are silent in as many bars of draws as of the data; or "none"
     config.best_metric = "eval/reconstruction"
     config.best_mode = "min"
 
@@ -137,6 +139,16 @@ def set_plain_cost(config: ml_collections.ConfigDict) -> None:
     config.cost.onset_weight = 0.0
 
 
+def set_plain_decision(config: ml_collections.ConfigDict) -> None:
+    """Each cell by itself, above one threshold for all."""
+    config.decision.thresholds = "fixed"
+    config.decision.hold = 1.0
+    config.decision.close_gaps = 0
+    config.decision.min_length = 1
+    config.decision.keep_short = 0.0
+    config.decision.rests = "none"
+
+
 def _reference(config: ml_collections.ConfigDict, *, h_dim: int, z_dim: int, batch_size: int, num_epochs: int) -> None:
     """What the variants after w00zie/wae_music have in common."""
     set_plain_cost(config)
@@ -148,9 +160,7 @@ def _reference(config: ml_collections.ConfigDict, *, h_dim: int, z_dim: int, bat
     config.model.z_dim = z_dim
     config.model.batch_norm_momentum = 0.99
     config.model.output_bias = "zero"
-    config.decision.thresholds = "fixed"
-    config.decision.hold = 1.0
-    config.decision.min_length = 1
+    set_plain_decision(config)
     config.batch_size = batch_size
     config.num_epochs = num_epochs
     config.eval.num_phrases = 2048

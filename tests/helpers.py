@@ -69,6 +69,8 @@ def tiny_config(penalty="gan", **changes) -> ml_collections.ConfigDict:
             "decision.thresholds": "fixed",
             "decision.hold": 1.0,
             "decision.min_length": 1,
+            "decision.keep_short": 0.0,
+            "decision.rests": "none",
         }
     )
     config.update_from_flattened_dict({name.replace("__", "."): value for name, value in changes.items()})
@@ -158,6 +160,8 @@ def start_run(
             "--config.decision.thresholds=fixed",
             "--config.decision.hold=1",
             "--config.decision.min_length=1",
+            "--config.decision.keep_short=0.0",
+            "--config.decision.rests=none",
             "--config.discriminator.widths=(8,)",
             *flags,
         ),

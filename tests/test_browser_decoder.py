@@ -126,7 +126,17 @@ def test_a_phrase_is_decoded_in_less_than_half_a_second(page, run):
 
 
 @pytest.mark.parametrize(
-    "rule", [{}, {"hold": 0.5}, {"close_gaps": 8}, {"min_length": 9}, {"hold": 0.7, "close_gaps": 16, "min_length": 17}]
+    "rule",
+    [
+        {},
+        {"hold": 0.5},
+        {"close_gaps": 8},
+        {"min_length": 9},
+        {"hold": 0.7, "close_gaps": 16, "min_length": 17},
+        {"min_length": 9, "keep_short": 1.2},
+        {"hold": 0.7, "close_gaps": 8, "min_length": 17, "keep_short": 1.05},
+        {"rests": (0.0, 1e9, 0.0, 1.0, 8064.0)},
+    ],
 )
 def test_notes_are_those_of_the_metrics(page, rule):
     rng = np.random.default_rng(3)
@@ -270,6 +280,25 @@ def test_thresholds_of_all_tracks_and_of_one(page, run):
     assert state(page)["thresholds"] == [0.9, 0.1, 0.1, 0.1, 0.1]
     assert state(page)["notes"] == note_lists(p > np.array([0.9, 0.1, 0.1, 0.1, 0.1]))[0]
     assert page.get_by_role("slider", name="Drums").get_attribute("aria-valuetext") == "0.90"
+
+
+def test_a_lower_threshold_wakes_tracks_at_rest(page, run):
+    p = run.sampler.decode(np.array([state(page)["code"]], np.float32))
+    rests = (p.sum(axis=(0, 1, 2), dtype=np.float64) * [0.9, 1.1, 0, 1.5, 0]).tolist()
+    program = """(rests) => {
+      const section = document.getElementById('latent');
+      section.replaceChildren();
+      const decision = {...model.decision, rests};
+      window.resting = mountLatent(section, {...model, decision}, {player, openPhrase});
+      return resting.state.notes;
+    }"""
+    every = note_lists(p > 0.5)[0]
+    assert page.evaluate(program, rests) == [note for note in every if note[0] not in (1, 3)]
+    page.get_by_label("Threshold of all tracks").fill("0.8")
+    page.wait_for_function("() => opened.length === 1")
+    woken = [note for note in note_lists(p > 0.4)[0] if note[0] != 3]
+    assert page.evaluate("() => resting.state.notes") == woken
+    assert any(note[0] == 1 for note in woken)
 
 
 def test_what_is_shown_can_be_saved_as_midi(page):

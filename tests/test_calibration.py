@@ -8,42 +8,127 @@ import numpy as np
 import pytest
 
 from tests.test_decision import probabilities
-from wae_jax.calibration import calibrate, thresholds_for_density
+from wae_jax.calibration import calibrate, fit_decision
 from wae_jax.decision import Decision, decide
 from wae_jax.sampling import Sampler
 from wae_jax.track_statistics import TrackStatistics
 
+NEVER_EMPTY = (0.0,) * 5
 
-@pytest.mark.parametrize("rule", [Decision(), Decision(hold=0.5, close_gaps=1, min_length=2)])
+
+def density_of(rolls):
+    return rolls.mean(axis=(0, 1, 2))
+
+
+def empty_bar_rate_of(rolls):
+    return 1 - rolls.reshape(len(rolls), 4, 48, 84, 5).any(axis=(2, 3)).mean(axis=(0, 1))
+
+
+def uneven(num=24):
+    """Phrases of which more and more is expected, of each track in an order of its own."""
+    p = probabilities(num=num)
+    orders = np.stack([np.random.default_rng(k).permutation(num) for k in range(5)], axis=1)
+    return (p * (0.2 + 0.8 * orders / num)[:, None, None]).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "rule", [{}, {"hold": 0.5, "close_gaps": 1, "min_length": 2}, {"min_length": 5, "keep_short": 1.5}]
+)
 def test_thresholds_meet_densities(rule):
     p = probabilities(num=8)
-    densities = np.array([0.002, 0.005, 0.01, 0.02, 0.03])
-    thresholds = thresholds_for_density(p, densities.tolist(), rule)
-    found = decide(p, dataclasses.replace(rule, thresholds=thresholds)).mean(axis=(0, 1, 2))
-    np.testing.assert_allclose(found, densities, rtol=0.02)
-    assert (found <= densities).all()
+    densities = (0.002, 0.005, 0.01, 0.02, 0.03)
+    found = fit_decision(p, TrackStatistics(densities, NEVER_EMPTY), Decision(thresholds=None, **rule))
+    np.testing.assert_allclose(density_of(decide(p, found)), densities, rtol=0.02)
+    assert (density_of(decide(p, found)) <= densities).all()
+    assert found.rests == (0.0,) * 5
 
 
 def test_thresholds_of_a_plain_cut_are_quantiles():
     p = probabilities(num=8)
-    found = thresholds_for_density(p, (0.01,) * 5, Decision())
+    found = fit_decision(p, TrackStatistics((0.01,) * 5, NEVER_EMPTY), Decision(thresholds=None))
     expected = np.quantile(p.reshape(-1, 5), 0.99, axis=0)
-    np.testing.assert_allclose(found, expected, rtol=2e-3)
+    np.testing.assert_allclose(found.thresholds, expected, rtol=2e-3)
 
 
 def test_a_density_that_cannot_be_met_is_not_exceeded():
     p = np.full((1, 192, 84, 5), 0.3, np.float32)
-    thresholds = thresholds_for_density(p, (0.5,) * 5, Decision())
-    assert not decide(p, Decision(thresholds=thresholds)).any()
-    np.testing.assert_allclose(thresholds, 0.3, atol=2e-5)
+    found = fit_decision(p, TrackStatistics((0.5,) * 5, NEVER_EMPTY), Decision(thresholds=None))
+    assert not decide(p, found).any()
+    np.testing.assert_allclose(found.thresholds, 0.3, atol=2e-5)
 
 
-def test_random_decisions_have_no_thresholds_to_find():
+@pytest.mark.parametrize("rule", [{}, {"hold": 0.7, "min_length": 3, "keep_short": 1.25}])
+def test_rests_and_thresholds_meet_empty_bars_and_densities(rule):
+    p = uneven()
+    music = TrackStatistics((0.01,) * 5, (0.0, 0.4, 0.5, 0.625, 0.9))
+    asked = Decision(thresholds=None, rests=None, **rule)
+    found = fit_decision(p, music, asked)
+    rolls = decide(p, found)
+    np.testing.assert_allclose(density_of(rolls), music.densities, rtol=0.02)
+    assert (density_of(rolls) <= music.densities).all()
+    # Of 24 phrases one more or less at rest is a 24th.
+    np.testing.assert_allclose(empty_bar_rate_of(rolls)[1:], music.empty_bar_rates[1:], atol=1 / 24 + 1e-9)
+    assert found.rests[0] == 0 < min(found.rests[1:])
+    assert dataclasses.replace(found, thresholds=None, rests=None) == asked
+
+
+def test_those_phrases_rest_of_which_least_is_expected():
+    p = uneven()
+    rule = Decision(thresholds=(0.3,) * 5, rests=None)
+    found = fit_decision(p, TrackStatistics((0.5,) * 5, (0.5,) * 5), rule)
+    assert found.thresholds == rule.thresholds
+    every = decide(p, dataclasses.replace(rule, rests=(0.0,) * 5))
+    expected = p.sum(axis=(1, 2), dtype=np.float64)
+    for k in range(5):
+        # One phrase after another, while no more than half of the bars are empty.
+        rolls, before = every[..., k].copy(), None
+        for i in np.argsort(expected[:, k]):
+            before, last = rolls.copy(), i
+            rolls[i] = False
+            empty = 1 - rolls.reshape(24, 4, 48, 84).any(axis=(2, 3)).mean()
+            if empty > 0.5:
+                break
+        np.testing.assert_array_equal(decide(p, found)[..., k], before)
+        assert np.sort(expected[:, k])[0] < found.rests[k] < expected[last, k]
+
+
+def test_a_track_that_is_silent_enough_needs_no_rest():
+    p = uneven()
+    p[:12, ..., 3] = 0
+    rule = Decision(thresholds=(0.3,) * 5, rests=None)
+    empty = empty_bar_rate_of(decide(p, dataclasses.replace(rule, rests=(0.0,) * 5)))
+    found = fit_decision(p, TrackStatistics((0.01,) * 5, tuple(empty.tolist())), rule)
+    assert found.rests == (0.0,) * 5
+    assert empty[3] >= 0.5
+
+
+def test_a_track_that_never_plays_rests_always():
+    p = uneven()
+    music = TrackStatistics((0.0, 0.01, 0.01, 0.01, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0))
+    open_rule = Decision(thresholds=None, rests=None)
+    for rule in (open_rule, dataclasses.replace(open_rule, thresholds=(0.3,) * 5)):
+        rolls = decide(p, fit_decision(p, music, rule))
+        assert not rolls[..., [0, 4]].any()
+        assert rolls[..., 1:4].any(axis=(1, 2)).any(axis=0).all()
+
+
+def test_rests_that_are_given_stay_as_they_are():
+    p = uneven()
+    rests = tuple(np.quantile(p.sum(axis=(1, 2), dtype=np.float64), 0.5, axis=0).tolist())
+    found = fit_decision(p, TrackStatistics((0.01,) * 5, (0.1,) * 5), Decision(thresholds=None, rests=rests))
+    assert found.rests == rests
+    rolls = decide(p, found)
+    np.testing.assert_allclose(density_of(rolls), 0.01, rtol=0.02)
+    assert (empty_bar_rate_of(rolls) >= 0.5).all()
+
+
+def test_random_decisions_have_nothing_to_find():
     with pytest.raises(ValueError, match="only a hard decision"):
-        thresholds_for_density(probabilities(num=1), (0.1,) * 5, Decision(method="bernoulli"))
+        fit_decision(probabilities(num=1), TrackStatistics((0.1,) * 5, NEVER_EMPTY), Decision(method="bernoulli"))
 
 
-def test_a_rule_without_thresholds_is_calibrated_on_draws_of_the_prior():
+@pytest.mark.parametrize("lacks", ["thresholds", "rests"])
+def test_a_rule_that_lacks_something_is_calibrated_on_draws_of_the_prior(lacks):
     p = probabilities(num=200)
     asked = []
 
@@ -52,18 +137,19 @@ def test_a_rule_without_thresholds_is_calibrated_on_draws_of_the_prior():
         return np.arange(num, dtype=np.float32)[:, None]
 
     sampler = Sampler(encode=lambda rolls: rolls, decode=lambda z: p[z[:, 0].astype(int)], draw=draw)
-    densities = np.array([0.02, 0.01, 0.03, 0.005, 0.2])
-    rule = Decision(thresholds=None, hold=0.6, min_length=2)
-    with pytest.raises(ValueError, match="no thresholds yet"):
+    rule = dataclasses.replace(Decision(thresholds=(0.3,) * 5, hold=0.6, min_length=2), **{lacks: None})
+    with pytest.raises(ValueError, match=f"no {lacks} yet"):
         decide(p[:1], rule)
-    found = calibrate(rule, sampler, lambda: TrackStatistics(tuple(densities.tolist()), (0.5,) * 5))
+    music = TrackStatistics((0.02, 0.01, 0.03, 0.005, 0.2), (0.5,) * 5)
+    found = calibrate(rule, sampler, lambda: music)
     assert asked == [(0, 128)]
-    np.testing.assert_allclose(decide(p[:128], found).mean(axis=(0, 1, 2)), densities, rtol=0.02)
-    assert dataclasses.replace(found, thresholds=None) == rule
+    assert found == fit_decision(p[:128], music, rule)
 
 
-@pytest.mark.parametrize("rule", [Decision(), Decision(thresholds=(0.1,) * 5), Decision("bernoulli", thresholds=None)])
-def test_a_rule_that_needs_no_thresholds_draws_nothing(rule):
+@pytest.mark.parametrize(
+    "rule", [Decision(), Decision(thresholds=(0.1,) * 5), Decision("bernoulli", thresholds=None, rests=None)]
+)
+def test_a_rule_that_lacks_nothing_draws_nothing(rule):
     def refuse(*arguments):
         raise AssertionError("asked for")
 

@@ -18,6 +18,7 @@ from wae_jax.decision import (
     decide,
     decision_of_config,
     hold,
+    keep_sure,
     remove_short,
 )
 
@@ -135,6 +136,49 @@ def test_the_whole_rule_spares_the_drums():
     assert found[..., 1:].sum() != (p[..., 1:] > 0.4).sum()
 
 
+def test_whole_notes_stay_that_have_a_sure_cell():
+    on = lines("##.##.###.#", "##......###", "###########", "...........")
+    sure = lines(".#.....#...", "#.........#", "#..........", "##.........")
+    assert shown(keep_sure(on, sure)) == ["##....###..", "##......###", "###########", "..........."]
+    # What sounds nowhere keeps no note, however sure it is.
+    assert not keep_sure(lines("##.##"), lines("..#..")).any()
+
+
+@pytest.mark.parametrize("rule", [{"hold": 0.5, "close_gaps": 2}, {}])
+def test_short_notes_stay_that_the_decoder_is_surer_of(rule):
+    p = probabilities()
+    plain = Decision(thresholds=(0.3, 0.2, 0.3, 0.4, 0.5), min_length=5, **rule)
+    found = decide(p, dataclasses.replace(plain, keep_short=1.5))
+    every = decide(p, dataclasses.replace(plain, min_length=1))
+    np.testing.assert_array_equal(found[..., 0], every[..., 0])
+    num_kept = num_left = 0
+    for k in range(1, 5):
+        for b, pitch in itertools.product(range(3), range(0, 84, 6)):
+            expected = every[b, :, pitch, k].copy()
+            for state, start, length in runs(expected):
+                note = slice(start, start + length)
+                if state and length < 5:
+                    is_sure = p[b, note, pitch, k].max() > 1.5 * plain.thresholds[k]
+                    expected[note] = is_sure
+                    num_kept, num_left = num_kept + is_sure, num_left + (not is_sure)
+            np.testing.assert_array_equal(found[b, :, pitch, k], expected)
+    assert min(num_kept, num_left) > 20
+    # A factor of 1 keeps all.
+    np.testing.assert_array_equal(decide(p, dataclasses.replace(plain, keep_short=1.0)), every)
+
+
+def test_a_track_rests_where_little_is_expected_of_it():
+    p = probabilities(num=6)
+    expected = p.sum(axis=(1, 2), dtype=np.float64)
+    rests = tuple(float(np.sort(expected[:, k])[k]) for k in range(5))  # of k phrases less is expected
+    plain = Decision(thresholds=(0.3,) * 5, hold=0.8, min_length=2)
+    found, every = decide(p, dataclasses.replace(plain, rests=rests)), decide(p, plain)
+    assert every.any(axis=(1, 2)).all()
+    plays = expected >= rests
+    np.testing.assert_array_equal((~plays).sum(axis=0), np.arange(5))
+    np.testing.assert_array_equal(found, every & plays[:, None, None])
+
+
 def test_bernoulli_is_random_with_the_right_mean_and_each_phrase_by_itself():
     p = np.broadcast_to(probabilities(num=1), (4, 192, 84, 5))
     rule = Decision(method="bernoulli")
@@ -158,6 +202,10 @@ def test_bernoulli_is_random_with_the_right_mean_and_each_phrase_by_itself():
         ({"hold": 1.5}, "hold is 1.5"),
         ({"close_gaps": -1}, "close_gaps is -1"),
         ({"min_length": 0}, "min_length 0"),
+        ({"keep_short": 0.5}, "keep_short is 0.5; expected 0, or a factor of at least 1"),
+        ({"keep_short": float("nan")}, "keep_short is nan"),
+        ({"rests": (1.0,)}, "expected 5 numbers of cells"),
+        ({"rests": (1.0, 1.0, 1.0, 1.0, -1.0)}, "at least 0"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused(change, told):
@@ -169,7 +217,8 @@ def test_the_rule_of_a_configuration():
     config = tiny_config(eval__threshold=0.3)
     assert decision_of_config(config) == Decision(thresholds=(0.3,) * 5)
     config.decision = {"method": "bernoulli", "thresholds": "density", "hold": 1, "close_gaps": 2, "min_length": 3}
-    assert decision_of_config(config) == Decision("bernoulli", None, 1.0, 2, 3)
+    config.decision.update({"keep_short": 2, "rests": "data"})
+    assert decision_of_config(config) == Decision("bernoulli", None, 1.0, 2, 3, 2.0, None)
 
 
 @pytest.mark.parametrize(
@@ -180,6 +229,10 @@ def test_the_rule_of_a_configuration():
         (["--threshold=.1,.2,.3,.4,1", "--hold=1"], Decision(thresholds=(0.1, 0.2, 0.3, 0.4, 1.0))),
         (["--threshold=density", "--close-gaps=0"], Decision(thresholds=None, hold=0.5)),
         (["--binarize=bernoulli", "--min-length=4"], Decision("bernoulli", (0.3,) * 5, 0.5, 0, 4)),
+        (["--keep-short=1.5", "--rests=data"], Decision("hard", (0.3,) * 5, 0.5, 0, 1, 1.5, None)),
+        (["--rests=0,1.5,2,0,30"], Decision(thresholds=(0.3,) * 5, hold=0.5, rests=(0, 1.5, 2, 0, 30))),
+        (["--rests=4"], Decision(thresholds=(0.3,) * 5, hold=0.5, rests=(4,) * 5)),
+        (["--rests=4", "--rests=none"], Decision(thresholds=(0.3,) * 5, hold=0.5)),
     ],
 )
 def test_flags_take_the_place_of_the_configuration(flags, expected):
@@ -197,7 +250,8 @@ def test_flags_take_the_place_of_the_configuration(flags, expected):
 
 
 @pytest.mark.parametrize("flag", ["--threshold=.1,.2", "--threshold=dense", "--threshold=-1", "--hold=2",
-                                  "--close-gaps=-1", "--min-length=0"])  # fmt: skip
+                                  "--close-gaps=-1", "--min-length=0", "--keep-short=.5", "--rests=-1",
+                                  "--rests=1,2", "--rests=all"])  # fmt: skip
 def test_a_wrong_flag_is_refused_with_what_would_be_right(flag, capsys):
     parser = argparse.ArgumentParser()
     add_sampling_flags(parser, num=1)
@@ -208,6 +262,12 @@ def test_a_wrong_flag_is_refused_with_what_would_be_right(flag, capsys):
 
 def test_a_rule_tells_what_it_does():
     assert str(Decision()) == "above 0.5"
+    told = str(Decision(min_length=3, keep_short=1.5, rests=(0, 120, 0, 0, 7.5)))
+    assert told.endswith(
+        "without notes shorter than 3 steps that stay below 1.5 times the threshold, with tracks at rest where fewer "
+        "cells are expected than 120 (Piano), 7.5 (Strings)"
+    )
+    assert "as many empty bars" in str(Decision(rests=None))
     assert str(Decision("bernoulli")) == "at random with their probability"
     told = str(Decision(thresholds=(0.1, 0.2, 0.3, 0.4, 0.5), hold=0.5, close_gaps=2, min_length=3))
     for part in ("0.1 (Drums)", "0.5 (Strings)", "0.5 times", "up to 2 steps closed", "shorter than 3 steps"):

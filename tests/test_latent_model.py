@@ -54,7 +54,15 @@ def test_directions_are_those_of_the_codes_of_training_phrases(run, model):
     deviations = [direction["deviation"] for direction in model["directions"]]
     np.testing.assert_allclose(((codes - codes.mean(axis=0)) @ components.T).std(axis=0), deviations, rtol=1e-5)
     assert deviations == sorted(deviations, reverse=True)
-    assert model["decision"] == {"thresholds": [0.4] * 5, "hold": 0.5, "close_gaps": 0, "min_length": 2}
+    decision = {
+        "thresholds": [0.4] * 5,
+        "hold": 0.5,
+        "close_gaps": 0,
+        "min_length": 2,
+        "keep_short": 0,
+        "rests": [0] * 5,
+    }
+    assert model["decision"] == decision
     assert model["shape"] == [192, 84, 5]
     assert model["lowest_pitch"] == 24
     assert model["prior_deviation"] == pytest.approx(run.config.prior_variance**0.5)

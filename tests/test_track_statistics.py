@@ -38,7 +38,7 @@ def test_a_cell_at_the_edge_of_a_bar_belongs_to_it():
 
 @unchecked()
 @pytest.mark.parametrize(
-    "change",
+    "spoil",
     [lambda rows: rows[:0], lambda rows: rows[:, :-1], lambda rows: rows.astype(np.int32), lambda rows: rows[0]],
 )
 def test_statistics_want_packed_rows(spoil):

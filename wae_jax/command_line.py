@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from wae_jax.checkpoint import CheckpointError
 from wae_jax.dataset import DatasetError
-from wae_jax.decision import DENSITY, METHODS, Decision, decision_of_config
+from wae_jax.decision import DATA, DENSITY, METHODS, NONE, Decision, decision_of_config
 from wae_jax.local_paths import local_paths, renamed
 from wae_jax.pianoroll import NUM_TRACKS
 from wae_jax.remote import RemoteError
@@ -62,6 +62,19 @@ def add_sampling_flags(parser: argparse.ArgumentParser, *, num: int | None) -> N
     how.add_argument("--hold", type=float, help="for hard: notes last while above this share of the threshold, 0 to 1")
     how.add_argument("--close-gaps", type=int, metavar="STEPS", help="gaps up to so long become part of one note")
     how.add_argument("--min-length", type=int, metavar="STEPS", help="shorter notes are left out; drums are not")
+    how.add_argument(
+        "--keep-short",
+        type=float,
+        metavar="TIMES",
+        help="for hard: short notes stay that get above this many times the threshold; 0: none",
+    )
+    how.add_argument(
+        "--rests",
+        type=_rests,
+        metavar="none|C|C,C,C,C,C|data",
+        help="for hard: tracks are silent throughout phrases of which fewer cells are expected; data: so that draws "
+        "have as many empty bars as the training data",
+    )
 
 
 def _thresholds(text: str) -> tuple[float, ...] | str:
@@ -73,6 +86,19 @@ def _thresholds(text: str) -> tuple[float, ...] | str:
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"{text!r}; expected a number between 0 and 1, {NUM_TRACKS} of them with commas between, or {DENSITY}"
+        ) from None
+
+
+def _rests(text: str) -> tuple[float, ...] | str:
+    if text in (DATA, NONE):
+        return text
+    try:
+        numbers = tuple(float(each) for each in text.split(","))
+        return Decision(rests=numbers * NUM_TRACKS if len(numbers) == 1 else numbers).rests or ()
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}; expected {NONE}, a number of at least 0 cells, {NUM_TRACKS} of them with commas between, or "
+            f"{DATA}"
         ) from None
 
 
@@ -88,10 +114,14 @@ def asked_decision(arguments: argparse.Namespace, config: ml_collections.ConfigD
         "hold": arguments.hold,
         "close_gaps": arguments.close_gaps,
         "min_length": arguments.min_length,
+        "keep_short": arguments.keep_short,
     }
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if arguments.threshold is not None:
         changes["thresholds"] = None if arguments.threshold == DENSITY else arguments.threshold
+    if arguments.rests is not None:
+        named = {DATA: None, NONE: (0.0,) * NUM_TRACKS}
+        changes["rests"] = named.get(arguments.rests, arguments.rests)
     return dataclasses.replace(decision_of_config(config), **changes)
 
 
@@ -148,6 +178,8 @@ def check_sampling_flags(parser: argparse.ArgumentParser, arguments: argparse.Na
         parser.error(f"--close-gaps is {arguments.close_gaps}; expected at least 0 steps")
     if arguments.min_length is not None and arguments.min_length < 1:
         parser.error(f"--min-length is {arguments.min_length}; expected at least 1 step")
+    if arguments.keep_short is not None and not (arguments.keep_short == 0 or arguments.keep_short >= 1):
+        parser.error(f"--keep-short is {arguments.keep_short}; expected 0, or a factor of at least 1")
     if arguments.seed < 0:
         parser.error(f"--seed is {arguments.seed}; expected at least 0")
 

@@ -4,18 +4,21 @@ A decoder says how likely each cell is, and a rule decides. Deciding each cell a
 breaks notes into splinters: where a decoder is unsure along a note, its cells fall now on one side of a threshold and
 now on the other. The rules here let a note begin above one threshold and last while it stays above a lower one
 (hysteresis, as Canny's edge detector has it, doi 10.1109/TPAMI.1986.4767851), close gaps and leave out what is too
-short. They apply to pitched tracks: drum notes are onsets, one step long.
+short, unless the decoder is surer of it than it need be of a longer note. They apply to pitched tracks: drum notes are
+onsets, one step long. And a track of which hardly anything is expected in a phrase is silent throughout, as tracks of
+music are, where it would otherwise play a few stray notes in every phrase.
 
-Thresholds may be left to be found on draws of a run, which `calibration.py` does.
+Thresholds and rests may be left to be found on draws of a run, which `calibration.py` does.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int16
+from jaxtyping import Bool, Float, Float64, Int16
 
 from wae_jax.pianoroll import NUM_TRACKS, PITCHED_TRACKS, TRACK_NAMES, Probabilities, Rolls
 from wae_jax.sampling import binarize
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 METHODS = ("hard", "bernoulli")
 DENSITY = "density"
+# Of the rests of a rule: that they are to be found, and that there are none.
+DATA, NONE = "data", "none"
 
 # Single pitches of single phrases.
 Lines = Bool[np.ndarray, "N T"]
@@ -43,6 +48,11 @@ class Decision:
         each cell alone.
       close_gaps: steps; silences of one pitch that are no longer, between two notes, become part of one note.
       min_length: steps; shorter notes are left out, after gaps have been closed.
+      keep_short: a note shorter than that stays, for "hard", where the probability of a cell of it is above so many
+        times its track's threshold; 0 leaves out all of them.
+      rests: of each track, in cells, for "hard": it is silent throughout a phrase in which its probabilities add up to
+        less. None: those at which draws have as many empty bars as the training data, which `calibration.calibrate`
+        has to find first.
     """
 
     method: str = "hard"
@@ -50,6 +60,8 @@ class Decision:
     hold: float = 1.0
     close_gaps: int = 0
     min_length: int = 1
+    keep_short: float = 0.0
+    rests: tuple[float, ...] | None = (0.0,) * NUM_TRACKS
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -64,6 +76,10 @@ class Decision:
             raise ValueError(
                 f"close_gaps is {self.close_gaps} and min_length {self.min_length}; expected steps, at least 0 and 1"
             )
+        if self.keep_short and not self.keep_short >= 1:
+            raise ValueError(f"keep_short is {self.keep_short}; expected 0, or a factor of at least 1")
+        if self.rests is not None and (len(self.rests) != NUM_TRACKS or not all(rest >= 0 for rest in self.rests)):
+            raise ValueError(f"rests are {self.rests}; expected {NUM_TRACKS} numbers of cells, at least 0")
 
     def __str__(self) -> str:
         if self.method == "bernoulli":
@@ -72,19 +88,26 @@ class Decision:
             words = ["above thresholds at which draws are as dense as the training data"]
         else:
             same = len(set(self.thresholds)) == 1
-            words = [
-                f"above {self.thresholds[0]:g}"
-                if same
-                else "above "
-                + ", ".join(f"{each:.2g} ({name})" for each, name in zip(self.thresholds, TRACK_NAMES, strict=True))
-            ]
+            words = [f"above {self.thresholds[0]:g}" if same else f"above {_by_track(self.thresholds)}"]
         if self.method == "hard" and self.hold < 1:
             words.append(f"and then, in one note, above {self.hold:g} times that")
         if self.close_gaps:
             words.append(f"with gaps of up to {self.close_gaps} steps closed")
         if self.min_length > 1:
             words.append(f"without notes shorter than {self.min_length} steps")
+        if self.min_length > 1 and self.keep_short and self.method == "hard":
+            words[-1] += f" that stay below {self.keep_short:g} times the threshold"
+        if self.method == "hard" and self.rests is None:
+            words.append("with tracks at rest so that draws have as many empty bars as the training data")
+        elif self.method == "hard" and self.rests is not None and any(self.rests):
+            words.append(f"with tracks at rest where fewer cells are expected than {_by_track(self.rests)}")
         return ", ".join(words)
+
+
+def _by_track(numbers: Sequence[float]) -> str:
+    """Numbers with the names of their tracks; those of 0 have no say and are left out."""
+    named = zip(numbers, TRACK_NAMES, strict=True)
+    return ", ".join(f"{each:.3g} ({name})" for each, name in named if each)
 
 
 def decision_of_config(config: ml_collections.ConfigDict) -> Decision:
@@ -96,6 +119,8 @@ def decision_of_config(config: ml_collections.ConfigDict) -> Decision:
         hold=float(settings.hold),
         close_gaps=settings.close_gaps,
         min_length=settings.min_length,
+        keep_short=float(settings.keep_short),
+        rests=None if settings.rests == DATA else (0.0,) * NUM_TRACKS,
     )
 
 
@@ -106,12 +131,15 @@ def as_flags(decision: Decision) -> dict[str, Any]:
         threshold: Any = DENSITY
     else:
         threshold = thresholds[0] if len(set(thresholds)) == 1 else list(thresholds)
+    rests: Any = DATA if decision.rests is None else list(decision.rests) if any(decision.rests) else NONE
     return {
         "binarize": decision.method,
         "threshold": threshold,
         "hold": decision.hold,
         "close_gaps": decision.close_gaps,
         "min_length": decision.min_length,
+        "keep_short": decision.keep_short,
+        "rests": rests,
     }
 
 
@@ -124,16 +152,19 @@ def decide(probabilities: Probabilities, decision: Decision, *, seed: int = 0) -
       seed: for "bernoulli"; each phrase has random numbers of its own, whatever others there are.
 
     Raises:
-      ValueError: if thresholds are needed that have not been found yet.
+      ValueError: if thresholds or rests are needed that have not been found yet.
     """
     thresholds: tuple[float, ...] = ()
     if decision.method == "bernoulli":
         cells = binarize(probabilities, method="bernoulli", threshold=0.5, seed=seed)
     else:
-        if decision.thresholds is None:
-            raise ValueError("the decision has no thresholds yet; expected one from `calibration.calibrate`")
+        if decision.thresholds is None or decision.rests is None:
+            lacking = "thresholds" if decision.thresholds is None else "rests"
+            raise ValueError(f"the decision has no {lacking} yet; expected one from `calibration.calibrate`")
         thresholds = decision.thresholds
         cells = probabilities > np.asarray(thresholds, probabilities.dtype)
+        if any(decision.rests):
+            cells &= (expected_cells(probabilities) >= decision.rests)[:, None, None]
     if mends(decision):
         for k in PITCHED_TRACKS:
             # Of most pitches no cell sounds, and then there is nothing to mend.
@@ -156,8 +187,18 @@ def mended(lines: Lines, probabilities: Float[np.ndarray, "N T"], threshold: flo
     if decision.close_gaps:
         lines = close_gaps(lines, decision.close_gaps)
     if decision.min_length > 1:
-        lines = remove_short(lines, decision.min_length)
+        long = remove_short(lines, decision.min_length)
+        if threshold is not None and decision.keep_short:
+            some = (lines > long).any(axis=1)
+            sure = probabilities[some] > threshold * decision.keep_short
+            long[some] |= keep_sure(lines[some], sure)
+        return long
     return lines
+
+
+def expected_cells(probabilities: Probabilities) -> Float64[np.ndarray, "B K=5"]:
+    """How many cells of each track are expected to sound, by phrase: the sum of their probabilities."""
+    return np.asarray(probabilities.sum(axis=(1, 2), dtype=np.float64))
 
 
 def hold(start: Lines, stay: Lines) -> Lines:
@@ -184,6 +225,12 @@ def remove_short(on: Lines, shortest: int) -> Lines:
     """Leaves out notes of fewer than `shortest` steps."""
     before, after = _nearest(~on)
     return on & (after - before - 1 >= shortest)
+
+
+def keep_sure(on: Lines, sure: Lines) -> Lines:
+    """Leaves out the notes that have no sure cell."""
+    found = on & sure
+    return hold(found, on) | hold(found[:, ::-1], on[:, ::-1])[:, ::-1]
 
 
 def _nearest(here: Lines) -> tuple[Int16[np.ndarray, "N T"], Int16[np.ndarray, "N T"]]:

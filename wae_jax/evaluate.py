@@ -95,6 +95,7 @@ def evaluate_run(run: Run, data: Dataset, choice: Choice, asked: Decision) -> di
     # What was asked for makes the arm; the thresholds that were found differ from seed to seed.
     result["provenance"] |= as_flags(asked) | {
         "thresholds": decision.thresholds,
+        "rests": decision.rests,
         "checkpoint_step": run.step,
         "checkpoint_digest": run.digest,
         "training_data_digest": training.digest,

@@ -11,7 +11,7 @@ from typing import Any
 from wae_jax import binary_neurons
 from wae_jax.blocks import ACTIVATIONS
 from wae_jax.costs import COSTS
-from wae_jax.decision import DENSITY, METHODS
+from wae_jax.decision import DATA, DENSITY, METHODS, NONE
 from wae_jax.feeding import PLACEMENTS
 from wae_jax.models import ENCODERS, NORMALIZATIONS
 from wae_jax.networks import NETWORKS, find_network
@@ -194,6 +194,8 @@ FIELDS = {
     "decision.hold": Real(minimum=0, maximum=1),
     "decision.close_gaps": Integer(),
     "decision.min_length": Integer(1),
+    "decision.keep_short": Real(minimum=0),
+    "decision.rests": Choice((NONE, DATA)),
     "best_metric": Text(),
     "best_mode": Choice(("min", "max")),
 }
@@ -218,6 +220,8 @@ _ADDED = {
     ("decision", "hold"): 1.0,
     ("decision", "close_gaps"): 0,
     ("decision", "min_length"): 1,
+    ("decision", "keep_short"): 0.0,
+    ("decision", "rests"): NONE,
     ("cost", "kind"): "squared_error",
     ("cost", "positive_weight"): 1.0,
     ("cost", "focal_gamma"): 2.0,
@@ -288,6 +292,11 @@ def _problems_between_fields(config: Mapping[str, Any]) -> list[str]:
             f"binary_neurons.kind is {config['binary_neurons']['kind']!r} and model.output_planes "
             f"{config['model']['output_planes']!r}: a cell may be likely to sound and neither of its planes fire; "
             "expected model.output_planes 'cells', or binary_neurons.kind 'none'"
+        )
+    if 0 < config["decision"]["keep_short"] < 1:
+        problems.append(
+            f"decision.keep_short is {config['decision']['keep_short']!r}; expected 0, which leaves out all "
+            "short notes, or a factor of at least 1"
         )
     strides = config["refiner"]["strides"]
     if NUM_STEPS % strides[0] or NUM_PITCHES % strides[1]:

@@ -21,29 +21,34 @@ class Decoder {
   }
 
   // The notes [track, pitch, onset, length] by onset, as decision.py decides: a note begins above the threshold of its
-  // track. On the pitched tracks it lasts while above `hold` times that; then gaps are closed and short notes left out.
-  notes(probabilities, { thresholds, hold, close_gaps: longestGap, min_length: shortest }) {
+  // track. On the pitched tracks it lasts while above `hold` times that; then gaps are closed and short notes left out,
+  // but for those that get above `keep_short` times the threshold. A track of which too little is expected rests.
+  notes(probabilities, { thresholds, hold, close_gaps: longestGap, min_length: shortest, keep_short: keepShort, rests }) {
     const [steps, pitches, tracks] = this.#shape;
     const found = [];
+    const expected = new Float64Array(tracks);
+    for (let i = 0; i < probabilities.length; i += 1) expected[i % tracks] += probabilities[i];
     for (let track = 0; track < tracks; track += 1) {
+      if (expected[track] < rests[track]) continue;
       const isDrums = track === 0;
       const start = Math.fround(thresholds[track]);
       const stay = isDrums ? start : Math.fround(thresholds[track] * hold);
+      const sure = keepShort ? Math.fround(thresholds[track] * keepShort) : Infinity;
       for (let pitch = 0; pitch < pitches; pitch += 1) {
         const runs = [];
         let isOn = false;
         for (let step = 0; step < steps; step += 1) {
           const wasOn = isOn;
-          isOn = probabilities[(step * pitches + pitch) * tracks + track] > (wasOn ? stay : start);
-          if (isOn && wasOn) runs.at(-1).end = step + 1;
-          if (isOn && !wasOn) {
-            const gap = runs.length ? step - runs.at(-1).end : Infinity;
-            if (!isDrums && gap <= longestGap) runs.at(-1).end = step + 1;
-            else runs.push({ onset: step, end: step + 1 });
-          }
+          const probability = probabilities[(step * pitches + pitch) * tracks + track];
+          isOn = probability > (wasOn ? stay : start);
+          if (!isOn) continue;
+          const gap = runs.length ? step - runs.at(-1).end : Infinity;
+          if (!wasOn && (isDrums || gap > longestGap)) runs.push({ onset: step, largest: 0 });
+          runs.at(-1).end = step + 1;
+          runs.at(-1).largest = Math.max(runs.at(-1).largest, probability);
         }
-        for (const { onset, end } of runs) {
-          if (isDrums || end - onset >= shortest) found.push([track, pitch + this.#lowestPitch, onset, end - onset]);
+        for (const { onset, end, largest } of runs) {
+          if (isDrums || end - onset >= shortest || largest > sure) found.push([track, pitch + this.#lowestPitch, onset, end - onset]);
         }
       }
     }

@@ -131,8 +131,13 @@ class LatentPanel {
     if (this.#decoded.code !== this.#code) {
       this.#decoded = { code: this.#code, probabilities: this.#decoder.decode(this.#code) };
     }
-    this.#notes = this.#decoder.notes(this.#decoded.probabilities,
-      { ...this.#model.decision, thresholds: this.#thresholds });
+    // A lower threshold wakes tracks at rest too.
+    const { thresholds, rests } = this.#model.decision;
+    this.#notes = this.#decoder.notes(this.#decoded.probabilities, {
+      ...this.#model.decision,
+      thresholds: this.#thresholds,
+      rests: rests.map((rest, track) => (rest * this.#thresholds[track]) / (thresholds[track] || 1)),
+    });
     this.#milliseconds = performance.now() - start;
   }
 
