@@ -50,8 +50,9 @@ def _one_of_a_setting(name: str, *values: object) -> tuple[str, ...]:
     return tuple(f"{name}={value}" for value in values)
 
 
-# The rule that `wae_gan.py` has for which cells sound.
+# A rule for which cells sound, and what `wae_gan.py` has besides.
 _RULE = "threshold=density,hold=0.9,min_length=3"
+_SHORT, _RESTS = "keep_short=1.25", "rests=data"
 # What may mend the fragments that samples fall into: each beside the first, by one rule.
 _CURES = (
     "positive_weight=1",
@@ -141,6 +142,15 @@ TABLES: Mapping[str, tuple[str, ...]] = {
         "regulariser=gan,latent_dim=32",
         *(f"regulariser=gan,latent_dim=32,{_RULE},{cure}" for cure in _CURES),
         f"latent_dim=32,{_RULE},positive_weight=2,onset_weight=2",
+    ),
+    # The same by the rule that is the default.
+    "rests": (
+        *(f"regulariser=gan,latent_dim=32,{_RULE},{_SHORT},{_RESTS},{cure}" for cure in _CURES),
+        f"latent_dim=32,{_RULE},{_SHORT},{_RESTS},positive_weight=2,onset_weight=2",
+        *(
+            f"regulariser=gan,latent_dim=32,{_RULE},{each},positive_weight=2,onset_weight=2"
+            for each in (_SHORT, _RESTS)
+        ),
     ),
 }
 

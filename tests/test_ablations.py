@@ -70,6 +70,7 @@ def test_a_name_gives_the_table_or_an_arm_within_which_it_varies():
             "kl_penalty_weight": "penalty_weight",
             "decision": "threshold",
             "cures": "latent_dim",
+            "rests": "min_length",
         }
         assert all(within.get(table, table) in each for each in keys), table
 
