@@ -66,6 +66,16 @@ def test_differences_are_taken_seed_by_seed(tmp_path):
     assert second["precision"] == "0.500 (+0.000 [+0.000, +0.000])"
 
 
+def test_rules_of_before_rests_had_none(tmp_path):
+    rule = {"penalty": "gan", "binarize": "hard", "threshold": "density"}
+    before = write(tmp_path / "before", seed=0, cells=1.0, **rule)
+    none = write(tmp_path / "none", seed=1, cells=2.0, keep_short=0.0, rests="none", **rule)
+    data = write(tmp_path / "data", seed=0, cells=3.0, keep_short=0.0, rests="data", **rule)
+    first, second = table([before, none, data])
+    assert (first[""], first["seeds"]) == ("rests=none", "2")
+    assert (second[""], second["seeds"]) == ("rests=data", "1")
+
+
 def test_one_seed_has_no_interval(tmp_path):
     folders = [write(tmp_path / p, penalty=p, seed=4, cells=c) for p, c in (("gan", 10.0), ("mmd", 13.0))]
     assert table(folders)[1]["cells"] == "13.00 (+3.000)"

@@ -43,6 +43,16 @@ def test_everything_has_its_origin(workdir, content):
     assert content["sets"]["held_out"]["songs"] >= 1
 
 
+def test_what_was_asked_for_is_told_from_what_was_found(workdir, tmp_path):
+    flags = [f"--workdir={workdir}", "--num=12", f"--output={tmp_path}", "--threshold=density", "--rests=data"]
+    assert evaluate.main(flags) == 0
+    provenance = json.loads((tmp_path / "evaluation.json").read_text())["provenance"]
+    assert (provenance["threshold"], provenance["rests"]) == ("density", "data")
+    found = provenance["calibrated"]
+    assert len(found["threshold"]) == 5
+    assert found["rests"] == "none" or len(found["rests"]) == 5
+
+
 def test_it_is_the_same_the_next_time(workdir, content, tmp_path, capsys):
     assert evaluate.main([f"--workdir={workdir}", *FLAGS, f"--output={tmp_path}"]) == 0
     assert json.loads((tmp_path / "evaluation.json").read_text()) == content

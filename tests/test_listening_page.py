@@ -363,7 +363,7 @@ def test_a_run_becomes_a_page(workdir, tmp_path, browser, capsys):
     run = load_run(str(workdir), "best")
     sections = {section["id"]: section for section in data["sections"]}
     assert list(sections) == ["draws", "real", "reconstructions", "interpolations"]
-    assert sections["draws"]["says"] == "Unselected: seed 3, the first 5 drawn. Cells sound above 0.03."
+    assert sections["draws"]["says"] == "Unselected: seed 3, the first 5 drawn."
 
     (draws,) = sections["draws"]["groups"]
     expected = binarize(run.sampler.decode(run.sampler.draw(3, 5)), method="hard", threshold=0.03, seed=3)

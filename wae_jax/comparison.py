@@ -32,7 +32,15 @@ _NOT_THE_ARM = (
 )
 
 # How codes were drawn and cells decided by evaluations of before there was more than the prior and a threshold.
-_PLAIN: Mapping[str, Any] = {"hold": 1.0, "close_gaps": 0, "min_length": 1, "latent": "prior", "components": None}
+_PLAIN: Mapping[str, Any] = {
+    "hold": 1.0,
+    "close_gaps": 0,
+    "min_length": 1,
+    "keep_short": 0.0,
+    "rests": "none",
+    "latent": "prior",
+    "components": None,
+}
 
 
 class CompareError(RequestError):

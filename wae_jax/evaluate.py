@@ -92,10 +92,9 @@ def evaluate_run(run: Run, data: Dataset, choice: Choice, asked: Decision) -> di
         seed=choice.seed,
         mixture=drawn.mixture,
     )
-    # What was asked for makes the arm; the thresholds that were found differ from seed to seed.
+    # What was asked for makes the arm; thresholds and rests that were found differ from seed to seed.
     result["provenance"] |= as_flags(asked) | {
-        "thresholds": decision.thresholds,
-        "rests": decision.rests,
+        "calibrated": as_flags(decision),
         "checkpoint_step": run.step,
         "checkpoint_digest": run.digest,
         "training_data_digest": training.digest,

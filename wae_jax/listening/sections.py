@@ -44,7 +44,7 @@ def sections_of_run(run: Run, *, num: int, seed: int, decision: Decision) -> Ite
     yield Section(
         "draws",
         "Random draws",
-        f"Unselected: seed {seed}, the first {num} drawn{source}. Cells sound {decision}.",
+        f"Unselected: seed {seed}, the first {num} drawn{source}.",
         [Group(named(draws, [f"Draw {i + 1}" for i in range(num)]))],
     )
     data = run.data()
