@@ -52,7 +52,7 @@ def _one_of_a_setting(name: str, *values: object) -> tuple[str, ...]:
 
 # A rule for which cells sound, and what `wae_gan.py` has besides.
 _RULE = "threshold=density,hold=0.9,min_length=3"
-_SHORT, _RESTS = "keep_short=1.25", "rests=data"
+_SHORT, _RESTS = "keep_short=data", "rests=data"
 # What may mend the fragments that samples fall into: each beside the first, by one rule.
 _CURES = (
     "positive_weight=1",
@@ -292,7 +292,7 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], Callable[[ml_collections.Conf
     "hold": (float, lambda config, value: None),
     "close_gaps": (int, lambda config, value: None),
     "min_length": (int, lambda config, value: None),
-    "keep_short": (float, lambda config, value: None),
+    "keep_short": (_one_of("none", "data"), lambda config, value: None),
     "rests": (_one_of("none", "data"), lambda config, value: None),
     "latent": (_one_of("prior", "mixture"), lambda config, value: None),
 }
@@ -304,7 +304,7 @@ EVALUATION_FLAGS: Mapping[str, tuple[str, Any]] = {
     "hold": ("hold", 1.0),
     "close_gaps": ("close-gaps", 0),
     "min_length": ("min-length", 1),
-    "keep_short": ("keep-short", 0.0),
+    "keep_short": ("keep-short", "none"),
     "rests": ("rests", "none"),
     "latent": ("latent", "prior"),
 }

@@ -108,7 +108,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.decision.hold = 0.9  # a note lasts while above this share of the threshold that it began above
     config.decision.close_gaps = 0  # steps: gaps so long become part of one note
     config.decision.min_length = 3  # steps: shorter notes are left out; 3 are a sixteenth
-    config.decision.keep_short = 1.25  # but not those that get above this many times the threshold; 0: all of them
+    config.decision.keep_short = "data"  # but for the surest, as many as the data have; or "none": for none
     config.decision.rests = "data"  # tracks are silent in as many bars of draws as of the data; or "none"
     config.best_metric = "eval/reconstruction"
     config.best_mode = "min"
@@ -145,7 +145,7 @@ def set_plain_decision(config: ml_collections.ConfigDict) -> None:
     config.decision.hold = 1.0
     config.decision.close_gaps = 0
     config.decision.min_length = 1
-    config.decision.keep_short = 0.0
+    config.decision.keep_short = "none"
     config.decision.rests = "none"
 
 

@@ -26,7 +26,7 @@ from wae_jax.workdir import load_config as config_of
 
 ROOT = pathlib.Path(__file__).parents[1]
 DENSITIES = (0.02,) * 5
-STATISTICS = TrackStatistics(DENSITIES, (0.25,) * 5)
+STATISTICS = TrackStatistics(DENSITIES, (0.25,) * 5, ((0.0, 0.125) + (0.25,) * 10,) * 5)
 
 
 def load_config(name, variant=""):
@@ -69,7 +69,7 @@ def tiny_config(penalty="gan", **changes) -> ml_collections.ConfigDict:
             "decision.thresholds": "fixed",
             "decision.hold": 1.0,
             "decision.min_length": 1,
-            "decision.keep_short": 0.0,
+            "decision.keep_short": "none",
             "decision.rests": "none",
         }
     )
@@ -160,7 +160,7 @@ def start_run(
             "--config.decision.thresholds=fixed",
             "--config.decision.hold=1",
             "--config.decision.min_length=1",
-            "--config.decision.keep_short=0.0",
+            "--config.decision.keep_short=none",
             "--config.decision.rests=none",
             "--config.discriminator.widths=(8,)",
             *flags,

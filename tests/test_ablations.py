@@ -160,7 +160,7 @@ def test_the_way_to_binary_rolls_is_told_to_the_evaluation():
     assert evaluation_flags(asked) == ("--threshold=density", "--hold=0.5", "--close-gaps=3")
     assert training_arm(asked) == BASELINE
     assert evaluation_flags("threshold=.5,min_length=1,latent=prior") == ()
-    assert evaluation_flags("rests=data,keep_short=1.25") == ("--keep-short=1.25", "--rests=data")
+    assert evaluation_flags("rests=data,keep_short=data") == ("--keep-short=data", "--rests=data")
     assert evaluation_flags("latent=mixture") == ("--latent=mixture",)
     assert evaluation_flags("binarisation=hard") == evaluation_flags(BASELINE) == ()
 

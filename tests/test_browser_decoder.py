@@ -133,8 +133,8 @@ def test_a_phrase_is_decoded_in_less_than_half_a_second(page, run):
         {"close_gaps": 8},
         {"min_length": 9},
         {"hold": 0.7, "close_gaps": 16, "min_length": 17},
-        {"min_length": 9, "keep_short": 1.2},
-        {"hold": 0.7, "close_gaps": 8, "min_length": 17, "keep_short": 1.05},
+        {"min_length": 9, "keep_short": (1.0, 1.2, 1.1, 1.05, 0.0)},
+        {"hold": 0.7, "close_gaps": 8, "min_length": 17, "keep_short": (1.05,) * 5},
         {"rests": (0.0, 1e9, 0.0, 1.0, 8064.0)},
     ],
 )

@@ -7,13 +7,17 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.test_decision import probabilities
+from tests.test_decision import probabilities, runs
 from wae_jax.calibration import calibrate, fit_decision
 from wae_jax.decision import Decision, decide
 from wae_jax.sampling import Sampler
 from wae_jax.track_statistics import TrackStatistics
 
 NEVER_EMPTY = (0.0,) * 5
+
+
+def statistics(densities, empty_bar_rates=NEVER_EMPTY, short_note_share=0.0):
+    return TrackStatistics(tuple(densities), tuple(empty_bar_rates), ((short_note_share,) * 12,) * 5)
 
 
 def density_of(rolls):
@@ -32,12 +36,12 @@ def uneven(num=24):
 
 
 @pytest.mark.parametrize(
-    "rule", [{}, {"hold": 0.5, "close_gaps": 1, "min_length": 2}, {"min_length": 5, "keep_short": 1.5}]
+    "rule", [{}, {"hold": 0.5, "close_gaps": 1, "min_length": 2}, {"min_length": 5, "keep_short": (1.5,) * 5}]
 )
 def test_thresholds_meet_densities(rule):
     p = probabilities(num=8)
     densities = (0.002, 0.005, 0.01, 0.02, 0.03)
-    found = fit_decision(p, TrackStatistics(densities, NEVER_EMPTY), Decision(thresholds=None, **rule))
+    found = fit_decision(p, statistics(densities), Decision(thresholds=None, **rule))
     np.testing.assert_allclose(density_of(decide(p, found)), densities, rtol=0.02)
     assert (density_of(decide(p, found)) <= densities).all()
     assert found.rests == (0.0,) * 5
@@ -45,22 +49,22 @@ def test_thresholds_meet_densities(rule):
 
 def test_thresholds_of_a_plain_cut_are_quantiles():
     p = probabilities(num=8)
-    found = fit_decision(p, TrackStatistics((0.01,) * 5, NEVER_EMPTY), Decision(thresholds=None))
+    found = fit_decision(p, statistics((0.01,) * 5), Decision(thresholds=None))
     expected = np.quantile(p.reshape(-1, 5), 0.99, axis=0)
     np.testing.assert_allclose(found.thresholds, expected, rtol=2e-3)
 
 
 def test_a_density_that_cannot_be_met_is_not_exceeded():
     p = np.full((1, 192, 84, 5), 0.3, np.float32)
-    found = fit_decision(p, TrackStatistics((0.5,) * 5, NEVER_EMPTY), Decision(thresholds=None))
+    found = fit_decision(p, statistics((0.5,) * 5), Decision(thresholds=None))
     assert not decide(p, found).any()
     np.testing.assert_allclose(found.thresholds, 0.3, atol=2e-5)
 
 
-@pytest.mark.parametrize("rule", [{}, {"hold": 0.7, "min_length": 3, "keep_short": 1.25}])
+@pytest.mark.parametrize("rule", [{}, {"hold": 0.7, "min_length": 3, "keep_short": (1.25,) * 5}])
 def test_rests_and_thresholds_meet_empty_bars_and_densities(rule):
     p = uneven()
-    music = TrackStatistics((0.01,) * 5, (0.0, 0.4, 0.5, 0.625, 0.9))
+    music = statistics((0.01,) * 5, (0.0, 0.4, 0.5, 0.625, 0.9))
     asked = Decision(thresholds=None, rests=None, **rule)
     found = fit_decision(p, music, asked)
     rolls = decide(p, found)
@@ -75,7 +79,7 @@ def test_rests_and_thresholds_meet_empty_bars_and_densities(rule):
 def test_those_phrases_rest_of_which_least_is_expected():
     p = uneven()
     rule = Decision(thresholds=(0.3,) * 5, rests=None)
-    found = fit_decision(p, TrackStatistics((0.5,) * 5, (0.5,) * 5), rule)
+    found = fit_decision(p, statistics((0.5,) * 5, (0.5,) * 5), rule)
     assert found.thresholds == rule.thresholds
     every = decide(p, dataclasses.replace(rule, rests=(0.0,) * 5))
     expected = p.sum(axis=(1, 2), dtype=np.float64)
@@ -97,14 +101,14 @@ def test_a_track_that_is_silent_enough_needs_no_rest():
     p[:12, ..., 3] = 0
     rule = Decision(thresholds=(0.3,) * 5, rests=None)
     empty = empty_bar_rate_of(decide(p, dataclasses.replace(rule, rests=(0.0,) * 5)))
-    found = fit_decision(p, TrackStatistics((0.01,) * 5, tuple(empty.tolist())), rule)
+    found = fit_decision(p, statistics((0.01,) * 5, tuple(empty.tolist())), rule)
     assert found.rests == (0.0,) * 5
     assert empty[3] >= 0.5
 
 
 def test_a_track_that_never_plays_rests_always():
     p = uneven()
-    music = TrackStatistics((0.0, 0.01, 0.01, 0.01, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0))
+    music = statistics((0.0, 0.01, 0.01, 0.01, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0))
     open_rule = Decision(thresholds=None, rests=None)
     for rule in (open_rule, dataclasses.replace(open_rule, thresholds=(0.3,) * 5)):
         rolls = decide(p, fit_decision(p, music, rule))
@@ -115,19 +119,84 @@ def test_a_track_that_never_plays_rests_always():
 def test_rests_that_are_given_stay_as_they_are():
     p = uneven()
     rests = tuple(np.quantile(p.sum(axis=(1, 2), dtype=np.float64), 0.5, axis=0).tolist())
-    found = fit_decision(p, TrackStatistics((0.01,) * 5, (0.1,) * 5), Decision(thresholds=None, rests=rests))
+    found = fit_decision(p, statistics((0.01,) * 5, (0.1,) * 5), Decision(thresholds=None, rests=rests))
     assert found.rests == rests
     rolls = decide(p, found)
     np.testing.assert_allclose(density_of(rolls), 0.01, rtol=0.02)
     assert (empty_bar_rate_of(rolls) >= 0.5).all()
 
 
+def short_note_share_of(rolls, shortest, track):
+    """The mean over phrases, by lists of runs."""
+    shares = []
+    for phrase in rolls[..., track]:
+        lengths = [length for line in phrase.T for state, _, length in runs(line) if state]
+        if lengths:
+            shares.append(sum(length < shortest for length in lengths) / len(lengths))
+    return np.mean(shares)
+
+
+@pytest.mark.parametrize("rule", [{"thresholds": (0.3,) * 5}, {"thresholds": None, "rests": None, "hold": 0.8}])
+def test_as_many_short_notes_stay_as_music_has(rule):
+    p = uneven()
+    asked = Decision(min_length=5, keep_short=None, **rule)
+    found = fit_decision(p, statistics((0.02,) * 5, (0.5,) * 5, 0.2), asked)
+    rolls = decide(p, found)
+    every = decide(p, dataclasses.replace(found, min_length=1))
+    for k in range(1, 5):
+        assert short_note_share_of(every, 5, k) > 0.4
+        assert 0.19 < short_note_share_of(rolls, 5, k) < 0.21
+    assert min(found.keep_short[1:]) > 1
+    # Drums have no notes to mend.
+    assert found.keep_short[0] == 0
+    if rule["thresholds"] is None:
+        np.testing.assert_allclose(density_of(rolls), 0.02, rtol=0.03)
+
+
+def test_the_surest_short_notes_stay():
+    p = uneven()
+    rule = Decision(thresholds=(0.3,) * 5, min_length=5, keep_short=None)
+    factors = [
+        fit_decision(p, statistics((0.5,) * 5, short_note_share=share), rule).keep_short for share in (0.05, 0.2, 0.35)
+    ]
+    for few, some, many in list(zip(*factors, strict=True))[1:]:
+        assert few > some > many > 1
+
+
+def test_music_without_short_notes_has_none_stay():
+    p = uneven()
+    rule = Decision(thresholds=(0.3,) * 5, min_length=5, keep_short=None)
+    found = fit_decision(p, statistics((0.5,) * 5), rule)
+    assert found == dataclasses.replace(rule, keep_short=(0.0,) * 5)
+
+
+def test_all_short_notes_stay_where_music_has_more():
+    p = uneven()
+    rule = Decision(thresholds=(0.3,) * 5, min_length=5, keep_short=None)
+    found = fit_decision(p, statistics((0.5,) * 5, short_note_share=1.0), rule)
+    assert found.keep_short[0] == 0
+    every = dataclasses.replace(rule, min_length=1, keep_short=(0.0,) * 5)
+    np.testing.assert_array_equal(decide(p, found), decide(p, every))
+
+
+def test_silent_phrases_have_no_short_notes_to_keep():
+    p = np.zeros((3, 192, 84, 5), np.float32)
+    rule = Decision(thresholds=(0.3,) * 5, min_length=5, keep_short=None)
+    assert fit_decision(p, statistics((0.5,) * 5, short_note_share=0.3), rule).keep_short == (0.0,) * 5
+
+
+def test_lengths_beyond_those_that_shares_are_known_of_are_refused():
+    rule = Decision(thresholds=(0.3,) * 5, min_length=14, keep_short=None)
+    with pytest.raises(ValueError, match="min_length is 14; expected at most 13 steps"):
+        fit_decision(probabilities(num=1), statistics((0.1,) * 5), rule)
+
+
 def test_random_decisions_have_nothing_to_find():
     with pytest.raises(ValueError, match="only a hard decision"):
-        fit_decision(probabilities(num=1), TrackStatistics((0.1,) * 5, NEVER_EMPTY), Decision(method="bernoulli"))
+        fit_decision(probabilities(num=1), statistics((0.1,) * 5), Decision(method="bernoulli"))
 
 
-@pytest.mark.parametrize("lacks", ["thresholds", "rests"])
+@pytest.mark.parametrize("lacks", ["thresholds", "keep_short", "rests"])
 def test_a_rule_that_lacks_something_is_calibrated_on_draws_of_the_prior(lacks):
     p = probabilities(num=200)
     asked = []
@@ -140,14 +209,15 @@ def test_a_rule_that_lacks_something_is_calibrated_on_draws_of_the_prior(lacks):
     rule = dataclasses.replace(Decision(thresholds=(0.3,) * 5, hold=0.6, min_length=2), **{lacks: None})
     with pytest.raises(ValueError, match=f"no {lacks} yet"):
         decide(p[:1], rule)
-    music = TrackStatistics((0.02, 0.01, 0.03, 0.005, 0.2), (0.5,) * 5)
+    music = statistics((0.02, 0.01, 0.03, 0.005, 0.2), (0.5,) * 5)
     found = calibrate(rule, sampler, lambda: music)
     assert asked == [(0, 128)]
     assert found == fit_decision(p[:128], music, rule)
 
 
 @pytest.mark.parametrize(
-    "rule", [Decision(), Decision(thresholds=(0.1,) * 5), Decision("bernoulli", thresholds=None, rests=None)]
+    "rule",
+    [Decision(), Decision(thresholds=(0.1,) * 5), Decision("bernoulli", thresholds=None, keep_short=None, rests=None)],
 )
 def test_a_rule_that_lacks_nothing_draws_nothing(rule):
     def refuse(*arguments):

@@ -69,8 +69,8 @@ def test_differences_are_taken_seed_by_seed(tmp_path):
 def test_rules_of_before_rests_had_none(tmp_path):
     rule = {"penalty": "gan", "binarize": "hard", "threshold": "density"}
     before = write(tmp_path / "before", seed=0, cells=1.0, **rule)
-    none = write(tmp_path / "none", seed=1, cells=2.0, keep_short=0.0, rests="none", **rule)
-    data = write(tmp_path / "data", seed=0, cells=3.0, keep_short=0.0, rests="data", **rule)
+    none = write(tmp_path / "none", seed=1, cells=2.0, keep_short="none", rests="none", **rule)
+    data = write(tmp_path / "data", seed=0, cells=3.0, keep_short="none", rests="data", **rule)
     first, second = table([before, none, data])
     assert (first[""], first["seeds"]) == ("rests=none", "2")
     assert (second[""], second["seeds"]) == ("rests=data", "1")

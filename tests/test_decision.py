@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import tiny_config
-from wae_jax.command_line import add_sampling_flags, asked_decision, check_sampling_flags
+from wae_jax.command_line import RequestError, add_sampling_flags, asked_decision, check_sampling_flags
 from wae_jax.decision import (
     Decision,
     as_flags,
@@ -148,7 +148,7 @@ def test_whole_notes_stay_that_have_a_sure_cell():
 def test_short_notes_stay_that_the_decoder_is_surer_of(rule):
     p = probabilities()
     plain = Decision(thresholds=(0.3, 0.2, 0.3, 0.4, 0.5), min_length=5, **rule)
-    found = decide(p, dataclasses.replace(plain, keep_short=1.5))
+    found = decide(p, dataclasses.replace(plain, keep_short=(1.0, 1.5, 1.5, 1.2, 0.0)))
     every = decide(p, dataclasses.replace(plain, min_length=1))
     np.testing.assert_array_equal(found[..., 0], every[..., 0])
     num_kept = num_left = 0
@@ -158,13 +158,14 @@ def test_short_notes_stay_that_the_decoder_is_surer_of(rule):
             for state, start, length in runs(expected):
                 note = slice(start, start + length)
                 if state and length < 5:
-                    is_sure = p[b, note, pitch, k].max() > 1.5 * plain.thresholds[k]
+                    factor = (1.0, 1.5, 1.5, 1.2, np.inf)[k]
+                    is_sure = p[b, note, pitch, k].max() > factor * plain.thresholds[k]
                     expected[note] = is_sure
                     num_kept, num_left = num_kept + is_sure, num_left + (not is_sure)
             np.testing.assert_array_equal(found[b, :, pitch, k], expected)
     assert min(num_kept, num_left) > 20
     # A factor of 1 keeps all.
-    np.testing.assert_array_equal(decide(p, dataclasses.replace(plain, keep_short=1.0)), every)
+    np.testing.assert_array_equal(decide(p, dataclasses.replace(plain, keep_short=(1.0,) * 5)), every)
 
 
 def test_a_track_rests_where_little_is_expected_of_it():
@@ -202,8 +203,9 @@ def test_bernoulli_is_random_with_the_right_mean_and_each_phrase_by_itself():
         ({"hold": 1.5}, "hold is 1.5"),
         ({"close_gaps": -1}, "close_gaps is -1"),
         ({"min_length": 0}, "min_length 0"),
-        ({"keep_short": 0.5}, "keep_short is 0.5; expected 0, or a factor of at least 1"),
-        ({"keep_short": float("nan")}, "keep_short is nan"),
+        ({"keep_short": (0, 0, 0, 0, 0.5)}, "expected 5 factors of at least 1, or 0"),
+        ({"keep_short": (float("nan"),) * 5}, "keep_short is .nan"),
+        ({"keep_short": (1.5,)}, "expected 5 factors"),
         ({"rests": (1.0,)}, "expected 5 numbers of cells"),
         ({"rests": (1.0, 1.0, 1.0, 1.0, -1.0)}, "at least 0"),
     ],
@@ -217,8 +219,8 @@ def test_the_rule_of_a_configuration():
     config = tiny_config(eval__threshold=0.3)
     assert decision_of_config(config) == Decision(thresholds=(0.3,) * 5)
     config.decision = {"method": "bernoulli", "thresholds": "density", "hold": 1, "close_gaps": 2, "min_length": 3}
-    config.decision.update({"keep_short": 2, "rests": "data"})
-    assert decision_of_config(config) == Decision("bernoulli", None, 1.0, 2, 3, 2.0, None)
+    config.decision.update({"keep_short": "data", "rests": "data"})
+    assert decision_of_config(config) == Decision("bernoulli", None, 1.0, 2, 3, None, None)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +231,9 @@ def test_the_rule_of_a_configuration():
         (["--threshold=.1,.2,.3,.4,1", "--hold=1"], Decision(thresholds=(0.1, 0.2, 0.3, 0.4, 1.0))),
         (["--threshold=density", "--close-gaps=0"], Decision(thresholds=None, hold=0.5)),
         (["--binarize=bernoulli", "--min-length=4"], Decision("bernoulli", (0.3,) * 5, 0.5, 0, 4)),
-        (["--keep-short=1.5", "--rests=data"], Decision("hard", (0.3,) * 5, 0.5, 0, 1, 1.5, None)),
+        (["--keep-short=1.5", "--rests=data"], Decision("hard", (0.3,) * 5, 0.5, 0, 1, (1.5,) * 5, None)),
+        (["--keep-short=data"], Decision(thresholds=(0.3,) * 5, hold=0.5, keep_short=None)),
+        (["--keep-short=0,1,2,2,1"], Decision(thresholds=(0.3,) * 5, hold=0.5, keep_short=(0, 1, 2, 2, 1))),
         (["--rests=0,1.5,2,0,30"], Decision(thresholds=(0.3,) * 5, hold=0.5, rests=(0, 1.5, 2, 0, 30))),
         (["--rests=4"], Decision(thresholds=(0.3,) * 5, hold=0.5, rests=(4,) * 5)),
         (["--rests=4", "--rests=none"], Decision(thresholds=(0.3,) * 5, hold=0.5)),
@@ -249,9 +253,19 @@ def test_flags_take_the_place_of_the_configuration(flags, expected):
     assert asked_decision(parser.parse_args(written), tiny_config()) == asked
 
 
+def test_shares_of_short_notes_are_known_up_to_a_length():
+    parser = argparse.ArgumentParser()
+    add_sampling_flags(parser, num=1)
+    config = tiny_config()
+    asked = asked_decision(parser.parse_args(["--keep-short=data", "--min-length=13"]), config)
+    assert (asked.keep_short, asked.min_length) == (None, 13)
+    with pytest.raises(RequestError, match="of fewer than 14 steps, are to be as many"):
+        asked_decision(parser.parse_args(["--keep-short=data", "--min-length=14"]), config)
+
+
 @pytest.mark.parametrize("flag", ["--threshold=.1,.2", "--threshold=dense", "--threshold=-1", "--hold=2",
-                                  "--close-gaps=-1", "--min-length=0", "--keep-short=.5", "--rests=-1",
-                                  "--rests=1,2", "--rests=all"])  # fmt: skip
+                                  "--close-gaps=-1", "--min-length=0", "--keep-short=.5", "--keep-short=few",
+                                  "--rests=-1", "--rests=1,2", "--rests=all"])  # fmt: skip
 def test_a_wrong_flag_is_refused_with_what_would_be_right(flag, capsys):
     parser = argparse.ArgumentParser()
     add_sampling_flags(parser, num=1)
@@ -262,12 +276,13 @@ def test_a_wrong_flag_is_refused_with_what_would_be_right(flag, capsys):
 
 def test_a_rule_tells_what_it_does():
     assert str(Decision()) == "above 0.5"
-    told = str(Decision(min_length=3, keep_short=1.5, rests=(0, 120, 0, 0, 7.5)))
+    told = str(Decision(min_length=3, keep_short=(0, 1.5, 0, 1.25, 0), rests=(0, 120, 0, 0, 7.5)))
     assert told.endswith(
-        "without notes shorter than 3 steps that stay below 1.5 times the threshold, with tracks at rest where fewer "
-        "cells are expected than 120 (Piano), 7.5 (Strings)"
+        "without notes shorter than 3 steps that stay below 1.5 (Piano), 1.25 (Bass) times the threshold, with "
+        "tracks at rest where fewer cells are expected than 120 (Piano), 7.5 (Strings)"
     )
     assert "as many empty bars" in str(Decision(rests=None))
+    assert "but for as many as the training data have" in str(Decision(min_length=3, keep_short=None))
     assert str(Decision("bernoulli")) == "at random with their probability"
     told = str(Decision(thresholds=(0.1, 0.2, 0.3, 0.4, 0.5), hold=0.5, close_gaps=2, min_length=3))
     for part in ("0.1 (Drums)", "0.5 (Strings)", "0.5 times", "up to 2 steps closed", "shorter than 3 steps"):

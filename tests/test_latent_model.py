@@ -59,7 +59,7 @@ def test_directions_are_those_of_the_codes_of_training_phrases(run, model):
         "hold": 0.5,
         "close_gaps": 0,
         "min_length": 2,
-        "keep_short": 0,
+        "keep_short": [0] * 5,
         "rests": [0] * 5,
     }
     assert model["decision"] == decision

@@ -24,6 +24,27 @@ def test_statistics_agree_with_unpacked_cells(monkeypatch):
     np.testing.assert_allclose(found.empty_bar_rates, np.mean(empty, axis=0), rtol=1e-14)
     assert 0 < found.empty_bar_rates[4] < 1
     assert [type(each) for each in found.densities + found.empty_bar_rates] == [float] * 10
+    assert track_statistics.track_densities(pianoroll.pack(rolls)) == found.densities
+
+
+def test_shares_of_short_notes_are_means_over_phrases():
+    rolls = np.zeros((4, *pianoroll.PHRASE_SHAPE), bool)
+    rolls[0, 0:1, 3, 1] = rolls[0, 5:7, 3, 1] = rolls[0, 0:100, 9, 1] = True  # of 1, 2 and 100 steps
+    rolls[2, 10:13, 0, 1] = True  # of 3, in a phrase of its own
+    rolls[3, 180:192, 83, 4] = rolls[3, 0:13, 2, 4] = True  # of 12 and 13
+    found = track_statistics.track_statistics(pianoroll.pack(rolls)).short_note_shares
+    np.testing.assert_allclose(found[1], [1 / 6, 1 / 3] + [2 / 3 / 2 + 1 / 2] * 10)
+    np.testing.assert_allclose(found[4], [0.0] * 11 + [0.5])
+    assert found[0] == found[2] == (0.0,) * 12
+
+
+def test_shares_of_short_notes_are_of_phrases_spread_over_all(monkeypatch):
+    monkeypatch.setattr(track_statistics, "_PHRASES_WITH_LENGTHS", 2)
+    rolls = np.zeros((5, *pianoroll.PHRASE_SHAPE), bool)
+    rolls[[0, 4], :1] = True
+    rolls[1:4, :50] = True
+    found = track_statistics.track_statistics(pianoroll.pack(rolls)).short_note_shares
+    assert found == ((1.0,) * 12,) * 5
 
 
 def test_a_cell_at_the_edge_of_a_bar_belongs_to_it():

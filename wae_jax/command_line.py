@@ -16,6 +16,7 @@ from wae_jax.local_paths import local_paths, renamed
 from wae_jax.pianoroll import NUM_TRACKS
 from wae_jax.remote import RemoteError
 from wae_jax.schema import ConfigError
+from wae_jax.track_statistics import LONGEST_SHORT
 from wae_jax.workdir import WorkdirError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def add_sampling_flags(parser: argparse.ArgumentParser, *, num: int | None) -> N
     how.add_argument("--binarize", choices=METHODS, help="above a threshold, or at random with their probability")
     how.add_argument(
         "--threshold",
-        type=_thresholds,
+        type=_numbers_or(DENSITY, number="a number between 0 and 1", make=lambda found: Decision(thresholds=found)),
         metavar="T|T,T,T,T,T|density",
         help="for hard: of all tracks, or of each; density: those at which draws are as dense as the training data",
     )
@@ -64,42 +65,39 @@ def add_sampling_flags(parser: argparse.ArgumentParser, *, num: int | None) -> N
     how.add_argument("--min-length", type=int, metavar="STEPS", help="shorter notes are left out; drums are not")
     how.add_argument(
         "--keep-short",
-        type=float,
-        metavar="TIMES",
-        help="for hard: short notes stay that get above this many times the threshold; 0: none",
+        type=_numbers_or(DATA, NONE, number="a factor of at least 1", make=lambda found: Decision(keep_short=found)),
+        metavar="none|F|F,F,F,F,F|data",
+        help="for hard: short notes stay that get above so many times the threshold; data: such that draws have as "
+        "many as the training data",
     )
     how.add_argument(
         "--rests",
-        type=_rests,
+        type=_numbers_or(DATA, NONE, number="a number of at least 0 cells", make=lambda found: Decision(rests=found)),
         metavar="none|C|C,C,C,C,C|data",
         help="for hard: tracks are silent throughout phrases of which fewer cells are expected; data: so that draws "
         "have as many empty bars as the training data",
     )
 
 
-def _thresholds(text: str) -> tuple[float, ...] | str:
-    if text == DENSITY:
-        return text
-    try:
-        numbers = tuple(float(each) for each in text.split(","))
-        return Decision(thresholds=numbers * NUM_TRACKS if len(numbers) == 1 else numbers).thresholds or ()
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}; expected a number between 0 and 1, {NUM_TRACKS} of them with commas between, or {DENSITY}"
-        ) from None
+def _numbers_or(
+    *words: str, number: str, make: Callable[[tuple[float, ...]], Decision]
+) -> Callable[[str], tuple[float, ...] | str]:
+    """Reads what a rule has for each track, if `make` can make one of it: a number for all, five, or a word."""
 
+    def read(text: str) -> tuple[float, ...] | str:
+        if text in words:
+            return text
+        try:
+            found = tuple(float(each) for each in text.split(","))
+            found *= NUM_TRACKS if len(found) == 1 else 1
+            make(found)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"{text!r}; expected {number}, {NUM_TRACKS} of them with commas between, or {' or '.join(words)}"
+            ) from None
+        return found
 
-def _rests(text: str) -> tuple[float, ...] | str:
-    if text in (DATA, NONE):
-        return text
-    try:
-        numbers = tuple(float(each) for each in text.split(","))
-        return Decision(rests=numbers * NUM_TRACKS if len(numbers) == 1 else numbers).rests or ()
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}; expected {NONE}, a number of at least 0 cells, {NUM_TRACKS} of them with commas between, or "
-            f"{DATA}"
-        ) from None
+    return read
 
 
 def asked_decision(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> Decision:
@@ -108,21 +106,30 @@ def asked_decision(arguments: argparse.Namespace, config: ml_collections.ConfigD
     Args:
       arguments: of a parser with `add_sampling_flags`.
       config: the run's configuration.
+
+    Raises:
+      RequestError: if the two together make no sense.
     """
     given = {
         "method": arguments.binarize,
         "hold": arguments.hold,
         "close_gaps": arguments.close_gaps,
         "min_length": arguments.min_length,
-        "keep_short": arguments.keep_short,
     }
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if arguments.threshold is not None:
         changes["thresholds"] = None if arguments.threshold == DENSITY else arguments.threshold
-    if arguments.rests is not None:
-        named = {DATA: None, NONE: (0.0,) * NUM_TRACKS}
-        changes["rests"] = named.get(arguments.rests, arguments.rests)
-    return dataclasses.replace(decision_of_config(config), **changes)
+    named = {DATA: None, NONE: (0.0,) * NUM_TRACKS}
+    for name in ("keep_short", "rests"):
+        if (asked := getattr(arguments, name)) is not None:
+            changes[name] = named.get(asked, asked)
+    decision = dataclasses.replace(decision_of_config(config), **changes)
+    if decision.keep_short is None and decision.min_length > LONGEST_SHORT + 1:
+        raise RequestError(
+            f"short notes, of fewer than {decision.min_length} steps, are to be as many as in the training data; "
+            f"expected --min-length of at most {LONGEST_SHORT + 1} steps, or --keep-short={NONE}"
+        )
+    return decision
 
 
 def add_latent_flags(parser: argparse.ArgumentParser) -> None:
@@ -178,8 +185,6 @@ def check_sampling_flags(parser: argparse.ArgumentParser, arguments: argparse.Na
         parser.error(f"--close-gaps is {arguments.close_gaps}; expected at least 0 steps")
     if arguments.min_length is not None and arguments.min_length < 1:
         parser.error(f"--min-length is {arguments.min_length}; expected at least 1 step")
-    if arguments.keep_short is not None and not (arguments.keep_short == 0 or arguments.keep_short >= 1):
-        parser.error(f"--keep-short is {arguments.keep_short}; expected 0, or a factor of at least 1")
     if arguments.seed < 0:
         parser.error(f"--seed is {arguments.seed}; expected at least 0")
 

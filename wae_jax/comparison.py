@@ -36,7 +36,7 @@ _PLAIN: Mapping[str, Any] = {
     "hold": 1.0,
     "close_gaps": 0,
     "min_length": 1,
-    "keep_short": 0.0,
+    "keep_short": "none",
     "rests": "none",
     "latent": "prior",
     "components": None,

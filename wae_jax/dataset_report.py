@@ -15,7 +15,7 @@ import numpy as np
 from wae_jax import dataset, keys, midi, pianoroll, plots, splits
 from wae_jax.dataset_folder import MIDI_FILE, PICTURE_FILE, escape
 from wae_jax.metrics.table import music_table
-from wae_jax.track_statistics import track_statistics
+from wae_jax.track_statistics import track_densities
 
 _PHRASES_IN_TABLE = 2048
 _PHRASES_IN_PICTURE = 16
@@ -94,7 +94,7 @@ def _sample(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _densities(phrases: np.ndarray) -> Iterator[str]:
-    densities = track_statistics(phrases).densities
+    densities = track_densities(phrases)
     yield f"{np.mean(densities):.3%} of cells are on"
     for name, density in zip(pianoroll.TRACK_NAMES, densities, strict=True):
         yield f"{name} {density:.3%}"

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int16
@@ -28,11 +28,31 @@ if TYPE_CHECKING:
 
 METHODS = ("hard", "bernoulli")
 DENSITY = "density"
-# Of the rests of a rule: that they are to be found, and that there are none.
+# Of what a rule has for each track: that it is to be found, and that there is none.
 DATA, NONE = "data", "none"
 
 # Single pitches of single phrases.
 Lines = Bool[np.ndarray, "N T"]
+
+
+class TrackRule(NamedTuple):
+    """What a rule is for one track; see `Decision`.
+
+    Attributes:
+      threshold: None where cells are chosen at random.
+      hold, close_gaps, min_length, keep_short: as there.
+    """
+
+    threshold: float | None
+    hold: float = 1.0
+    close_gaps: int = 0
+    min_length: int = 1
+    keep_short: float = 0.0
+
+    @property
+    def mends(self) -> bool:
+        """Whether more is done than to choose cells one by one."""
+        return self.hold < 1 or self.close_gaps > 0 or self.min_length > 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +68,9 @@ class Decision:
         each cell alone.
       close_gaps: steps; silences of one pitch that are no longer, between two notes, become part of one note.
       min_length: steps; shorter notes are left out, after gaps have been closed.
-      keep_short: a note shorter than that stays, for "hard", where the probability of a cell of it is above so many
-        times its track's threshold; 0 leaves out all of them.
+      keep_short: of each track, for "hard": a note shorter than that stays where the probability of a cell of it is
+        above so many times the threshold; 0 leaves out all of them. None: those at which draws have as many short notes
+        as the training data, which `calibration.calibrate` has to find first.
       rests: of each track, in cells, for "hard": it is silent throughout a phrase in which its probabilities add up to
         less. None: those at which draws have as many empty bars as the training data, which `calibration.calibrate`
         has to find first.
@@ -60,7 +81,7 @@ class Decision:
     hold: float = 1.0
     close_gaps: int = 0
     min_length: int = 1
-    keep_short: float = 0.0
+    keep_short: tuple[float, ...] | None = (0.0,) * NUM_TRACKS
     rests: tuple[float, ...] | None = (0.0,) * NUM_TRACKS
 
     def __post_init__(self) -> None:
@@ -76,10 +97,25 @@ class Decision:
             raise ValueError(
                 f"close_gaps is {self.close_gaps} and min_length {self.min_length}; expected steps, at least 0 and 1"
             )
-        if self.keep_short and not self.keep_short >= 1:
-            raise ValueError(f"keep_short is {self.keep_short}; expected 0, or a factor of at least 1")
+        if self.keep_short is not None and (
+            len(self.keep_short) != NUM_TRACKS or not all(each == 0 or each >= 1 for each in self.keep_short)
+        ):
+            raise ValueError(f"keep_short is {self.keep_short}; expected {NUM_TRACKS} factors of at least 1, or 0")
         if self.rests is not None and (len(self.rests) != NUM_TRACKS or not all(rest >= 0 for rest in self.rests)):
             raise ValueError(f"rests are {self.rests}; expected {NUM_TRACKS} numbers of cells, at least 0")
+
+    @property
+    def open_fields(self) -> list[str]:
+        """The names of what is to be found."""
+        return [name for name in ("thresholds", "keep_short", "rests") if getattr(self, name) is None]
+
+    def rule_of(self, track: int) -> TrackRule:
+        """What it is for a track; what is to be found has no say."""
+        threshold = self.thresholds[track] if self.method == "hard" and self.thresholds else None
+        if track not in PITCHED_TRACKS:
+            return TrackRule(threshold)
+        keep_short = self.keep_short[track] if self.keep_short else 0.0
+        return TrackRule(threshold, self.hold, self.close_gaps, self.min_length, keep_short)
 
     def __str__(self) -> str:
         if self.method == "bernoulli":
@@ -95,8 +131,10 @@ class Decision:
             words.append(f"with gaps of up to {self.close_gaps} steps closed")
         if self.min_length > 1:
             words.append(f"without notes shorter than {self.min_length} steps")
-        if self.min_length > 1 and self.keep_short and self.method == "hard":
-            words[-1] += f" that stay below {self.keep_short:g} times the threshold"
+        if self.min_length > 1 and self.method == "hard" and self.keep_short is None:
+            words[-1] += ", but for as many as the training data have"
+        elif self.min_length > 1 and self.method == "hard" and self.keep_short is not None and any(self.keep_short):
+            words[-1] += f" that stay below {_by_track(self.keep_short)} times the threshold"
         if self.method == "hard" and self.rests is None:
             words.append("with tracks at rest so that draws have as many empty bars as the training data")
         elif self.method == "hard" and self.rests is not None and any(self.rests):
@@ -119,28 +157,30 @@ def decision_of_config(config: ml_collections.ConfigDict) -> Decision:
         hold=float(settings.hold),
         close_gaps=settings.close_gaps,
         min_length=settings.min_length,
-        keep_short=float(settings.keep_short),
+        keep_short=None if settings.keep_short == DATA else (0.0,) * NUM_TRACKS,
         rests=None if settings.rests == DATA else (0.0,) * NUM_TRACKS,
     )
 
 
 def as_flags(decision: Decision) -> dict[str, Any]:
     """A rule as JSON can hold it, by the names of the flags that ask for it."""
-    thresholds = decision.thresholds
-    if thresholds is None:
-        threshold: Any = DENSITY
-    else:
-        threshold = thresholds[0] if len(set(thresholds)) == 1 else list(thresholds)
-    rests: Any = DATA if decision.rests is None else list(decision.rests) if any(decision.rests) else NONE
     return {
         "binarize": decision.method,
-        "threshold": threshold,
+        "threshold": _as_flag(decision.thresholds, is_open=DENSITY),
         "hold": decision.hold,
         "close_gaps": decision.close_gaps,
         "min_length": decision.min_length,
-        "keep_short": decision.keep_short,
-        "rests": rests,
+        "keep_short": _as_flag(decision.keep_short, is_open=DATA, is_zero=NONE),
+        "rests": _as_flag(decision.rests, is_open=DATA, is_zero=NONE),
     }
+
+
+def _as_flag(numbers: tuple[float, ...] | None, *, is_open: str, is_zero: str | float = 0.0) -> Any:
+    if numbers is None:
+        return is_open
+    if len(set(numbers)) > 1:
+        return list(numbers)
+    return numbers[0] or is_zero
 
 
 def decide(probabilities: Probabilities, decision: Decision, *, seed: int = 0) -> Rolls:
@@ -152,45 +192,40 @@ def decide(probabilities: Probabilities, decision: Decision, *, seed: int = 0) -
       seed: for "bernoulli"; each phrase has random numbers of its own, whatever others there are.
 
     Raises:
-      ValueError: if thresholds or rests are needed that have not been found yet.
+      ValueError: if something is needed that has not been found yet.
     """
-    thresholds: tuple[float, ...] = ()
     if decision.method == "bernoulli":
         cells = binarize(probabilities, method="bernoulli", threshold=0.5, seed=seed)
     else:
-        if decision.thresholds is None or decision.rests is None:
-            lacking = "thresholds" if decision.thresholds is None else "rests"
-            raise ValueError(f"the decision has no {lacking} yet; expected one from `calibration.calibrate`")
-        thresholds = decision.thresholds
-        cells = probabilities > np.asarray(thresholds, probabilities.dtype)
-        if any(decision.rests):
+        if decision.open_fields:
+            raise ValueError(
+                f"the decision has no {' and no '.join(decision.open_fields)} yet; expected one from "
+                "`calibration.calibrate`"
+            )
+        cells = probabilities > np.asarray(decision.thresholds, probabilities.dtype)
+        if any(decision.rests or ()):
             cells &= (expected_cells(probabilities) >= decision.rests)[:, None, None]
-    if mends(decision):
-        for k in PITCHED_TRACKS:
+    for k in PITCHED_TRACKS:
+        rule = decision.rule_of(k)
+        if rule.mends:
             # Of most pitches no cell sounds, and then there is nothing to mend.
             phrases, pitches = np.nonzero(cells[..., k].any(axis=1))
-            lines = cells[phrases, :, pitches, k]
-            threshold = thresholds[k] if thresholds else None
-            cells[phrases, :, pitches, k] = mended(lines, probabilities[phrases, :, pitches, k], threshold, decision)
+            lines, likely = cells[phrases, :, pitches, k], probabilities[phrases, :, pitches, k]
+            cells[phrases, :, pitches, k] = mended(lines, likely, rule)
     return cells
 
 
-def mends(decision: Decision) -> bool:
-    """Whether more is done to pitched tracks than to choose cells one by one."""
-    return decision.hold < 1 or decision.close_gaps > 0 or decision.min_length > 1
-
-
-def mended(lines: Lines, probabilities: Float[np.ndarray, "N T"], threshold: float | None, decision: Decision) -> Lines:
+def mended(lines: Lines, probabilities: Float[np.ndarray, "N T"], rule: TrackRule) -> Lines:
     """Notes of the cells that were chosen, above a threshold or at random; the rows are pitches of phrases."""
-    if threshold is not None and decision.hold < 1:
-        lines = hold(lines, probabilities > threshold * decision.hold)
-    if decision.close_gaps:
-        lines = close_gaps(lines, decision.close_gaps)
-    if decision.min_length > 1:
-        long = remove_short(lines, decision.min_length)
-        if threshold is not None and decision.keep_short:
+    if rule.threshold is not None and rule.hold < 1:
+        lines = hold(lines, probabilities > rule.threshold * rule.hold)
+    if rule.close_gaps:
+        lines = close_gaps(lines, rule.close_gaps)
+    if rule.min_length > 1:
+        long = remove_short(lines, rule.min_length)
+        if rule.threshold is not None and rule.keep_short:
             some = (lines > long).any(axis=1)
-            sure = probabilities[some] > threshold * decision.keep_short
+            sure = probabilities[some] > rule.threshold * rule.keep_short
             long[some] |= keep_sure(lines[some], sure)
         return long
     return lines

@@ -146,8 +146,14 @@ def load_portable(path: str | os.PathLike[str]) -> Portable:
         meta["step"],
         meta["source_digest"],
         digest,
-        None if statistics is None else TrackStatistics(**{name: tuple(each) for name, each in statistics.items()}),
+        None if statistics is None else _as_statistics(statistics),
     )
+
+
+def _as_statistics(found: Mapping[str, Any]) -> TrackStatistics:
+    """Statistics from JSON, which knows no tuples."""
+    shares = tuple(tuple(each) for each in found["short_note_shares"])
+    return TrackStatistics(tuple(found["densities"]), tuple(found["empty_bar_rates"]), shares)
 
 
 def _read(path: pathlib.Path) -> tuple[dict[str, Any], _Arrays]:

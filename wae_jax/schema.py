@@ -17,6 +17,7 @@ from wae_jax.models import ENCODERS, NORMALIZATIONS
 from wae_jax.networks import NETWORKS, find_network
 from wae_jax.note_planes import CELLS, OUTPUT_PLANES
 from wae_jax.pianoroll import NUM_PITCHES, NUM_STEPS
+from wae_jax.track_statistics import LONGEST_SHORT
 from wae_jax.workdir import flatten_config
 
 
@@ -194,7 +195,7 @@ FIELDS = {
     "decision.hold": Real(minimum=0, maximum=1),
     "decision.close_gaps": Integer(),
     "decision.min_length": Integer(1),
-    "decision.keep_short": Real(minimum=0),
+    "decision.keep_short": Choice((NONE, DATA)),
     "decision.rests": Choice((NONE, DATA)),
     "best_metric": Text(),
     "best_mode": Choice(("min", "max")),
@@ -220,7 +221,7 @@ _ADDED = {
     ("decision", "hold"): 1.0,
     ("decision", "close_gaps"): 0,
     ("decision", "min_length"): 1,
-    ("decision", "keep_short"): 0.0,
+    ("decision", "keep_short"): NONE,
     ("decision", "rests"): NONE,
     ("cost", "kind"): "squared_error",
     ("cost", "positive_weight"): 1.0,
@@ -293,10 +294,10 @@ def _problems_between_fields(config: Mapping[str, Any]) -> list[str]:
             f"{config['model']['output_planes']!r}: a cell may be likely to sound and neither of its planes fire; "
             "expected model.output_planes 'cells', or binary_neurons.kind 'none'"
         )
-    if 0 < config["decision"]["keep_short"] < 1:
+    if config["decision"]["keep_short"] == DATA and config["decision"]["min_length"] > LONGEST_SHORT + 1:
         problems.append(
-            f"decision.keep_short is {config['decision']['keep_short']!r}; expected 0, which leaves out all "
-            "short notes, or a factor of at least 1"
+            f"decision.min_length is {config['decision']['min_length']} and decision.keep_short {DATA!r}; "
+            f"expected at most {LONGEST_SHORT + 1} steps, or a decision.keep_short of {NONE!r}"
         )
     strides = config["refiner"]["strides"]
     if NUM_STEPS % strides[0] or NUM_PITCHES % strides[1]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import threading
 import types
@@ -30,7 +31,7 @@ from wae_jax.pianoroll import PackedPhrases
 from wae_jax.remote import address_of
 from wae_jax.sampling import make_sampler
 from wae_jax.schema import ConfigError, check_config, complete_config
-from wae_jax.track_statistics import track_statistics
+from wae_jax.track_statistics import track_densities, track_statistics
 from wae_jax.train_state import TrainState, create_train_state
 from wae_jax.train_step import (
     BATCH_AXIS,
@@ -269,10 +270,12 @@ def _run(
     is_first, folder = jax.process_index() == 0, work.folder
     train_rows, valid_rows = data.split("train"), data.split("valid")
     total = num_train_steps(config, len(train_rows))
-    statistics = track_statistics(train_rows)
+    densities = track_densities(train_rows)
+    # Not at once: it takes half a second, and the first step need not wait for that.
+    statistics = functools.cache(functools.partial(track_statistics, train_rows))
     logging.info("%s: %d phrases to train on, %d to validate", data.name, len(train_rows), len(valid_rows))
 
-    state = create_train_state(config, track_densities=statistics.densities, num_train_steps=total)
+    state = create_train_state(config, track_densities=densities, num_train_steps=total)
     checkpointer = stack.enter_context(
         Checkpointer(folder / "checkpoints", best_metric=config.best_metric, best_mode=config.best_mode)
     )
@@ -304,7 +307,7 @@ def _run(
 
     def decide(state: TrainState) -> Decision:
         sampler = make_sampler(config, jax.device_get(state.evaluation_variables()))
-        return calibrate(decision_of_config(config), sampler, lambda: statistics)
+        return calibrate(decision_of_config(config), sampler, statistics)
 
     def evaluate(state: TrainState, decision: Decision) -> dict[str, float]:
         figures = evaluate_subsets(state)
@@ -371,7 +374,7 @@ def _run(
         if is_first and config.eval.num_page_draws:
             from wae_jax import samples
 
-            samples.write_page(config, state, statistics, folder)
+            samples.write_page(config, state, statistics(), folder)
         logging.info(
             "finished at step %d; samples, curves and listen.html, to hear it, are in %s; more music comes from\n"
             "  python -m wae_jax.generate --workdir %s --output %s",

@@ -72,7 +72,7 @@ def latent_model(run: Run, *, decision: Decision, num_directions: int = 8, num_p
             "hold": decision.hold,
             "close_gaps": decision.close_gaps,
             "min_length": decision.min_length,
-            "keep_short": decision.keep_short,
+            "keep_short": list(decision.keep_short or (0.0,) * NUM_TRACKS),
             "rests": list(decision.rests or (0.0,) * NUM_TRACKS),
         },
         "mean": codes.mean(axis=0, dtype=np.float64).tolist(),

@@ -33,7 +33,7 @@ class Decoder {
       const isDrums = track === 0;
       const start = Math.fround(thresholds[track]);
       const stay = isDrums ? start : Math.fround(thresholds[track] * hold);
-      const sure = keepShort ? Math.fround(thresholds[track] * keepShort) : Infinity;
+      const sure = keepShort[track] ? Math.fround(thresholds[track] * keepShort[track]) : Infinity;
       for (let pitch = 0; pitch < pitches; pitch += 1) {
         const runs = [];
         let isOn = false;
