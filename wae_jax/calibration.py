@@ -23,7 +23,7 @@ from wae_jax.track_statistics import LONGEST_SHORT, TrackStatistics
 
 _HALVINGS = 16
 # Thresholds, rests and what short notes take depend on each other; they are found in turn, and soon hardly change.
-_LARGEST_NUM_ROUNDS = 4
+_LARGEST_NUM_ROUNDS = 2
 _CALIBRATION_DRAWS = 128
 _CALIBRATION_SEED = 0  # whatever the seed of what is decided then, so that a run has one calibration
 
