@@ -9,7 +9,7 @@ On 4,449 phrases of free game music, `alt`, h = 16, z = 16, 30 epochs of batch 6
 training phrases and .35 on other songs (the README has the command), in 76 minutes on two busy cores of a 2.8 GHz Xeon.
 The default variant on the built-in corpus takes 7 minutes on these cores and reaches a reconstruction F1 of .96 on
 training phrases and .92 on other songs. Every one of 1,024 draws of the prior has drums, bass and a chord track; they
-have as many cells as the corpus, and 94 % of their onsets lie on eighth notes.
+have as many cells as the corpus, and 95 % of their onsets lie on eighth notes.
 """
 
 import pathlib
