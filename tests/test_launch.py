@@ -496,7 +496,9 @@ signal.signal(signal.SIGTERM, handle)
 facts = {name: os.environ[name] for name in ("JAX_LOCAL_DEVICE_IDS", "JAX_NUM_CPU_DEVICES")}
 (here / f".{i}").write_text(json.dumps([given, facts, os.getpid()]))
 (here / f".{i}").rename(here / i)
-print("process", i, "begins", flush=True)
+# At once, whatever PYTHONUNBUFFERED says: others write to the same place.
+sys.stdout.write(f"process {i} begins\\n")
+sys.stdout.flush()
 do = json.loads((here / "do").read_text())[int(i)]
 while do == "wait" and not stop or do == "deaf":
     time.sleep(0.02)

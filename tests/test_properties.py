@@ -33,6 +33,7 @@ from wae_jax import build_dataset, device_rolls, midi, openers, phrase_files, pi
 from wae_jax.checkpoint import Checkpointer, CheckpointError
 from wae_jax.schema import FIELDS, Boolean, Choice, ConfigError, Integer, Real, Sequence, Text, check_config
 from wae_jax.sources import Options
+from wae_jax.track_statistics import LONGEST_SHORT
 from wae_jax.workdir import flatten_config
 
 # Without a database, and with what hypothesis keeps for itself elsewhere: the folder of the project stays as it is.
@@ -331,6 +332,7 @@ RIGHT = {name: right_values(kind) for name, kind in FIELDS.items()} | {
     "refiner.first_step": st.just(0),
     "cost.kind": st.just("squared_error"),  # the one that goes with binary neurons
     "model.output_planes": st.just("cells"),  # likewise
+    "decision.min_length": st.integers(1, LONGEST_SHORT + 1),  # of which shares of short notes are known
 }
 
 
