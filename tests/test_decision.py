@@ -281,6 +281,7 @@ def test_a_rule_tells_what_it_does():
         "without notes shorter than 3 steps that stay below 1.5 (Piano), 1.25 (Bass) times the threshold, with "
         "tracks at rest where fewer cells are expected than 120 (Piano), 7.5 (Strings)"
     )
+    assert "that stay below 2 times" in str(Decision(min_length=3, keep_short=(2.0,) * 5))
     assert "as many empty bars" in str(Decision(rests=None))
     assert "but for as many as the training data have" in str(Decision(min_length=3, keep_short=None))
     assert str(Decision("bernoulli")) == "at random with their probability"

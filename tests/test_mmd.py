@@ -84,6 +84,7 @@ def test_rbf_is_the_double_loop_with_the_references_bandwidth(float64):
     assert float(mmd.mmd_squared_rbf(x, y)) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.slow  # half a minute, in which the other library compiles itself
 def test_energy_distance_of_another_library(float64):
     dcor = pytest.importorskip("dcor")
     rng = np.random.default_rng(2)

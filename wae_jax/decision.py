@@ -123,8 +123,7 @@ class Decision:
         elif self.thresholds is None:
             words = ["above thresholds at which draws are as dense as the training data"]
         else:
-            same = len(set(self.thresholds)) == 1
-            words = [f"above {self.thresholds[0]:g}" if same else f"above {_by_track(self.thresholds)}"]
+            words = [f"above {_by_track(self.thresholds)}"]
         if self.method == "hard" and self.hold < 1:
             words.append(f"and then, in one note, above {self.hold:g} times that")
         if self.close_gaps:
@@ -143,7 +142,9 @@ class Decision:
 
 
 def _by_track(numbers: Sequence[float]) -> str:
-    """Numbers with the names of their tracks; those of 0 have no say and are left out."""
+    """A number that is that of all tracks; or numbers with their names, where those of 0 have no say and are left out."""
+    if len(set(numbers)) == 1:
+        return f"{numbers[0]:g}"
     named = zip(numbers, TRACK_NAMES, strict=True)
     return ", ".join(f"{each:.3g} ({name})" for each, name in named if each)
 
