@@ -142,7 +142,7 @@ class Decision:
 
 
 def _by_track(numbers: Sequence[float]) -> str:
-    """A number that is that of all tracks; or numbers with their names, where those of 0 have no say and are left out."""
+    """The number of all tracks; or numbers with the names of theirs, where those of 0 have no say and are left out."""
     if len(set(numbers)) == 1:
         return f"{numbers[0]:g}"
     named = zip(numbers, TRACK_NAMES, strict=True)
