@@ -179,6 +179,14 @@ def test_all_short_notes_stay_where_music_has_more():
     np.testing.assert_array_equal(decide(p, found), decide(p, every))
 
 
+def test_all_short_notes_stay_above_a_threshold_of_nothing():
+    p = np.zeros((1, 192, 84, 5), np.float32)
+    p[:, 5:7] = 0.1
+    rule = Decision(thresholds=(0.0,) * 5, min_length=5, keep_short=None)
+    found = fit_decision(p, statistics((0.5,) * 5, short_note_share=0.3), rule)
+    np.testing.assert_array_equal(decide(p, found), p > 0)
+
+
 def test_silent_phrases_have_no_short_notes_to_keep():
     p = np.zeros((3, 192, 84, 5), np.float32)
     rule = Decision(thresholds=(0.3,) * 5, min_length=5, keep_short=None)

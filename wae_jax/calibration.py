@@ -190,6 +190,8 @@ def _find_keep_short(track: _Track, rule: TrackRule, wanted: float) -> float:
     It lies halfway between those of the last note that stays and of the first that does not; 0 where none stays.
     """
     assert rule.threshold is not None
+    if not rule.threshold:
+        return 1.0  # all that is above it is above any number of times it
     cells = track.decide(rule._replace(min_length=1))
     edges = np.diff(np.pad(cells, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     (row, start), (_, end) = np.nonzero(edges == 1), np.nonzero(edges == -1)
