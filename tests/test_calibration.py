@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.test_decision import probabilities, runs
+from tests.deciding import probabilities, runs
 from wae_jax.calibration import calibrate, fit_decision
 from wae_jax.decision import Decision, decide
 from wae_jax.sampling import Sampler

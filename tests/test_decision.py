@@ -9,6 +9,7 @@ import itertools
 import numpy as np
 import pytest
 
+from tests.deciding import probabilities, runs
 from tests.helpers import tiny_config
 from wae_jax.command_line import RequestError, add_sampling_flags, asked_decision, check_sampling_flags
 from wae_jax.decision import (
@@ -32,14 +33,6 @@ def shown(cells):
     return ["".join("#" if cell else "." for cell in line) for line in cells]
 
 
-def probabilities(seed=0, num=3):
-    """Smooth along time, so that there are notes of all lengths, gaps and specks."""
-    generator = np.random.default_rng(seed)
-    noise = generator.normal(size=(num, 200, 84, 5))
-    smooth = sum(noise[:, i : i + 192] for i in range(8)) / 8**0.5
-    return (1 / (1 + np.exp(4 - 2 * smooth))).astype(np.float32)
-
-
 def slow_hold(p, high, low):
     """A note is a state: on above `high`, then on while above `low`."""
     on = np.zeros(p.shape, bool)
@@ -54,16 +47,6 @@ def slow_hold(p, high, low):
 def as_lines(phrases):
     """[B, T, P] to [B * P, T]."""
     return phrases.swapaxes(1, 2).reshape(-1, phrases.shape[1])
-
-
-def runs(line):
-    """(state, start, length) of a line."""
-    at, found = 0, []
-    for state, group in itertools.groupby(line.tolist()):
-        length = len(list(group))
-        found.append((state, at, length))
-        at += length
-    return found
 
 
 def test_notes_last_while_they_may():

@@ -184,6 +184,25 @@ def _find_threshold(track: _Track, rule: TrackRule, wanted: int) -> float:
     return high
 
 
+class _Notes(NamedTuple):
+    """The notes of a track: which phrase each is of, how many steps it lasts, its largest probability."""
+
+    phrase: Int64[np.ndarray, " notes"]
+    length: Int64[np.ndarray, " notes"]
+    largest: Float[np.ndarray, " notes"]
+
+
+def _notes(track: _Track, rule: TrackRule) -> _Notes:
+    cells = track.decide(rule)
+    edges = np.diff(np.pad(cells, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    (row, start), (_, end) = np.nonzero(edges == 1), np.nonzero(edges == -1)
+    # From each note's first step to behind its last, and from there to the next note's, which is of no use.
+    bounds = (row * cells.shape[1])[:, None] + np.stack([start, end], axis=1)
+    flat = np.append(track.lines[: len(cells)].ravel(), 0)
+    largest = np.maximum.reduceat(flat, bounds.ravel())[::2] if len(row) else flat[:0]
+    return _Notes(track.phrase[row], end - start, largest)
+
+
 def _find_keep_short(track: _Track, rule: TrackRule, wanted: float) -> float:
     """What the largest probability of a short note has to be, in thresholds, so that no more are short than wanted.
 
@@ -192,26 +211,20 @@ def _find_keep_short(track: _Track, rule: TrackRule, wanted: float) -> float:
     assert rule.threshold is not None
     if not rule.threshold:
         return 1.0  # all that is above it is above any number of times it
-    cells = track.decide(rule._replace(min_length=1))
-    edges = np.diff(np.pad(cells, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    (row, start), (_, end) = np.nonzero(edges == 1), np.nonzero(edges == -1)
-    phrase, is_short = track.phrase[row], end - start < rule.min_length
-    num_long = np.bincount(phrase[~is_short], minlength=len(track.expected))
-    # Between the steps of a note and behind it; what lies behind is of no use.
-    flat = np.append(track.lines[: len(cells)].ravel(), 0)
-    bounds = np.ravel_multi_index((row, start), cells.shape), np.ravel_multi_index((row, end - 1), cells.shape) + 1
-    largest = np.maximum.reduceat(flat, np.stack(bounds, axis=1).ravel())[::2] if len(row) else flat[:0]
-    factor = largest[is_short] / rule.threshold
+    notes = _notes(track, rule._replace(min_length=1))
+    is_short = notes.length < rule.min_length
+    factor = notes.largest[is_short] / rule.threshold
     order = np.argsort(-factor, kind="stable")
-    factor, phrase = factor[order], phrase[is_short][order]
-    # As notes come back one by one, each is the first, second ... short one of its phrase.
+    factor, phrase = factor[order], notes.phrase[is_short][order]
+    # As notes come back one by one, each has some long ones and some short ones of its phrase before it.
+    num_long = np.bincount(notes.phrase[~is_short], minlength=len(track.expected))
+    long = num_long[phrase]
     by_phrase = np.argsort(phrase, kind="stable")
-    position = np.empty_like(by_phrase)
-    position[by_phrase] = np.arange(len(phrase)) - np.searchsorted(phrase[by_phrase], phrase[by_phrase])
-    others = num_long[phrase]
-    share_before = np.divide(position, others + position, out=np.zeros(len(phrase)), where=position > 0)
-    share = (position + 1) / (others + position + 1)
-    num_phrases = np.count_nonzero(num_long) + np.cumsum(others + position == 0)
+    short = np.empty_like(by_phrase)
+    short[by_phrase] = np.arange(len(phrase)) - np.searchsorted(phrase[by_phrase], phrase[by_phrase])
+    share_before = np.divide(short, long + short, out=np.zeros(len(phrase)), where=short > 0)
+    share = (short + 1) / (long + short + 1)
+    num_phrases = np.count_nonzero(num_long) + np.cumsum(long + short == 0)
     mean = np.cumsum(share - share_before) / num_phrases
     num = int(np.argmax(mean > wanted)) if (mean > wanted).any() else len(mean)
     if num == 0:

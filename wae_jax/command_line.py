@@ -117,12 +117,9 @@ def asked_decision(arguments: argparse.Namespace, config: ml_collections.ConfigD
         "min_length": arguments.min_length,
     }
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if arguments.threshold is not None:
-        changes["thresholds"] = None if arguments.threshold == DENSITY else arguments.threshold
-    named = {DATA: None, NONE: (0.0,) * NUM_TRACKS}
-    for name in ("keep_short", "rests"):
-        if (asked := getattr(arguments, name)) is not None:
-            changes[name] = named.get(asked, asked)
+    words = {DENSITY: None, DATA: None, NONE: (0.0,) * NUM_TRACKS}
+    of_tracks = {"thresholds": arguments.threshold, "keep_short": arguments.keep_short, "rests": arguments.rests}
+    changes |= {name: words.get(value, value) for name, value in of_tracks.items() if value is not None}
     decision = dataclasses.replace(decision_of_config(config), **changes)
     if decision.keep_short is None and decision.min_length > LONGEST_SHORT + 1:
         raise RequestError(

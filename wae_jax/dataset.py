@@ -34,8 +34,6 @@ SKIPPED_FILE = "skipped.tsv"
 FORMAT = "wae_jax packed phrases"
 FORMAT_VERSION = 1
 
-# Ten megabytes at a time of what may be larger than memory.
-
 
 class DatasetError(ValueError):
     """A data set that cannot be used; the message says what is wrong, where, and what would be right."""

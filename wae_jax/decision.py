@@ -8,7 +8,7 @@ short, unless the decoder is surer of it than it need be of a longer note. They 
 onsets, one step long. And a track of which hardly anything is expected in a phrase is silent throughout, as tracks of
 music are, where it would otherwise play a few stray notes in every phrase.
 
-Thresholds and rests may be left to be found on draws of a run, which `calibration.py` does.
+Thresholds, rests and what keeps short notes may be left to be found on draws of a run, which `calibration.py` does.
 """
 
 from __future__ import annotations
@@ -124,19 +124,20 @@ class Decision:
             words = ["above thresholds at which draws are as dense as the training data"]
         else:
             words = [f"above {_by_track(self.thresholds)}"]
-        if self.method == "hard" and self.hold < 1:
+        is_hard = self.method == "hard"
+        if is_hard and self.hold < 1:
             words.append(f"and then, in one note, above {self.hold:g} times that")
         if self.close_gaps:
             words.append(f"with gaps of up to {self.close_gaps} steps closed")
         if self.min_length > 1:
             words.append(f"without notes shorter than {self.min_length} steps")
-        if self.min_length > 1 and self.method == "hard" and self.keep_short is None:
-            words[-1] += ", but for as many as the training data have"
-        elif self.min_length > 1 and self.method == "hard" and self.keep_short is not None and any(self.keep_short):
-            words[-1] += f" that stay below {_by_track(self.keep_short)} times the threshold"
-        if self.method == "hard" and self.rests is None:
+            if is_hard and self.keep_short is None:
+                words[-1] += ", but for as many as the training data have"
+            elif is_hard and self.keep_short and any(self.keep_short):
+                words[-1] += f" that stay below {_by_track(self.keep_short)} times the threshold"
+        if is_hard and self.rests is None:
             words.append("with tracks at rest so that draws have as many empty bars as the training data")
-        elif self.method == "hard" and self.rests is not None and any(self.rests):
+        elif is_hard and self.rests and any(self.rests):
             words.append(f"with tracks at rest where fewer cells are expected than {_by_track(self.rests)}")
         return ", ".join(words)
 

@@ -92,7 +92,7 @@ def evaluate_run(run: Run, data: Dataset, choice: Choice, asked: Decision) -> di
         seed=choice.seed,
         mixture=drawn.mixture,
     )
-    # What was asked for makes the arm; thresholds and rests that were found differ from seed to seed.
+    # What was asked for makes the arm; what was found of it differs from seed to seed.
     result["provenance"] |= as_flags(asked) | {
         "calibrated": as_flags(decision),
         "checkpoint_step": run.step,

@@ -126,7 +126,7 @@ def sounding_track_bars(packed: PackedPhrases) -> Bool[np.ndarray, "B bars=4 K=5
     """In which bars a track has a cell that is on, per phrase, found without unpacking."""
     words = np.ascontiguousarray(packed).view(np.uint64)
     # Every five words the tracks have the same bits, and a bar has 315. Long rows are combined faster than of five.
-    rows = np.bitwise_or.reduce(words.reshape(len(packed), NUM_BARS, 3, -1), axis=2)
+    rows = np.bitwise_or.reduce(words.reshape(len(packed), NUM_BARS, 9, -1), axis=2)
     five = np.bitwise_or.reduce(rows.reshape(len(packed), NUM_BARS, -1, NUM_TRACKS), axis=2)
     return np.any(five[:, :, None] & _track_masks()[:, :NUM_TRACKS], axis=3)
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from wae_jax import pianoroll
 from wae_jax.dataset import spread
-from wae_jax.metrics.notes import notes_in_chunks
+from wae_jax.metrics.music import note_length_histogram
 from wae_jax.pianoroll import PackedPhrases
 
 # Lengths of notes that shares are told of.
 LONGEST_SHORT = 12
+# Ten megabytes at a time of what may be larger than memory.
 _ROWS_AT_A_TIME = 1024
 _PHRASES_WITH_LENGTHS = 2048
 
@@ -44,8 +45,12 @@ def track_densities(packed: PackedPhrases) -> tuple[float, ...]:
     return tuple((cells / (len(packed) * pianoroll.NUM_STEPS * pianoroll.NUM_PITCHES)).tolist())
 
 
-def track_statistics(packed: PackedPhrases) -> TrackStatistics:
+def track_statistics(packed: PackedPhrases, densities: tuple[float, ...] | None = None) -> TrackStatistics:
     """The statistics of packed phrases; notes are looked at in up to 2,048 of them, spread over all.
+
+    Args:
+      packed: the phrases.
+      densities: theirs, where they have been found already.
 
     Raises:
       ValueError: if there is no row or the rows are not packed phrases.
@@ -53,21 +58,17 @@ def track_statistics(packed: PackedPhrases) -> TrackStatistics:
     _check(packed)
     bars = sum(pianoroll.sounding_track_bars(rows).sum(axis=(0, 1)) for rows in _parts(packed))
     return TrackStatistics(
-        track_densities(packed),
+        track_densities(packed) if densities is None else densities,
         tuple((1 - bars / (len(packed) * pianoroll.NUM_BARS)).tolist()),
         _short_note_shares(packed[spread(len(packed), _PHRASES_WITH_LENGTHS)]),
     )
 
 
 def _short_note_shares(packed: PackedPhrases) -> tuple[tuple[float, ...], ...]:
-    num_lengths = LONGEST_SHORT + 1  # the last for all that are longer
-    counts = np.zeros((len(packed), pianoroll.NUM_TRACKS, num_lengths))
-    for chunk, found in notes_in_chunks(pianoroll.unpack(np.asarray(packed))):
-        length = np.minimum(found.length, num_lengths) - 1
-        place = np.ravel_multi_index((found.phrase, found.track, length), counts[chunk].shape)
-        counts[chunk] = np.bincount(place, minlength=counts[chunk].size).reshape(counts[chunk].shape)
+    # A bin each, and one for all that are longer.
+    counts = note_length_histogram(pianoroll.unpack(np.asarray(packed)), bins=range(1, LONGEST_SHORT + 2))
     of_phrase = counts.sum(axis=2, keepdims=True)
-    shares = np.divide(counts.cumsum(axis=2), of_phrase, out=np.zeros_like(counts), where=of_phrase > 0)
+    shares = np.divide(counts.cumsum(axis=2), of_phrase, out=np.zeros(counts.shape), where=of_phrase > 0)
     mean = shares.sum(axis=0) / np.maximum((of_phrase > 0).sum(axis=0), 1)
     return tuple(tuple(each) for each in mean[:, :LONGEST_SHORT].tolist())
 

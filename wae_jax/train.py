@@ -272,7 +272,7 @@ def _run(
     total = num_train_steps(config, len(train_rows))
     densities = track_densities(train_rows)
     # Not at once: it takes half a second, and the first step need not wait for that.
-    statistics = functools.cache(functools.partial(track_statistics, train_rows))
+    statistics = functools.cache(functools.partial(track_statistics, train_rows, densities))
     logging.info("%s: %d phrases to train on, %d to validate", data.name, len(train_rows), len(valid_rows))
 
     state = create_train_state(config, track_densities=densities, num_train_steps=total)

@@ -54,7 +54,7 @@ class Run:
     mixture: Mixture | None = None
 
     def calibrated(self, decision: Decision) -> Decision:
-        """The rule with thresholds; those that it lacks are found on draws.
+        """The rule with what is to be found of it, which is found on draws.
 
         Raises:
           DatasetError: if that takes statistics of data that are no longer where they were.

@@ -14,6 +14,8 @@ after it, are wrong in places; the functions here follow the definitions, `museg
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
@@ -115,23 +117,27 @@ def note_length(rolls: BinaryRolls) -> Shares:
     return mean_over_notes(rolls, lambda found: found.length)
 
 
-def note_length_histogram(rolls: BinaryRolls) -> Int64[np.ndarray, "B K=5 bins=7"]:
+def note_length_histogram(rolls: BinaryRolls, *, bins: Sequence[int] = LENGTH_BINS) -> Int64[np.ndarray, "B K=5 bins"]:
     """Number of a track's notes by length.
 
+    Args:
+      rolls: phrases.
+      bins: the shortest length of each bin in steps, in ascending order, the first of them 1.
+
     Returns:
-      Counts in the bins 1, 2, 3-5, 6-11, 12-23, 24-47 and 48-192 steps: each begins at its entry of `LENGTH_BINS`. A
-      track's counts add up to its notes.
+      Counts in the bins, those of `LENGTH_BINS` being 1, 2, 3-5, 6-11, 12-23, 24-47 and 48-192 steps. A track's counts
+      add up to its notes.
     """
-    counts = np.zeros((len(rolls), NUM_TRACKS, len(LENGTH_BINS)), np.int64)
+    counts = np.zeros((len(rolls), NUM_TRACKS, len(bins)), np.int64)
     for chunk, found in notes_in_chunks(rolls):
-        place = np.ravel_multi_index((found.phrase, found.track, length_bins(found.length)), counts[chunk].shape)
+        place = np.ravel_multi_index((found.phrase, found.track, length_bins(found.length, bins)), counts[chunk].shape)
         counts[chunk] = np.bincount(place, minlength=counts[chunk].size).reshape(counts[chunk].shape)
     return counts
 
 
-def length_bins(length: Int64[np.ndarray, " notes"]) -> Int64[np.ndarray, " notes"]:
-    """Which of `LENGTH_BINS` each length in steps, of at least 1, belongs to."""
-    return np.searchsorted(LENGTH_BINS, length, side="right") - 1
+def length_bins(length: Int64[np.ndarray, " notes"], bins: Sequence[int] = LENGTH_BINS) -> Int64[np.ndarray, " notes"]:
+    """Which of the bins each length in steps, of at least 1, belongs to."""
+    return np.searchsorted(bins, length, side="right") - 1
 
 
 def qualified_note_rate(rolls: BinaryRolls, *, min_steps: int = 3) -> Shares:
