@@ -149,7 +149,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
         f"latent_dim=32,{_RULE},{_SHORT},{_RESTS},positive_weight=2,onset_weight=2",
         *(
             f"regulariser=gan,latent_dim=32,{_RULE},{each},positive_weight=2,onset_weight=2"
-            for each in (_SHORT, _RESTS)
+            for each in (_SHORT, _RESTS, f"{_SHORT},{_RESTS},close_gaps=1", f"{_SHORT},{_RESTS},close_gaps=2")
         ),
     ),
 }
