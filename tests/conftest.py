@@ -62,19 +62,6 @@ def shared_data() -> pathlib.Path:
     return path
 
 
-@pytest.fixture
-def shelf(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
-    """The folder in which shelf:// is, empty; and copies in a folder of this test."""
-    from tests.shelf import Shelf
-
-    monkeypatch.setenv("SHELF", str(tmp_path / "shelf"))
-    monkeypatch.setenv("WAE_JAX_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "shelf").mkdir()
-    monkeypatch.setattr(Shelf, "writes", [])
-    monkeypatch.setattr(Shelf, "fail_at", None)
-    return tmp_path / "shelf"
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator:
     """A real browser."""

@@ -260,13 +260,6 @@ def test_a_place_that_cannot_be_written_is_said_plainly(tmp_path, capsys):
         ("--train a --output o --seed 1", "--seed has no say"),
         ("--train a --output o --test-fraction 0", "--test-fraction has no say"),
         ("--input a --output o --over", "unrecognized arguments: --over"),
-        ("--input a --output o --shard 1", "'1'; expected I/N with I from 0 to N - 1"),
-        ("--input a --output o --shard 4/4", "'4/4'; expected I/N with I from 0 to N - 1, here 0/4 to 3/4"),
-        ("--input a --output o --shard 0/0", "'0/0'; expected I/N"),
-        ("--merge a", "expected --output"),
-        ("--merge a --input b --output o", "--input beside --merge; expected --output and --overwrite alone"),
-        ("--merge a --output o --hop-bars 2 --seed 1", "--hop-bars, --seed beside --merge"),
-        ("--merge a --describe b", "--describe and --verify stand alone"),
     ],
 )
 def test_a_command_line_without_sense_is_refused(arguments, message, capsys):

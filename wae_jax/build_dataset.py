@@ -12,11 +12,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from wae_jax import dataset, dataset_building, gathering, pianoroll, shards, song_readers, splits
+from wae_jax import dataset, dataset_building, gathering, pianoroll, song_readers, splits
 from wae_jax.dataset_folder import escape
-from wae_jax.local_paths import local_paths, renamed
 from wae_jax.recipe import Recipe
-from wae_jax.remote import RemoteError, is_remote
 from wae_jax.sources import DRUM_LENGTHS, TONALITIES, Options
 
 DEFAULT_FRACTION = 0.1
@@ -29,10 +27,6 @@ examples:
     build_dataset --input free.npz more.npz --output data/free
   The first 8,192 phrases train and the last 2,048 test, as in the original code:
     build_dataset --train lpd.npz --rows 0:8192 --test lpd.npz --rows=-2048: --output data/original
-  Many files on many machines: each task of an array makes a shard, in any order, and again if it was stopped.
-  One more task joins them to what one run would have made, byte by byte; it takes all flags from the shards.
-    build_dataset --input midi/ --output shards/big --shard $SLURM_ARRAY_TASK_ID/64      (sbatch --array=0-63)
-    build_dataset --merge shards/big --output data/big
   What is in a data set, and whether it is whole:
     build_dataset --describe data/mine
     build_dataset --verify data/mine
@@ -90,15 +84,6 @@ def _at_least_one(text: str) -> int:
     return int(text)
 
 
-def _parse_shard(text: str) -> shards.Shard:
-    """Reads `i/n`."""
-    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
-    if match is None or not int(match[1]) < int(match[2]):
-        last = f", here 0/{match[2]} to {int(match[2]) - 1}/{match[2]}" if match and int(match[2]) else ""
-        raise argparse.ArgumentTypeError(f"{text!r}; expected I/N with I from 0 to N - 1{last}")
-    return shards.Shard(int(match[1]), int(match[2]))
-
-
 def _number_of_tracks(text: str) -> int:
     """Reads a number of tracks."""
     if not re.fullmatch("[0-9]", text) or not 1 <= int(text) <= pianoroll.NUM_TRACKS:
@@ -132,9 +117,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--output", metavar="DIR",
-        help="the folder to make, or its address, as gs://bucket/data; or with --shard the folder of all shards",
+        help="the folder to make",
     )  # fmt: skip
-    parser.add_argument("--overwrite", action="store_true", help="replace the data set, or the shard, that is at DIR")
+    parser.add_argument("--overwrite", action="store_true", help="replace the data set that is at DIR")
     parser.add_argument(
         "--min-tracks", type=_number_of_tracks, default=1, metavar="N",
         help="leave out phrases in which fewer than N of the five tracks sound (default: 1)",
@@ -168,12 +153,6 @@ def _parser() -> argparse.ArgumentParser:
             f"--{split}-fraction", type=float, metavar="F",
             help=f"share of the songs, or of the phrases of a block, for {split} (default: {DEFAULT_FRACTION})",
         )  # fmt: skip
-    parts = parser.add_argument_group("in parts")
-    parts.add_argument(
-        "--shard", metavar="I/N", type=_parse_shard,
-        help="make only the I-th of N shards, from 0; all N are made with the same inputs and flags",
-    )  # fmt: skip
-    parts.add_argument("--merge", metavar="DIR", help="join the shards in DIR to a data set at --output")
     look = parser.add_argument_group("data sets that are there")
     look.add_argument(
         "--describe", metavar="DIR", help="tell what is in a data set, and write sixteen random phrases beside it"
@@ -187,21 +166,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = _parser()
     arguments = parser.parse_args(argv)
     arguments.inputs = [item for group in arguments.groups for item in group]
-    in_folders = [*(item.path for item in arguments.inputs), arguments.describe, arguments.shard and arguments.output]
-    if addresses := [path for path in in_folders if path and is_remote(path)]:
-        parser.error(
-            f"{addresses[0]}: inputs, shards and what --describe writes are in folders; expected the path of one"
-        )
     if arguments.describe or arguments.verify:
-        others = (arguments.inputs, arguments.output, arguments.merge, arguments.shard)
-        if any(others) or (arguments.describe and arguments.verify):
+        if arguments.inputs or arguments.output or (arguments.describe and arguments.verify):
             parser.error("--describe and --verify stand alone, each with one data set")
         return arguments
     if arguments.output is None:
         parser.error("expected --output, or --describe or --verify")
-    if arguments.merge:
-        _refuse_beside_merge(parser, arguments)
-        return arguments
     given = {item.split is not None for item in arguments.inputs}
     if len(given) != 1:
         parser.error("expected either --input, or --train, --valid and --test")
@@ -218,17 +188,6 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return arguments
 
 
-def _refuse_beside_merge(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    """Leaves with a usage error where a flag is given of which the shards decide."""
-    say = {"groups", "inputs", "merge", "output", "overwrite"}
-    given = [name for name, value in vars(arguments).items() if name not in say and value != parser.get_default(name)]
-    if arguments.inputs:
-        given.insert(0, "input")
-    if given:
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        parser.error(f"{names} beside --merge; expected --output and --overwrite alone: the shards tell the rest")
-
-
 def run(arguments: argparse.Namespace) -> None:
     """Does what the command line says.
 
@@ -243,8 +202,6 @@ def run(arguments: argparse.Namespace) -> None:
         print(dataset_report.describe(pathlib.Path(arguments.describe)))
     elif arguments.verify:
         print(dataset_report.verify(pathlib.Path(arguments.verify)))
-    elif arguments.merge:
-        dataset_building.merge(arguments.merge, arguments.output, overwrite=arguments.overwrite)
     else:
         recipe = Recipe(
             inputs=arguments.inputs,
@@ -259,26 +216,20 @@ def run(arguments: argparse.Namespace) -> None:
             valid_fraction=arguments.valid_fraction,
             test_fraction=arguments.test_fraction,
         )
-        how = {"overwrite": arguments.overwrite, "workers": arguments.workers}
-        if arguments.shard:
-            dataset_building.build_shard(recipe, arguments.output, arguments.shard, **how)
-        else:
-            dataset_building.build(recipe, arguments.output, **how)
+        dataset_building.build(recipe, arguments.output, overwrite=arguments.overwrite, workers=arguments.workers)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; the exit status is 0, 1 for an error, 2 for a wrong command line, 130 for Ctrl-C."""
     arguments = parse_arguments(argv)
     folder = arguments.output or arguments.describe or arguments.verify
-    names: dict[str, str] = {}
     try:
-        with local_paths(arguments, names) as local:
-            run(local)
+        run(arguments)
     except KeyboardInterrupt:
         print("interrupted: no data set was written", file=sys.stderr)
         return 130
-    except (dataset.DatasetError, RemoteError) as error:
-        print(f"error: {escape(renamed(str(error), names))}", file=sys.stderr)
+    except dataset.DatasetError as error:
+        print(f"error: {escape(str(error))}", file=sys.stderr)
         return 1
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 from wae_jax.checkpoint import CheckpointError
 from wae_jax.dataset import DatasetError
 from wae_jax.decision import DATA, DENSITY, METHODS, NONE, Decision, decision_of_config
-from wae_jax.local_paths import local_paths, renamed
 from wae_jax.pianoroll import NUM_TRACKS
-from wae_jax.remote import RemoteError
 from wae_jax.schema import ConfigError
 from wae_jax.track_statistics import LONGEST_SHORT
 from wae_jax.workdir import WorkdirError
@@ -33,8 +31,7 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that say which trained run; `trained_run.open_run` takes their values."""
     parser.add_argument(
         "--workdir",
-        help="folder of a trained run, or a file of python -m wae_jax.export, or the address of one, as gs://bucket/x "
-        "(default: the run that ships)",
+        help="folder of a trained run, or a file of python -m wae_jax.export (default: the run that ships)",
     )
     add_checkpoint_flag(parser)
 
@@ -190,15 +187,13 @@ def exit_status(program: Callable[[argparse.Namespace], None], arguments: argpar
     """Runs a program; says in a sentence what a user can mend, and then returns 1.
 
     Args:
-      program: what to run; where an address is given it gets the path of a copy.
+      program: what to run.
       arguments: of the command line, with `output` among them.
     """
-    names: dict[str, str] = {}
     try:
-        with local_paths(arguments, names) as local:
-            program(local)
-    except (RequestError, RemoteError, WorkdirError, CheckpointError, DatasetError, ConfigError) as error:
-        print(f"error: {renamed(str(error), names)}", file=sys.stderr)
+        program(arguments)
+    except (RequestError, WorkdirError, CheckpointError, DatasetError, ConfigError) as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"error: {error.filename or arguments.output}: {os.strerror(error.errno or 0)}", file=sys.stderr)

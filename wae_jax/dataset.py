@@ -24,7 +24,6 @@ from jaxtyping import Int32, Int64, Integer, Shaped
 
 from wae_jax import pianoroll, splits
 from wae_jax.pianoroll import PackedPhrases
-from wae_jax.remote import address_of
 
 PHRASES_FILE = "phrases.npy"
 DESCRIPTION_FILE = "dataset.json"
@@ -116,7 +115,7 @@ def load_dataset(path: str | os.PathLike[str]) -> Dataset:
     rows = _check_splits(folder / DESCRIPTION_FILE, description["splits"], len(phrases))
     read_songs = functools.partial(_read_songs, folder / INDEX_FILE, len(phrases))
     digest = dataset_digest(description["phrases_sha256"], rows)
-    return Dataset(phrases, rows, digest, address_of(folder), read_songs)
+    return Dataset(phrases, rows, digest, str(folder), read_songs)
 
 
 def _read_songs(file: pathlib.Path, num_phrases: int) -> list[str]:

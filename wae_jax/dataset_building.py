@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Int64
 
 import wae_jax
-from wae_jax import dataset, dataset_folder, gathering, pianoroll, row_plan, shards, splits
+from wae_jax import dataset, dataset_folder, gathering, pianoroll, row_plan, splits
 from wae_jax.dataset_folder import escape
 from wae_jax.phrase_table import NO_BAR, NO_SONG, PhraseTable
 from wae_jax.pianoroll import PackedPhrases
@@ -50,50 +50,6 @@ def build(recipe: Recipe, output: str, *, overwrite: bool, workers: int) -> None
             )
         read_rows = functools.partial(dataset_folder.read_rows, [scratch])
         report = _fill(workshop.folder, recipe, gathered, read_rows)
-    _report(report, output, time.monotonic() - start)
-
-
-def build_shard(recipe: Recipe, output: str, shard: shards.Shard, *, overwrite: bool, workers: int) -> None:
-    """Makes one shard of a data set and tells about it on the terminal.
-
-    Args:
-      recipe: what the data set is made of, the same for all shards.
-      output: the folder of all shards.
-      shard: which one to make.
-      overwrite: whether to make it again where it is there.
-      workers: how many processes read songs; the result is the same.
-
-    Raises:
-      DatasetError: if the folder holds something else, or shards of another recipe; the message names what differs.
-      OSError: if writing fails. Either way nothing is left behind.
-    """
-    start = time.monotonic()
-    recipe = recipe.expanded()
-    made = shards.write_shard(pathlib.Path(output), recipe, shard, overwrite=overwrite, workers=workers)
-    if made is None:
-        print(f"shard {shard} is in {escape(output)} already; --overwrite makes it again")
-        return
-    print(f"shard {shard}: {len(made.table)} phrases of {len(made.opened) + len(made.skipped)} files")
-    print(f"skipped: {len(made.skipped)} files")
-    print(f"written: {escape(output)} in {time.monotonic() - start:.1f} s")
-
-
-def merge(folder: str, output: str, *, overwrite: bool) -> None:
-    """Joins shards to the data set that one run would have made, byte by byte, and tells about it on the terminal.
-
-    Args:
-      folder: of all shards; it stays as it is.
-      output: the folder to make.
-      overwrite: whether a data set that is there may be replaced.
-
-    Raises:
-      DatasetError: if a shard is missing or of no use, no input gives a phrase, or `output` may not be written.
-      OSError: if writing fails. Either way nothing is left behind.
-    """
-    start = time.monotonic()
-    with dataset_folder.new_dataset_folder(pathlib.Path(output), overwrite=overwrite) as workshop:
-        joined = shards.join(pathlib.Path(folder))
-        report = _fill(workshop.folder, joined.work, joined.gathered, joined.read_rows)
     _report(report, output, time.monotonic() - start)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from wae_jax import __version__, gloo_sockets
+from wae_jax import __version__
 
 Devices = Sequence[jax.Device] | None
 
@@ -88,9 +88,6 @@ def start(coordinator: str = "", num_processes: int = 1, process_id: int = 0, *,
             raise DeviceError(f"the processes of the run cannot be joined: {error}") from error
     finally:
         late.cancel()
-    # Elsewhere gradients do not go through it. Unequal counts are refused by `check_devices`, in a sentence.
-    if jax.process_count() > 1 and jax.default_backend() == "cpu" and len(set(_device_counts().values())) == 1:
-        gloo_sockets.connect()
 
 
 def _leave_without_the_others(seconds: float) -> None:

@@ -45,7 +45,6 @@ from wae_jax.evaluation_table import format_table
 from wae_jax.files import whole_file
 from wae_jax.openers import open_source
 from wae_jax.pianoroll import PackedPhrases, pack, unpack
-from wae_jax.remote import address_of
 from wae_jax.song_readers import default_workers
 from wae_jax.sources import Options, SourceError
 from wae_jax.trained_run import Run, load_run
@@ -119,7 +118,7 @@ def evaluate_phrases(path: pathlib.Path, data: Dataset, choice: Choice) -> dict[
     }
     result = _measure(sets, data.split("train"), choice)
     result["provenance"] |= {
-        "phrases": address_of(path),
+        "phrases": str(path),
         "phrases_sha256": source.sha256,
         "data": data.name,
         "data_digest": data.digest,

@@ -47,7 +47,6 @@ from wae_jax.modes.basic import Phrases, Request
 from wae_jax.modes.flags import MODES, add_mode_flags, asked_for, check_mode_flags, make_request
 from wae_jax.phrase_files import write_phrases
 from wae_jax.pianoroll import unpack
-from wae_jax.remote import address_of
 from wae_jax.sound_flags import add_sound_flags, check_sound_flags, requested_audio
 from wae_jax.trained_run import Run, open_run
 
@@ -67,7 +66,7 @@ def generate(arguments: argparse.Namespace) -> None:
     request = make_request(arguments)
     run = asked_run(open_run(arguments.workdir, arguments.checkpoint), arguments.latent, arguments.components)
     request = dataclasses.replace(request, decision=run.calibrated(asked_decision(arguments, run.config)))
-    name = address_of(arguments.workdir) if arguments.workdir else "the run that ships with wae_jax"
+    name = arguments.workdir if arguments.workdir else "the run that ships with wae_jax"
     phrases = MODES[arguments.mode].make(run, request)
     print(f"{name}: step {run.step}, checkpoint {run.digest[:12]}")
     if phrases.rolls is not None:

@@ -12,7 +12,6 @@ from ml_collections import config_flags
 from wae_jax import devices
 from wae_jax.checkpoint import CheckpointError
 from wae_jax.dataset import DatasetError
-from wae_jax.remote import RemoteError
 from wae_jax.schema import ConfigError
 from wae_jax.train import NonFiniteLossError, train_and_evaluate
 from wae_jax.workdir import WorkdirError
@@ -23,7 +22,7 @@ config_flags.DEFINE_config_file("config", None, "A configuration file, with :var
 flags.DEFINE_string(
     "workdir",
     "runs/latest",
-    "Folder of the run, or its address, as gs://bucket/runs/x; an interrupted run in it goes on.",
+    "Folder of the run; an interrupted run in it goes on.",
 )
 flags.DEFINE_string(
     "coordinator",
@@ -48,7 +47,6 @@ _SAID_IN_A_SENTENCE = (
     devices.DeviceError,
     NonFiniteLossError,
     OSError,
-    RemoteError,
     WorkdirError,
 )
 

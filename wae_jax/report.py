@@ -17,7 +17,6 @@ from wae_jax import evaluation, evaluation_table, latent_plots, plots, report_pl
 from wae_jax.curves import read_history
 from wae_jax.evaluation import SETS, PhraseSet
 from wae_jax.pianoroll import PackedPhrases, unpack
-from wae_jax.remote import address_of
 
 _PHRASES_SHOWN = 8
 _PAIRS_SHOWN = 6
@@ -55,7 +54,7 @@ def make_report(content: Mapping[str, Any], sets: Mapping[str, PhraseSet], *, wo
       sets: the phrases that were measured.
       workdir: of the run, for its training curves; None where phrases have none.
     """
-    title = f"Evaluation of {address_of(workdir) if workdir else content['provenance'].get('phrases', 'phrases')}"
+    title = f"Evaluation of {workdir if workdir else content['provenance'].get('phrases', 'phrases')}"
     body = [
         f"<h1>{html.escape(title)}</h1>",
         "<p>Everything is compared with held-out music, which no training saw. A cell is marked where a set differs "

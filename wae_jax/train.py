@@ -26,9 +26,7 @@ from wae_jax.dataset import Dataset
 from wae_jax.decision import Decision, decision_of_config
 from wae_jax.feeding import Feeder, make_several_steps, steps_of_call, steps_per_call
 from wae_jax.files import Closing
-from wae_jax.mirror import open_workdir
 from wae_jax.pianoroll import PackedPhrases
-from wae_jax.remote import address_of
 from wae_jax.sampling import make_sampler
 from wae_jax.schema import ConfigError, check_config, complete_config
 from wae_jax.track_statistics import track_densities, track_statistics
@@ -209,8 +207,8 @@ def train_and_evaluate(
 
     Args:
       config: see `configs/wae_gan.py` for the fields.
-      workdir: a folder for configuration, metrics, samples and checkpoints, or its address; one that all processes of
-        the run share.
+      workdir: a folder for configuration, metrics, samples and checkpoints, one that all processes of the run
+        share.
       on_stop: called with the name of the signal that has stopped the run before its last step, once it has saved.
 
     Returns:
@@ -220,7 +218,6 @@ def train_and_evaluate(
       ConfigError: if the configuration cannot be run.
       WorkdirError: if the folder belongs to a run with another configuration, or is in use.
       CheckpointError: if there are checkpoints but none can be used, or one cannot be written.
-      RemoteError: if the work folder is at an address where it cannot be read or written.
       DeviceError: if the devices do not suit the configuration, or the processes of the run do not agree.
       NonFiniteLossError: if the loss is no longer a number.
     """
@@ -231,7 +228,7 @@ def train_and_evaluate(
             _check_precision(config.dtype)
             config = ml_collections.FrozenConfigDict(config)
             devices.check_batch_size(config.batch_size)
-            work = stack.enter_context(open_workdir(workdir, process=jax.process_index()))
+            work = stack.enter_context(Workdir(workdir, is_first=jax.process_index() == 0))
             data = open_data(
                 config.data.path, num_songs=config.data.num_songs, phrases_per_song=config.data.phrases_per_song
             )
@@ -239,7 +236,6 @@ def train_and_evaluate(
         if jax.process_count() > 1:
             devices.check_agreement(_facts(config, work, data))
         with devices.failing_together():
-            work.follow()
             if jax.process_index() == 0:
                 claim_config(
                     work.folder,
@@ -286,7 +282,6 @@ def _run(
         logging.info("going on from step %d", int(state.step))
     else:
         logging.info("parameters:\n%s", parameter_overview.get_parameter_overview(_all_params(state)))
-    work.restored()
     start = int(state.step)
     state = devices.replicate(state, BATCH_AXIS)
 
@@ -324,10 +319,6 @@ def _run(
     # Last, since it comes first on the way out.
     stack.enter_context(devices.leaving_at_once())
 
-    def settle() -> None:
-        checkpointer.wait()
-        writer.flush()
-
     if not start:
         writer.write_text(0, {"config": config.to_json_best_effort(indent=2)})
     progress.update(start)
@@ -364,8 +355,6 @@ def _run(
         is_saved = step % config.checkpoint_every_steps == 0 or is_last or stopped_by is not None
         if is_saved:
             checkpointer.save(step, state, evaluated, {"window": window.fetch()})
-        if scalars or is_saved:
-            work.publish(settle, now=is_saved or evaluated is not None)
         progress.update(step, scalars)
     if stopped_by:
         logging.info("%s: saved step %d; the same command goes on from there", stopped_by, step)
@@ -379,12 +368,11 @@ def _run(
             "finished at step %d; samples, curves and listen.html, to hear it, are in %s; more music comes from\n"
             "  python -m wae_jax.generate --workdir %s --output %s",
             total,
-            address_of(folder),
-            address_of(folder),
-            f"{address_of(folder)}/music",
+            folder,
+            folder,
+            f"{folder}/music",
         )
     checkpointer.wait()
-    work.publish(settle, now=True)
     if stopped_by and step < total and on_stop is not None:
         on_stop(stopped_by)
     return figures

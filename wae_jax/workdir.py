@@ -22,7 +22,6 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from wae_jax.files import Closing, whole_file
-from wae_jax.remote import address_of
 
 LOCK_FILE = ".lock"
 CONFIG_FILE = "config.json"
@@ -67,7 +66,7 @@ class WorkdirLock(Closing):
                 holder = os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
                 os.close(descriptor)
                 raise WorkdirError(
-                    f"{address_of(self._path.parent)} is in use by another run ({holder or 'which is just starting'}); "
+                    f"{self._path.parent} is in use by another run ({holder or 'which is just starting'}); "
                     "wait for it, end it, or choose another work folder"
                 ) from error
             # Some network file systems know no locks. That is no reason not to train on them.
@@ -104,8 +103,6 @@ def holder(workdir: str | os.PathLike[str]) -> str | None:
 class Workdir(Closing):
     """A work folder while a run uses it, as a context manager that all processes of the run enter.
 
-    One at an address has the same methods: see `mirror.py`. Here they have nothing to do.
-
     Args:
       folder: where the run works.
       is_first: whether this is the run's first process, which holds the folder for all.
@@ -125,15 +122,6 @@ class Workdir(Closing):
     def holder(self) -> str | None:
         """Who holds it; processes that read the same look at the same folder."""
         return holder(self.folder)
-
-    def follow(self) -> None:
-        """To be called by all processes once the first one has entered."""
-
-    def restored(self) -> None:
-        """To be called by all processes once they have read the checkpoint that they go on from."""
-
-    def publish(self, settle: Callable[[], object], *, now: bool) -> None:
-        """To be called when something has been written; `settle` sees to it that nothing is being written."""
 
     def close(self) -> None:
         """Gives back what is held."""
@@ -195,7 +183,7 @@ def claim_config(
         )
     elif _is_occupied(workdir / CHECKPOINTS_FOLDER):
         raise WorkdirError(
-            f"{address_of(workdir)} has checkpoints but no {CONFIG_FILE}, so there is no telling what they are of; "
+            f"{workdir} has checkpoints but no {CONFIG_FILE}, so there is no telling what they are of; "
             f"put its {CONFIG_FILE} back or choose another work folder"
         )
     workdir.mkdir(parents=True, exist_ok=True)
@@ -235,7 +223,7 @@ def _compare(
         differences.append(f"content of the data: digest {stored_digest} in the work folder, {digest} now")
     if differences:
         raise WorkdirError(
-            f"{address_of(workdir)} belongs to a run with another configuration; choose another work folder, "
+            f"{workdir} belongs to a run with another configuration; choose another work folder, "
             "or go back to its settings:\n" + "\n".join(f"  {difference}" for difference in differences)
         )
 

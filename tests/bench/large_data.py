@@ -1,19 +1,17 @@
-"""A large data set in one run, and in shards that are joined: time, memory, and whether the bytes are the same.
+"""A large data set in one run: time and memory.
 
     python -m tests.bench.many_midi --input midi/ --output /tmp/many --files 100000
-    python -m tests.bench.large_data --input /tmp/many --scratch /tmp/large --shards 4 --workers 2
+    python -m tests.bench.large_data --input /tmp/many --scratch /tmp/large --workers 2
 
-Cases: `one_run`, then each `shard` after the other, then `merge`. `peak_memory_mb` is that of the command with all its
+`peak_memory_mb` is that of the command with all its
 processes, what they share counted once, five times a second; `largest_process_mb` is that of the largest. Only Linux
-tells these. What is made is removed again, and the data set of one run before the shards are made: the disk needs two
-packed data sets.
+tells these. What is made is removed again.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import json
 import pathlib
 import shutil
@@ -73,24 +71,14 @@ def measured(arguments: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _digests(folder: pathlib.Path) -> dict[str, str]:
-    """The sha256 of each file."""
-    found = {}
-    for path in sorted(folder.iterdir()):
-        with path.open("rb") as file:
-            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
-
-
 def main() -> None:
     """Prints a line for each command, and one that compares."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", required=True, type=pathlib.Path, help="folder of many files")
     parser.add_argument("--scratch", required=True, type=pathlib.Path, help="folder to make, and to remove at the end")
-    parser.add_argument("--shards", type=int, default=4, help="default: 4")
     parser.add_argument("--workers", type=int, default=2, help="default: 2")
     arguments = parser.parse_args()
-    data, parts = arguments.scratch / "data", arguments.scratch / "shards"
+    data = arguments.scratch / "data"
     files = sum(path.is_file() for path in arguments.input.rglob("*"))
     from_files = ["--input", str(arguments.input), "--workers", str(arguments.workers)]
 
@@ -98,18 +86,6 @@ def main() -> None:
     description = json.loads((data / "dataset.json").read_text())
     fields = {"files": files, "phrases": description["num_phrases"], "workers": arguments.workers}
     report.emit("one_run", **fields, **one, files_per_s=round(files / one["seconds"], 1))
-    expected = _digests(data)
-    shutil.rmtree(data)
-
-    made = []
-    for index in range(arguments.shards):
-        made.append(measured([*from_files, "--output", str(parts), "--shard", f"{index}/{arguments.shards}"]))
-        report.emit("shard", shard=f"{index}/{arguments.shards}", **made[-1])
-    made.append(measured(["--merge", str(parts), "--output", str(data)]))
-    report.emit("merge", shards=arguments.shards, **made[-1])
-    seconds = sum(each["seconds"] for each in made)
-    same = _digests(data) == expected
-    report.emit("together", **fields, seconds=round(seconds, 1), files_per_s=round(files / seconds, 1), same_bytes=same)
     shutil.rmtree(arguments.scratch)
 
 

@@ -35,7 +35,6 @@ from wae_jax.listening.parts import embed
 from wae_jax.listening.survey_design import NOISE, Pair, is_check, order_pairs, place_checks
 from wae_jax.listening.survey_results import FORMAT_VERSION, QUESTIONS, RESULTS_FORMAT, Key, seal
 from wae_jax.pianoroll import DEFAULT_TEMPO, NUM_TRACKS, PHRASE_SHAPE, Rolls, unpack
-from wae_jax.remote import address_of
 from wae_jax.trained_run import Run, open_run
 
 REAL_NAME = "real music"
@@ -183,7 +182,7 @@ def open_runs(paths: Sequence[str], checkpoint: str) -> dict[str, Run]:
     """
     names = [pathlib.Path(path).resolve().name for path in paths]
     if len({*names, REAL_NAME}) <= len(names):
-        names = [address_of(path) for path in paths]
+        names = [str(path) for path in paths]
     if twice := [path for path, times in collections.Counter(names).items() if times > 1]:
         raise RequestError(f"--runs has {twice[0]} twice; expected each run once")
     return {name: open_run(path, checkpoint) for name, path in zip(names, paths, strict=True)}

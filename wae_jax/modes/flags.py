@@ -15,7 +15,6 @@ from wae_jax.modes.editing import edit
 from wae_jax.modes.own_music import read_own_phrase
 from wae_jax.modes.variation import vary
 from wae_jax.pianoroll import NUM_TRACKS, TRACK_NAMES
-from wae_jax.remote import address_of
 from wae_jax.trained_run import Run
 
 _LARGEST_CHANGE = 5.0
@@ -79,8 +78,7 @@ def add_mode_flags(parser: argparse.ArgumentParser) -> None:
 def asked_for(arguments: argparse.Namespace) -> dict[str, Any]:
     """The flags of modes that were given, by name."""
     names = ("mode", *map(_destination, _OF_MODES))
-    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    return given | {name: address_of(given[name]) for name in map(_destination, _FILES) if name in given}
+    return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
 
 
 def make_request(arguments: argparse.Namespace) -> Request:
