@@ -119,7 +119,7 @@ def _evaluation(options: argparse.Namespace, workdir: pathlib.Path, flags: Seque
 
 
 def total_steps(workdir: pathlib.Path, data: str) -> int | None:
-    """How many steps a run is to take, as `wae_jax.train.num_train_steps` has it; None where that cannot be told."""
+    """How many steps a run is to take, by `training.loop.num_train_steps`; None where that cannot be told."""
     try:
         config = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
         if config["num_train_steps"]:

@@ -16,7 +16,7 @@ from tests.browsing import launched
 checking.check_annotations()
 compiling.compile_quickly()
 
-from wae_jax import networks  # noqa: E402
+from wae_jax.models import networks  # noqa: E402
 
 # Two layers each way where the real networks have four or five: a third of the time to compile. Before `schema` is
 # imported, which takes the names of the networks from here.
@@ -43,7 +43,7 @@ def pytest_unconfigure() -> None:
 
 
 # Minutes each: begun last, one of them would keep a single process busy while the other has nothing left to do.
-_FIRST = ("test_resume", "test_devices", "test_train", "test_train_step", "test_feeding", "test_models")
+_FIRST = ("test_resume", "test_devices", "test_loop", "test_step", "test_pipeline", "test_autoencoder")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -74,7 +74,7 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """A data set of 40 phrases, 12 or so of them for validation."""
     # Not above: most files need none of these.
     from wae_jax import build_dataset
-    from wae_jax.demo_corpus import make_demo_corpus
+    from wae_jax.data.demo_corpus import make_demo_corpus
     from wae_jax.pianoroll import unpack
 
     folder = tmp_path_factory.mktemp("data")

@@ -6,7 +6,7 @@ import numpy as np
 
 from tests.helpers import tiny_config
 from wae_jax.pianoroll import PHRASE_SHAPE
-from wae_jax.train_state import make_autoencoder
+from wae_jax.training.state import make_autoencoder
 
 Z_DIM = 3
 

@@ -15,14 +15,15 @@ import jax
 import ml_collections
 import numpy as np
 
-from wae_jax import devices, pianoroll
-from wae_jax.checkpoint import Checkpointer
-from wae_jax.networks import NETWORKS
-from wae_jax.track_statistics import TrackStatistics
-from wae_jax.train import train_and_evaluate
-from wae_jax.train_state import TrainState, create_train_state
-from wae_jax.train_step import BATCH_AXIS, Batch, make_train_step
-from wae_jax.workdir import load_config as config_of
+from wae_jax import pianoroll
+from wae_jax.data.statistics import TrackStatistics
+from wae_jax.models.networks import NETWORKS
+from wae_jax.training import devices
+from wae_jax.training.checkpoint import Checkpointer
+from wae_jax.training.loop import train_and_evaluate
+from wae_jax.training.state import TrainState, create_train_state
+from wae_jax.training.step import BATCH_AXIS, Batch, make_train_step
+from wae_jax.training.workdir import load_config as config_of
 
 ROOT = pathlib.Path(__file__).parents[1]
 DENSITIES = (0.02,) * 5
@@ -145,7 +146,7 @@ def start_run(
     `before` is put in front of the command, as `nice` is; `environment` are further variables. The network of the tests
     takes a third of the others' time, but has to be made known to the process first.
     """
-    tiny = f"from wae_jax.networks import NETWORKS, Conv, Network; NETWORKS['tiny'] = {NETWORKS['tiny']!r}"
+    tiny = f"from wae_jax.models.networks import NETWORKS, Conv, Network; NETWORKS['tiny'] = {NETWORKS['tiny']!r}"
     program = ("-c", f"{tiny}; from wae_jax import main; main.run()") if network == "tiny" else ("-m", "wae_jax.main")
     command = [
         *(*before, sys.executable, *program, f"--config=configs/{config}.py", f"--workdir={workdir}"),

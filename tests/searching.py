@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from wae_jax.modes import accompaniment, code_search
+from wae_jax.generation.modes import accompaniment, code_search
 
 
 def shorten_searches(patch: pytest.MonkeyPatch, *, num_starts: int = 2, num_steps: int = 25) -> None:

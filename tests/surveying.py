@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 
 from tests.checking import unchecked
-from wae_jax.listening.survey_design import order_pairs, place_checks
-from wae_jax.listening.survey_results import Answer, Key, Result
-from wae_jax.listening.survey_simulation import Listeners, simulate_answers
+from wae_jax.listening.survey.design import order_pairs, place_checks
+from wae_jax.listening.survey.results import Answer, Key, Result
+from wae_jax.listening.survey.simulation import Listeners, simulate_answers
 
 STRENGTHS = np.array([-0.9, -0.3, 1.2])
 MEANS = np.array([[2.4, 2.8, 2.2, 2.5], [2.9, 3.0, 2.6, 2.9], [4.0, 4.1, 3.7, 3.9]])

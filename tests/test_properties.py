@@ -29,12 +29,18 @@ from hypothesis import strategies as st
 from ml_collections import config_flags
 
 from tests.helpers import ROOT, onsets
-from wae_jax import build_dataset, device_rolls, midi, openers, phrase_files, pianoroll, sampling, splits
-from wae_jax.checkpoint import Checkpointer, CheckpointError
-from wae_jax.schema import FIELDS, Boolean, Choice, ConfigError, Integer, Real, Sequence, Text, check_config
-from wae_jax.sources import Options
-from wae_jax.track_statistics import LONGEST_SHORT
-from wae_jax.workdir import flatten_config
+from wae_jax import build_dataset, pianoroll
+from wae_jax.config import FIELDS, Boolean, Choice, Integer, Real, Sequence, Text, check_config
+from wae_jax.data import splits
+from wae_jax.data.build import formats
+from wae_jax.data.build.sources import Options
+from wae_jax.data.statistics import LONGEST_SHORT
+from wae_jax.errors import CheckpointError, ConfigError
+from wae_jax.generation import sampling
+from wae_jax.pianoroll import device
+from wae_jax.render import midi, phrase_files
+from wae_jax.training.checkpoint import Checkpointer
+from wae_jax.training.workdir import flatten_config
 
 # Without a database, and with what hypothesis keeps for itself elsewhere: the folder of the project stays as it is.
 hypothesis.configuration.set_hypothesis_home_dir(pathlib.Path(tempfile.gettempdir(), "wae_jax_hypothesis"))
@@ -94,7 +100,7 @@ def test_every_row_of_bytes_is_a_phrase(seed, num):
     rolls = pianoroll.unpack(packed)
     np.testing.assert_array_equal(pianoroll.pack(rolls), packed)
     four = np.resize(packed, (4, 10_080)) if num else np.zeros((4, 10_080), np.uint8)
-    on_device = jax.jit(device_rolls.unpack_on_device)(four)  # always of one size, to compile once
+    on_device = jax.jit(device.unpack_on_device)(four)  # always of one size, to compile once
     np.testing.assert_array_equal(on_device[:num], rolls)
 
 
@@ -103,7 +109,7 @@ def test_every_row_of_bytes_is_a_phrase(seed, num):
 def test_phrases_written_as_npz_are_read_back(rolls):
     with tempfile.TemporaryDirectory() as folder:
         phrase_files.write_phrases(folder, rolls, audio=None, pictures=False)
-        source = openers.open_source(pathlib.Path(folder, "phrases.npz"))
+        source = formats.open_source(pathlib.Path(folder, "phrases.npz"))
         assert source.num_phrases == len(rolls)
         np.testing.assert_array_equal(np.concatenate([chunk.rows for chunk in source.chunks]), pianoroll.pack(rolls))
 
@@ -159,7 +165,7 @@ def test_midi_files_are_read_back_as_phrases(rolls, cell):
         path = pathlib.Path(folder, "phrase.mid")
         midi.write_midi(path, rolls)
         for drum_length in ("full", "onset"):
-            source = openers.open_source(path, options=Options(drum_length=drum_length))
+            source = formats.open_source(path, options=Options(drum_length=drum_length))
             (chunk,) = source.chunks
             expected = rolls.copy()
             if drum_length == "onset":
@@ -234,7 +240,7 @@ def test_neither_a_song_nor_a_phrase_is_in_two_splits(rows, seed, valid, test, c
     assert split([row for row, _ in shuffled]) == [code for _, code in shuffled]
 
 
-_transpose = jax.jit(device_rolls.transpose_pitched)
+_transpose = jax.jit(device.transpose_pitched)
 
 
 @given(phrases(min_phrases=2, max_phrases=2), st.lists(st.integers(-84, 84), min_size=2, max_size=2))

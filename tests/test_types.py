@@ -16,22 +16,15 @@ from jaxtyping import AbstractArray, Float, TypeCheckError, jaxtyped
 import wae_jax
 from tests.checking import unchecked
 from tests.helpers import make_batch, random_rolls
-from wae_jax import (
-    dataset,
-    demo_corpus,
-    layers,
-    midi,
-    mmd,
-    objective,
-    painting,
-    pianoroll,
-    song_cutting,
-    song_files,
-    sources,
-    sparse_cells,
-    train_step,
-)
-from wae_jax.metrics import music, notes
+from wae_jax import pianoroll
+from wae_jax.data import dataset, demo_corpus
+from wae_jax.data.build import musegan_npz, rasterize, segmentation, song_files, sources
+from wae_jax.metrics import music
+from wae_jax.models import conv
+from wae_jax.objective import mmd, terms
+from wae_jax.pianoroll import notes
+from wae_jax.render import midi
+from wae_jax.training import step
 
 MODULES = [importlib.import_module(module.name) for module in pkgutil.walk_packages(wae_jax.__path__, "wae_jax.")]
 
@@ -119,19 +112,23 @@ def test_what_is_bare_is_seen():
     for hint in (scalar, pianoroll.BinaryRolls, mmd.Kernel, dict[str, scalar], int, typing.Any):
         assert not is_bare(hint)
     found = {module.__name__: public_functions(module) for module in MODULES}
-    assert found["wae_jax.mmd"].keys() >= {"mmd_squared", "mmd_squared_tiled", "u_statistic"}  # jitted and not
-    assert found["wae_jax.layers"].keys() >= {"conv", "conv_transpose", "dropout"}  # with gradients of their own
-    assert "Dataset.split" in found["wae_jax.dataset"]
+    assert found["wae_jax.objective.mmd"].keys() >= {
+        "mmd_squared",
+        "mmd_squared_tiled",
+        "u_statistic",
+    }  # jitted and not
+    assert found["wae_jax.models.conv"].keys() >= {"conv", "conv_transpose", "dropout"}  # with gradients of their own
+    assert "Dataset.split" in found["wae_jax.data.dataset"]
 
 
 WRONG = {
     "axis of another length": lambda: pianoroll.pack(np.zeros((2, 192, 84, 4), bool)),
     "axis missing": lambda: music.cells(np.zeros((192, 84, 5), bool)),
     "another type": lambda: pianoroll.unpack(np.zeros((2, 10_080), np.int32)),
-    "two lengths of one axis": lambda: objective.discriminator_loss(jnp.zeros(3), jnp.zeros(4)),
-    "keys that are none": lambda: objective.sample_prior(jnp.zeros(3), latent_dim=2, prior_variance=1.0),
+    "two lengths of one axis": lambda: terms.discriminator_loss(jnp.zeros(3), jnp.zeros(4)),
+    "keys that are none": lambda: terms.sample_prior(jnp.zeros(3), latent_dim=2, prior_variance=1.0),
     "inside of jit": lambda: mmd.mmd_squared(jnp.zeros((5, 3), int), jnp.zeros((5, 3)), prior_variance=1.0),
-    "under a gradient of its own": lambda: layers.conv(jnp.zeros((1, 4, 4, 3)), jnp.zeros((2, 2, 5, 1)), (1, 1)),
+    "under a gradient of its own": lambda: conv.conv(jnp.zeros((1, 4, 4, 3)), jnp.zeros((2, 2, 5, 1)), (1, 1)),
     "method": lambda: dataset.Dataset(np.zeros((3, 5), np.uint8), {"train": (0, 3)}, "", "", list).split("train"),
     "no array": lambda: pianoroll.pack([[1]]),
 }
@@ -161,15 +158,15 @@ def read_song(folder):
 def read_cells(folder):
     bars = random_rolls(2).reshape(2, 4, 48, 84, 5)
     np.savez(folder / "a.npz", nonzero=np.array(np.nonzero(bars)), shape=np.array(bars.shape))
-    return sparse_cells.read_cells(folder / "a.npz", sparse_cells.read_shape(folder / "a.npz"), 0, 2)
+    return musegan_npz.read_cells(folder / "a.npz", musegan_npz.read_shape(folder / "a.npz"), 0, 2)
 
 
 RECORDS = {
     "notes": lambda folder: notes.notes(random_rolls(2)),
     "no notes": lambda folder: notes.notes(np.zeros((0, 5, 84, 5), np.uint8)),
     "song": read_song,
-    "phrases of a song": lambda folder: song_cutting.cut(read_song(folder), sources.Options()),
-    "runs": lambda folder: painting.runs(np.array([7, 7]), np.array([0, 3]), np.array([4, 5])),
+    "phrases of a song": lambda folder: segmentation.cut(read_song(folder), sources.Options()),
+    "runs": lambda folder: rasterize.runs(np.array([7, 7]), np.array([0, 3]), np.array([4, 5])),
     "cells": read_cells,
     "data set": lambda folder: dataset.from_songs(
         *demo_corpus.make_demo_corpus(num_songs=4, phrases_per_song=1, seed=0),
@@ -177,9 +174,9 @@ RECORDS = {
         valid_fraction=0.2,
         test_fraction=0.2,
     ),
-    "counts": lambda folder: objective.cell_counts(jnp.ones((3, 4, 5, 2), bool), jnp.ones((3, 4, 5, 2)), threshold=0.5),
+    "counts": lambda folder: terms.cell_counts(jnp.ones((3, 4, 5, 2), bool), jnp.ones((3, 4, 5, 2)), threshold=0.5),
     "batch": lambda folder: make_batch(3),
-    "keys": lambda folder: train_step.example_keys(0, jnp.int32(4), jnp.arange(3)),
+    "keys": lambda folder: step.example_keys(0, jnp.int32(4), jnp.arange(3)),
 }
 
 

@@ -12,10 +12,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from wae_jax import dataset, dataset_building, gathering, pianoroll, song_readers, splits
-from wae_jax.dataset_folder import escape
-from wae_jax.recipe import Recipe
-from wae_jax.sources import DRUM_LENGTHS, TONALITIES, Options
+from wae_jax import pianoroll
+from wae_jax.data import splits
+from wae_jax.data.build import builder, read_inputs, workers
+from wae_jax.data.build.build_spec import Recipe
+from wae_jax.data.build.dataset_writer import escape
+from wae_jax.data.build.sources import DRUM_LENGTHS, TONALITIES, Options
+from wae_jax.errors import DatasetError
 
 DEFAULT_FRACTION = 0.1
 
@@ -60,7 +63,7 @@ class _AddInputs(argparse.Action):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         split = None if self.const == "input" else self.const
-        namespace.groups = [*namespace.groups, [gathering.Input(path, split) for path in values]]
+        namespace.groups = [*namespace.groups, [read_inputs.Input(path, split) for path in values]]
 
 
 class _SetRows(argparse.Action):
@@ -128,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
         "--threshold", type=float, metavar="X", help="a cell of a float array is on where it is above X"
     )
     parser.add_argument(
-        "--workers", type=_at_least_one, default=song_readers.default_workers(), metavar="N",
+        "--workers", type=_at_least_one, default=workers.default_workers(), metavar="N",
         help="processes that read songs; the result is the same whatever N (default: one a CPU)",
     )  # fmt: skip
     songs = parser.add_argument_group("songs: MIDI and Multitracks")
@@ -197,11 +200,11 @@ def run(arguments: argparse.Namespace) -> None:
     """
     # Pictures and metrics, which only these need, take a second and memory to import.
     if arguments.describe or arguments.verify:
-        from wae_jax import dataset_report
+        from wae_jax.data.build import describe
     if arguments.describe:
-        print(dataset_report.describe(pathlib.Path(arguments.describe)))
+        print(describe.describe(pathlib.Path(arguments.describe)))
     elif arguments.verify:
-        print(dataset_report.verify(pathlib.Path(arguments.verify)))
+        print(describe.verify(pathlib.Path(arguments.verify)))
     else:
         recipe = Recipe(
             inputs=arguments.inputs,
@@ -216,7 +219,7 @@ def run(arguments: argparse.Namespace) -> None:
             valid_fraction=arguments.valid_fraction,
             test_fraction=arguments.test_fraction,
         )
-        dataset_building.build(recipe, arguments.output, overwrite=arguments.overwrite, workers=arguments.workers)
+        builder.build(recipe, arguments.output, overwrite=arguments.overwrite, workers=arguments.workers)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -228,7 +231,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted: no data set was written", file=sys.stderr)
         return 130
-    except dataset.DatasetError as error:
+    except DatasetError as error:
         print(f"error: {escape(str(error))}", file=sys.stderr)
         return 1
     except OSError as error:

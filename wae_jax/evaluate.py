@@ -26,9 +26,7 @@ import jax
 import numpy as np
 
 import wae_jax
-from wae_jax import comparison, evaluation
-from wae_jax.command_line import (
-    RequestError,
+from wae_jax.command_line.run_flags import (
     add_checkpoint_flag,
     add_latent_flags,
     add_sampling_flags,
@@ -38,16 +36,18 @@ from wae_jax.command_line import (
     check_sampling_flags,
     exit_status,
 )
-from wae_jax.dataset import Dataset, load_dataset
-from wae_jax.decision import Decision, as_flags, decide
-from wae_jax.evaluation import PhraseSet
-from wae_jax.evaluation_table import format_table
+from wae_jax.data.build.formats import open_source
+from wae_jax.data.build.sources import Options
+from wae_jax.data.build.workers import default_workers
+from wae_jax.data.dataset import Dataset, load_dataset
+from wae_jax.errors import RequestError, SourceError
+from wae_jax.evaluation import comparison, measure
+from wae_jax.evaluation.measure import PhraseSet
+from wae_jax.evaluation.table import format_table
 from wae_jax.files import whole_file
-from wae_jax.openers import open_source
+from wae_jax.generation.binarization import Decision, as_flags, decide
+from wae_jax.generation.model import Run, load_run
 from wae_jax.pianoroll import PackedPhrases, pack, unpack
-from wae_jax.song_readers import default_workers
-from wae_jax.sources import Options, SourceError
-from wae_jax.trained_run import Run, load_run
 
 RESULT_FILE = "evaluation.json"
 REPORT_FILE = "report.html"
@@ -81,9 +81,9 @@ def evaluate_run(run: Run, data: Dataset, choice: Choice, asked: Decision) -> di
         "training": _choose(training, "train", choice),
     }
     result = _measure(sets, training.split("train"), choice)
-    result["reconstruction"] = evaluation.score_reconstructions(held_out.packed, sets["reconstructed"].packed)
-    result["blame"] = evaluation.share_blame(result["music"])
-    result["codes"] = evaluation.examine_codes(
+    result["reconstruction"] = measure.score_reconstructions(held_out.packed, sets["reconstructed"].packed)
+    result["blame"] = measure.share_blame(result["music"])
+    result["codes"] = measure.examine_codes(
         codes,
         run.sampler.draw(choice.seed, choice.num),
         songs=held_out.songs,
@@ -134,7 +134,7 @@ def _measure(sets: Mapping[str, PhraseSet], all_training: PackedPhrases, choice:
             f"the {choice.split} split has {len(songs)} phrases of one song; expected at least two songs, since how "
             "far music differs from music is measured between them"
         )
-    compat = evaluation.measure_music(sets, seed=choice.seed, compat=choice.compat) if choice.compat else {}
+    compat = measure.measure_music(sets, seed=choice.seed, compat=choice.compat) if choice.compat else {}
     return {
         "all_training": all_training,
         "format": "wae_jax evaluation",
@@ -155,12 +155,12 @@ def _measure(sets: Mapping[str, PhraseSet], all_training: PackedPhrases, choice:
             }
             for name, each in sets.items()
         },
-        "music": evaluation.measure_music(sets, seed=choice.seed),
+        "music": measure.measure_music(sets, seed=choice.seed),
         "music_compat": compat,
-        "note_lengths": evaluation.count_note_lengths(sets),
-        "clouds": evaluation.compare_clouds(sets, seed=choice.seed),
+        "note_lengths": measure.count_note_lengths(sets),
+        "clouds": measure.compare_clouds(sets, seed=choice.seed),
         # Not only those of the training phrases that were measured: a copy may be of any.
-        "copies": evaluation.find_copies({**sets, "training": PhraseSet(all_training)}, num_threads=default_workers()),
+        "copies": measure.find_copies({**sets, "training": PhraseSet(all_training)}, num_threads=default_workers()),
     }
 
 
@@ -196,7 +196,7 @@ def to_json(value: Any) -> Any:
 def _write(result: dict[str, Any], output: pathlib.Path, workdir: str | None) -> dict[str, Any]:
     """Writes evaluation.json and report.html; returns the former's content."""
     # Here, since matplotlib takes a second to import.
-    from wae_jax import report
+    from wae_jax.evaluation import report
 
     sets = result.pop("phrases")
     # Rows of copies count in the whole split.

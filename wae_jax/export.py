@@ -13,13 +13,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wae_jax.command_line import RequestError, add_checkpoint_flag, exit_status
-from wae_jax.decision import Decision, decide
-from wae_jax.evaluation import score_reconstructions
+from wae_jax.command_line.run_flags import add_checkpoint_flag, exit_status
+from wae_jax.errors import RequestError
+from wae_jax.evaluation.measure import score_reconstructions
+from wae_jax.generation.binarization import Decision, decide
+from wae_jax.generation.export_file import save_portable
+from wae_jax.generation.model import load_run, open_run
+from wae_jax.generation.sampling import Sampler
 from wae_jax.pianoroll import Codes, PackedPhrases, Probabilities, pack, unpack
-from wae_jax.portable import save_portable
-from wae_jax.sampling import Sampler
-from wae_jax.trained_run import load_run, open_run
 
 _DRAWS = 256
 

@@ -25,9 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from wae_jax.audio import describe, missing_parts
-from wae_jax.command_line import (
-    RequestError,
+from wae_jax.command_line.mode_flags import MODES, add_mode_flags, asked_for, check_mode_flags, make_request
+from wae_jax.command_line.run_flags import (
     add_latent_flags,
     add_run_flags,
     add_sampling_flags,
@@ -37,18 +36,18 @@ from wae_jax.command_line import (
     check_sampling_flags,
     exit_status,
 )
-from wae_jax.dataset import DatasetError
-from wae_jax.decision import as_flags
+from wae_jax.command_line.sound_flags import add_sound_flags, check_sound_flags, requested_audio
+from wae_jax.errors import DatasetError, RequestError
 from wae_jax.files import whole_file
+from wae_jax.generation.binarization import as_flags
+from wae_jax.generation.model import Run, open_run
+from wae_jax.generation.modes.basic import Phrases, Request
 from wae_jax.listening.page import write_page
 from wae_jax.listening.sections import sections_of_phrases
 from wae_jax.metrics.table import music_table
-from wae_jax.modes.basic import Phrases, Request
-from wae_jax.modes.flags import MODES, add_mode_flags, asked_for, check_mode_flags, make_request
-from wae_jax.phrase_files import write_phrases
 from wae_jax.pianoroll import unpack
-from wae_jax.sound_flags import add_sound_flags, check_sound_flags, requested_audio
-from wae_jax.trained_run import Run, open_run
+from wae_jax.render.audio import describe, missing_parts
+from wae_jax.render.phrase_files import write_phrases
 
 PAGE = "listen.html"
 

@@ -12,8 +12,10 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from wae_jax.command_line import exit_status
-from wae_jax.listening import page, survey, survey_score
+from wae_jax.command_line.run_flags import exit_status
+from wae_jax.listening import page
+from wae_jax.listening.survey import page as survey
+from wae_jax.listening.survey import score as survey_score
 
 # Each has `add_flags(parser)` and `run(arguments)`, and may have `check_flags(parser, arguments)` for usage errors.
 COMMANDS: dict[str, ModuleType] = {"page": page, "survey": survey, "score": survey_score}

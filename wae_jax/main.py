@@ -9,12 +9,9 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from wae_jax import devices
-from wae_jax.checkpoint import CheckpointError
-from wae_jax.dataset import DatasetError
-from wae_jax.schema import ConfigError
-from wae_jax.train import NonFiniteLossError, train_and_evaluate
-from wae_jax.workdir import WorkdirError
+from wae_jax.errors import CheckpointError, ConfigError, DatasetError, DeviceError, NonFiniteLossError, WorkdirError
+from wae_jax.training import devices
+from wae_jax.training.loop import train_and_evaluate
 
 FLAGS = flags.FLAGS
 
@@ -44,7 +41,7 @@ _SAID_IN_A_SENTENCE = (
     CheckpointError,
     ConfigError,
     DatasetError,
-    devices.DeviceError,
+    DeviceError,
     NonFiniteLossError,
     OSError,
     WorkdirError,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from wae_jax.networks import NETWORKS, TRACKS, Conv
+from wae_jax.models.networks import NETWORKS, TRACKS, Conv
 
 PHRASE = (192, 84, 5)  # steps, pitches, tracks; not from `pianoroll`, which imports jax
 

@@ -22,8 +22,8 @@ _MODULES = {"keras": "tests.bench.peers.keras_peer", "torch": "tests.bench.peers
 def write(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Contender:
     """Draws of the prior to a folder of MIDI files."""
     from tests.bench import ours
-    from wae_jax.phrase_files import write_phrases
-    from wae_jax.sampling import binarize, make_sampler
+    from wae_jax.generation.sampling import binarize, make_sampler
+    from wae_jax.render.phrase_files import write_phrases
 
     sampler = make_sampler(*ours.trained(network, batch_size, h_dim, z_dim, dtype))
 

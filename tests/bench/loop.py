@@ -63,7 +63,7 @@ def real_loop(*, sizes: dict[str, Any], data: str, log_every: int, eval_phrases:
     """`train_and_evaluate` in a new work folder for each turn."""
     from tests.bench import ours
     from tests.helpers import load_config
-    from wae_jax.train import train_and_evaluate
+    from wae_jax.training.loop import train_and_evaluate
 
     config = load_config("wae_mmd")
     model = {f"model.{name}": sizes[name] for name in ("network", "h_dim", "z_dim")}

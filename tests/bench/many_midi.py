@@ -41,8 +41,8 @@ def perturbed(data: bytes, rng: np.random.Generator) -> bytes:
 
 def make(sources: list[pathlib.Path], output: pathlib.Path, num: int, seed: int) -> int:
     """Writes the files; gives how many bytes they have."""
-    from wae_jax import midi_bytes
-    from wae_jax.sources import SourceError
+    from wae_jax.data.build import midi_validation
+    from wae_jax.errors import SourceError
 
     rng = np.random.default_rng(seed)
     music = [path.read_bytes() for path in sources]
@@ -55,7 +55,7 @@ def make(sources: list[pathlib.Path], output: pathlib.Path, num: int, seed: int)
         elif kind >= _CUT_OFF + _COPIED:
             # One that cannot be read is copied as it is.
             with contextlib.suppress(SourceError, RuntimeError):
-                data = perturbed(midi_bytes.sound(data), rng)
+                data = perturbed(midi_validation.sound(data), rng)
         path = output / f"{i // _FILES_IN_FOLDER:04}" / f"{i:07}.mid"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)

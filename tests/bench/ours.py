@@ -15,10 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.bench.contender import Contender
-from wae_jax import devices, objective, pianoroll
-from wae_jax.schema import complete_config
-from wae_jax.train_state import create_train_state, make_autoencoder
-from wae_jax.train_step import BATCH_AXIS, Batch, make_train_step
+from wae_jax import pianoroll
+from wae_jax.config import complete_config
+from wae_jax.objective import terms
+from wae_jax.training import devices
+from wae_jax.training.state import create_train_state, make_autoencoder
+from wae_jax.training.step import BATCH_AXIS, Batch, make_train_step
 
 DENSITY = 0.019  # of the phrases of LPD-5
 NUM_BATCHES = 4
@@ -136,7 +138,7 @@ def train_step_on_a_core(
 
 def decode(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Contender:
     """Codes to probabilities, both in the host's memory, as `generate` has them."""
-    from wae_jax.sampling import make_sampler
+    from wae_jax.generation.sampling import make_sampler
 
     sampler = make_sampler(*trained(network, batch_size, h_dim, z_dim, dtype))
     codes = np.random.default_rng(0).standard_normal((batch_size, z_dim), np.float32)
@@ -150,7 +152,7 @@ def decode(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str)
 
 def encode(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Contender:
     """Phrases to codes, both in the host's memory."""
-    from wae_jax.sampling import make_sampler
+    from wae_jax.generation.sampling import make_sampler
 
     sampler = make_sampler(*trained(network, batch_size, h_dim, z_dim, dtype))
     phrases = random_phrases(batch_size, 0)
@@ -194,10 +196,10 @@ def matmul(*, dtype: str) -> Contender:
 
 def mmd(*, num: int, z_dim: int, tiled: bool) -> Contender:
     """The U-statistic with seven scales between codes and the prior."""
-    from wae_jax import mmd as of_codes
+    from wae_jax.objective import mmd as of_codes
 
     keys = jax.random.split(jax.random.key(0), num)
-    draws = objective.sample_prior(keys, latent_dim=z_dim, prior_variance=1.0)
+    draws = terms.sample_prior(keys, latent_dim=z_dim, prior_variance=1.0)
     codes = 1.1 * jax.random.normal(jax.random.key(1), (num, z_dim))
     statistic = of_codes.mmd_squared_tiled if tiled else of_codes.mmd_squared
 
@@ -212,9 +214,10 @@ def read_midi(*, paths: list[str]) -> Contender:
     """MIDI files to packed phrases, in this process as in one that the command starts; a step is one file."""
     import pathlib
 
-    from wae_jax.openers import open_source
-    from wae_jax.song_readers import keep_freed_memory
-    from wae_jax.sources import Options, SourceError
+    from wae_jax.data.build.formats import open_source
+    from wae_jax.data.build.sources import Options
+    from wae_jax.data.build.workers import keep_freed_memory
+    from wae_jax.errors import SourceError
 
     keep_freed_memory()
     phrases = failed = place = 0

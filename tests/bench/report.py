@@ -29,7 +29,7 @@ def parser(
     """
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags: dict[str, dict[str, Any]] = {
-        "network": {"default": "alt", "help": "a row of wae_jax/networks.py (default: alt)"},
+        "network": {"default": "alt", "help": "a row of wae_jax/models/networks.py (default: alt)"},
         "batch-size": {"type": int, "default": 64, "help": "phrases a step (default: 64)"},
         "h-dim": {"type": int, "default": 16, "help": "base number of filters (default: 16)"},
         "z-dim": {"type": int, "default": 16, "help": "latent dimensions (default: 16)"},

@@ -25,7 +25,7 @@ import json
 import math
 
 from tests.bench import arithmetic
-from wae_jax.networks import NETWORKS
+from wae_jax.models.networks import NETWORKS
 from wae_jax.pianoroll import BYTES_PER_PHRASE
 
 LARGEST_SHARE = 0.05

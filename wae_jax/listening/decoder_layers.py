@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from wae_jax.blocks import LEAKY_RELU_SLOPE, NORM_EPSILON
-from wae_jax.conv_plain import same_padding
-from wae_jax.networks import find_network
-from wae_jax.note_planes import CELLS, OUTPUT_PLANES
+from wae_jax.models.conv_plain import same_padding
+from wae_jax.models.modules import LEAKY_RELU_SLOPE, NORM_EPSILON
+from wae_jax.models.networks import find_network
 from wae_jax.pianoroll import NUM_PITCHES, NUM_STEPS, NUM_TRACKS
+from wae_jax.pianoroll.note_planes import CELLS, OUTPUT_PLANES
 
 if TYPE_CHECKING:
     import ml_collections

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from wae_jax.command_line import RequestError
+from wae_jax.errors import RequestError
 from wae_jax.files import whole_file
 from wae_jax.listening.parts import embed, read_part
-from wae_jax.metrics.notes import notes
 from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, BinaryRolls
+from wae_jax.pianoroll.notes import notes
 
 # What every page needs that plays and draws phrases, in this order; and one with a model.
 PLAYER_SCRIPTS = ("voices.js", "player.js", "roll.js")

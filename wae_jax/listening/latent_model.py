@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64, Shaped
 
-from wae_jax.dataset import spread
-from wae_jax.decision import Decision
-from wae_jax.latent_mixture import Mixture
+from wae_jax.data.dataset import spread
+from wae_jax.generation.binarization import Decision
+from wae_jax.generation.export_file import stored
+from wae_jax.generation.latent_mixture import Mixture
+from wae_jax.generation.model import Run
+from wae_jax.generation.modes.attributes import ATTRIBUTES, PerPhrase
 from wae_jax.listening.decoder_layers import Layer, decoder_layers
-from wae_jax.modes.attributes import ATTRIBUTES, PerPhrase
 from wae_jax.pianoroll import LOWEST_PITCH, NUM_TRACKS, PHRASE_SHAPE, Codes, unpack
-from wae_jax.portable import stored
-from wae_jax.trained_run import Run
 
 NAMING_BOUND = 0.4
 # A direction in which codes differ by less than this, in deviations of the prior, is none.

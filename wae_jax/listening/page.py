@@ -15,7 +15,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from wae_jax.command_line import (
+from wae_jax.command_line.run_flags import (
     add_latent_flags,
     add_run_flags,
     add_sampling_flags,
@@ -24,14 +24,14 @@ from wae_jax.command_line import (
     check_latent_flags,
     check_sampling_flags,
 )
-from wae_jax.decision import Decision, as_flags
+from wae_jax.generation.binarization import Decision, as_flags
+from wae_jax.generation.model import Run, open_run
 from wae_jax.listening.document import Section, check_output, make_page, save_page
-from wae_jax.listening.figures import provenance, tables_of_run
 from wae_jax.listening.latent_model import latent_model
 from wae_jax.listening.parts import embed
+from wae_jax.listening.provenance import provenance, tables_of_run
 from wae_jax.listening.sections import sections_of_run
 from wae_jax.pianoroll import DEFAULT_TEMPO
-from wae_jax.trained_run import Run, open_run
 
 LARGEST_MODEL = 16_000_000  # bytes
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Bool
 
-from wae_jax.decision import Decision, decide
-from wae_jax.latent_paths import slerp
+from wae_jax.generation.binarization import Decision, decide
+from wae_jax.generation.latent_paths import slerp
+from wae_jax.generation.model import Run
+from wae_jax.generation.modes.fidelity import cell_f1
 from wae_jax.listening.document import Group, Phrase, Section, note_lists
-from wae_jax.modes.fidelity import cell_f1
 from wae_jax.pianoroll import BinaryRolls, Codes, PackedPhrases, Rolls, unpack
-from wae_jax.trained_run import Run
 
 # As many as there are, beside other rolls.
 OtherRolls = Bool[np.ndarray, "others T=192 P=84 K=5"]

@@ -15,7 +15,6 @@ import itertools
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Integer, UInt8
 
-from wae_jax.metrics.notes import Shares, as_phrases
 from wae_jax.pianoroll import (
     NUM_BARS,
     NUM_PITCHES,
@@ -26,6 +25,7 @@ from wae_jax.pianoroll import (
     TRACK_NAMES,
     BinaryRolls,
 )
+from wae_jax.pianoroll.notes import Shares, as_phrases
 
 NUM_CLASSES = 12
 _NUM_BEATS = NUM_STEPS // STEPS_PER_BEAT

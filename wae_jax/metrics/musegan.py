@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float64, Int64
 
 from wae_jax.metrics import music
 from wae_jax.metrics.harmony import NUM_CLASSES, Pairs, cells_per_beat, pair_distances, scales
-from wae_jax.metrics.notes import Notes, Shares, as_phrases, mean_over_notes
 from wae_jax.pianoroll import NUM_BARS, NUM_PITCHES, NUM_STEPS, NUM_TRACKS, BinaryRolls
+from wae_jax.pianoroll.notes import Notes, Shares, as_phrases, mean_over_notes
 
 # Pitches side by side that are taken for one class.
 _FOLDED = NUM_PITCHES // NUM_CLASSES

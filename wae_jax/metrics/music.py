@@ -19,7 +19,6 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from wae_jax.metrics.notes import Notes, Shares, as_phrases, mean_over_notes, notes_in_chunks, sum_over_notes
 from wae_jax.pianoroll import (
     LOWEST_PITCH,
     NUM_BARS,
@@ -30,6 +29,7 @@ from wae_jax.pianoroll import (
     TRACKS,
     BinaryRolls,
 )
+from wae_jax.pianoroll.notes import Notes, Shares, as_phrases, mean_over_notes, notes_in_chunks, sum_over_notes
 
 # The shortest note of each bin of `note_length_histogram`, in steps: 1, 2, from a sixteenth (3), an eighth (6), a
 # quarter (12), a half (24), a bar (48). One and two steps are no note values: what falls there is splinters, or drums.

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from wae_jax.metrics import harmony, musegan, music
-from wae_jax.metrics.notes import CHUNK
 from wae_jax.pianoroll import PITCHED_TRACKS, TRACK_NAMES, BinaryRolls, PackedPhrases, Rolls, unpack
+from wae_jax.pianoroll.notes import CHUNK
 
 Columns = Float64[np.ndarray, "B C"]
 Phrases = BinaryRolls | PackedPhrases

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tests.bench.arithmetic import PHRASE
 from tests.bench.contender import Contender
-from wae_jax.networks import NETWORKS, TRACKS, Conv
+from wae_jax.models.networks import NETWORKS, TRACKS, Conv
 
 _DENSITY = 0.019
 _NUM_BATCHES = 4

@@ -1,0 +1,58 @@
+"""Flags about sound."""
+
+import argparse
+
+import pytest
+
+from wae_jax.command_line.sound_flags import add_sound_flags, check_sound_flags, requested_audio
+from wae_jax.errors import RequestError
+from wae_jax.render.audio import Audio
+
+
+def parse(*flags):
+    parser = argparse.ArgumentParser()
+    add_sound_flags(parser)
+    arguments = parser.parse_args(flags)
+    check_sound_flags(parser, arguments)
+    return arguments
+
+
+def test_what_is_not_said_stays_as_it_is():
+    arguments = parse()
+    assert requested_audio(arguments) == Audio()
+    assert arguments.programs == (0, 0, 25, 33, 48)
+    assert requested_audio(parse("--no-audio")) is None
+
+
+def test_programs_of_named_tracks():
+    assert parse("--programs=piano=4, BASS=38,drums=8").programs == (8, 4, 25, 38, 48)
+
+
+def test_format_and_synthesiser():
+    assert requested_audio(parse("--audio-format=mp3")) == Audio("mp3", "symusic", None)
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ("--programs=flute=3", "'flute=3' names no track; expected one of drums, piano, guitar, bass, strings"),
+        ("--programs=piano=128", "'piano=128' has no program; expected a number from 0 to 127"),
+        ("--programs=piano", "'piano' has no program"),
+        ("--programs=", "'' names no track"),
+        ("--tempo=5", "--tempo is 5.0; expected 10 to 1000 bpm"),
+        ("--tempo=nan", "--tempo is nan"),
+        ("--audio-format=aac", "invalid choice: 'aac'"),
+    ],
+)
+def test_flags_out_of_range_are_refused(flag, told, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        parse(flag)
+    assert told in capsys.readouterr().err
+
+
+def test_what_is_asked_for_and_missing_is_an_error(tmp_path, monkeypatch):
+    with pytest.raises(RequestError, match="there is no sound font"):
+        requested_audio(parse(f"--sound-font={tmp_path / 'none.sf2'}"))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(RequestError, match="there is no program fluidsynth"):
+        requested_audio(parse("--synth=fluidsynth"))

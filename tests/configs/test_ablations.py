@@ -1,0 +1,186 @@
+"""The arms of the ablations: each is what its name says, runs that are the same have one name, and all are valid."""
+
+import runpy
+
+import pytest
+
+from tests.helpers import ROOT, load_config
+from wae_jax.config import FIELDS, check_config
+from wae_jax.models.networks import NETWORKS
+from wae_jax.training.workdir import flatten_config
+
+ABLATIONS = runpy.run_path(str(ROOT / "configs" / "ablations.py"))
+TABLES, BASELINE, PROTOCOLS = ABLATIONS["TABLES"], ABLATIONS["BASELINE"], ABLATIONS["PROTOCOLS"]
+training_arm, evaluation_flags = ABLATIONS["training_arm"], ABLATIONS["evaluation_flags"]
+ARMS = sorted({arm for arms in TABLES.values() for arm in arms})
+
+
+def flat(arm):
+    return flatten_config(ABLATIONS["get_config"](arm).to_dict())
+
+
+def differences(arm, other=BASELINE):
+    """The fields in which two arms differ, with the first one's values."""
+    one, two = flat(arm), flat(other)
+    return {name: value for name, value in one.items() if name not in two or two[name] != value}
+
+
+def is_known(arm):
+    """Whether this version has all of an arm's fields and values of `penalty`."""
+    fields = flat(arm)
+    return fields.keys() <= FIELDS.keys() and not FIELDS["penalty"].problem(fields["penalty"])
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_arm_of_the_tables_is_valid(protocol):
+    checked = 0
+    for arm in ARMS:
+        if is_known(arm):
+            config = ABLATIONS["get_config"](f"{arm},protocol={protocol}").to_dict()
+            check_config(config)
+            assert set(flatten_config(config)) == set(FIELDS)
+            checked += 1
+    assert checked >= 40
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_no_two_arms_of_a_table_are_the_same_run(protocol):
+    for table, arms in TABLES.items():
+        names = [(training_arm(f"{arm},protocol={protocol}"), evaluation_flags(arm)) for arm in arms]
+        assert len(set(names)) == len(names) > 1, table
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_tables_that_vary_one_thing_contain_the_baseline(protocol):
+    for table in ("regulariser", "kernel", "penalty_weight", "cost_weight", "prior_variance", "latent_dim", "dropout"):
+        arms = [training_arm(f"{arm},protocol={protocol}") for arm in TABLES[table]]
+        assert arms.count(BASELINE) == 1, table
+    for table in ("filters", "network"):
+        arms = [training_arm(f"{arm},protocol={protocol}") for arm in TABLES[table]]
+        assert arms.count(BASELINE if protocol == "full" else "cpu_steps=300") == 1, table
+    arms = [training_arm(f"{arm},protocol={protocol}") for arm in TABLES["binarisation"]]
+    assert arms == [BASELINE, BASELINE]
+
+
+def test_a_name_gives_the_table_or_an_arm_within_which_it_varies():
+    for table, arms in TABLES.items():
+        keys = [[setting.partition("=")[0] for setting in arm.split(",")] for arm in arms]
+        within = {
+            "gan_penalty_weight": "penalty_weight",
+            "kl_penalty_weight": "penalty_weight",
+            "decision": "threshold",
+            "cures": "latent_dim",
+            "rests": "min_length",
+        }
+        assert all(within.get(table, table) in each for each in keys), table
+
+
+@pytest.mark.parametrize(
+    ("arm", "expected"),
+    [
+        (BASELINE, {}),
+        ("", {}),
+        ("latent_dim=64", {"model.z_dim": 64}),
+        ("filters=4,network=mus", {"model.h_dim": 4, "model.network": "mus"}),
+        ("regulariser=gan", {"penalty": "gan", "penalty_weight": 5.0}),
+        ("regulariser=kl", {"penalty": "kl", "penalty_weight": 1.0, "encoder": "gaussian"}),
+        ("regulariser=none", {"penalty": "none", "penalty_weight": 0.0}),
+        ("penalty_weight=1,regulariser=gan", {"penalty": "gan", "penalty_weight": 1.0}),
+        ("prior_logit=true", {"discriminator.prior_logit": True}),
+        ("adaptive_weight=true", {"adaptive_penalty_weight": True}),
+        (
+            "binary_neurons=stochastic,gradient=straight_through,slope_growth=2",
+            {
+                "binary_neurons.kind": "stochastic",
+                "binary_neurons.gradient": "straight_through",
+                "binary_neurons.slope_growth": 2.0,
+            },
+        ),
+        ("output_planes=onsets_and_sustains", {"model.output_planes": "onsets_and_sustains"}),
+        ("network=bars", {"model.network": "bars"}),
+        ("refiner=2,refiner_first_step=100", {"refiner.num_units": 2, "refiner.first_step": 100}),
+        ("kernel=rbf,cost_weight=1", {"mmd_kernel": "rbf", "reconstruction_weight": 1.0}),
+        ("cpu_steps=300", {"num_train_steps": 300}),
+        ("binarisation=bernoulli", {}),
+    ],
+)
+def test_an_arm_sets_what_its_name_says_and_nothing_else(arm, expected):
+    assert differences(arm) == expected
+
+
+def test_the_protocols_have_the_sizes_they_promise():
+    cpu, full, blog = (
+        flat("protocol=cpu"),
+        flat("protocol=full"),
+        flatten_config(load_config("wae_gan", "blog").to_dict()),
+    )
+    assert (cpu["model.network"], cpu["model.h_dim"], cpu["num_train_steps"], cpu["batch_size"]) == (
+        "meter",
+        8,
+        1000,
+        32,
+    )
+    unequal = {name for name in blog if full[name] != blog[name]}
+    assert unequal == {"penalty", "reconstruction_weight"}
+    for name in ("penalty", "penalty_weight", "reconstruction_weight", "model.z_dim", "prior_variance", "seed"):
+        assert cpu[name] == full[name], name
+
+
+def test_all_networks_are_compared():
+    named = {arm.partition("network=")[2] for arm in TABLES["network"]}
+    assert named == set(NETWORKS) - {"tiny"}
+
+
+@pytest.mark.parametrize(
+    ("arm", "name"),
+    [
+        ("latent_dim=16", BASELINE),
+        ("latent_dim=16,penalty_weight=1e1", "penalty_weight=10"),
+        ("latent_dim=64,regulariser=gan", "regulariser=gan,latent_dim=64"),
+        ("regulariser=gan,penalty_weight=5.0", "regulariser=gan"),
+        ("regulariser=gan,penalty_weight=100", "regulariser=gan,penalty_weight=100"),
+        ("filters=8", BASELINE),
+        ("filters=8,protocol=full", "filters=8"),
+        ("filters=16,protocol=full", BASELINE),
+        ("cpu_steps=300,protocol=full", BASELINE),
+        ("prior_variance=0.123456789", "prior_variance=0.123456789"),
+        ("output_planes=cells", BASELINE),
+        ("prior_logit=true,binarisation=bernoulli", "prior_logit=true"),
+    ],
+)
+def test_runs_that_are_the_same_have_one_name(arm, name):
+    assert training_arm(arm) == name
+    protocol = "full" if "full" in arm else "cpu"
+    assert flat(f"{name},protocol={protocol}") == flat(arm)
+
+
+def test_the_way_to_binary_rolls_is_told_to_the_evaluation():
+    assert evaluation_flags("latent_dim=8,binarisation=bernoulli") == ("--binarize=bernoulli",)
+    asked = "close_gaps=3,threshold=density,hold=0.50"
+    assert evaluation_flags(asked) == ("--threshold=density", "--hold=0.5", "--close-gaps=3")
+    assert training_arm(asked) == BASELINE
+    assert evaluation_flags("threshold=.5,min_length=1,latent=prior") == ()
+    assert evaluation_flags("rests=data,keep_short=data") == ("--keep-short=data", "--rests=data")
+    assert evaluation_flags("latent=mixture") == ("--latent=mixture",)
+    assert evaluation_flags("binarisation=hard") == evaluation_flags(BASELINE) == ()
+
+
+@pytest.mark.parametrize(
+    ("arm", "message"),
+    [
+        (
+            "latent_dims=3",
+            "'latent_dims=3' .* is no setting; expected name=value, where the name is one of .*latent_dim,",
+        ),
+        ("latent_dim", "'latent_dim' .* is no setting"),
+        ("latent_dim=2,", "'' in the arm .* is no setting"),
+        ("latent_dim=2.5", "sets latent_dim to '2.5'"),
+        ("latent_dim=2,latent_dim=2", "sets latent_dim twice"),
+        ("regulariser=wgan", "sets regulariser to 'wgan': expected one of mmd, gan"),
+        ("prior_logit=yes", "expected one of false, true"),
+        ("protocol=tpu", "expected one of cpu, full"),
+    ],
+)
+def test_a_name_that_means_nothing_is_refused(arm, message):
+    with pytest.raises(ValueError, match=message):
+        load_config("ablations", arm)

@@ -1,0 +1,164 @@
+"""Runs side by side, from evaluations written by hand."""
+
+import json
+import math
+import pathlib
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from wae_jax.errors import CompareError
+from wae_jax.evaluation import comparison
+from wae_jax.evaluation.table import CLOUD_FIGURES, HEADLINE
+
+FILE = "evaluation.json"
+
+
+def write(folder, *, penalty, seed, cells, precision=0.5, path="here", **provenance):
+    """An evaluation whose figures are all alike but for cells and precision."""
+    music = {}
+    for metric, column in HEADLINE:
+        entry = music.setdefault(metric, {"columns": [], "floor": {"median": []}, "sets": {"generated": {}}})
+        entry["columns"].append(column)
+        entry["floor"]["median"].append(0.1)
+        for key in ("mean", "low", "high"):
+            entry["sets"]["generated"].setdefault(key, []).append(cells if metric == "cells" else 0.25)
+    clouds = dict.fromkeys(CLOUD_FIGURES, 0.75) | {"precision": precision}
+    config = {"penalty": penalty, "seed": seed, "data": {"path": path, "num_songs": 3}, "log_every_steps": seed}
+    content = {
+        "format": "wae_jax evaluation",
+        "provenance": {"config": config, "data_digest": "d", "split": "valid", "num": 8, "compat": "", **provenance},
+        "sets": {"generated": {}},
+        "music": music,
+        "clouds": {"sets": {"generated": clouds}},
+    }
+    (folder / "evaluation").mkdir(parents=True)
+    (folder / "evaluation" / FILE).write_text(json.dumps(content))
+    return folder
+
+
+def table(folders):
+    """The figures of each arm, by the figure's name; that of what stands above the figures is empty."""
+    return columns(folders)[1:]
+
+
+def columns(folders):
+    """`table`, with held-out music before the arms."""
+    lines = comparison.compare([pathlib.Path(folder) for folder in folders], FILE).splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert all(cell == "---" for cell in rows.pop(1))
+    names = [row[0] for row in rows]
+    return [dict(zip(names, column, strict=True)) for column in list(zip(*rows, strict=True))[1:]]
+
+
+def test_differences_are_taken_seed_by_seed(tmp_path):
+    gan, mmd = [900.0, 1000.0, 1100.0], [905.0, 1010.0, 1104.0]
+    folders = [write(tmp_path / f"g{i}", penalty="gan", seed=i, cells=each) for i, each in enumerate(gan)]
+    folders += [
+        write(tmp_path / f"m{i}", penalty="mmd", seed=i, cells=each, path="there") for i, each in enumerate(mmd)
+    ]
+    first, second = table(folders)
+    assert (first[""], first["seeds"], first["cells"]) == ("penalty=gan", "3", "1,000")
+    differences = np.array(mmd) - gan
+    low, high = stats.t.interval(0.95, 2, differences.mean(), stats.sem(differences))
+    assert second[""] == "penalty=mmd"
+    assert second["cells"] == f"1,006 (+6.333 [{low:+.3f}, +{high:.2f}])"
+    assert second["precision"] == "0.500 (+0.000 [+0.000, +0.000])"
+
+
+def test_rules_of_before_rests_had_none(tmp_path):
+    rule = {"penalty": "gan", "binarize": "hard", "threshold": "density"}
+    before = write(tmp_path / "before", seed=0, cells=1.0, **rule)
+    none = write(tmp_path / "none", seed=1, cells=2.0, keep_short="none", rests="none", **rule)
+    data = write(tmp_path / "data", seed=0, cells=3.0, keep_short="none", rests="data", **rule)
+    first, second = table([before, none, data])
+    assert (first[""], first["seeds"]) == ("rests=none", "2")
+    assert (second[""], second["seeds"]) == ("rests=data", "1")
+
+
+def test_one_seed_has_no_interval(tmp_path):
+    folders = [write(tmp_path / p, penalty=p, seed=4, cells=c) for p, c in (("gan", 10.0), ("mmd", 13.0))]
+    assert table(folders)[1]["cells"] == "13.00 (+3.000)"
+    other = write(tmp_path / "late", penalty="kl", seed=5, cells=1.0)
+    assert table([folders[0], other])[1]["cells"] == "1.000 (no seed in common)"
+
+
+def test_fields_of_one_name_are_told_apart(tmp_path):
+    folders = []
+    for i, name in enumerate("ab"):
+        folders.append(write(tmp_path / name, penalty="gan", seed=0, cells=1.0))
+        path = folders[i] / "evaluation" / FILE
+        content = json.loads(path.read_text())
+        content["provenance"]["config"] |= {"one": {"rate": i, "size": i}, "other": {"rate": 2 * i}}
+        path.write_text(json.dumps(content))
+    assert [arm[""] for arm in table(folders)] == [
+        "one.rate=0, size=0, other.rate=0",
+        "one.rate=1, size=1, other.rate=2",
+    ]
+
+
+def test_what_is_undefined_is_left_empty(tmp_path):
+    folders = [write(tmp_path / p, penalty=p, seed=4, cells=c) for p, c in (("gan", math.nan), ("mmd", 13.0))]
+    assert [arm["cells"] for arm in table(folders)] == ["", "13.00"]
+    assert [arm["cells"] for arm in table(folders[::-1])] == ["13.00", ""]
+
+
+def test_held_out_music_stands_before_the_arms(tmp_path):
+    folder = write(tmp_path / "run", penalty="gan", seed=0, cells=10.0)
+    path = folder / "evaluation" / FILE
+    content = json.loads(path.read_text())
+    for entry in content["music"].values():
+        entry["sets"]["held_out"] = {key: [-2.5] * len(entry["columns"]) for key in ("mean", "low", "high")}
+    path.write_text(json.dumps(content))
+    real, arm = columns([folder])
+    assert (real[""], real["cells"], arm["cells"]) == ("held-out", "-2.500", "10.00")
+    assert real["precision"] == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data_digest": "e"}, "different data_digest"),
+        ({"num": 9}, "different num"),
+        ({"compat": "musegan"}, "different compat"),
+    ],
+)
+def test_what_does_not_compare_is_refused(tmp_path, change, message):
+    one = write(tmp_path / "one", penalty="gan", seed=0, cells=1.0)
+    other = write(tmp_path / "other", penalty="mmd", seed=0, cells=1.0, **change)
+    with pytest.raises(CompareError, match=message):
+        table([one, other])
+
+
+def test_two_runs_of_one_arm_and_seed_are_refused(tmp_path):
+    folders = [write(tmp_path / name, penalty="gan", seed=0, cells=1.0) for name in "ab"]
+    with pytest.raises(CompareError, match="one arm and one seed"):
+        table(folders)
+
+
+def test_two_ways_to_decide_about_cells_are_two_arms(tmp_path):
+    hard = write(tmp_path / "run", penalty="gan", seed=0, cells=10.0, binarize="hard")
+    soft = write(tmp_path / "other", penalty="gan", seed=0, cells=14.0, binarize="bernoulli")
+    first, second = table([hard, soft])
+    assert (first[""], second[""]) == ("binarize=hard", "binarize=bernoulli")
+    assert second["cells"] == "14.00 (+4.000)"
+
+
+def test_draws_from_the_prior_and_from_a_mixture_are_two_arms(tmp_path):
+    # Evaluations of before there were mixtures say nothing of them.
+    prior = write(tmp_path / "run", penalty="gan", seed=0, cells=10.0, binarize="hard")
+    mixture = write(tmp_path / "other", penalty="gan", seed=0, cells=14.0, binarize="hard", latent="mixture")
+    first, second = table([prior, mixture])
+    assert (first[""], second[""]) == ("latent=prior", "latent=mixture")
+
+
+def test_what_is_no_evaluation_is_named(tmp_path):
+    with pytest.raises(CompareError, match=r"run python -m wae_jax\.evaluate --workdir"):
+        table([tmp_path])
+    (tmp_path / FILE).write_text("{")
+    with pytest.raises(CompareError, match="cannot be read"):
+        table([tmp_path])
+    (tmp_path / FILE).write_text("[]")
+    with pytest.raises(CompareError, match="is no evaluation"):
+        table([tmp_path])

@@ -1,0 +1,127 @@
+"""Sets against sets, on the built-in corpus."""
+
+import numpy as np
+import pytest
+
+from wae_jax.data.demo_corpus import make_demo_corpus
+from wae_jax.evaluation import measure
+from wae_jax.evaluation.measure import PhraseSet
+from wae_jax.metrics import music
+from wae_jax.pianoroll import pack, unpack
+
+
+@pytest.fixture(scope="module")
+def sets():
+    packed, songs = make_demo_corpus(num_songs=24, phrases_per_song=4, seed=3)
+    real, training = slice(0, 32), slice(32, 96)
+    splinters = unpack(packed[real])
+    splinters[:, 1::2] = False
+    return {
+        "generated": PhraseSet(pack(splinters)),
+        "reconstructed": PhraseSet(packed[real], songs[real].astype(np.int64)),
+        "held_out": PhraseSet(packed[real], songs[real].astype(np.int64)),
+        "training": PhraseSet(packed[training], songs[training].astype(np.int64)),
+    }
+
+
+@pytest.fixture(scope="module")
+def measured(sets):
+    return measure.measure_music(sets, seed=0)
+
+
+def test_means_are_those_of_the_metrics(sets, measured):
+    entry = measured["qualified_note_rate"]
+    assert entry["columns"] == ["Drums", "Piano", "Guitar", "Bass", "Strings", "Pitched"]
+    rates = music.qualified_note_rate(unpack(sets["held_out"].packed))
+    mean = entry["sets"]["held_out"]["mean"]
+    np.testing.assert_allclose(mean[:5], np.nanmean(rates, axis=0))
+    # By hand: each phrase's mean over the pitched tracks that play in it.
+    each = [np.mean([rate for rate in row[1:] if not np.isnan(rate)]) for row in rates]
+    assert mean[5] == pytest.approx(np.mean(each))
+
+
+def test_what_equals_held_out_music_does_not_differ_from_it(measured):
+    for entry in measured.values():
+        reconstructed = entry["sets"]["reconstructed"]
+        np.testing.assert_allclose(np.nan_to_num(reconstructed["difference"]["mean"]), 0, atol=1e-12)
+        np.testing.assert_allclose(np.nan_to_num(reconstructed["wasserstein_1"]), 0, atol=1e-12)
+
+
+def test_splinters_are_far_from_held_out_music(measured):
+    entry = measured["one_step_share"]
+    generated = entry["sets"]["generated"]
+    assert generated["mean"][5] == 1
+    assert generated["difference"]["low"][5] > 2 * entry["floor"]["p95"][5]
+    assert measured["qualified_note_rate"]["sets"]["generated"]["mean"][5] == 0
+
+
+def test_blame_is_the_regularisers_where_reconstructions_are_right(measured):
+    gap = measure.share_blame(measured)["one_step_share, Pitched"]
+    assert gap["decoder_share"] == 0
+    assert gap["regulariser_share"] == 1
+
+
+def test_shares_of_note_lengths_add_up(sets):
+    section = measure.count_note_lengths(sets)
+    shares = section["sets"]["generated"]
+    assert shares.shape == (6, len(section["bins"]))
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    np.testing.assert_allclose(shares[:, 0], 1)
+
+
+def test_clouds(sets):
+    section = measure.compare_clouds(sets, seed=0)
+    assert section["phrases"] == 32
+    same, splinters = section["sets"]["reconstructed"], section["sets"]["generated"]
+    assert same["precision"] == same["recall"] == same["coverage"] == 1
+    assert same["frechet_distance"] == pytest.approx(0, abs=1e-6)
+    assert splinters["precision"] < 0.5
+    assert splinters["frechet_distance"] > section["floor"]["frechet_distance"] > 0
+
+
+def test_halves_share_no_song():
+    songs = np.repeat(np.arange(7), [5, 1, 2, 9, 3, 4, 6])
+    for seed in range(20):
+        one, other = measure._halves(len(songs), songs, np.random.default_rng(seed))
+        assert len(one) == len(other) > 0
+        assert not set(songs[one]) & set(songs[other])
+
+
+def test_copies_are_found_in_any_key(sets):
+    # Two generated phrases are training phrases, one of them three semitones up.
+    copied = unpack(sets["training"].packed[[7, 11]])
+    copied[1, :, 3:, 1:] = copied[1, :, :-3, 1:]
+    copied[1, :, :3, 1:] = False
+    generated = np.concatenate([sets["generated"].packed[:6], pack(copied)])
+    section = measure.find_copies({**sets, "generated": PhraseSet(generated)})
+    found = section["sets"]["generated"]
+    assert {6, 7} <= set(found["copies"].tolist())
+    np.testing.assert_allclose(found["distance"][6:], 0, atol=1e-12)
+    assert (found["row"][6], found["semitones"][6]) == (7, 0)
+    assert found["semitones"][7] == 3
+    assert found["exact_share"] == pytest.approx(2 / 8)
+
+
+def test_scores_of_reconstructions():
+    rng = np.random.default_rng(0)
+    real, found = rng.random((2, 3, 192, 84, 5)) < 0.1
+    scores = measure.score_reconstructions(pack(real), pack(found))
+    both = (real & found).sum()
+    assert scores["precision"] == pytest.approx(both / found.sum())
+    assert scores["recall"] == pytest.approx(both / real.sum())
+    assert scores["f1"] == pytest.approx(2 * both / (real.sum() + found.sum()))
+    assert measure.score_reconstructions(pack(real), pack(np.zeros_like(real)))["f1"] == 0
+
+
+def test_codes_beside_the_prior():
+    rng = np.random.default_rng(1)
+    draws = rng.normal(size=(300, 6)) * 2**0.5
+    good = measure.examine_codes(rng.normal(size=(300, 6)) * 2**0.5, draws, songs=None, prior_variance=2.0, seed=0)
+    collapsed = measure.examine_codes(0.01 * rng.normal(size=(300, 6)), draws, songs=None, prior_variance=2.0, seed=0)
+    assert good["mmd"]["p_value"] > 0.01 > collapsed["mmd"]["p_value"]
+    assert good["mmd"]["codes"] == 300
+    songs = np.repeat(np.arange(50), 6)
+    by_song = measure.examine_codes(draws[::-1], draws, songs=songs, prior_variance=2.0, seed=0)
+    assert by_song["mmd"]["codes"] == 50
+    assert good["active"]["number"] == 6
+    assert collapsed["active"]["number"] == 0

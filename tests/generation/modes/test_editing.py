@@ -1,0 +1,102 @@
+"""Edits of attributes, on the run that ships."""
+
+import numpy as np
+import pytest
+
+from tests.searching import shorten_searches
+from wae_jax.errors import RequestError
+from wae_jax.generation.model import open_run
+from wae_jax.generation.modes import editing
+from wae_jax.generation.modes.attributes import ATTRIBUTES, Directions, measure
+from wae_jax.generation.modes.basic import Request
+from wae_jax.generation.modes.editing import edit, effect
+from wae_jax.generation.modes.own_music import OwnPhrase
+from wae_jax.pianoroll import unpack
+
+NAMES = list(ATTRIBUTES)
+# The others are of the same kind, and take seconds each.
+FAST = (("density", 1.0), ("polyphony", -1.0), ("note length", 1.0))
+
+
+@pytest.fixture(scope="module")
+def run():
+    return open_run(None)
+
+
+@pytest.fixture(autouse=True)
+def fewer_training_phrases(monkeypatch):
+    """As directions of 256 phrases are good enough."""
+    monkeypatch.setattr(editing, "_NUM_PHRASES", 256)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        pytest.param(name, change, marks=[] if (name, change) in FAST else [pytest.mark.slow])
+        for name in NAMES
+        for change in (1.0, -1.0)
+    ],
+)
+def test_edits_move_the_attribute_the_right_way(run, name, change):
+    phrases = edit(run, Request(32, seed=2, attributes={name: change}))
+    assert phrases.rolls.shape == phrases.originals.shape == (32, 192, 84, 5)
+    rows = np.asarray(run.phrases("train"))
+    training = measure(unpack(rows[np.linspace(0, len(rows) - 1, 256).astype(int)]))[:, NAMES.index(name)]
+    before, after = (measure(rolls)[:, NAMES.index(name)] for rolls in (phrases.originals, phrases.rolls))
+    moved = np.nanmedian(after - before) / np.nanstd(training) * change
+    # Of note length the directions explain a fifth; and draws have less of most than music, which can hardly sink.
+    assert moved > (0.1 if name == "note length" else 0.3)
+    assert moved < 1.5
+    told = {row["attribute"]: row for row in phrases.report["attributes"]}[name]
+    assert told["reached"] * change == pytest.approx(moved)
+    assert told["asked"] == change
+    assert told["before"] == pytest.approx(np.nanmedian(before))
+    assert told["after"] == pytest.approx(np.nanmedian(after))
+    assert all(row["asked"] is None for row in phrases.report["attributes"] if row["attribute"] != name)
+
+
+def test_more_is_more_and_two_at_once_both_move(run):
+    reached = []
+    for change in (0.5, 1.0, 1.5):
+        report = edit(run, Request(16, seed=5, attributes={"drum busyness": change})).report
+        reached.append(report["attributes"][4]["reached"])
+    assert reached == sorted(reached)
+    assert reached[2] > reached[0] + 0.5
+    both = edit(run, Request(16, seed=5, attributes={"density": 0.7, "drum busyness": -0.7})).report["attributes"]
+    assert both[0]["reached"] > 0.2
+    assert both[4]["reached"] < -0.2
+
+
+def test_ones_own_music_is_edited(run, monkeypatch):
+    shorten_searches(monkeypatch)
+    songs = run.sampler.decode(run.sampler.draw(41, 2)) > 0.5
+    made = [
+        edit(run, Request(1, own=(OwnPhrase(song, "mine.mid", 1),), attributes={"density": -1.0})) for song in songs
+    ]
+    for phrases, song in zip(made, songs, strict=True):
+        assert phrases.names == ["reconstruction", "edited"]
+        np.testing.assert_array_equal(phrases.originals[0], song)
+        assert phrases.rolls[1].sum() < phrases.rolls[0].sum()
+        row = phrases.report["attributes"][0]
+        assert (row["before"], row["after"]) == tuple(phrases.rolls.sum(axis=(1, 2, 3)))
+        assert phrases.report["own"][0]["F1 of the code used"] > 0.5
+    assert not np.array_equal(made[0].rolls[1], made[1].rolls[1])
+
+
+def test_effects_by_hand():
+    before = np.array([[10, 0, np.nan, 1, 5.0], [20, 0, np.nan, 2, 5], [30, 0, np.nan, 3, 5]])
+    after = np.array([[14, 1, 3, 1, 5.0], [22, 1, np.nan, 2, 5], [36, 1, np.nan, np.nan, 5]])
+    directions = Directions(np.array([2.0, 0.5, 1, 4, 0]), np.zeros((5, 3)), np.linspace(0, 1, 5))
+    rows = effect(before, after, directions, np.array([1.5, 0, 0, 0, 0]))
+    assert [row["attribute"] for row in rows] == NAMES
+    assert [row["before"] for row in rows] == [20, 0, None, 2, 5]
+    assert [row["after"] for row in rows] == [22, 1, 3, 1.5, 5]
+    assert [row["asked"] for row in rows] == [1.5, None, None, None, None]
+    assert [row["reached"] for row in rows] == [2, 2, None, 0, None]
+    assert [row["fit"] for row in rows] == [0, 0.25, 0.5, 0.75, 1]
+
+
+def test_what_does_not_vary_cannot_be_changed(run, monkeypatch):
+    monkeypatch.setitem(ATTRIBUTES, "register", lambda rolls: np.full(len(rolls), 40.0))
+    with pytest.raises(RequestError, match="register is the same in all phrases"):
+        edit(run, Request(2, attributes={"register": 1.0}))

@@ -1,0 +1,325 @@
+"""The command that makes music, on a small trained run."""
+
+import json
+import shutil
+
+import ml_collections
+import numpy as np
+import pytest
+
+from tests.helpers import random_rolls, train_briefly
+from tests.searching import shorten_searches
+from wae_jax import generate
+from wae_jax.command_line.mode_flags import parse_attribute, parse_tracks
+from wae_jax.errors import DatasetError
+from wae_jax.generation.model import open_run
+from wae_jax.generation.modes.own_music import read_own_phrase
+from wae_jax.generation.sampling import binarize
+from wae_jax.pianoroll import unpack
+from wae_jax.render.midi import write_midi
+from wae_jax.training.loop import train_and_evaluate
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    return train_briefly(tmp_path_factory.mktemp("run"))
+
+
+def run(workdir, output, *flags):
+    return generate.main(
+        [f"--workdir={workdir}", f"--output={output}", "--no-audio", "--no-pictures", "--threshold=0.03", *flags]
+    )
+
+
+def load(folder):
+    stored = np.load(folder / "phrases.npz", allow_pickle=False)
+    dense = np.zeros(stored["shape"], bool)
+    dense[tuple(stored["nonzero"])] = True
+    return dense
+
+
+def test_draws_depend_on_the_seed_and_not_on_their_number(workdir, tmp_path, capsys):
+    assert run(workdir, tmp_path / "a", "--num=3", "--probabilities") == 0
+    table = capsys.readouterr().out
+    assert "cells a phrase" in table
+    assert "training data" in table
+    assert run(workdir, tmp_path / "b", "--num=2") == 0
+    assert run(workdir, tmp_path / "c", "--num=2", "--seed=1") == 0
+    first, second, other = (np.load(tmp_path / name / "codes.npy") for name in "abc")
+    np.testing.assert_array_equal(first[:2], second)
+    assert not np.allclose(second, other)
+    np.testing.assert_array_equal(load(tmp_path / "a")[:2], load(tmp_path / "b"))
+    probabilities = np.load(tmp_path / "a" / "probabilities.npy")
+    assert probabilities.shape == (3, 192, 84, 5)
+    assert len(list((tmp_path / "a").glob("phrase_*.mid"))) == 3
+
+
+def test_reconstructions_lie_beside_their_originals(workdir, tmp_path):
+    assert run(workdir, tmp_path / "r", "--mode=reconstruct", "--num=2") == 0
+    assert load(tmp_path / "r").shape == load(tmp_path / "r" / "originals").shape == (2, 4, 48, 84, 5)
+    assert load(tmp_path / "r" / "originals").any()
+    assert len(np.load(tmp_path / "r" / "rows.npy")) == 2
+
+
+def test_a_run_from_before_some_fields_is_read_and_goes_on(workdir, tmp_path):
+    old = tmp_path / "run"
+    shutil.copytree(workdir, old)
+    stored = json.loads((old / "config.json").read_text())
+    now = ml_collections.ConfigDict(json.loads((old / "config.json").read_text()))
+    del stored["steps_per_call"], stored["data"]["placement"]
+    (old / "config.json").write_text(json.dumps(stored))
+    assert run(old, tmp_path / "old", "--num=2") == 0
+    assert run(workdir, tmp_path / "new", "--num=2") == 0
+    np.testing.assert_array_equal(load(tmp_path / "old"), load(tmp_path / "new"))
+    now.num_train_steps = 4
+    train_and_evaluate(now, str(old))
+    assert json.loads((old / "config.json").read_text()) == now.to_dict()
+
+
+def test_codes_alone(workdir, tmp_path):
+    assert run(workdir, tmp_path / "e", "--mode=encode", "--num=3") == 0
+    assert {path.name for path in (tmp_path / "e").iterdir()} == {"codes.npy", "rows.npy"}
+
+
+def test_interpolation_begins_and_ends_at_codes_of_phrases(workdir, tmp_path):
+    assert run(workdir, tmp_path / "i", "--mode=interpolate", "--num=9") == 0
+    run(workdir, tmp_path / "e", "--mode=encode", "--num=3")
+    path, ends = np.load(tmp_path / "i" / "codes.npy"), np.load(tmp_path / "e" / "codes.npy")
+    assert path.shape == (9, 4)
+    assert any(np.allclose(path[0], end, atol=1e-5) for end in ends)
+    assert any(np.allclose(path[8], end, atol=1e-5) for end in ends)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--mode=reconstruct", "--num=100000"], "validation split has"),
+        (["--checkpoint=newest"], "expected best, latest or the number of a step"),
+        (["--checkpoint=77"], "77"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(workdir, tmp_path, capsys, flags, message):
+    assert run(workdir, tmp_path / "out", *flags) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_folders_that_are_not_right_are_refused(workdir, tmp_path, capsys):
+    assert run(tmp_path, tmp_path / "out") == 1
+    assert "config.json" in capsys.readouterr().err
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
+    assert run(workdir, tmp_path / "full") == 1
+    assert "not an empty folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--num=0", "--threshold=2", "--tempo=0", "--seed=-1", "--binarize=soft"])
+def test_flags_out_of_range_are_refused(workdir, tmp_path, flag):
+    with pytest.raises(SystemExit, match="2"):
+        run(workdir, tmp_path / "out", flag)
+
+
+def test_binarisation():
+    probabilities = np.full((4, 192, 84, 5), 0.25, np.float32)
+    probabilities[:, 0] = 0.75
+    hard = binarize(probabilities, method="hard", threshold=0.5, seed=0)
+    assert hard[:, 0].all()
+    assert not hard[:, 1:].any()
+    drawn = binarize(probabilities, method="bernoulli", threshold=0.5, seed=0)
+    # 4 x 80,220 draws: a deviation of .0008.
+    assert drawn[:, 1:].mean() == pytest.approx(0.25, abs=0.004)
+    np.testing.assert_array_equal(drawn[:2], binarize(probabilities[:2], method="bernoulli", threshold=0.5, seed=0))
+    assert not np.array_equal(drawn, binarize(probabilities, method="bernoulli", threshold=0.5, seed=1))
+    with pytest.raises(ValueError, match="'hard' and 'bernoulli'"):
+        binarize(probabilities, method="soft", threshold=0.5, seed=0)
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory):
+    """Two songs of three phrases each."""
+    folder = tmp_path_factory.mktemp("songs")
+    for i, name in enumerate(("a.mid", "b.mid")):
+        write_midi(folder / name, random_rolls(3, density=0.01, seed=i))
+    return folder
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    shorten_searches(monkeypatch, num_steps=5)
+
+
+OWN = {
+    "vary": (["--num=3"], 4),
+    "continue": (["--num=6"], 6),
+    "accompany": (["--keep=drums,bass", "--num=2"], 2),
+    "edit": (["--attribute=density:+1"], 2),
+}
+
+
+@pytest.mark.parametrize("mode", OWN)
+def test_what_is_made_of_ones_own_music_depends_on_it(workdir, songs, tmp_path, capsys, quick, mode):
+    flags, num = OWN[mode]
+    for name in "ab":
+        assert run(workdir, tmp_path / name, f"--mode={mode}", f"--input={songs / f'{name}.mid'}", *flags) == 0
+        report = json.loads((tmp_path / name / "report.json").read_text())
+        assert report["asked"]["input"] == str(songs / f"{name}.mid")
+        assert report["asked"]["mode"] == mode
+        assert report["run"]["step"] == 3
+        assert load(tmp_path / name).shape[0] == num
+        assert "F1" in capsys.readouterr().out
+    # Of a run of three steps all codes decode to much the same, so that a search may stay where it started; that
+    # phrases differ, the tests of each mode hold.
+    one, other = (np.load(tmp_path / name / "codes.npy") for name in "ab")
+    differ = np.abs(one - other).max(axis=1) > 1e-3
+    assert differ.any() if mode == "accompany" else differ[0 if mode == "continue" else slice(None)].all()
+    if mode == "continue":
+        np.testing.assert_array_equal(load(tmp_path / "a")[0], own_bars(songs / "a.mid"))
+    else:
+        np.testing.assert_array_equal(load(tmp_path / "a" / "originals")[0], own_bars(songs / "a.mid"))
+    flags = [f"--input={songs / 'a.mid'}", "--start-bar=5", *flags]
+    assert run(workdir, tmp_path / "later", f"--mode={mode}", *flags) == 0
+    assert np.abs(np.load(tmp_path / "later" / "codes.npy") - one).max() > 1e-3
+    assert json.loads((tmp_path / "later" / "report.json").read_text())["asked"]["start_bar"] == 5
+
+
+def own_bars(path):
+    return read_own_phrase(path).roll.reshape(4, 48, 84, 5)
+
+
+def test_a_walk_between_two_files(workdir, songs, tmp_path, quick):
+    ends = [f"--from={songs / 'a.mid'}", f"--to={songs / 'b.mid'}"]
+    assert run(workdir, tmp_path / "there", "--mode=interpolate", *ends) == 0
+    assert load(tmp_path / "there").shape[0] == 9
+    np.testing.assert_array_equal(load(tmp_path / "there" / "originals")[1], own_bars(songs / "b.mid"))
+    there = np.load(tmp_path / "there" / "codes.npy")
+    assert run(workdir, tmp_path / "later", "--mode=interpolate", *ends, "--to-bar=9", "--num=2") == 0
+    later = np.load(tmp_path / "later" / "codes.npy")
+    np.testing.assert_allclose(later[0], there[0], atol=1e-4)
+    assert np.abs(later[1] - there[8]).max() > 1e-3
+    assert run(workdir, tmp_path / "one", "--mode=interpolate", *ends, "--num=1") == 1
+
+
+def test_without_a_folder_the_run_that_ships_is_taken(tmp_path, capsys):
+    flags = [f"--output={tmp_path / 'out'}", "--no-audio", "--no-pictures", "--num=2"]
+    assert generate.main(flags) == 0
+    told = capsys.readouterr().out
+    assert "the run that ships with wae_jax: step 800" in told
+    assert "bars are silent" in told
+    expected = open_run(None).sampler.draw(0, 2)
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "codes.npy"), expected, atol=1e-6)
+    assert load(tmp_path / "out").any()
+
+
+def test_a_run_without_its_data_still_makes_music(tmp_path, capsys, monkeypatch):
+    def gone(run, split):
+        raise DatasetError("the data are gone")
+
+    monkeypatch.setattr("wae_jax.generation.model.Run.phrases", gone)
+    flags = ["--no-audio", "--no-pictures", "--num=2"]
+    assert generate.main([f"--output={tmp_path / 'out'}", *flags]) == 0
+    assert "without a page to listen: the data are gone" in capsys.readouterr().out
+    assert generate.main([f"--output={tmp_path / 'edit'}", "--mode=edit", "--attribute=density:1", *flags]) == 1
+    assert not (tmp_path / "edit").exists()
+
+
+def test_reconstructions_tell_their_f1(workdir, tmp_path):
+    assert run(workdir, tmp_path / "r", "--mode=reconstruct", "--num=3") == 0
+    found = json.loads((tmp_path / "r" / "report.json").read_text())["f1"]
+    pairs = zip(load(tmp_path / "r"), load(tmp_path / "r" / "originals"), strict=True)
+    np.testing.assert_allclose(found, [2 * (a & b).sum() / (a.sum() + b.sum()) for a, b in pairs])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--mode=vary", "--input=nowhere.mid"], "nowhere.mid does not exist; expected a MIDI"),
+        (["--mode=vary", "--input=A", "--start-bar=11"], "it has from bars 1 to 9"),
+        (["--mode=continue", "--input=QUIET"], "is silent in bar 2"),
+        (["--mode=accompany", "--input=QUIET", "--keep=strings"], "what sounds is Piano"),
+        (["--mode=edit", "--input=QUIET", "--start-bar=2", "--attribute=density:1"], "no four bars"),
+    ],
+)
+def test_music_that_will_not_do_is_refused_with_the_reason(workdir, songs, tmp_path, capsys, quick, flags, message):
+    quiet = np.zeros((1, 192, 84, 5), bool)
+    quiet[0, :48, 30, 1] = quiet[0, 100:, 30, 1] = True
+    write_midi(tmp_path / "quiet.mid", quiet)
+    places = {"--input=A": f"--input={songs / 'a.mid'}", "--input=QUIET": f"--input={tmp_path / 'quiet.mid'}"}
+    assert run(workdir, tmp_path / "out", *(places.get(flag, flag) for flag in flags)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--input=a.mid"], "--input has no say in --mode=draw; it belongs to --mode=vary or continue or accompany or"),
+        (["--mode=vary", "--input=a.mid", "--keep=bass"], "--keep has no say in --mode=vary"),
+        (["--mode=vary"], "--mode=vary needs --input"),
+        (["--mode=accompany", "--input=a.mid"], "needs --input and --keep"),
+        (["--mode=accompany", "--input=a.mid", "--keep=drums,flute"], "'flute' is no track; expected some of drums, "),
+        (["--mode=accompany", "--input=a.mid", "--keep=bass,drums,piano,guitar,strings"], "leaves none to make"),
+        (["--mode=edit", "--attribute=speed:1"], "with a name out of density, polyphony, note-length, register"),
+        (["--mode=edit", "--attribute=density"], "expected NAME:CHANGE"),
+        (["--mode=edit", "--attribute=density:much"], "up to 5 standard deviations either way"),
+        (["--mode=edit", "--attribute=density:0"], "up to 5 standard deviations either way"),
+        (["--mode=edit", "--attribute=density:9"], "up to 5 standard deviations either way"),
+        (["--mode=edit", "--attribute=density:1", "--attribute=density:2"], "names one attribute twice"),
+        (["--mode=edit", "--attribute=density:1", "--input=a.mid", "--num=4"], "--num has no say in --mode=edit with"),
+        (["--mode=continue", "--start-bar=5"], "expected --input too"),
+        (["--mode=vary", "--input=a.mid", "--start-bar=0"], "--start-bar is 0; bars count from 1"),
+        (["--mode=interpolate", "--from=a.mid"], "expected both"),
+        (["--mode=interpolate", "--input=a.mid"], "--input has no say"),
+    ],
+)
+def test_flags_that_make_no_sense_together_are_refused(workdir, tmp_path, capsys, flags, message):
+    with pytest.raises(SystemExit, match="2"):
+        run(workdir, tmp_path / "out", *flags)
+    assert message in capsys.readouterr().err
+
+
+def test_flags_of_modes_are_read():
+    assert parse_tracks("Bass, drums") == (0, 3)
+    assert parse_attribute("note-length:-1.5") == ("note length", -1.5)
+    assert parse_attribute("Drum_Busyness:+2") == ("drum busyness", 2.0)
+    numbers = {mode: generate.parse_arguments(["--output=o", f"--mode={mode}"]).num for mode in ("draw", "continue")}
+    assert numbers == {"draw": 64, "continue": 16}
+    flags = ["--output=o", "--mode=edit", "--attribute=density:1", "--attribute=register:-1"]
+    assert generate.parse_arguments(flags).attribute == [("density", 1.0), ("register", -1.0)]
+    assert generate.parse_arguments([*flags, "--input=a.mid"]).num == 1
+
+
+def test_draws_of_a_mixture_lie_where_the_codes_of_training_phrases_do(workdir, tmp_path, capsys):
+    flags = ("--num=200", "--no-page", "--latent=mixture")
+    assert run(workdir, tmp_path / "m", *flags) == 0
+    assert run(workdir, tmp_path / "n", "--num=3", *flags[1:]) == 0
+    codes = np.load(tmp_path / "m" / "codes.npy")
+    np.testing.assert_allclose(np.load(tmp_path / "n" / "codes.npy"), codes[:3], rtol=1e-5, atol=1e-6)
+    opened = open_run(str(workdir))
+    training = opened.sampler.encode(unpack(np.asarray(opened.phrases("train"))))
+    error = 4 * training.std(axis=0) / np.sqrt(len(codes))
+    assert np.all(np.abs(codes.mean(axis=0) - training.mean(axis=0)) < error + 0.05)
+    # The prior's are elsewhere: a run of a few steps has codes near one another.
+    prior = opened.sampler.draw(0, 200)
+    assert codes.std(axis=0).max() < 0.8 * prior.std(axis=0).min()
+    assert json.loads((tmp_path / "m" / "report.json").read_text())["asked"]["latent"] == "mixture"
+    capsys.readouterr()
+    assert run(workdir, tmp_path / "o", "--latent=mixture", "--components=100000") == 1
+    assert "--latent=mixture: components is 100000; expected 1 to" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--components=2"], "no say in --latent=prior"),
+        (["--latent=mixture", "--components=0"], "expected at least 1"),
+    ],
+)
+def test_flags_of_a_mixture_are_checked(flags, message, workdir, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run(workdir, tmp_path / "x", *flags)
+    assert message in capsys.readouterr().err

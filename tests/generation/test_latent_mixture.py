@@ -1,0 +1,193 @@
+import jax
+import numpy as np
+import pytest
+import scipy.stats
+
+from wae_jax.generation.latent_mixture import Mixture, draw_mixture, fit_mixture, log_density, normal
+
+CENTRES = np.array([[-6.0, 0.0, 1.0], [5.0, 4.0, 0.0], [0.0, -7.0, 3.0]])
+SHARES = np.array([0.5, 0.3, 0.2])
+
+
+def clusters(num=1500, seed=0):
+    """Codes around `CENTRES`, in random order, and the number of the centre of each."""
+    rng = np.random.default_rng(seed)
+    which = rng.choice(3, num, p=SHARES)
+    shapes = np.array([np.diag([1.0, 0.5, 0.2]), np.diag([0.3, 1.0, 1.0]), np.eye(3) * 0.5])
+    shapes[1][2, 0] = 0.6
+    noise = np.einsum("nij,nj->ni", shapes[which], rng.standard_normal((num, 3)))
+    return (CENTRES[which] + noise).astype(np.float32), which
+
+
+def keys(num, seed=0):
+    return jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(np.arange(num))
+
+
+def by_hand(mixture, codes):
+    """The log-density by SciPy."""
+    parts = [
+        weight * scipy.stats.multivariate_normal(mean, factor @ factor.T).pdf(codes)
+        for weight, mean, factor in zip(mixture.weights, mixture.means, mixture.factors, strict=True)
+    ]
+    return np.log(np.sum(parts, axis=0))
+
+
+def test_one_component_is_the_mean_and_the_covariance():
+    codes, _ = clusters()
+    found = fit_mixture(codes, components=1)
+    np.testing.assert_allclose(found.means[0], codes.mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose(found.factors[0] @ found.factors[0].T, np.cov(codes.T, ddof=0), rtol=0.01, atol=0.03)
+
+
+def test_separated_clusters_are_found():
+    codes, which = clusters()
+    found = fit_mixture(codes, components=3)
+    order = [int(np.argmin(np.linalg.norm(found.means - centre, axis=1))) for centre in CENTRES]
+    assert sorted(order) == [0, 1, 2]
+    for centre, component in enumerate(order):
+        own = codes[which == centre].astype(np.float64)
+        np.testing.assert_allclose(found.weights[component], len(own) / len(codes), atol=1e-3)
+        np.testing.assert_allclose(found.means[component], own.mean(axis=0), atol=0.01)
+        covariance = found.factors[component] @ found.factors[component].T
+        # (n_k S_k + 5 Λ) / (n_k + 5), with Λ hardly more than the covariance of all, over 3^(2/3).
+        pooled = np.cov(codes.T, ddof=0) / 3 ** (2 / 3)
+        np.testing.assert_allclose(
+            covariance, (len(own) * np.cov(own.T, ddof=0) + 5 * pooled) / (len(own) + 5), rtol=0.02, atol=0.01
+        )
+
+
+def test_a_step_is_that_of_expectation_and_maximisation_by_hand():
+    codes, _ = clusters(60, seed=4)
+    before, after = (fit_mixture(codes, components=2, max_steps=steps) for steps in (1, 2))
+    mean, deviation = codes.mean(axis=0, dtype=np.float64), codes.std(axis=0, dtype=np.float64)
+    parts = np.exp(
+        [by_hand(Mixture(np.ones(1), before.means[c : c + 1], before.factors[c : c + 1]), codes) for c in (0, 1)]
+    )
+    shares = (before.weights[:, None] * parts / (before.weights @ parts)).T
+    np.testing.assert_allclose(after.weights, (shares.sum(axis=0) + 0.5) / 61)
+    for c in (0, 1):
+        size = shares[:, c].sum()
+        # A hundredth of a code stands at the mean of all.
+        expected = (shares[:, c] @ codes + 0.01 * mean) / (size + 0.01)
+        np.testing.assert_allclose(after.means[c], expected, rtol=1e-6, atol=1e-8)
+        scatter = sum(
+            share * np.outer(x - expected, x - expected) for share, x in zip(shares[:, c], codes, strict=True)
+        )
+        own = np.outer(mean - expected, mean - expected)
+        # What is left is the pooled covariance, that of all codes shrunk in units of the deviations.
+        left = after.factors[c] @ after.factors[c].T * (size + 5) - scatter - 0.01 * own
+        pooled = left / np.outer(deviation, deviation) / 5 * 2 ** (2 / 3)
+        correlations = np.corrcoef(codes.T)
+        off = ~np.eye(3, dtype=bool)
+        np.testing.assert_allclose(np.diag(pooled), 1, rtol=1e-5)
+        square = np.sum(correlations**2)
+        shrinkage = (square / 3 + 9) / ((60 + 1 / 3) * (square - 3))  # arXiv 0907.4698, equation 23
+        np.testing.assert_allclose(pooled[off], (1 - shrinkage) * correlations[off], rtol=1e-3)
+
+
+def test_what_is_maximised_never_falls():
+    codes = np.random.default_rng(2).standard_t(3, (300, 3))
+    # In units of the deviations, in which the prior is.
+    codes = (codes - codes.mean(axis=0)) / codes.std(axis=0)
+    correlations = np.corrcoef(codes.T)
+    square = np.sum(correlations**2)
+    shrinkage = (square / 3 + 9) / ((300 + 1 / 3) * (square - 3))
+    pooled = ((1 - shrinkage) * correlations + shrinkage * np.eye(3)) / 4 ** (2 / 3)
+    reached = []
+    for steps in range(1, 9):
+        mixture = fit_mixture(codes, components=4, max_steps=steps)
+        total = by_hand(mixture, codes).sum() + np.log(mixture.weights).sum() / 4
+        for mean, factor in zip(mixture.means, mixture.factors, strict=True):
+            precision = np.linalg.inv(factor @ factor.T)
+            total += 2.5 * (np.linalg.slogdet(precision)[1] - np.trace(precision @ pooled))
+            total -= 0.005 * mean @ precision @ mean
+        reached.append(total)
+    assert np.diff(reached).min() > -1e-8
+    assert reached[-1] > reached[0] + 1
+
+
+def test_density_is_scipys():
+    codes, _ = clusters(50)
+    found = fit_mixture(codes, components=2)
+    np.testing.assert_allclose(log_density(found, codes), by_hand(found, codes.astype(np.float64)))
+    expected = scipy.stats.norm(scale=1.5).logpdf(codes.astype(np.float64)).sum(axis=1)
+    np.testing.assert_allclose(log_density(normal(3, 2.25), codes), expected)
+
+
+def test_the_number_of_components_is_chosen_on_codes_held_out():
+    assert len(fit_mixture(clusters()[0]).weights) == 4  # of 1, 2, 4, 8...: 3 are not to be had with 2
+    one = np.random.default_rng(1).standard_normal((800, 3)).astype(np.float32)
+    assert len(fit_mixture(one).weights) == 1
+
+
+def test_draws_have_the_moments_of_the_mixture():
+    mixture = fit_mixture(clusters()[0], components=3)
+    draws = draw_mixture(mixture, keys(6000)).astype(np.float64)
+    covariances = mixture.factors @ mixture.factors.transpose(0, 2, 1)
+    mean = mixture.weights @ mixture.means
+    covariance = np.einsum("c,cij->ij", mixture.weights, covariances)
+    covariance += (mixture.means - mean).T @ np.diag(mixture.weights) @ (mixture.means - mean)
+    np.testing.assert_allclose(draws.mean(axis=0), mean, atol=0.25)
+    np.testing.assert_allclose(np.cov(draws.T), covariance, rtol=0.05, atol=0.6)
+    nearest = np.argmin(np.linalg.norm(draws[:, None] - mixture.means, axis=2), axis=1)
+    np.testing.assert_allclose(np.bincount(nearest) / 6000, mixture.weights, atol=0.02)
+    for component in range(3):
+        own = draws[nearest == component]
+        np.testing.assert_allclose(np.cov(own.T), covariances[component], rtol=0.15, atol=0.05)
+
+
+def test_first_draws_do_not_depend_on_how_many_there_are():
+    mixture = fit_mixture(clusters()[0], components=3)
+    many = draw_mixture(mixture, keys(40))
+    assert many.dtype == np.float32
+    np.testing.assert_allclose(draw_mixture(mixture, keys(7)), many[:7], rtol=1e-6)
+    assert not np.allclose(many[:7], draw_mixture(mixture, keys(7, seed=1)))
+
+
+def test_shift_and_scale_of_a_dimension_carry_over():
+    codes, _ = clusters(500)
+    shift, scale = np.array([3.0, -1.0, 0.5]), np.array([4.0, 0.25, 2.0])
+    one = fit_mixture(codes.astype(np.float64), components=2)
+    other = fit_mixture(codes.astype(np.float64) * scale + shift, components=2)
+    np.testing.assert_allclose(other.means, one.means * scale + shift)
+    np.testing.assert_allclose(other.factors, one.factors * scale[:, None], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        np.ones((5, 4)),
+        np.zeros((3, 2)),
+        np.array([[0.0, 1.0], [1.0, 1.0]]),
+        np.random.default_rng(0).standard_normal((12, 64)),
+        np.random.default_rng(0).standard_normal((30, 1)),
+        np.random.default_rng(0).standard_normal((100, 6)) * [1, 1, 1, 1, 0, 0],
+        np.repeat(np.random.default_rng(0).standard_normal((3, 4)), 10, axis=0),
+    ],
+    ids=["alike", "zeros", "two", "fewer than dimensions", "one dimension", "constant dimensions", "duplicates"],
+)
+@pytest.mark.parametrize("components", [0, 2])
+def test_degenerate_codes_have_a_mixture_near_them(codes, components):
+    found = fit_mixture(codes.astype(np.float32), components=components)
+    np.testing.assert_allclose(found.weights.sum(), 1)
+    draws = draw_mixture(found, keys(50))
+    assert np.isfinite(draws).all()
+    assert np.isfinite(log_density(found, codes)).all()
+    constant = np.ptp(codes, axis=0) == 0
+    allowed = 0.05 * max(1.0, np.abs(codes).max())
+    np.testing.assert_allclose(
+        draws[:, constant], np.broadcast_to(codes[0, constant], draws[:, constant].shape), atol=allowed
+    )
+
+
+def test_what_cannot_be_fitted_is_refused():
+    codes, _ = clusters(20)
+    for wrong in (codes[:1], codes[:, :0]):
+        with pytest.raises(ValueError, match="expected"):
+            fit_mixture(wrong)
+    broken = codes.copy()
+    broken[3, 1] = np.nan
+    with pytest.raises(ValueError, match="1 of 20 codes are not finite"):
+        fit_mixture(broken)
+    with pytest.raises(ValueError, match="components is 21; expected 1 to 20"):
+        fit_mixture(codes, components=21)

@@ -1,0 +1,327 @@
+"""The decoder and the latent panel in a real browser, against JAX and NumPy."""
+
+import base64
+import dataclasses
+import re
+import statistics
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from tests.browsing import loudest, opened
+from tests.decoding import Z_DIM, logits, random_model
+from wae_jax.generation.binarization import Decision, decide
+from wae_jax.generation.export_file import stored
+from wae_jax.generation.latent_mixture import Mixture
+from wae_jax.generation.latent_paths import slerp
+from wae_jax.generation.model import Run, open_run
+from wae_jax.generation.sampling import make_sampler
+from wae_jax.listening.document import MODEL_SCRIPTS, note_lists
+from wae_jax.listening.latent_model import latent_model
+from wae_jax.listening.page import write_run_page
+from wae_jax.listening.parts import embed, read_part
+
+BELOW = ("voices.js", "player.js", "roll.js", "downloads.js")  # what they stand on
+
+
+@pytest.fixture(scope="module")
+def run():
+    return open_run(None)
+
+
+@pytest.fixture(scope="module")
+def model(run):
+    return latent_model(run, decision=Decision(), num_phrases=256)
+
+
+@pytest.fixture
+def page(browser, model, tmp_path):
+    """A page with the panel alone; what it opens is put into `opened`."""
+    scripts = "".join(f"<script>{read_part(name)}</script>" for name in (*BELOW, *MODEL_SCRIPTS))
+    file = tmp_path / "panel.html"
+    file.write_text(
+        f"<!doctype html><meta charset=utf-8><section id=latent></section>{scripts}<script>"
+        f"const model = {embed(model)}; const player = new Player({{tempo: 100}}); const opened = [];"
+        "const openPhrase = (phrase) => { opened.push(phrase); player.load(phrase.notes); player.play(); };"
+        "const panel = mountLatent(document.getElementById('latent'), model, {player, openPhrase});</script>",
+        encoding="utf-8",
+    )
+    with opened(browser, file) as page:
+        yield page
+
+
+def state(page):
+    return page.evaluate("() => panel.state")
+
+
+def decode(page, codes, model=None):
+    """What the script makes of codes, of the panel's model or of another."""
+    program = """([codes, other]) => {
+      const decoder = new Decoder(other ?? model);
+      return codes.map((z) => {
+        const bytes = new Uint8Array(decoder.decode(z).buffer);
+        return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
+      });
+    }"""
+    found = page.evaluate(program, [codes.tolist(), model])
+    return np.stack([np.frombuffer(base64.b64decode(text), np.float32).reshape(192, 84, 5) for text in found])
+
+
+def test_the_model_that_ships_decodes_as_in_jax(page, run):
+    codes = np.concatenate([run.sampler.draw(5, 4), 3 * run.sampler.draw(6, 1)])
+    np.testing.assert_allclose(decode(page, codes), run.sampler.decode(codes), rtol=0, atol=1e-5)
+
+
+def assert_decodes_as_in_jax(page, config, variables):
+    variables = stored(variables)
+    run = Run(config, variables, make_sampler(config, variables), step=0, digest="")
+    codes = np.random.default_rng(2).normal(size=(2, Z_DIM)).astype(np.float32)
+    truth = 1 / (1 + np.exp(-logits(config, variables, codes)))
+    assert truth.std() > 0.01
+    found = decode(page, codes, latent_model(run, decision=Decision(), num_phrases=8))
+    np.testing.assert_allclose(found, truth, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("network", "normalization", "activation", "output_planes"),
+    [
+        ("fir", "batch", "relu", "cells"),
+        ("mus", "layer", "leaky_relu", "cells"),
+        ("newnew", "batch", "leaky_relu", "cells"),
+        ("new_alt", "layer", "relu", "cells"),
+        ("meter", "batch", "relu", "onsets_and_sustains"),
+        ("new_alt", "batch", "relu", "onsets_and_sustains"),
+        ("bars", "batch", "relu", "onsets_and_sustains"),
+        ("bars", "layer", "leaky_relu", "cells"),
+    ],
+)
+def test_other_networks_decode_as_in_jax(page, network, normalization, activation, output_planes):
+    assert_decodes_as_in_jax(page, *random_model(network, normalization, activation, output_planes))
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "strides", "output_planes"),
+    [((12, 12), (6, 1), "cells"), ((3, 2), (4, 3), "onsets_and_sustains")],
+)
+def test_refined_networks_decode_as_in_jax(page, kernel_size, strides, output_planes):
+    config, variables = random_model(
+        "meter", output_planes=output_planes, refiner__num_units=2, refiner__filters=5,
+        refiner__kernel_size=kernel_size, refiner__strides=strides,
+    )  # fmt: skip
+    assert_decodes_as_in_jax(page, config, variables)
+
+
+def test_a_phrase_is_decoded_in_less_than_half_a_second(page, run):
+    program = """(codes) => {
+      const decoder = new Decoder(model);
+      return codes.map((z) => {
+        const start = performance.now();
+        decoder.notes(decoder.decode(z), model.decision);
+        return performance.now() - start;
+      });
+    }"""
+    times = page.evaluate(program, run.sampler.draw(0, 15).tolist())
+    assert statistics.median(times) < 500
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {},
+        {"hold": 0.5},
+        {"close_gaps": 8},
+        {"min_length": 9},
+        {"hold": 0.7, "close_gaps": 16, "min_length": 17},
+        {"min_length": 9, "keep_short": (1.0, 1.2, 1.1, 1.05, 0.0)},
+        {"hold": 0.7, "close_gaps": 8, "min_length": 17, "keep_short": (1.05,) * 5},
+        {"rests": (0.0, 1e9, 0.0, 1.0, 8064.0)},
+    ],
+)
+def test_notes_are_those_of_the_metrics(page, rule):
+    rng = np.random.default_rng(3)
+    # Smooth along time, for notes of all lengths; with cells at the very threshold, which do not sound.
+    probabilities = np.repeat(rng.random((24, 84, 5)), 8, axis=0).astype(np.float32)
+    rule = Decision(thresholds=(0.5, 0.25, 0.9, 0.75, 1.0), **rule)
+    probabilities[:96, 7] = np.float32(rule.thresholds)
+    found = page.evaluate(
+        "([p, rule]) => new Decoder(model).notes(Float32Array.from(p), rule)",
+        [probabilities.ravel().tolist(), dataclasses.asdict(rule)],
+    )
+    expected = note_lists(decide(probabilities[None], rule))[0]
+    assert len(expected) > 700
+    assert found == expected
+
+
+def test_draws_are_standard_normal_and_their_own_for_each_seed(page):
+    drawn = np.array(page.evaluate("() => [...Array(500).keys()].map((seed) => LatentPanel.normals(seed, 32))"))
+    assert scipy.stats.kstest(drawn.ravel(), "norm").pvalue > 1e-3
+    # Between dimensions and between neighbouring seeds there is no correlation: 4.5 deviations of one.
+    assert np.abs(np.corrcoef(drawn.T) - np.eye(32)).max() < 4.5 / 500**0.5
+    assert abs(np.corrcoef(drawn[:-1].ravel(), drawn[1:].ravel())[0, 1]) < 4.5 / drawn.size**0.5
+    again = page.evaluate("() => LatentPanel.normals(7, 32)")
+    np.testing.assert_array_equal(drawn[7], again)
+    # The prior need not be standard.
+    program = (
+        "() => mountLatent(document.createElement('section'), {...model, prior_deviation: 3}, {player, openPhrase})"
+    )
+    np.testing.assert_allclose(page.evaluate(f"({program})().state.code"), 3 * drawn[1])
+
+
+def test_fresh_draws_are_of_the_runs_mixture(page, run):
+    Z = run.config.model.z_dim
+    mixture = Mixture(
+        np.array([0.25, 0.75]),
+        np.stack([np.full(Z, -40.0), np.full(Z, 40.0)]),
+        np.stack([np.eye(Z), np.tril(np.full((Z, Z), 0.5)) + np.eye(Z)]),
+    )
+    model = latent_model(dataclasses.replace(run, mixture=mixture), decision=Decision(), num_phrases=8)
+    program = "(model) => [...Array(4000).keys()].map((seed) => LatentPanel.drawn(seed, model))"
+    drawn = np.array(page.evaluate(program, model))
+    is_second = drawn.mean(axis=1) > 0
+    assert np.mean(is_second) == pytest.approx(0.75, abs=0.03)
+    for chosen, component in ((~is_second, 0), (is_second, 1)):
+        whitened = np.linalg.solve(mixture.factors[component], (drawn[chosen] - mixture.means[component]).T).T
+        np.testing.assert_allclose(whitened.mean(axis=0), 0, atol=0.15)
+        np.testing.assert_allclose(np.cov(whitened.T), np.eye(Z), atol=0.2)
+    assert page.evaluate("() => LatentPanel.drawn(3, {...model, prior_deviation: 2})") == pytest.approx(
+        page.evaluate(f"() => LatentPanel.normals(3, {Z}).map((value) => 2 * value)")
+    )
+
+
+def test_halfway_is_that_of_the_great_circle(page):
+    one, other = np.random.default_rng(4).normal(size=(2, 32)) * [[1], [2]]
+    halfway = "([one, other]) => LatentPanel.halfway(one, other)"
+    np.testing.assert_allclose(page.evaluate(halfway, [one.tolist(), other.tolist()]), slerp(one, other, 0.5))
+    np.testing.assert_allclose(page.evaluate(halfway, [one.tolist(), (-one).tolist()]), 0 * one, atol=1e-12)
+    np.testing.assert_allclose(page.evaluate(halfway, [(0 * one).tolist(), one.tolist()]), one / 2)
+
+
+def press(page, name):
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def test_another_draw_is_decoded_and_played_at_once(page, run):
+    first = state(page)
+    press(page, "Another draw")
+    second = state(page)
+    assert not np.allclose(first["code"], second["code"])
+    for shown in (first, second):
+        code = np.array([shown["code"]], np.float32)
+        assert shown["notes"] == note_lists(run.sampler.decode(code) > 0.5)[0]
+    assert page.evaluate("() => [opened.at(-1), player.isPlaying]") == [
+        {"name": "Fresh draw 2", "notes": second["notes"]},
+        True,
+    ]
+    assert loudest(page, 600) > 1e-3
+    assert second["name"] in page.get_by_role("status").text_content()
+
+
+def along(model, code):
+    """Where a code lies along each direction."""
+    components = np.array([direction["component"] for direction in model["directions"]])
+    deviations = np.array([direction["deviation"] for direction in model["directions"]])
+    return components @ (np.array(code) - model["mean"]) / deviations
+
+
+def test_a_slider_moves_the_code_along_its_direction_alone(page, model):
+    before = along(model, state(page)["code"])
+    slider = page.locator("[data-direction='1']")
+    assert float(slider.input_value()) == pytest.approx(before[1], abs=0.026)
+    slider.fill("-2")
+    page.wait_for_function("() => opened.length === 1")
+    shown = state(page)
+    expected = before.copy()
+    expected[1] = -2
+    np.testing.assert_allclose(along(model, shown["code"]), expected, atol=1e-6)
+    assert page.evaluate("() => opened[0]") == {"name": "Fresh draw 1, moved", "notes": shown["notes"]}
+    assert slider.get_attribute("aria-valuetext") == "\N{MINUS SIGN}2.0 standard deviations"
+    # By keyboard too: an arrow is a step of .05.
+    slider.press("ArrowRight")
+    page.wait_for_function("() => opened.length === 2")
+    assert along(model, state(page)["code"])[1] == pytest.approx(-1.95)
+
+
+def test_music_goes_on_from_where_it_was_when_a_slider_moves(page):
+    press(page, "Play this")
+    page.evaluate("() => player.seek(90)")
+    page.locator("[data-direction='0']").fill("1")
+    page.wait_for_function("() => opened.length === 2")
+    assert page.evaluate("() => [player.isPlaying, player.position >= 90]") == [True, True]
+    press(page, "Another draw")
+    assert page.evaluate("() => player.position") < 30
+
+
+def test_halfway_between_two_that_are_kept(page):
+    halfway = page.get_by_role("button", name="Halfway between A and B")
+    press(page, "Keep as A")
+    assert halfway.is_disabled()
+    one = state(page)
+    press(page, "Another draw")
+    press(page, "Keep as B")
+    other = state(page)
+    halfway.click()
+    np.testing.assert_allclose(state(page)["code"], slerp(np.array(one["code"]), np.array(other["code"]), 0.5))
+    press(page, "Play A")
+    assert (state(page)["code"], state(page)["name"], state(page)["notes"]) == (
+        one["code"], "Fresh draw 1", one["notes"]
+    )  # fmt: skip
+    assert page.evaluate("() => opened.length") == 3
+
+
+def test_thresholds_of_all_tracks_and_of_one(page, run):
+    p = run.sampler.decode(np.array([state(page)["code"]], np.float32))
+    page.get_by_label("Threshold of all tracks").fill("0.2")  # times .5
+    page.wait_for_function("() => opened.length === 1")
+    assert state(page)["notes"] == note_lists(p > 0.1)[0]
+    page.get_by_text("A threshold for each track").click()
+    page.get_by_role("slider", name="Drums").fill("0.9")
+    page.wait_for_function("() => opened.length === 2")
+    assert state(page)["thresholds"] == [0.9, 0.1, 0.1, 0.1, 0.1]
+    assert state(page)["notes"] == note_lists(p > np.array([0.9, 0.1, 0.1, 0.1, 0.1]))[0]
+    assert page.get_by_role("slider", name="Drums").get_attribute("aria-valuetext") == "0.90"
+
+
+def test_a_lower_threshold_wakes_tracks_at_rest(page, run):
+    p = run.sampler.decode(np.array([state(page)["code"]], np.float32))
+    rests = (p.sum(axis=(0, 1, 2), dtype=np.float64) * [0.9, 1.1, 0, 1.5, 0]).tolist()
+    program = """(rests) => {
+      const section = document.getElementById('latent');
+      section.replaceChildren();
+      const decision = {...model.decision, rests};
+      window.resting = mountLatent(section, {...model, decision}, {player, openPhrase});
+      return resting.state.notes;
+    }"""
+    every = note_lists(p > 0.5)[0]
+    assert page.evaluate(program, rests) == [note for note in every if note[0] not in (1, 3)]
+    page.get_by_label("Threshold of all tracks").fill("0.8")
+    page.wait_for_function("() => opened.length === 1")
+    woken = [note for note in note_lists(p > 0.4)[0] if note[0] != 3]
+    assert page.evaluate("() => resting.state.notes") == woken
+    assert any(note[0] == 1 for note in woken)
+
+
+def test_what_is_shown_can_be_saved_as_midi(page):
+    with page.expect_download() as download:
+        press(page, "Save as MIDI")
+    assert download.value.suggested_filename == "Fresh_draw_1.mid"
+
+
+def test_the_listening_page_has_the_panel(browser, run, model, tmp_path):
+    size = write_run_page(run, tmp_path / "page.html", source=None, num=2)
+    assert size < 3_000_000
+    with opened(browser, tmp_path / "page.html") as page:
+        press(page, "Another draw")
+        assert page.locator("#now").text_content() == "Fresh draw 2"
+        assert loudest(page, 600) > 1e-3
+        assert page.get_by_role("region", name="Latent space", exact=True).is_visible()
+        assert page.locator("[data-direction='0']").is_visible()
+
+
+def test_every_control_has_a_name(page):
+    snapshot = page.locator("#latent").aria_snapshot()
+    controls = re.findall(r"- '?(button|slider)( \"..)?", snapshot)
+    # Those of the tracks' thresholds are folded away.
+    assert [kind for kind, _ in controls].count("button") == 8
+    assert [kind for kind, _ in controls].count("slider") == 8 + 1
+    assert all(name for _, name in controls)

@@ -1,0 +1,136 @@
+"""The decoder as plain layers, run by loops over NumPy arrays and compared with the module."""
+
+import math
+
+import numpy as np
+import pytest
+
+from tests.decoding import Z_DIM, logits, random_model
+from wae_jax.listening.decoder_layers import (
+    Affine,
+    Conv,
+    ConvTranspose,
+    Dense,
+    LayerNorm,
+    LeakyRelu,
+    LogSumExp,
+    Residual,
+    decoder_layers,
+)
+from wae_jax.models.networks import NETWORKS
+
+NAMES = [name for name in NETWORKS if name != "tiny"]
+
+
+def add_by_loops(layer, x):
+    """A transposed convolution as its definition says: every input adds to the outputs it reaches, within its group."""
+    k_h, k_w, outputs, inputs = layer.kernel.shape
+    (rows, columns), (down, across), (top, left) = layer.size, layer.strides, layer.front
+    x = x.reshape(rows, columns, layer.groups, 1, inputs)
+    kernel = layer.kernel.reshape(k_h, k_w, layer.groups, outputs // layer.groups, inputs)
+    # Around the output lies what is left out.
+    y = np.zeros((rows * down + 2 * k_h, columns * across + 2 * k_w, outputs))
+    for row in range(rows):
+        for column in range(columns):
+            start, begin = row * down - top + k_h, column * across - left + k_w
+            y[start : start + k_h, begin : begin + k_w] += (kernel * x[row, column]).sum(-1).reshape(k_h, k_w, outputs)
+    return y[k_h : k_h + rows * down, k_w : k_w + columns * across] * layer.scale + layer.offset
+
+
+def gathered_by_loops(layer, x):
+    """A convolution as its definition says: every output gathers the inputs it sees, within its group."""
+    k_h, k_w, outputs, inputs = layer.kernel.shape
+    (rows, columns), (down, across), (top, left) = layer.size, layer.strides, layer.front
+    x = x.reshape(rows, columns, layer.groups, 1, inputs)
+    x = np.pad(x, [(top, k_h), (left, k_w), (0, 0), (0, 0), (0, 0)])
+    kernel = layer.kernel.reshape(k_h, k_w, layer.groups, outputs // layer.groups, inputs)
+    y = [
+        (kernel * x[row : row + k_h, column : column + k_w]).sum((0, 1, 4)).ravel()
+        for row in range(0, rows, down)
+        for column in range(0, columns, across)
+    ]
+    return np.stack(y) * layer.scale + layer.offset
+
+
+def run(layers, code):
+    """The logits of one code, in float64."""
+    x = code.astype(np.float64)
+    for layer in layers:
+        match layer:
+            case Dense():
+                x = ((x.reshape(-1, len(layer.kernel)) @ layer.kernel) * layer.scale + layer.offset).ravel()
+            case ConvTranspose():
+                parts = x.reshape(-1, math.prod(layer.size) * layer.groups * layer.kernel.shape[3])
+                x = np.concatenate([add_by_loops(layer, part).ravel() for part in parts])
+            case Conv():
+                x = gathered_by_loops(layer, x).ravel()
+            case Affine():
+                x = (x.reshape(-1, len(layer.scale)) * layer.scale + layer.offset).ravel()
+            case Residual():
+                x = x + run(layer.layers, x)
+            case LayerNorm():
+                runs = x.reshape(-1, len(layer.scale))
+                runs = (runs - runs.mean(1, keepdims=True)) / np.sqrt(runs.var(1, keepdims=True) + layer.epsilon)
+                x = (runs * layer.scale + layer.offset).ravel()
+            case LeakyRelu():
+                x = np.where(x > 0, x, layer.slope * x)
+            case LogSumExp():
+                x = np.log(np.exp(x.reshape(-1, layer.size)).sum(1))
+    return x
+
+
+@pytest.mark.parametrize("normalization", ["batch", "layer"])
+@pytest.mark.parametrize("network", NAMES)
+def test_layers_make_the_logits_of_the_module(network, normalization):
+    activation = "relu" if normalization == "batch" else "leaky_relu"
+    config, variables = random_model(network, normalization, activation)
+    layers = decoder_layers(config, variables)
+    code = np.random.default_rng(1).normal(size=Z_DIM).astype(np.float32)
+    truth = logits(config, variables, code[None])
+    assert truth.std() > 0.05
+    found = run(layers, code).reshape(truth.shape)
+    np.testing.assert_allclose(found, truth, rtol=1e-5, atol=1e-5)
+    assert any(isinstance(layer, LayerNorm) for layer in layers) == (normalization == "layer")
+
+
+@pytest.mark.parametrize("network", ["meter", "new_alt"])
+def test_layers_make_the_logits_of_cells_where_there_are_planes(network):
+    config, variables = random_model(network, output_planes="onsets_and_sustains")
+    layers = decoder_layers(config, variables)
+    assert [isinstance(layer, LogSumExp) for layer in layers] == [False] * (len(layers) - 1) + [True]
+    codes = np.random.default_rng(1).normal(size=(2, Z_DIM)).astype(np.float32)
+    truth = logits(config, variables, codes)
+    found = np.stack([run(layers, code) for code in codes]).reshape(truth.shape)
+    np.testing.assert_allclose(found, truth, rtol=1e-5, atol=1e-5)
+
+
+# With strides that the kernel is larger than, smaller than, and none.
+@pytest.mark.parametrize(
+    ("kernel_size", "strides", "output_planes"),
+    [((12, 5), (6, 1), "cells"), ((3, 2), (4, 3), "onsets_and_sustains"), ((2, 4), (1, 1), "cells")],
+)
+def test_layers_make_the_logits_of_a_refined_decoder(kernel_size, strides, output_planes):
+    config, variables = random_model(
+        "bars", output_planes=output_planes, refiner__num_units=2, refiner__filters=2,
+        refiner__kernel_size=kernel_size, refiner__strides=strides,
+    )  # fmt: skip
+    code = np.random.default_rng(1).normal(size=Z_DIM).astype(np.float32)
+    layers = decoder_layers(config, variables)
+    truth = logits(config, variables, code[None])[0]
+    np.testing.assert_allclose(run(layers, code).reshape(truth.shape), truth, rtol=1e-5, atol=1e-5)
+    # Both units do something.
+    first, second = (i for i, layer in enumerate(layers) if isinstance(layer, Residual))
+    for without in (first, second):
+        less = run(layers[:without] + layers[without + 1 :], code).reshape(truth.shape)
+        assert np.abs(less - truth).mean() > 0.01
+
+
+def test_what_layers_there_are():
+    config, variables = random_model("meter")
+    layers = decoder_layers(config, variables)
+    assert [type(layer) for layer in layers] == [Dense, LeakyRelu, *[ConvTranspose, LeakyRelu] * 3, ConvTranspose]
+    convs = [layer for layer in layers if isinstance(layer, ConvTranspose)]
+    assert [layer.size for layer in convs] == [(4, 7), (8, 21), (16, 42), (32, 84)]
+    # Six places of the kernel and strides of 2 and 3 leave 4 and 3 rows over, of which half go in front.
+    assert [layer.front for layer in convs] == [(2, 1), (2, 2), (2, 2), (0, 2)]
+    assert {layer.slope for layer in layers if isinstance(layer, LeakyRelu)} == {0.0}

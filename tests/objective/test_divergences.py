@@ -1,0 +1,253 @@
+"""Each divergence against an independent computation, finite differences, the null, and codes collapsed to 0."""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.optimize
+import scipy.special
+import scipy.stats
+
+from tests.checking import unchecked
+from wae_jax.models.autoencoder import Encoded
+from wae_jax.objective import divergences
+from wae_jax.training import latent_penalties
+
+KEY = jax.random.key(3)
+NO_JAXOPT_WARNING = pytest.mark.filterwarnings("ignore:JAXopt is no longer maintained")
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def normal(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def encoded(z, log_variance=None):
+    return Encoded(z, z, log_variance)
+
+
+@pytest.mark.parametrize("prior_variance", [1.0, 2.0])
+def test_sliced_wasserstein_is_scipys_in_one_dimension(prior_variance):
+    z, z_prior = 1.5 * normal(0, 12, 3) + 0.3, normal(1, 12, 3) * prior_variance**0.5
+    directions = divergences.random_directions(KEY, num=5, latent_dim=3)
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1.0)
+    distances = []
+    for direction in np.asarray(directions):
+        # The best of all ways to pair twelve points: a linear assignment knows nothing of sorting.
+        cost = (z @ direction[:, None] - (z_prior @ direction)[None, :]) ** 2
+        rows, columns = scipy.optimize.linear_sum_assignment(cost)
+        distances.append(cost[rows, columns].mean())
+    found = divergences.sliced_wasserstein(z, z_prior, directions)
+    assert float(found) == pytest.approx(np.mean(distances), rel=1e-12)
+    with unchecked(), pytest.raises(ValueError, match="must have one shape"):
+        divergences.sliced_wasserstein(z, z_prior[:5], directions)
+
+
+def test_directions_are_uniform():
+    directions = np.asarray(divergences.random_directions(KEY, num=4000, latent_dim=3))
+    np.testing.assert_allclose(directions.T @ directions / 4000, np.eye(3) / 3, atol=0.02)
+    np.testing.assert_allclose(directions.mean(axis=0), 0, atol=0.05)
+    # Archimedes: a coordinate of a point of the sphere is uniform.
+    assert scipy.stats.kstest(directions[:, 2], "uniform", args=(-1, 2)).pvalue > 0.001
+
+
+@pytest.mark.parametrize("a", [0.5, 1.5])
+@pytest.mark.parametrize("latent_dim", [1, 2, 3, 4, 8, 15, 19])
+def test_confluent_is_scipys(a, latent_dim):
+    s = np.concatenate([[0.0], np.logspace(-6, 5, 60), [39.999, 40.0, 40.001]])
+    b = latent_dim / 2 + a - 0.5
+    expected = scipy.special.hyp1f1(a, b, -s)
+    confluent = jax.jit(divergences.confluent, static_argnums=(0, 1))
+    np.testing.assert_allclose(confluent(a, b, jnp.asarray(s)), expected, rtol=1e-11, atol=1e-15)
+    single = confluent(a, b, jnp.asarray(s, jnp.float32))
+    assert single.dtype == jnp.float32
+    np.testing.assert_allclose(single, expected, rtol=2e-5, atol=1e-12)
+    slope = jax.jit(jax.grad(lambda s: divergences.confluent(a, b, s).sum()))(jnp.asarray(s))
+    expected_slope = -a / b * scipy.special.hyp1f1(a + 1, b + 1, -s)
+    np.testing.assert_allclose(slope, expected_slope, rtol=1e-10, atol=1e-15)
+
+
+def smoothed_distance(z, prior_variance):
+    """Theirs from its definition, for Z = 2: densities on a line, smoothed, squared and integrated; then all angles."""
+    n, grid = len(z), np.linspace(-14, 14, 1401)
+    width = (4 / (3 * n)) ** 0.4
+    standard = scipy.stats.norm.pdf(grid, scale=np.sqrt(1 + width))
+    distances = []
+    for angle in np.arange(200) * np.pi / 200:
+        projected = z @ [np.cos(angle), np.sin(angle)] / np.sqrt(prior_variance)
+        density = scipy.stats.norm.pdf(grid[:, None], projected, np.sqrt(width)).mean(axis=1)
+        distances.append(scipy.integrate.simpson((density - standard) ** 2, x=grid))
+    return 2 * np.sqrt(np.pi) * np.mean(distances)
+
+
+@pytest.mark.parametrize("prior_variance", [1.0, 2.5])
+@pytest.mark.parametrize("scale", [0.0, 0.5, 2.5])
+def test_cramer_wold_is_its_definition(prior_variance, scale):
+    z = scale * normal(2, 10, 2) + 0.4
+    expected = smoothed_distance(z, prior_variance)
+    assert float(divergences.cramer_wold(z, prior_variance=prior_variance)) == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize("latent_dim", [4, 8, 16, 20, 64])
+def test_the_asymptotic_kernel_is_used_where_it_is_near(latent_dim):
+    z = 1.3 * normal(4, 16, latent_dim)
+    width, squares = (4 / 48) ** 0.4, (z**2).sum(1)
+    pairs = ((z[:, None] - z) ** 2).sum(-1)
+
+    def distance(kernel):
+        return 1 / np.sqrt(1 + width) + kernel(pairs, width).mean() - 2 * kernel(squares, width + 0.5).mean()
+
+    exact = distance(lambda d2, w: scipy.special.hyp1f1(0.5, latent_dim / 2, -d2 / (4 * w)) / np.sqrt(w))
+    near = distance(lambda d2, w: (w + d2 / (2 * latent_dim - 3)) ** -0.5)
+    expected = near if latent_dim >= 20 else exact
+    assert float(divergences.cramer_wold(z, prior_variance=1.0)) == pytest.approx(expected, rel=1e-10)
+    assert near == pytest.approx(exact, abs=0.4 / latent_dim)
+
+
+def test_kl_is_the_integral_and_0_at_the_prior():
+    mean, log_variance, prior_variance = np.array([[0.7, -1.2]]), np.array([[-1.0, 0.6]]), 1.7
+    expected = 0.0
+    for m, v in zip(mean[0], np.exp(log_variance[0]), strict=True):
+        q, p = scipy.stats.norm(m, np.sqrt(v)), scipy.stats.norm(0, np.sqrt(prior_variance))
+        x = np.linspace(m - 15, m + 15, 20_001)
+        expected += scipy.integrate.simpson(q.pdf(x) * (q.logpdf(x) - p.logpdf(x)), x=x)
+    found = divergences.kl_divergence(mean, log_variance, prior_variance=prior_variance)
+    np.testing.assert_allclose(found, [expected], rtol=1e-9)
+    at_prior = divergences.kl_divergence(np.zeros((3, 4)), np.full((3, 4), np.log(1.7)), prior_variance=1.7)
+    np.testing.assert_allclose(at_prior, 0.0, atol=1e-14)
+
+
+def test_log_variance_penalty_and_prior_density():
+    log_variance = np.array([[1.0, -2.0], [0.0, 0.5]])
+    np.testing.assert_allclose(divergences.log_variance_penalty(log_variance), [3.0, 0.5])
+    z = normal(5, 4, 3)
+    expected = scipy.stats.multivariate_normal(np.zeros(3), 1.7).logpdf(z)
+    np.testing.assert_allclose(divergences.prior_log_density(z, prior_variance=1.7), expected, rtol=1e-12)
+
+
+def test_the_prior_logit_is_added_to_the_discriminators():
+    z, z_prior = normal(6, 5, 3), normal(7, 5, 3)
+    options = {"latent_dim": 3, "widths": (4,), "dtype": jnp.float64}
+
+    def log_prior(z):
+        return divergences.prior_log_density(z, prior_variance=2.0)
+
+    penalty = latent_penalties.adversarial_penalty(**options, log_prior=log_prior)
+    params = penalty.init(KEY)
+
+    def logit(z):
+        hidden = np.maximum(z @ params["hidden_0"]["kernel"] + params["hidden_0"]["bias"], 0)
+        density = scipy.stats.multivariate_normal(np.zeros(3), 2.0).logpdf(z)
+        return (hidden @ params["logit"]["kernel"] + params["logit"]["bias"])[:, 0] + density
+
+    expected = np.log1p(np.exp(-logit(z))).mean()
+    assert float(penalty.evaluate(params, encoded(z), z_prior, KEY)["penalty"]) == pytest.approx(expected, rel=1e-10)
+    expected = (np.log1p(np.exp(-logit(z_prior))) + np.log1p(np.exp(logit(z)))).mean()
+    assert float(penalty.player_loss(params, z, z_prior)) == pytest.approx(expected, rel=1e-10)
+
+
+def log_domain_sinkhorn(x, y, epsilon):
+    cost = ((x[:, None] - y) ** 2).sum(-1)
+    f, g, log_n = np.zeros(len(x)), np.zeros(len(y)), np.log(len(x))
+    for _ in range(3000):
+        f = -epsilon * (scipy.special.logsumexp((g - cost) / epsilon, axis=1) - log_n)
+        g = -epsilon * (scipy.special.logsumexp((f[:, None] - cost) / epsilon, axis=0) - log_n)
+    return f.mean() + g.mean()
+
+
+@NO_JAXOPT_WARNING
+def test_sinkhorn_is_numpys():
+    pytest.importorskip("ott", reason="ott-jax, an optional extra, is not installed")
+    x, y = normal(8, 10, 3), normal(9, 10, 3) + 0.5
+    expected = log_domain_sinkhorn(x, y, 1.0)
+    expected -= 0.5 * (log_domain_sinkhorn(x, x, 1.0) + log_domain_sinkhorn(y, y, 1.0))
+    # It stops where the marginals are right to .001.
+    found = jax.jit(divergences.find_sinkhorn(epsilon=1.0))(jnp.asarray(x), jnp.asarray(y))
+    assert float(found) == pytest.approx(expected, rel=1e-2)
+
+
+@NO_JAXOPT_WARNING
+def test_the_gradient_of_sinkhorn_is_finite_differences():
+    pytest.importorskip("ott", reason="ott-jax, an optional extra, is not installed")
+    sinkhorn = jax.jit(divergences.find_sinkhorn(epsilon=1.0))
+    z, z_prior, along = normal(8, 10, 3) + 0.5, normal(9, 10, 3), normal(10, 10, 3)
+    gradient = jax.grad(lambda z: sinkhorn(z, z_prior))(z)
+    # Far apart, since iterations stop where the marginals are right to .001.
+    expected = (sinkhorn(z + 0.05 * along, z_prior) - sinkhorn(z - 0.05 * along, z_prior)) / 0.1
+    assert float(jnp.sum(gradient * along)) == pytest.approx(float(expected), rel=0.02)
+
+
+def test_sinkhorn_without_ott_names_the_extra(monkeypatch):
+    for name in ("ott", "ott.geometry", "ott.tools"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(
+        ModuleNotFoundError, match=r"penalty 'sinkhorn' needs ott-jax .* pip install 'wae_jax\[sinkhorn\]'"
+    ):
+        latent_penalties.sinkhorn_penalty(epsilon=1.0)
+
+
+PENALTIES = {
+    "sliced_wasserstein": lambda: latent_penalties.sliced_wasserstein_penalty(num_projections=64, latent_dim=3),
+    "cramer_wold": lambda: latent_penalties.cramer_wold_penalty(prior_variance=1.0, is_log=False),
+    "log_cramer_wold": lambda: latent_penalties.cramer_wold_penalty(prior_variance=1.0, is_log=True),
+    "kl": lambda: latent_penalties.kl_penalty(prior_variance=1.0),
+    "none": latent_penalties.no_penalty,
+}
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_gradients_are_finite_differences(name):
+    penalty, z_prior = PENALTIES[name](), normal(11, 8, 3)
+    whole = latent_penalties.WholeBatch(lambda z: z, 0, KEY)
+    log_variance, z, step = 0.3 * normal(12, 8, 3), normal(10, 8, 3) + 0.2, 1e-6
+
+    @jax.jit
+    def value(z, log_variance):
+        return penalty.penalty({}, encoded(z, log_variance), z_prior, whole)
+
+    for i, gradient in enumerate(jax.grad(value, argnums=(0, 1))(z, log_variance)):
+        along = normal(13, 8, 3)
+        ends = [[z, log_variance] for _ in range(2)]
+        for arguments, sign in zip(ends, (1, -1), strict=True):
+            arguments[i] = arguments[i] + sign * step * along
+        expected = (value(*ends[0]) - value(*ends[1])) / (2 * step)
+        assert float(jnp.sum(gradient * along)) == pytest.approx(float(expected), rel=1e-6, abs=1e-9)
+    assert (float(value(z, log_variance)) == 0) == (name == "none")
+
+
+# Mean and deviation under the null lie below the first, codes collapsed to 0 above the second.
+@pytest.mark.parametrize(("name", "null", "collapsed"), [("sliced_wasserstein", 0.08, 0.7), ("cramer_wold", 0.02, 0.2)])
+def test_the_null_and_a_collapse(name, null, collapsed):
+    penalty = PENALTIES[name]()
+
+    @jax.jit
+    def evaluate(z, z_prior):
+        return penalty.evaluate({}, encoded(z), z_prior, KEY)["penalty"]
+
+    values = [float(evaluate(normal(2 * i, 256, 3), normal(2 * i + 1, 256, 3))) for i in range(20)]
+    assert 0 < np.mean(values) + np.std(values) < null
+    assert float(evaluate(np.zeros((256, 3)), normal(0, 256, 3))) > collapsed
+
+
+@NO_JAXOPT_WARNING
+def test_sinkhorn_of_the_null_and_of_a_collapse():
+    pytest.importorskip("ott", reason="ott-jax, an optional extra, is not installed")
+    sinkhorn = jax.jit(divergences.find_sinkhorn(epsilon=1.0))
+    z_prior = normal(1, 64, 3)
+    assert abs(float(sinkhorn(normal(0, 64, 3), z_prior))) < 0.8
+    # Onto a point there is one transport: the mean square, less half of what the prior costs onto itself.
+    expected = (z_prior**2).sum(1).mean() - 0.5 * log_domain_sinkhorn(z_prior, z_prior, 1.0)
+    assert float(sinkhorn(np.zeros((64, 3)), z_prior)) == pytest.approx(expected, rel=0.01)
+
+
+def test_kl_needs_variances():
+    with pytest.raises(ValueError, match="needs encoder 'gaussian'"):
+        latent_penalties.kl_penalty(prior_variance=1.0).evaluate({}, encoded(np.zeros((2, 3))), np.zeros((2, 3)), KEY)

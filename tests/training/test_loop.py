@@ -1,0 +1,279 @@
+"""The loop: what a run leaves behind, what it goes on from, and what it refuses."""
+
+import json
+import shutil
+import subprocess
+
+import jax
+import numpy as np
+import pytest
+
+from tests.helpers import assert_same_run, finish, last_state, read_metrics, start_run, tiny_config
+from wae_jax.errors import CheckpointError, CheckpointMismatchError, ConfigError, NonFiniteLossError, WorkdirError
+from wae_jax.generation.model import load_run
+from wae_jax.pianoroll import NUM_PITCHES, NUM_STEPS
+from wae_jax.training.loop import MetricWindow, num_train_steps, train_and_evaluate
+from wae_jax.training.workdir import WorkdirLock
+
+
+def contents(folder):
+    """Every file's bytes, but for the lock's, which names the process that held it last."""
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock"}
+
+
+def flip_bit_in(checkpoint):
+    """Damages the largest file of a checkpoint, where the numbers are."""
+    path = max((path for path in checkpoint.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One uninterrupted run of six steps."""
+    workdir = tmp_path_factory.mktemp("finished")
+    config = tiny_config(
+        eval__num_samples=1,
+        eval__num_draws=8,
+        eval__num_page_draws=2,
+        eval__num_train_phrases=8,
+        ema_decay=0.9,
+        decision__thresholds="density",
+    )
+    figures = train_and_evaluate(config, str(workdir))
+    return workdir, config, figures
+
+
+def test_a_run_leaves_its_metrics_samples_and_checkpoints(finished):
+    workdir, config, figures = finished
+    rows = read_metrics(workdir)
+    assert [row["step"] for row in rows] == [2, 3, 4, 6]
+    assert all("train/reconstruction" in rows[i] and "train/penalty" in rows[i] for i in (0, 2, 3))
+    assert {"eval/reconstruction", "eval/f1", "eval/precision", "eval/recall", "eval/penalty"} <= rows[1].keys()
+    assert {"eval/jensen_shannon", "eval_train/f1", "eval/code_covariance_gap"} <= rows[3].keys()
+    assert {"draws/cells", "held_out/cells", "draws_distance/cells"} <= rows[3].keys()
+    assert figures == {name: value for name, value in rows[3].items() if not name.startswith(("train/", "step"))}
+    assert json.loads((workdir / "config.json").read_text())["model"]["z_dim"] == config.model.z_dim
+    assert list(workdir.glob("events.out.tfevents.*"))
+    assert (workdir / "curves.png").stat().st_size > 10_000
+    page = (workdir / "listen.html").read_text(encoding="utf-8")
+    run = load_run(str(workdir), "latest")
+    assert run.digest in page
+    # Of the untrained no draw has a cell above one half.
+    cells = sum(run.statistics().densities) * NUM_STEPS * NUM_PITCHES
+    assert 0.3 * cells < figures["draws/cells"] < 3 * cells
+    assert "Draw 2" in page
+    assert "Draw 3" not in page
+    folder = workdir / "samples" / "step_00000006"
+    for kind in ("draws", "reconstructions"):
+        names = {path.name for path in (folder / kind).iterdir()}
+        assert {"phrases.npz", "phrase_0000.mid", "grid.png", "all_phrases.mid"} <= names
+    state, meta = last_state(workdir)
+    assert int(state.step) == meta["step"] == 6
+    assert meta["metrics"]["eval/reconstruction"] == rows[3]["eval/reconstruction"]
+
+
+@pytest.mark.slow  # `test_resume` compares two runs of one seed as well, one of them interrupted
+def test_the_same_seed_gives_the_same_run(finished, tmp_path):
+    workdir, config, _ = finished
+    train_and_evaluate(config, str(tmp_path))
+    assert_same_run(workdir, tmp_path)
+
+
+def test_more_steps_may_be_asked_for_later(tmp_path, finished):
+    whole, config, _ = finished
+    shutil.copytree(whole, tmp_path / "run")
+    longer = config.copy_and_resolve_references()
+    longer.num_train_steps = 8
+    train_and_evaluate(longer, str(tmp_path / "run"))
+    assert [row["step"] for row in read_metrics(tmp_path / "run")] == [2, 3, 4, 6, 8]
+    assert last_state(tmp_path / "run")[1]["step"] == 8
+
+
+def test_a_page_that_cannot_be_written_does_not_spoil_the_run(tmp_path, caplog):
+    (tmp_path / "listen.html").mkdir()
+    figures = train_and_evaluate(tiny_config(num_train_steps=1, eval__num_page_draws=1), str(tmp_path))
+    assert np.isfinite(figures["eval/reconstruction"])
+    assert "listen.html has not been written" in caplog.text
+    assert "is a folder" in caplog.text
+
+
+def test_another_configuration_is_refused_with_the_field(finished):
+    workdir, config, _ = finished
+    other = config.copy_and_resolve_references()
+    other.penalty_weight = 11.0
+    with pytest.raises(WorkdirError, match=r"penalty_weight: 10.0 .* 11.0"):
+        train_and_evaluate(other, str(workdir))
+
+
+def test_a_finished_run_is_only_evaluated_again(finished):
+    workdir, config, figures = finished
+    before = read_metrics(workdir)
+    assert train_and_evaluate(config, str(workdir)) == pytest.approx(figures)
+    assert read_metrics(workdir) == before
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_the_run_ends_the_same(finished, tmp_path):
+    whole, config, figures = finished
+    shutil.copytree(whole, tmp_path / "run")
+    flip_bit_in(tmp_path / "run" / "checkpoints" / "6")
+    # Where in the file the bit lies differs from run to run: in a leaf, or in the index that finds them.
+    # tests/test_checkpoint.py holds that a damaged leaf is named.
+    damage = r"(leaf \S+ is damaged|its item state cannot be read)"
+    with pytest.warns(UserWarning, match=rf"step 6 \(moved to .*6\.damaged\), going on from step 3: .*6: {damage}"):
+        assert train_and_evaluate(config, str(tmp_path / "run")) == figures
+    assert_same_run(whole, tmp_path / "run")
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["3", "6", "6.damaged"]
+
+
+def test_without_a_good_checkpoint_the_run_is_refused_and_nothing_is_touched(finished, tmp_path):
+    whole, config, _ = finished
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    for step in (3, 6):
+        flip_bit_in(run / "checkpoints" / str(step))
+    before = contents(run)
+    with pytest.raises(CheckpointError, match=r"(?s)no checkpoint in .* is good; nothing was changed:.*/6: .*/3: "):
+        train_and_evaluate(config, str(run))
+    assert contents(run) == before
+
+
+def test_checkpoints_of_another_state_are_refused_and_not_touched(finished, tmp_path):
+    """As after an update of this project that changed a network, or by hand."""
+    whole, config, _ = finished
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    other = config.copy_and_resolve_references()
+    other.model.z_dim = 5
+    (run / "config.json").write_text(other.to_json())
+    before = contents(run)
+    with pytest.raises(CheckpointMismatchError, match=r"/6 holds another state .* is float32\[\d+, 4\] where .*, 5\]"):
+        train_and_evaluate(other, str(run))
+    after = contents(run)
+    assert after.pop(run / "config.json")
+    before.pop(run / "config.json")
+    assert after == before
+
+
+def test_the_lines_are_the_same_however_the_steps_are_called(finished, tmp_path):
+    whole, config, _ = finished
+    config = config.copy_and_resolve_references()
+    config.update({"steps_per_call": 2})
+    config.data.placement = "device"
+    train_and_evaluate(config, str(tmp_path))
+    for row, expected in zip(read_metrics(tmp_path), read_metrics(whole), strict=True):
+        assert row == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def test_a_second_run_on_the_same_folder_is_refused(finished, tmp_path):
+    whole, config, _ = finished
+    shutil.copytree(whole, tmp_path / "run")
+    before = contents(tmp_path / "run")
+    with (
+        WorkdirLock(tmp_path / "run"),
+        pytest.raises(WorkdirError, match=r"is in use by another run \(process \d+ on "),
+    ):
+        train_and_evaluate(config, str(tmp_path / "run"))
+    assert contents(tmp_path / "run") == before
+    # What the lock has left behind is in nobody's way.
+    assert (tmp_path / "run" / ".lock").exists()
+    train_and_evaluate(config, str(tmp_path / "run"))
+
+
+# On a disk of its own, which is full as soon as there is a checkpoint; then room is made and the command given again.
+FULL_DISK = """
+mount -t tmpfs -o size=32m tmpfs "$0" || exit 99
+(
+  until [ -d "$0/run/checkpoints/4" ]; do sleep .01; done
+  while :; do cat /dev/zero >> "$0/filler"; sleep .01; done
+) 2> /dev/null &
+"$@"
+echo "status $?"
+kill $!
+wait
+rm "$0/filler"
+"$@"
+echo "status $?"
+"""
+
+
+def test_a_full_disk_is_told_and_leaves_the_last_good_checkpoint(tmp_path):
+    name_space = ["unshare", "--map-root-user", "--mount"]
+    if shutil.which("unshare") is None or subprocess.run([*name_space, "true"], capture_output=True).returncode:
+        pytest.skip("no mounting of a small disk here: unshare --map-root-user --mount fails")
+    (tmp_path / "disk").mkdir()
+    before = (*name_space, "sh", "-c", FULL_DISK, tmp_path / "disk")
+    status, output = finish(start_run(tmp_path / "disk" / "run", before=before, num_steps=12))
+    if status == 99:
+        pytest.skip(f"no mounting of a small disk here: {output}")
+    assert status == 0, output
+    first, second, _ = output.split("\nstatus ")
+    assert "error: " in first, first
+    assert "No space left on device" in first, first
+    assert "Traceback" not in first, first
+    assert second.startswith("1\n")
+    assert "going on from step 4" in second or "going on from step 8" in second
+    assert output.endswith("status 0\n"), second
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(tmp_path):
+    config = tiny_config("mmd", num_train_steps=9)
+    config.autoencoder_optimizer.update({"learning_rate": 1e30, "warmup_steps": 4, "schedule": "constant"})
+    config.update({"checkpoint_every_steps": 1, "log_every_steps": 1})
+    with pytest.raises(NonFiniteLossError, match=r"not finite at step \d"):
+        train_and_evaluate(config, str(tmp_path))
+    state, meta = last_state(tmp_path)
+    assert meta["step"] >= 1
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+
+
+def test_data_that_cannot_be_used_is_refused_before_anything_is_written(tmp_path):
+    config = tiny_config(data__path=str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="nowhere"):
+        train_and_evaluate(config, str(tmp_path / "run"))
+    config = tiny_config(batch_size=6)
+    with pytest.raises(ValueError, match="batch_size 6 does not divide over 4 devices"):
+        train_and_evaluate(config, str(tmp_path / "run"))
+    config = tiny_config(model__z_dim=0)
+    with pytest.raises(ConfigError, match=r"model\.z_dim"):
+        train_and_evaluate(config, str(tmp_path / "run"))
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_float64_is_refused_where_jax_would_compute_in_float32(tmp_path):
+    with pytest.raises(ConfigError, match=r"dtype is 'float64'.*JAX_ENABLE_X64=1"):
+        train_and_evaluate(tiny_config(dtype="float64"), str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_number_of_steps():
+    config = tiny_config(num_train_steps=0, num_epochs=3, batch_size=8, pretrain_steps=5)
+    assert num_train_steps(config, 100) == 5 + 38
+    assert num_train_steps(tiny_config(num_train_steps=7), 100) == 7
+
+
+def test_metric_window_averages_all_steps_since_the_last_average():
+    window = MetricWindow([{"loss": 1.0}])
+    window.add(2, {"loss": jax.numpy.array([2.0])})
+    window.add(4, {"loss": jax.numpy.array([6.0, 7.0])})
+    assert window.fetch() == [{"loss": 1.0}, {"loss": 2.0}, {"loss": 6.0}, {"loss": 7.0}]
+    assert window.average() == {"loss": 4.0}
+    window.add(7, {"loss": jax.numpy.array([1.0, np.inf, np.nan])})
+    with pytest.raises(NonFiniteLossError, match="loss not finite at step 6"):
+        window.average()
+
+
+def test_a_misspelt_field_is_refused_by_name_without_a_traceback(tmp_path):
+    flags = ("--config.penalty_wieght=3", "--config.penalty=wgan", "--config.batch_size=3")
+    processes = [start_run(tmp_path, flag, network="meter") for flag in flags]
+    (misspelt, wrong, odd) = [finish(process) for process in processes]
+    assert misspelt[0] != 0
+    assert "penalty_wieght" in misspelt[1]
+    assert wrong[0] != 0
+    assert "error: the configuration cannot be run" in wrong[1]
+    assert "penalty is 'wgan'" in wrong[1]
+    assert "Traceback" not in wrong[1]
+    assert odd[0] != 0
+    assert "error: batch_size 3 does not divide over 2 devices" in odd[1]
+    assert "Traceback" not in odd[1]

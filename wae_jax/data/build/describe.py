@@ -1,0 +1,240 @@
+"""What is in a data set, and whether it is whole."""
+
+from __future__ import annotations
+
+import collections
+import csv
+import hashlib
+import json
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from wae_jax import pianoroll
+from wae_jax.data import dataset, splits
+from wae_jax.data.build import key_estimation
+from wae_jax.data.build.dataset_writer import MIDI_FILE, PICTURE_FILE, escape
+from wae_jax.data.statistics import track_densities
+from wae_jax.errors import DatasetError
+from wae_jax.metrics.table import music_table
+from wae_jax.render import midi, plots
+
+_PHRASES_IN_TABLE = 2048
+_PHRASES_IN_PICTURE = 16
+_ROWS_AT_A_TIME = 1024
+_PITCH_CLASSES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+_PROBLEMS_SHOWN = 20
+
+
+class IndexLine(NamedTuple):
+    """A line of index.tsv: where a row comes from; the song's name is as it stands there, through `escape`."""
+
+    split: str
+    source: int
+    song: str | None
+    first_bar: int | None
+    tempo: float | None
+
+
+def describe(folder: pathlib.Path, *, seed: int = 0) -> str:
+    """Tells what is in a data set, and writes sixteen random phrases into it, as a picture and as MIDI.
+
+    Returns:
+      Counts, songs and sources, the splits side by side, tempos and keys.
+
+    Raises:
+      DatasetError: if the folder holds no data set, or the index does not fit it.
+      OSError: if the picture cannot be written.
+    """
+    data = dataset.load_dataset(folder)
+    description = json.loads((folder / dataset.DESCRIPTION_FILE).read_text(encoding="utf-8"))
+    index = read_index(folder, len(data.phrases))
+    rng = np.random.default_rng(seed)
+    chosen = np.sort(rng.permutation(len(data.phrases))[:_PHRASES_IN_PICTURE])
+    rolls = pianoroll.unpack(np.asarray(data.phrases[chosen]))
+    titles = [_title(int(row), index[row]) for row in chosen]
+    plots.save_figure(plots.plot_grid(rolls, titles=titles), folder / PICTURE_FILE)
+    midi.write_midi(folder / MIDI_FILE, rolls, name=f"{len(chosen)} random phrases")
+
+    sizes = ", ".join(f"{name} {stop - start:,}" for name, (start, stop) in data.splits.items())
+    num_skipped = max(_count_lines(folder / dataset.SKIPPED_FILE) - 1, 0)
+    lines = [
+        f"{escape(str(folder))}: {len(index):,} phrases ({sizes})",
+        f"sources: {len(description['sources']):,} files, and {num_skipped:,} that gave no phrase",
+        f"songs: {_songs(index)}",
+        f"split: {description['split_rule']}",
+        "",
+        music_table({name: _sample(data.split(name), rng) for name in data.splits}),
+        f"(of at most {_PHRASES_IN_TABLE:,} random phrases a split)",
+        "",
+        f"density: {', '.join(_densities(data.phrases))}",
+        f"tempo: {_tempos(index)}",
+        f"keys, estimated a song: {_keys(data.phrases, index)}",
+        "",
+        f"sixteen random phrases: {escape(str(folder / PICTURE_FILE))} and {MIDI_FILE}",
+    ]
+    return "\n".join(lines)
+
+
+def _title(row: int, line: IndexLine) -> str:
+    song = "" if line.song is None else f": {pathlib.PurePath(line.song).stem[:24]}"
+    return f"{row}{song}" if line.first_bar is None else f"{row}{song}, bar {line.first_bar}"
+
+
+def _songs(index: Sequence[IndexLine]) -> str:
+    counts = np.array(list(collections.Counter(line.song for line in index if line.song is not None).values()))
+    unknown = sum(line.song is None for line in index)
+    if not len(counts):
+        return "unknown"
+    text = f"{len(counts):,}, of {counts.min()} to {counts.max()} phrases, median {np.median(counts):g}"
+    return f"{text}; unknown for {unknown:,} phrases" if unknown else text
+
+
+def _sample(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    chosen = np.sort(rng.permutation(len(rows))[:_PHRASES_IN_TABLE])
+    return pianoroll.unpack(np.asarray(rows[chosen]))
+
+
+def _densities(phrases: np.ndarray) -> Iterator[str]:
+    densities = track_densities(phrases)
+    yield f"{np.mean(densities):.3%} of cells are on"
+    for name, density in zip(pianoroll.TRACK_NAMES, densities, strict=True):
+        yield f"{name} {density:.3%}"
+
+
+def _tempos(index: Sequence[IndexLine]) -> str:
+    tempos = np.array([line.tempo for line in index if line.tempo is not None])
+    if not len(tempos):
+        return "unknown"
+    low, median, high = np.percentile(tempos, [10, 50, 90])
+    known = "" if len(tempos) == len(index) else f", known for {len(tempos):,} phrases"
+    return f"median {median:.0f} quarter notes a minute, from {low:.0f} to {high:.0f} in 80 % of the phrases{known}"
+
+
+def _keys(phrases: np.ndarray, index: Sequence[IndexLine]) -> str:
+    """The estimated keys, of each song, or of each phrase where its song is not known; the ten most frequent."""
+    names = [str(row) if line.song is None else f"song {line.song}" for row, line in enumerate(index)]
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    group = np.array([number[name] for name in names])
+    durations = np.zeros((len(number), 12))
+    for start in range(0, len(phrases), _ROWS_AT_A_TIME):
+        part = slice(start, start + _ROWS_AT_A_TIME)
+        np.add.at(durations, group[part], _pitch_class_durations(np.asarray(phrases[part])))
+    found = collections.Counter(key_estimation.estimate_key(duration) for duration in durations if duration.any())
+    shares = (
+        f"{_PITCH_CLASSES[tonic]} {'minor' if is_minor else 'major'} {count / found.total():.0%}"
+        for (tonic, is_minor), count in found.most_common(10)
+    )
+    return ", ".join(shares) or "none: no pitched track sounds"
+
+
+def _pitch_class_durations(packed: np.ndarray) -> np.ndarray:
+    """Steps for which each pitch class sounds in the pitched tracks, [B, 12]."""
+    steps = pianoroll.unpack(packed)[..., list(pianoroll.PITCHED_TRACKS)].sum(axis=(1, 3))
+    # The lowest of the 84 pitches is a C.
+    return steps.reshape(len(packed), -1, 12).sum(axis=1)
+
+
+def verify(folder: pathlib.Path) -> str:
+    """Checks a data set: digests, that no phrase stands in two splits or twice, that rows and index agree.
+
+    Returns:
+      What was checked.
+
+    Raises:
+      DatasetError: naming everything that is wrong.
+    """
+    data = dataset.load_dataset(folder)
+    description = json.loads((folder / dataset.DESCRIPTION_FILE).read_text(encoding="utf-8"))
+    index = read_index(folder, len(data.phrases))
+    problems = [*_check_rows(data, description), *_check_index(data, description, index)]
+    if problems:
+        more = f"\n  and {len(problems) - _PROBLEMS_SHOWN} more" if len(problems) > _PROBLEMS_SHOWN else ""
+        raise DatasetError(
+            f"{folder} is not whole; build it again:\n  " + "\n  ".join(problems[:_PROBLEMS_SHOWN]) + more
+        )
+    return (
+        f"{escape(str(folder))} is whole: the sha256 of {len(data.phrases):,} rows is as written, no phrase stands in "
+        f"two splits or twice, and every row has its line in {dataset.INDEX_FILE}"
+    )
+
+
+def _check_rows(data: dataset.Dataset, description: Mapping[str, Any]) -> Iterator[str]:
+    digest = hashlib.sha256()
+    first: dict[bytes, int] = {}
+    for start in range(0, len(data.phrases), _ROWS_AT_A_TIME):
+        part = np.ascontiguousarray(data.phrases[start : start + _ROWS_AT_A_TIME])
+        digest.update(part.data)
+        for row, key in enumerate(splits.phrase_keys(part), start):
+            if first.setdefault(key, row) != row:
+                yield f"rows {first[key]} ({_split_of(data, first[key])}) and {row} ({_split_of(data, row)}) are equal"
+        yield from (f"row {start + row} is silent" for row in np.flatnonzero(~part.any(axis=1)).tolist())
+    if digest.hexdigest() != description["phrases_sha256"]:
+        yield (
+            f"{dataset.PHRASES_FILE} has changed: its sha256 is {digest.hexdigest()}, "
+            f"{dataset.DESCRIPTION_FILE} says {description['phrases_sha256']}"
+        )
+
+
+def _check_index(data: dataset.Dataset, description: Mapping[str, Any], index: Sequence[IndexLine]) -> Iterator[str]:
+    covered = sum(stop - start for start, stop in data.splits.values())
+    if covered != len(data.phrases):
+        yield f"the splits hold {covered} rows of {len(data.phrases)}"
+    for row, line in enumerate(index):
+        if line.split != _split_of(data, row):
+            yield f"row {row} is of {_split_of(data, row)}; {dataset.INDEX_FILE} says {line.split!r}"
+    sources = description["sources"]
+    counts = collections.Counter(line.source for line in index)
+    for i in sorted(counts.keys() | set(range(len(sources)))):
+        promised = sources[i]["phrases"] if i < len(sources) else "no such source"
+        if counts[i] != promised:
+            yield (
+                f"source {i} has {counts[i]} rows in {dataset.INDEX_FILE}; {dataset.DESCRIPTION_FILE} says {promised}"
+            )
+
+
+def _split_of(data: dataset.Dataset, row: int) -> str:
+    return next((name for name, (start, stop) in data.splits.items() if start <= row < stop), "no split")
+
+
+def _count_lines(path: pathlib.Path) -> int:
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
+
+
+def read_index(folder: pathlib.Path, num_phrases: int) -> list[IndexLine]:
+    """Reads index.tsv. Raises DatasetError if it cannot be read or is not one line a row, in order."""
+    file = folder / dataset.INDEX_FILE
+    try:
+        with file.open(encoding="utf-8", newline="") as opened:
+            lines = list(csv.reader(opened, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (OSError, ValueError, csv.Error) as error:
+        raise DatasetError(f"{file} cannot be read: {error}; build the data set again") from error
+    if not lines or tuple(lines[0]) != dataset.INDEX_COLUMNS:
+        raise DatasetError(
+            f"{file} has the columns {lines[:1]}; expected {list(dataset.INDEX_COLUMNS)}: build the data set again"
+        )
+    index = []
+    for number, line in enumerate(lines[1:]):
+        try:
+            row, split, source, song, first_bar, tempo = line
+            if int(row) != number:
+                raise ValueError(f"row {row}; expected {number}")
+            index.append(
+                IndexLine(
+                    split,
+                    int(source),
+                    song or None,
+                    int(first_bar) if first_bar else None,
+                    float(tempo) if tempo else None,
+                )
+            )
+        except ValueError as error:
+            raise DatasetError(f"{file}, line {number + 2}: {error}; build the data set again") from error
+    if len(index) != num_phrases:
+        raise DatasetError(
+            f"{file} has {len(index)} rows, {dataset.PHRASES_FILE} {num_phrases}: build the data set again"
+        )
+    return index

@@ -1,0 +1,103 @@
+"""What phrases are like, in five figures, and the directions of latent space along which these change.
+
+An attribute is one number a phrase. Its slope comes from a linear regression of the attribute on the codes of training
+phrases: ridge regression, which is least squares but for directions in which codes hardly differ. Attributes of music
+are edited along such directions in MusicVAE (arXiv 1803.05428, there differences of means), and those of faces in
+InterFaceGAN (arXiv 1907.10786, there the normals of linear classifiers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+from wae_jax.metrics import music
+from wae_jax.pianoroll import PITCHED_TRACKS, Codes, Rolls
+from wae_jax.pianoroll.notes import Notes, Values, sum_over_notes
+
+PerPhrase = Float64[np.ndarray, " B"]
+Measured = Float64[np.ndarray, "B A"]
+
+# Added to the variances of the codes, as a share of their mean.
+_RIDGE = 0.01
+
+
+def _over_pitched_notes(value: Callable[[Notes], Values]) -> Callable[[Rolls], PerPhrase]:
+    """The mean of something over all notes of a phrase but the drums'; NaN where there is none."""
+
+    def mean(rolls: Rolls) -> PerPhrase:
+        number, total = (of_tracks[:, PITCHED_TRACKS].sum(axis=1) for of_tracks in sum_over_notes(rolls, value))
+        return np.divide(total, number, out=np.full(len(rolls), np.nan), where=number > 0)
+
+    return mean
+
+
+ATTRIBUTES: dict[str, Callable[[Rolls], PerPhrase]] = {
+    "density": lambda rolls: music.cells(rolls).astype(np.float64),
+    "polyphony": lambda rolls: music.polyphony_rate(rolls)[:, PITCHED_TRACKS].mean(axis=1),
+    "note length": _over_pitched_notes(lambda found: found.length),
+    "register": _over_pitched_notes(lambda found: found.pitch),
+    "drum busyness": lambda rolls: music.notes_per_bar(rolls)[:, music.DRUMS],
+}
+
+
+def measure(rolls: Rolls) -> Measured:
+    """All attributes, in the order of `ATTRIBUTES`; NaN where one is not defined."""
+    return np.stack([of_rolls(rolls) for of_rolls in ATTRIBUTES.values()], axis=1)
+
+
+class Directions(NamedTuple):
+    """How attributes change with codes, each attribute in standard deviations over the training phrases.
+
+    Attributes:
+      deviation: of each attribute, in its own unit; 0 for one that does not vary, whose slope is 0 too.
+      slope: of each attribute, a unit of code.
+      explained: the share of each attribute's variance that the linear model explains.
+    """
+
+    deviation: Float64[np.ndarray, " A"]
+    slope: Float64[np.ndarray, "A Z"]
+    explained: Float64[np.ndarray, " A"]
+
+
+def fit_directions(codes: Codes, values: Measured) -> Directions:
+    """Regresses attributes on codes.
+
+    Args:
+      codes: of phrases.
+      values: their attributes; a phrase in which one is NaN is left out for that one.
+    """
+    found = [_fit_one(codes.astype(np.float64), column) for column in values.T]
+    deviation, slope, explained = (np.array(part) for part in zip(*found, strict=True))
+    return Directions(deviation, slope, explained)
+
+
+def _fit_one(codes: Float64[np.ndarray, "B Z"], values: PerPhrase) -> tuple[float, Float64[np.ndarray, " Z"], float]:
+    """Deviation, slope and explained variance of one attribute."""
+    known = ~np.isnan(values)
+    if known.sum() < 2 or np.ptp(values[known]) == 0:
+        return 0.0, np.zeros(codes.shape[1]), 0.0
+    deviation = float(values[known].std())
+    target = (values[known] - values[known].mean()) / deviation
+    centred = codes[known] - codes[known].mean(axis=0)
+    covariance = centred.T @ centred / len(centred)
+    ridge = _RIDGE * np.trace(covariance) / len(covariance)
+    slope = np.linalg.solve(covariance + ridge * np.eye(len(covariance)), centred.T @ target / len(centred))
+    return deviation, slope, float(1 - np.square(target - centred @ slope).mean())
+
+
+def shortest_step(
+    slope: Float64[np.ndarray, "asked Z"], change: Float64[np.ndarray, " asked"]
+) -> Float64[np.ndarray, " Z"]:
+    """The shortest change of a code by which, in the linear model, attributes change as asked; others may follow.
+
+    To hold the others too would take steps out of where codes are: density and polyphony, say, go together.
+
+    Args:
+      slope: of the attributes that are to change.
+      change: of each, in standard deviations.
+    """
+    return np.linalg.pinv(slope) @ change

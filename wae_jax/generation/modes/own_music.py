@@ -1,0 +1,106 @@
+"""Four bars of a user's own music, out of any file that `build_dataset` reads."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+
+import numpy as np
+from jaxtyping import Bool
+
+from wae_jax.data.build import formats
+from wae_jax.data.build.sources import Options
+from wae_jax.errors import RequestError, SourceError
+from wae_jax.pianoroll import NUM_BARS, TRACK_NAMES, unpack
+
+# Songs may start at any bar; probabilities are cut where `generate` cuts them if it is not told otherwise.
+_OPTIONS = Options(hop_bars=1, threshold=0.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnPhrase:
+    """Four bars of a user's music.
+
+    Attributes:
+      roll: the cells.
+      path: the file.
+      start_bar: the first of the four bars, from 1.
+      notes_left_out: how many notes of the whole file lie outside MIDI numbers 24 to 107.
+    """
+
+    roll: Bool[np.ndarray, "T=192 P=84 K=5"]
+    path: str
+    start_bar: int
+    notes_left_out: int = 0
+
+    @property
+    def name(self) -> str:
+        """The file's name and the bars, for titles."""
+        return f"{pathlib.Path(self.path).name}, bars {self.start_bar} to {self.start_bar + NUM_BARS - 1}"
+
+    def sounding(self) -> list[str]:
+        """The names of the tracks that have a cell on."""
+        return [name for k, name in enumerate(TRACK_NAMES) if self.roll[..., k].any()]
+
+    def silent_bars(self) -> list[int]:
+        """The bars, numbered as in the file, in which no track has a cell on."""
+        return [self.start_bar + i for i, bar in enumerate(np.split(self.roll, NUM_BARS)) if not bar.any()]
+
+
+def read_own_phrase(path: str | os.PathLike[str], start_bar: int | None = None) -> OwnPhrase:
+    """Reads four bars.
+
+    Args:
+      path: a MIDI file; a Multitrack of pypianoroll; or phrases as npz or npy, where the first has bars 1 to 4, the
+        second 5 to 8 and so on.
+      start_bar: the first of the bars, from 1; None takes the first four of 4/4 in which anything sounds.
+
+    Raises:
+      RequestError: if the file cannot be read or has no such bars; the message says which it has.
+    """
+    path = pathlib.Path(path)
+    try:
+        read = _from_song if formats.kind_of(path).is_song else _from_phrases
+        return read(path, start_bar)
+    except SourceError as error:
+        raise RequestError(f"{path} {error}") from error
+
+
+def _from_song(path: pathlib.Path, start_bar: int | None) -> OwnPhrase:
+    source = formats.open_source(path, options=_OPTIONS)
+    chunk = next(source.chunks)
+    bars = [bar + 1 for bar in chunk.first_bars or [] if bar is not None]
+    if start_bar is not None and start_bar not in bars:
+        raise SourceError(f"has no four bars of 4/4 with music from bar {start_bar} on; it has from {_ranges(bars)}")
+    place = 0 if start_bar is None else bars.index(start_bar)
+    roll = unpack(chunk.rows[place : place + 1])[0]
+    return OwnPhrase(roll, str(path), bars[place], source.notes_out_of_range)
+
+
+def _from_phrases(path: pathlib.Path, start_bar: int | None) -> OwnPhrase:
+    num_phrases = formats.open_source(path, options=_OPTIONS).num_phrases or 0
+    first = 1 if start_bar is None else start_bar
+    place, within = divmod(first - 1, NUM_BARS)
+    if within or place >= num_phrases:
+        has = "one phrase, at bar 1" if num_phrases == 1 else f"{num_phrases} phrases, at bars 1, 5, 9 and so on"
+        last = (num_phrases - 1) * NUM_BARS + 1
+        raise SourceError(f"has {has} up to {last}; bar {first} is the start of none of them")
+    source = formats.open_source(path, rows=slice(place, place + 1), options=_OPTIONS)
+    own = OwnPhrase(unpack(next(source.chunks).rows)[0], str(path), first)
+    if not own.roll.any():
+        raise SourceError(f"is silent in bars {first} to {first + NUM_BARS - 1}; choose others with --start-bar")
+    return own
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Ascending numbers in few words, as "bars 1 to 8 or 12"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    named = [str(first) if first == last else f"{first} to {last}" for first, last in runs[:8]]
+    more = [f"{len(runs) - 8} more stretches"] if len(runs) > 8 else []
+    return "bars " + " or ".join([*named, *more])

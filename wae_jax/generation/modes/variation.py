@@ -1,0 +1,89 @@
+"""Variations of a user's phrase at growing distance: `--mode=vary`."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from wae_jax.generation.latent_paths import at_distance
+from wae_jax.generation.model import Run
+from wae_jax.generation.modes.basic import Phrases, Request, own_report
+from wae_jax.generation.modes.code_search import own_codes
+from wae_jax.generation.modes.fidelity import cell_f1, text_table
+
+# Ways to go, from which each variation is chosen.
+_CANDIDATES = 8
+# The farthest variation goes this share of the way to the nearest of the draws it might go to.
+_FARTHEST = 0.8
+
+
+def vary(run: Run, request: Request) -> Phrases:
+    """The reconstruction of a phrase, then variations.
+
+    The i-th of n variations lies i/n of the largest distance from the phrase's code, on the great circle to a draw of
+    the prior. For each, eight draws are tried, and one is chosen that differs in more cells than the variation before:
+    of these, the one whose difference is nearest to the median of all eight.
+
+    Args:
+      run: a trained run.
+      request: with one phrase of the user's, and `num` variations.
+    """
+    originals = request.own_rolls()
+    codes, encoded, used = own_codes(run, originals, decide=request.decide, seed=request.seed)
+    ends = run.sampler.draw(request.seed, request.num * _CANDIDATES)
+    farthest = _FARTHEST * float(np.linalg.norm(ends - codes[0], axis=1).min())
+    distances = farthest * np.arange(1, request.num + 1) / request.num
+    candidates = np.stack(
+        [
+            at_distance(codes[0], end, distance)
+            for end, distance in zip(ends, distances.repeat(_CANDIDATES), strict=True)
+        ]
+    ).astype(np.float32)
+    reconstruction = request.decide(run.sampler.decode(codes))
+    differences = 1 - cell_f1(request.decide(run.sampler.decode(candidates)), reconstruction)
+    chosen = choose_growing(differences.reshape(request.num, _CANDIDATES))
+    codes = np.concatenate([codes, candidates[np.arange(request.num) * _CANDIDATES + chosen]])
+
+    probabilities = run.sampler.decode(codes)
+    rolls = request.decide(probabilities)
+    names = ["reconstruction", *(f"variation {i + 1}" for i in range(request.num))]
+    rows = [
+        {"phrase": name, "latent distance": distance, "cells that differ": 1 - copy, "F1 with the original": original}
+        for name, distance, copy, original in zip(
+            names,
+            np.linalg.norm(codes - codes[0], axis=1).tolist(),
+            cell_f1(rolls, rolls[:1]).tolist(),
+            cell_f1(rolls, originals).tolist(),
+            strict=True,
+        )
+    ]
+    own = own_report(request.own, encoded, used)
+    return Phrases(
+        codes,
+        rolls,
+        probabilities,
+        names,
+        originals,
+        [each.name for each in request.own],
+        report={"own": own, "variations": rows},
+        table=f"{text_table(own)}\n{text_table(rows)}",
+    )
+
+
+def choose_growing(differences: Float64[np.ndarray, "B candidates"]) -> Int64[np.ndarray, " B"]:
+    """Chooses a candidate in each row so that the differences grow from row to row as far as they can.
+
+    Args:
+      differences: of the candidates of each row.
+
+    Returns:
+      In each row the candidate nearest to the row's median, of those that differ more than the one chosen in the row
+      before; the one that differs most, where none does.
+    """
+    chosen, last = [], 0.0
+    for row in differences:
+        growing = np.flatnonzero(row > last)
+        nearest = growing[np.abs(row[growing] - np.median(row)).argmin()] if len(growing) else row.argmax()
+        chosen.append(int(nearest))
+        last = float(row[nearest])
+    return np.array(chosen)

@@ -1,0 +1,118 @@
+"""Codes and phrases from a trained autoencoder, a few at a time, on one device."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float32, Key, Shaped
+
+from wae_jax.generation.latent_mixture import Mixture, draw_mixture
+from wae_jax.models.autoencoder import Autoencoder
+from wae_jax.objective import terms
+from wae_jax.pianoroll import Codes, Probabilities, Rolls, device
+from wae_jax.training.state import make_autoencoder
+
+if TYPE_CHECKING:
+    import ml_collections
+
+_PHRASES_AT_A_TIME = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+    """A trained autoencoder as functions of NumPy arrays.
+
+    Attributes:
+      encode: phrases to codes.
+      decode: codes to the probabilities of cells, as float32.
+      draw: (seed, number of phrases) to codes drawn from the prior, or from what took its place; the first ones do
+        not depend on the number.
+    """
+
+    encode: Callable[[Rolls], Codes]
+    decode: Callable[[Codes], Probabilities]
+    draw: Callable[[int, int], Codes]
+
+
+# Two models of one configuration are equal, so that these compile once a process; and the variables are arguments, for
+# as constants of a program they would be compiled into it.
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(model: Autoencoder, variables: Any, x: Shaped[Array, "B T P K"]) -> Float[Array, "B Z"]:
+    return jnp.asarray(model.apply(variables, x.astype(jnp.float32), method="encode"))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _decode(model: Autoencoder, variables: Any, z: Float[Array, "B Z"]) -> Float32[Array, "B T P K"]:
+    return jax.nn.sigmoid(jnp.asarray(model.apply(variables, z, method="decode"))).astype(jnp.float32)
+
+
+def make_sampler(config: ml_collections.ConfigDict, variables: Any) -> Sampler:
+    """Binds a model's variables.
+
+    Args:
+      config: the run's configuration.
+      variables: `TrainState.evaluation_variables()`.
+    """
+    model = make_autoencoder(config)
+    variables = jax.device_put(variables)
+
+    def encode(rolls: Rolls) -> Codes:
+        return _in_parts(functools.partial(_encode, model, variables), rolls)
+
+    def decode(z: Codes) -> Probabilities:
+        return _in_parts(functools.partial(_decode, model, variables), z)
+
+    def draw(seed: int, num: int) -> Codes:
+        return np.asarray(
+            terms.sample_prior(_keys(seed, num), latent_dim=config.model.z_dim, prior_variance=config.prior_variance)
+        )
+
+    return Sampler(encode, decode, draw)
+
+
+def drawing_from(sampler: Sampler, mixture: Mixture) -> Sampler:
+    """The sampler with draws from a mixture in place of the prior's."""
+    return dataclasses.replace(sampler, draw=lambda seed, num: draw_mixture(mixture, _keys(seed, num)))
+
+
+def _keys(seed: int, num: int) -> Key[Array, " {num}"]:
+    """One key a phrase; those of the first phrases do not depend on how many there are."""
+    return jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.arange(num))
+
+
+def _in_parts(function: Callable[[Any], jax.Array], array: np.ndarray) -> np.ndarray:
+    """Applies a jitted function of phrases to parts of one size each, so that it compiles once."""
+
+    def parts() -> Iterator[np.ndarray]:
+        for start in range(0, len(array), _PHRASES_AT_A_TIME):
+            part = array[start : start + _PHRASES_AT_A_TIME]
+            missing = [(0, _PHRASES_AT_A_TIME - len(part))] + [(0, 0)] * (array.ndim - 1)
+            yield np.asarray(function(np.pad(part, missing)))[: len(part)]
+
+    return np.concatenate(list(parts()))
+
+
+def binarize(probabilities: Probabilities, *, method: str, threshold: float, seed: int) -> Rolls:
+    """Decides which cells sound.
+
+    Args:
+      probabilities: of each cell.
+      method: "hard", above the threshold, or "bernoulli", each cell at random with its probability.
+      threshold: for "hard", between 0 and 1.
+      seed: for "bernoulli"; each phrase has a key of its own.
+
+    Raises:
+      ValueError: if there is no such method.
+    """
+    if method == "hard":
+        return np.asarray(device.binarize_hard(jnp.asarray(probabilities), threshold))
+    if method != "bernoulli":
+        raise ValueError(f"no way to binarise is called {method!r}; there are 'hard' and 'bernoulli'")
+    keys = _keys(seed, len(probabilities))
+    return np.stack([np.asarray(device.binarize_bernoulli(key, p)) for key, p in zip(keys, probabilities, strict=True)])

@@ -1,0 +1,234 @@
+"""Sets of phrases as clouds of points: which real ones are covered, which generated ones lie among real ones.
+
+The points are features computed from the notes, not those of a trained network: nothing has to be downloaded, and no
+network that learned from one kind of music has to be trusted with another. They are what listeners tell music by:
+
+- harmony and melody: how long each pitch class sounds in each beat of each pitched track;
+- rhythm: on which 16ths notes begin, of each of four kinds of drums and of each pitched track;
+- density and register: how many notes begin, how many steps sound and how high, for each bar and track;
+- note lengths: how many notes are of which length in each track, which is what fragments change.
+
+Each of the four has the same weight, whatever its number of features; else harmony, which has most of them, would be
+all that counts. The first components of a principal component analysis of the real training set leave out what hardly
+varies in real music, and so few dimensions remain that a covariance can be estimated.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg
+from jaxtyping import Float64, Int64
+from scipy.spatial.distance import cdist
+
+from wae_jax.metrics.music import LENGTH_BINS, length_bins
+from wae_jax.pianoroll import (
+    LOWEST_PITCH,
+    NUM_BARS,
+    NUM_PITCHES,
+    NUM_STEPS,
+    NUM_TRACKS,
+    PITCHED_TRACKS,
+    STEPS_PER_BAR,
+    STEPS_PER_BEAT,
+    BinaryRolls,
+    check_rolls,
+)
+from wae_jax.pianoroll.notes import notes
+
+_BEATS = NUM_STEPS // STEPS_PER_BEAT
+_STEPS_PER_16TH = STEPS_PER_BEAT // 4
+_16THS = NUM_STEPS // _STEPS_PER_16TH
+# Bass drums, snares and hi-hats of General MIDI; every other drum is the fourth kind.
+_DRUM_KINDS = ((35, 36), (37, 38, 39, 40), (42, 44, 46))
+
+# Features by kind: harmony, rhythm, density and register, note lengths.
+_BLOCKS = (
+    _BEATS * 12 * len(PITCHED_TRACKS),
+    _16THS * (len(_DRUM_KINDS) + 1 + len(PITCHED_TRACKS)),
+    NUM_BARS * NUM_TRACKS * 3,
+    len(LENGTH_BINS) * NUM_TRACKS,
+)
+NUM_FEATURES = sum(_BLOCKS)
+
+# Phrases or rows worked on at once.
+_CHUNK = 256
+
+Points = Float64[np.ndarray, "points dims"]
+_Features = Float64[np.ndarray, "phrases features"]
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureSpace:
+    """A change of coordinates from features to points, fitted to real music.
+
+    Attributes:
+      mean: of each feature.
+      scale: by which a feature less its mean is divided.
+      components: orthonormal columns.
+    """
+
+    mean: Float64[np.ndarray, " F"]
+    scale: Float64[np.ndarray, " F"]
+    components: Float64[np.ndarray, "F dims"]
+
+    def transform(self, features: _Features) -> Points:
+        """The points of some phrases, from their features."""
+        return (features - self.mean) / self.scale @ self.components
+
+
+class Manifold(NamedTuple):
+    """How two clouds of points lie to one another, each figure best at 1 (density may be more).
+
+    Attributes:
+      precision: share of the fake points in the ball of any real one (arXiv 1904.06991).
+      recall: share of the real points in the ball of any fake one (arXiv 1904.06991).
+      density: real balls that a fake point lies in, on average, over the number of neighbours (arXiv 2002.09797).
+      coverage: share of the real balls that hold any fake point (arXiv 2002.09797).
+    """
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def phrase_features(rolls: BinaryRolls) -> Float64[np.ndarray, "B F"]:
+    """The features of each phrase, as the head of this file describes them.
+
+    Raises:
+      ValueError: if the rolls have another shape, or are floats.
+    """
+    check_rolls(rolls)
+    features = [_features(rolls[start : start + _CHUNK]) for start in range(0, len(rolls), _CHUNK)]
+    return np.concatenate([np.zeros((0, NUM_FEATURES)), *features])
+
+
+def fit_feature_space(real: Float64[np.ndarray, "B F"], *, num_dims: int = 64) -> FeatureSpace:
+    """Fits the space to the features of real training music; the same space then serves all sets.
+
+    Args:
+      real: features, from `phrase_features`; some thousand phrases are enough.
+      num_dims: components kept, fewer if there are fewer phrases.
+
+    Raises:
+      ValueError: if there are fewer than two phrases, or the features are not those of `phrase_features`.
+    """
+    if len(real) < 2 or real.shape[1] != NUM_FEATURES:
+        raise ValueError(f"real has shape {real.shape}; expected at least 2 phrases of {NUM_FEATURES} features")
+    mean, spread = real.mean(axis=0), real.std(axis=0)
+    # What never varies in real music would be divided by 0, and what hardly ever does would outweigh all else.
+    blocks = np.repeat(np.sqrt(_BLOCKS), _BLOCKS)
+    scale = np.maximum(spread, 0.05) * blocks
+    *_, axes = np.linalg.svd((real - mean) / scale, full_matrices=False)
+    return FeatureSpace(mean, scale, np.ascontiguousarray(axes[:num_dims].T))
+
+
+def precision_recall_density_coverage(
+    real: Float64[np.ndarray, "R dims"], fake: Float64[np.ndarray, "M dims"], *, neighbours: int = 5
+) -> Manifold:
+    """How far the fake points lie among the real ones, and how much of the real ones they cover.
+
+    The ball of a point reaches to its nth nearest neighbour in its own set, itself left out; a point on its border is
+    inside, so that a set covers itself even where it has the same point many times.
+
+    Args:
+      real: points.
+      fake: points of the same space. Recall grows with their number: compare sets of one size.
+      neighbours: n.
+
+    Raises:
+      ValueError: if a set has no more than `neighbours` points.
+    """
+    for name, points in (("real", real), ("fake", fake)):
+        if not 1 <= neighbours < len(points):
+            raise ValueError(
+                f"{name} has {len(points)} points; expected more than neighbours, {neighbours}, at least 1"
+            )
+    real_reach, fake_reach = _reach(real, neighbours), _reach(fake, neighbours)
+    balls_around_fake = np.zeros(len(fake), np.int64)
+    recalled, covered = np.zeros(len(real), bool), np.zeros(len(real), bool)
+    for rows, apart in _distances(real, fake):
+        in_real = apart <= real_reach[rows, None]
+        balls_around_fake += in_real.sum(axis=0)
+        covered[rows] = in_real.any(axis=1)
+        recalled[rows] = (apart <= fake_reach).any(axis=1)
+    return Manifold(
+        precision=float((balls_around_fake > 0).mean()),
+        recall=float(recalled.mean()),
+        density=float(balls_around_fake.mean() / neighbours),
+        coverage=float(covered.mean()),
+    )
+
+
+def frechet_distance(real: Float64[np.ndarray, "R dims"], fake: Float64[np.ndarray, "M dims"]) -> float:
+    """The squared Frechet distance of Gaussians with the moments of two clouds (arXiv 1706.08500, equation 6).
+
+    The trace of the root of the covariances' product is the sum of singular values of a product of the clouds'
+    triangular factors. No covariance is formed, none need be invertible, and nothing can become complex.
+
+    Raises:
+      ValueError: if a set has fewer than two points.
+    """
+    if min(len(real), len(fake)) < 2:
+        raise ValueError(f"real has {len(real)} points and fake {len(fake)}; expected at least 2 each")
+    means, factors = [], []
+    for points in (real, fake):
+        means.append(points.mean(axis=0))
+        factors.append(scipy.linalg.qr((points - means[-1]) / np.sqrt(len(points) - 1), mode="economic")[1])
+    shared = np.linalg.svd(factors[0] @ factors[1].T, compute_uv=False).sum()
+    variances = sum(float((factor**2).sum()) for factor in factors)
+    # Rounding can leave equal clouds a little below 0.
+    return max(0.0, float(((means[0] - means[1]) ** 2).sum() + variances - 2 * shared))
+
+
+def _features(rolls: BinaryRolls) -> Float64[np.ndarray, "B F"]:
+    found = notes(rolls)
+    rolls = np.asarray(rolls).astype(bool, copy=False)
+    number = len(rolls)
+    sounding = rolls[..., PITCHED_TRACKS].reshape(number, _BEATS, STEPS_PER_BEAT, NUM_PITCHES // 12, 12, -1)
+    chroma = sounding.any(axis=3).mean(axis=2)
+
+    # One kind after the other: the drums', then a kind for each pitched track.
+    kinds = np.full((NUM_TRACKS, NUM_PITCHES), len(_DRUM_KINDS))
+    for track in range(NUM_TRACKS):
+        kinds[track] += PITCHED_TRACKS.index(track) + 1 if track in PITCHED_TRACKS else 0
+        for kind, pitches in enumerate(_DRUM_KINDS if track not in PITCHED_TRACKS else ()):
+            kinds[track, np.array(pitches) - LOWEST_PITCH] = kind
+    num_kinds = len(_DRUM_KINDS) + 1 + len(PITCHED_TRACKS)
+    starts = _count(
+        (found.phrase, found.onset // _STEPS_PER_16TH, kinds[found.track, found.pitch]), (number, _16THS, num_kinds)
+    )
+
+    bars = rolls.reshape(number, NUM_BARS, STEPS_PER_BAR, NUM_PITCHES, NUM_TRACKS)
+    cells = bars.sum(axis=2)
+    height = np.einsum("bmpk,p->bmk", cells, np.arange(NUM_PITCHES)) / np.maximum(cells.sum(axis=2), 1)
+    begun = _count((found.phrase, found.onset // STEPS_PER_BAR, found.track), (number, NUM_BARS, NUM_TRACKS))
+    # Octaves, so that a unit is of the size of the other features'.
+    bar_figures = (np.log1p(begun), bars.any(axis=3).mean(axis=2), height / 12)
+
+    lengths = _count((found.phrase, length_bins(found.length), found.track), (number, len(LENGTH_BINS), NUM_TRACKS))
+    # From one note to two is as far as from ten to twenty.
+    blocks = (chroma, np.minimum(starts, 1), np.stack(bar_figures, axis=1), np.log1p(lengths))
+    return np.concatenate([block.reshape(number, -1) for block in blocks], axis=1).astype(np.float64)
+
+
+def _count(places: tuple[Int64[np.ndarray, " notes"], ...], shape: tuple[int, ...]) -> Int64[np.ndarray, "*shape"]:
+    """How many notes are at each place."""
+    return np.bincount(np.ravel_multi_index(places, shape), minlength=int(np.prod(shape))).reshape(shape)
+
+
+def _distances(a: Points, b: Float64[np.ndarray, "others dims"]) -> Iterator[tuple[slice, np.ndarray]]:
+    """Squared distances of some rows of `a` at a time from all of `b`; exactly 0 between equal points."""
+    for start in range(0, len(a), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        yield rows, cdist(a[rows], b, "sqeuclidean")
+
+
+def _reach(points: Points, neighbours: int) -> Float64[np.ndarray, " points"]:
+    """The squared distance of each point to its nth nearest neighbour. The nearest of all is the point itself."""
+    nearest = [np.partition(apart, neighbours, axis=1)[:, neighbours] for _, apart in _distances(points, points)]
+    return np.concatenate(nearest)

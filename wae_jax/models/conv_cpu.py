@@ -1,0 +1,207 @@
+"""The three operations of `layers` as XLA's CPU compiler runs them fast.
+
+There, a dilated convolution and the plain kernel gradient take many times as long as a stride-1 convolution and a
+matrix product; and so do convolutions from few channels, or to few. So blocks of cells become channels: of b_h x b_w
+cells of the operation's larger side, and of the (b_h / s_h) x (b_w / s_w) cells of its smaller side that belong to
+them. Between blocks the strides are 1, and every operation is one on matrices that are wide enough. In the kernel then
+stand zeros, where a cell of a block does not reach another, which is the price of large blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from wae_jax.models.conv_plain import LAYOUT, conv_plain, same_padding
+
+Pair = tuple[int, int]
+
+# Measured: XLA's convolution packs its input four channels at a time, or else one by one; and its inner loop wants some
+# thirty channels to write.
+_CHANNELS_READ_TOGETHER = 4
+_CHANNELS_WRITTEN_TOGETHER = 30
+
+
+def conv_by_blocks(
+    x: Float[Array, "B H W I"], kernel: Float[Array, "k_h k_w I O"], strides: Pair
+) -> Float[Array, "B H//{strides[0]} W//{strides[1]} O"]:
+    """The same as `conv_plain`; as it, where the input's channels are no fewer than XLA likes to read."""
+    height, width, inputs = x.shape[1:]
+    if inputs % _CHANNELS_READ_TOGETHER == 0:
+        return conv_plain(x, kernel, strides)
+    block = _block_to_read((height, width), inputs, _sizes(kernel), strides)
+    taps = _taps(_sizes(kernel), strides, block)
+    x = _to_blocks(x, block, _in_front(_sizes(kernel), strides))
+    padding = [(0, (height, width)[i] // block[i] + taps[i] - 1 - x.shape[1 + i]) for i in (0, 1)]
+    y = lax.conv_general_dilated(
+        x, _kernel_of_blocks(kernel, strides, block), (1, 1), padding, dimension_numbers=LAYOUT
+    )
+    return _to_cells(y, (block[0] // strides[0], block[1] // strides[1]))
+
+
+def adjoint_by_blocks(
+    y: Float[Array, "B H W O"], kernel: Float[Array, "k_h k_w I O"], strides: Pair
+) -> Float[Array, "B H*{strides[0]} W*{strides[1]} I"]:
+    """The same as `adjoint_plain`."""
+    size = (y.shape[1] * strides[0], y.shape[2] * strides[1])
+    block = _block_to_write(size, kernel.shape[2], strides)
+    taps = _taps(_sizes(kernel), strides, block)
+    before = _in_front(_sizes(kernel), strides)
+    y = _to_blocks(y, (block[0] // strides[0], block[1] // strides[1]))
+    adjoint = jnp.flip(_kernel_of_blocks(kernel, strides, block), (0, 1)).swapaxes(2, 3)
+    padding = [(taps[i] - 1, -(-(before[i] + size[i]) // block[i]) - y.shape[1 + i]) for i in (0, 1)]
+    z = _to_cells(lax.conv_general_dilated(y, adjoint, (1, 1), padding, dimension_numbers=LAYOUT), block)
+    return z[:, before[0] : before[0] + size[0], before[1] : before[1] + size[1]]
+
+
+def _sizes(kernel: Array) -> Pair:
+    return kernel.shape[0], kernel.shape[1]
+
+
+def _in_front(kernel_size: Pair, strides: Pair) -> Pair:
+    """Rows and columns of zeros in front of the input."""
+    return same_padding(kernel_size[0], strides[0])[0], same_padding(kernel_size[1], strides[1])[0]
+
+
+def _taps(kernel_size: Pair, strides: Pair, block: Pair) -> Pair:
+    """Over how many blocks reaches what the first block of outputs sees."""
+    rows, columns = (-(-(block[i] - strides[i] + kernel_size[i]) // block[i]) for i in (0, 1))
+    return rows, columns
+
+
+def _blocks_that_fit(size: Pair, strides: Pair) -> Iterator[Pair]:
+    """Multiples of the strides that divide a size; the higher blocks last."""
+    for rows in range(strides[0], size[0] + 1, strides[0]):
+        for columns in range(strides[1], size[1] + 1, strides[1]):
+            if size[0] % rows == size[1] % columns == 0:
+                yield rows, columns
+
+
+def _block_to_read(size: Pair, channels: int, kernel_size: Pair, strides: Pair) -> Pair:
+    """That with the least work, of those with enough channels; the strides, where there are none."""
+
+    def work(block: Pair) -> int:
+        taps = _taps(kernel_size, strides, block)
+        return taps[0] * block[0] * taps[1] * block[1]
+
+    enough = (
+        block
+        for block in _blocks_that_fit(size, strides)
+        if block[0] * block[1] * channels % _CHANNELS_READ_TOGETHER == 0
+    )
+    return min(enough, key=work, default=strides)
+
+
+def _block_to_write(size: Pair, channels: int, strides: Pair) -> Pair:
+    """The narrowest with enough channels, without joining rows; the strides, where there are none."""
+    for rows, columns in _blocks_that_fit((strides[0], size[1]), strides):
+        if rows * columns * channels >= _CHANNELS_WRITTEN_TOGETHER:
+            return rows, columns
+    return strides
+
+
+def _to_blocks(x: Float[Array, "B H W C"], block: Pair, front: Pair = (0, 0)) -> Float[Array, "B h w c"]:
+    """Turns blocks of cells into channels, in the order row, column, channel; zeros are put in front."""
+    count = [-(-(front[i] + x.shape[1 + i]) // block[i]) for i in (0, 1)]
+    behind = [count[i] * block[i] - front[i] - x.shape[1 + i] for i in (0, 1)]
+    x = jnp.pad(x, [(0, 0), (front[0], behind[0]), (front[1], behind[1]), (0, 0)])
+    x = x.reshape(len(x), count[0], block[0], count[1], -1).transpose(0, 1, 3, 2, 4)
+    return x.reshape(len(x), *count, -1)
+
+
+def _to_cells(y: Float[Array, "B h w c"], block: Pair) -> Float[Array, "B H W C"]:
+    """Undoes `_to_blocks`."""
+    batch, rows, columns, channels = y.shape
+    y = y.reshape(batch, rows, columns, block[0], channels // block[0]).transpose(0, 1, 3, 2, 4)
+    return y.reshape(batch, rows * block[0], columns * block[1], -1)
+
+
+def _kernel_of_blocks(
+    kernel: Float[Array, "k_h k_w I O"], strides: Pair, block: Pair
+) -> Float[Array, "taps_h taps_w i o"]:
+    """From every cell of the blocks that one block of outputs sees to every cell of that block."""
+    taps = _taps(_sizes(kernel), strides, block)
+    moved = [
+        jnp.pad(
+            kernel,
+            [
+                (row, taps[0] * block[0] - kernel.shape[0] - row),
+                (column, taps[1] * block[1] - kernel.shape[1] - column),
+                (0, 0),
+                (0, 0),
+            ],
+        )
+        for row in range(0, block[0], strides[0])
+        for column in range(0, block[1], strides[1])
+    ]
+    cells = jnp.stack(moved, axis=3).reshape(taps[0], block[0], taps[1], block[1], kernel.shape[2], -1)
+    return cells.transpose(0, 2, 1, 3, 4, 5).reshape(*taps, block[0] * block[1] * kernel.shape[2], -1)
+
+
+def kernel_gradient_by_products(
+    x: Float[Array, "B H W I"],
+    y: Float[Array, "B H//{strides[0]} W//{strides[1]} O"],
+    kernel_size: tuple[int, int],
+    strides: tuple[int, int],
+) -> Float[Array, "{kernel_size[0]} {kernel_size[1]} I O"]:
+    """The same as `kernel_gradient_plain`: products of `x` with shifted copies of `y`, a few phrases at a time.
+
+    The strides are turned into channels first, so that one product serves a block of the kernel's cells. Where
+    channels are few, neighbouring columns are joined into one wider column, for larger matrices; the kernel's columns
+    are then spread over several products, and are summed at the end. `y` gets as many columns as the padded `x`, the
+    additional ones zero: a shift by rows and columns is then one shift in memory.
+    """
+    batch, height, width, outputs = y.shape
+    inputs = x.shape[3]
+    join = _columns_to_join(width, inputs, outputs, kernel_size, strides)
+    block = (strides[0], strides[1] * join)
+    taps = _taps(kernel_size, strides, block)
+    grid = (height + taps[0] - 1, width // join + taps[1] - 1)  # blocks of the padded input
+    depth = block[0] * block[1] * inputs
+
+    before = _in_front(kernel_size, strides)
+    after = [grid[i] * block[i] - before[i] - x.shape[1 + i] for i in (0, 1)]
+    x = jnp.pad(x, [(0, 0), (before[0], max(after[0], 0)), (before[1], max(after[1], 0)), (0, 0)])
+    x = x[:, : grid[0] * block[0], : grid[1] * block[1]]
+
+    # As many phrases at a time as keep the operands near a megabyte: large products that stay in cache.
+    wanted = max(1, 2**18 // ((taps[0] * taps[1] * join * outputs + depth) * grid[0] * grid[1]))
+    chunk = next(c for c in range(min(wanted, batch), 0, -1) if batch % c == 0)
+    cells = chunk * grid[0] * grid[1]
+    x = x.reshape(batch // chunk, chunk, grid[0], block[0], grid[1], block[1] * inputs)
+    x = x.transpose(0, 3, 5, 1, 2, 4).reshape(batch // chunk, depth, cells)
+    y = y.reshape(batch, height, width // join, join * outputs)
+    y = jnp.pad(y, ((0, 0), (0, grid[0] - height), (0, grid[1] - width // join), (0, 0)))
+    shifts = [i * grid[1] + j for i in range(taps[0]) for j in range(taps[1])]
+    y = jnp.pad(y.reshape(batch // chunk, cells, join * outputs), ((0, 0), (shifts[-1], 0), (0, 0)))
+
+    accumulate = jnp.promote_types(x.dtype, jnp.float32)
+
+    def add(total: Array, some: tuple[Array, Array]) -> tuple[Array, None]:
+        x_some, y_some = some
+        shifted = [y_some[shifts[-1] - shift : shifts[-1] - shift + cells] for shift in shifts]
+        return total + jnp.stack([jnp.dot(x_some, one, preferred_element_type=accumulate) for one in shifted]), None
+
+    total, _ = lax.scan(add, jnp.zeros((len(shifts), depth, join * outputs), accumulate), (x, y))
+
+    total = total.reshape(taps[0], taps[1], block[0], block[1], inputs, join, outputs)
+    total = total.transpose(0, 2, 1, 3, 4, 5, 6).reshape(taps[0] * block[0], taps[1] * block[1], inputs, join, outputs)
+    parts = [total[: kernel_size[0], strides[1] * j : strides[1] * j + kernel_size[1], :, j] for j in range(join)]
+    return sum(parts[1:], parts[0]).astype(x.dtype)
+
+
+def _columns_to_join(
+    width: int, inputs: int, outputs: int, kernel_size: tuple[int, int], strides: tuple[int, int]
+) -> int:
+    """The number of columns that makes for the least work, where a matrix narrower than 64 costs as if it were 64."""
+
+    def work(join: int) -> int:
+        block = (strides[0], strides[1] * join)
+        taps = _taps(kernel_size, strides, block)
+        cells = taps[0] * taps[1] * (width // join + taps[1] - 1)
+        return cells * max(block[0] * block[1] * inputs, 64) * max(join * outputs, 64)
+
+    return min((join for join in range(1, width + 1) if width % join == 0), key=work)

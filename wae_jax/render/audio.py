@@ -1,0 +1,150 @@
+"""Phrases as sound: rendered by symusic or by FluidSynth, written by soundfile.
+
+By default nothing is needed but pip: symusic's synthesiser and the sound font that pretty_midi brings. These parts are
+imported where they are needed, so that everything else works without them; `missing_parts` says beforehand what is not
+there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import pathlib
+from collections.abc import Sequence
+from types import ModuleType
+
+import numpy as np
+from jaxtyping import Float
+
+from wae_jax.files import whole_file
+from wae_jax.pianoroll import DEFAULT_TEMPO, PROGRAMS, STEPS_PER_BEAT, BinaryPiece, BinaryPieces
+from wae_jax.render import synth_fluidsynth, synth_symusic
+from wae_jax.render.audio_arrays import Stereo, finish
+from wae_jax.render.sound_font import DEFAULT_FONT
+
+SAMPLE_RATE = 44100
+
+# Each has `version()`, `missing(font)` and `mix(rolls, ...)`.
+SYNTHS: dict[str, ModuleType] = {"symusic": synth_symusic, "fluidsynth": synth_fluidsynth}
+
+# By a file's extension: what soundfile calls the container, and the encoding in it.
+FORMATS = {
+    "ogg": ("OGG", "VORBIS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "flac": ("FLAC", "PCM_16"),
+    "wav": ("WAV", "PCM_16"),
+}
+
+# The last sounds may die away for so long after the end of the phrase, and end in a fade.
+TAIL_SECONDS = 1.5
+
+# One call of soundfile for minutes of sound can crash its Vorbis encoder; blocks of this many samples don't.
+_BLOCK = 1 << 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Audio:
+    """How sound is made.
+
+    Attributes:
+      format: of the files, one of `FORMATS`.
+      synth: one of `SYNTHS`.
+      sound_font: a SoundFont 2 file; None for the one that pretty_midi brings.
+    """
+
+    format: str = "ogg"
+    synth: str = "symusic"
+    sound_font: str | None = None
+
+
+DEFAULT_AUDIO = Audio()
+
+
+def describe(audio: Audio) -> str:
+    """What makes the sound: synthesiser with its version, and sound font."""
+    font = DEFAULT_FONT if audio.sound_font is None else pathlib.Path(audio.sound_font).name
+    return f"{SYNTHS[audio.synth].version()} with {font}"
+
+
+def missing_parts(audio: Audio) -> str | None:
+    """Says what to mend before sound can be made: one sentence, or None where nothing is missing."""
+    problem = SYNTHS[audio.synth].missing(audio.sound_font) or _missing_soundfile()
+    return None if problem is None else f"no sound can be made: {problem}"
+
+
+def _missing_soundfile() -> str | None:
+    try:
+        import soundfile  # noqa: F401
+    except ImportError:
+        return "soundfile is missing; pip install soundfile"
+    except OSError as error:  # The package is there, the system's library is not.
+        return f"soundfile does not work ({error}); install libsndfile with the system's packages"
+    return None
+
+
+def render(
+    roll: BinaryPiece | BinaryPieces,
+    *,
+    tempo: float = DEFAULT_TEMPO,
+    programs: Sequence[int] = PROGRAMS,
+    audio: Audio = DEFAULT_AUDIO,
+    sample_rate: int = SAMPLE_RATE,
+) -> Stereo:
+    """Plays a phrase, or several in a row.
+
+    Args:
+      roll: one piece, or several in a row.
+      tempo: quarter notes a minute.
+      programs: General MIDI's, from 0, one a track; the first is that of the drum kit.
+      audio: how; its format is that of files, and does not matter here.
+      sample_rate: samples a second.
+
+    Returns:
+      Left and right. It is as long as the roll, and up to 1.5 seconds longer where sounds die
+      away. The loudest sample is 0.9; a silent roll gives zeros.
+
+    Raises:
+      ValueError: if the roll has another shape or is not binary, or the tempo is not positive.
+      ImportError, SoundFontError, OSError: if a part is missing; `missing_parts` says beforehand what to do.
+    """
+    if not (math.isfinite(tempo) and tempo > 0):
+        raise ValueError(f"tempo is {tempo}; expected a positive number of quarter notes a minute")
+    rolls = roll[None] if roll.ndim == 3 else roll
+    num_samples = round(rolls.shape[0] * rolls.shape[1] * 60 / (tempo * STEPS_PER_BEAT) * sample_rate)
+    mix = SYNTHS[audio.synth].mix(
+        rolls,
+        tempo=tempo,
+        programs=programs,
+        font=audio.sound_font,
+        sample_rate=sample_rate,
+        num_samples=num_samples + round(TAIL_SECONDS * sample_rate),
+    )
+    return finish(mix, num_samples, sample_rate)
+
+
+def write_audio(
+    path: str | os.PathLike[str], samples: Float[np.ndarray, "samples channels"], sample_rate: int = SAMPLE_RATE
+) -> None:
+    """Writes sound in the format that the file's extension names.
+
+    Args:
+      path: ending in .ogg (Vorbis), .mp3, .flac or .wav (16 bit); a file that is there is replaced, and only once the
+        new one is complete.
+      samples: between -1 and 1.
+      sample_rate: samples a second.
+
+    Raises:
+      ValueError: if the extension is another.
+    """
+    import soundfile
+
+    path = pathlib.Path(path)
+    name = path.suffix.lower().removeprefix(".")
+    if name not in FORMATS:
+        raise ValueError(f"{path} ends in {path.suffix!r}; expected one of {', '.join('.' + name for name in FORMATS)}")
+    container, encoding = FORMATS[name]
+    settings = {"channels": samples.shape[1], "format": container, "subtype": encoding}
+    with whole_file(path) as part, soundfile.SoundFile(part, "w", samplerate=sample_rate, **settings) as file:
+        for start in range(0, len(samples), _BLOCK):
+            file.write(samples[start : start + _BLOCK])

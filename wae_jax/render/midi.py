@@ -1,0 +1,113 @@
+"""Phrases as MIDI files: one named track an instrument, exact to the tick."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Sequence
+
+from wae_jax.files import whole_file
+from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, PROGRAMS, STEPS_PER_BEAT, TRACKS, BinaryPiece, BinaryPieces
+from wae_jax.pianoroll.notes import notes
+
+# 480 ticks a quarter is what sequencers expect, and a whole number of ticks a step.
+TICKS_PER_STEP = 40
+TICKS_PER_BEAT = STEPS_PER_BEAT * TICKS_PER_STEP
+
+VELOCITY = 100
+_DRUM_CHANNEL = 9  # Channel 10 as musicians count.
+_LARGEST_MICROSECONDS_PER_BEAT = 2**24 - 1
+
+
+def microseconds_per_beat(tempo: float) -> int:
+    """The tempo as a MIDI file states it.
+
+    Args:
+      tempo: quarter notes a minute.
+
+    Returns:
+      Microseconds a quarter note, a whole number, so that some tempos are met only to 1e-6 of a second.
+
+    Raises:
+      ValueError: if the tempo is not positive, or too slow or too fast to state in three bytes.
+    """
+    length = round(60e6 / tempo) if math.isfinite(tempo) and tempo > 0 else 0
+    if not 1 <= length <= _LARGEST_MICROSECONDS_PER_BEAT:
+        raise ValueError(f"tempo is {tempo}; expected quarter notes a minute, between 3.6 and 60 million")
+    return length
+
+
+def write_midi(
+    path: str | os.PathLike[str],
+    roll: BinaryPiece | BinaryPieces,
+    *,
+    tempo: float = DEFAULT_TEMPO,
+    programs: Sequence[int] = PROGRAMS,
+    name: str | None = None,
+) -> None:
+    """Writes a phrase, or several in a row, as a MIDI file of type 1.
+
+    The first track of the file holds the name, the tempo and the 4/4 metre; five more follow, one an instrument in the
+    order of `pianoroll.TRACKS`, the silent ones too, so that every file opens alike in a sequencer. All tracks end
+    where the roll ends. Cells of one pitch that are on one after another are one note.
+
+    Args:
+      path: the file; one that is there is replaced, and only once the new one is complete.
+      roll: one piece; or several in a row, where a note that sounds up to the end of one is struck again if it sounds
+        at the start of the next.
+      tempo: quarter notes a minute.
+      programs: General MIDI's, from 0, one a track; the first is that of the drum kit.
+      name: title of the piece, shown by sequencers.
+
+    Raises:
+      ValueError: if the roll has another shape or is not binary, or the tempo cannot be stated in a MIDI file.
+    """
+    content = _midi_bytes(roll, tempo=tempo, programs=programs, name=name)
+    with whole_file(path) as part:
+        part.write_bytes(content)
+
+
+def _midi_bytes(roll: BinaryPiece | BinaryPieces, *, tempo: float, programs: Sequence[int], name: str | None) -> bytes:
+    """The whole file that `write_midi` writes."""
+    import mido
+
+    rolls = roll[None] if roll.ndim == 3 else roll
+    found = notes(rolls)
+    start = (found.phrase * rolls.shape[1] + found.onset) * TICKS_PER_STEP
+    stop = start + found.length * TICKS_PER_STEP
+    end = rolls.shape[0] * rolls.shape[1] * TICKS_PER_STEP
+
+    head = mido.MidiTrack()
+    if name is not None:
+        head.append(mido.MetaMessage("track_name", name=name))
+    head.append(mido.MetaMessage("set_tempo", tempo=microseconds_per_beat(tempo)))
+    head.append(mido.MetaMessage("time_signature", numerator=4, denominator=4))
+    head.append(mido.MetaMessage("end_of_track", time=end))
+
+    file = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_BEAT, charset="utf-8")
+    file.tracks.append(head)
+    pitched_channels = iter(channel for channel in range(16) if channel != _DRUM_CHANNEL)
+    for k, track in enumerate(TRACKS):
+        channel = _DRUM_CHANNEL if track.is_drum else next(pitched_channels)
+        mine = found.track == k
+        pitch = (found.pitch[mine] + LOWEST_PITCH).tolist()
+        # At equal ticks False sorts before True: a note ends before its pitch is struck again.
+        events = sorted(
+            [(tick, True, p) for tick, p in zip(start[mine].tolist(), pitch, strict=True)]
+            + [(tick, False, p) for tick, p in zip(stop[mine].tolist(), pitch, strict=True)]
+        )
+        messages = mido.MidiTrack()
+        messages.append(mido.MetaMessage("track_name", name=track.name))
+        messages.append(mido.Message("program_change", channel=channel, program=programs[k]))
+        now = 0
+        for tick, begins, p in events:
+            kind, velocity = ("note_on", VELOCITY) if begins else ("note_off", 0)
+            messages.append(mido.Message(kind, channel=channel, note=p, velocity=velocity, time=tick - now))
+            now = tick
+        messages.append(mido.MetaMessage("end_of_track", time=end - now))
+        file.tracks.append(messages)
+
+    buffer = io.BytesIO()
+    file.save(file=buffer)
+    return buffer.getvalue()
