@@ -36,13 +36,13 @@ _WAE_GAN = runpy.run_path(str(pathlib.Path(__file__).with_name("wae_gan.py")))
 # squared error as cost, 1 makes the KL divergence that of a variational autoencoder whose cells have variance 1. None
 # has been tuned by training.
 REGULARISERS: Mapping[str, Mapping[str, Any]] = {
-    "mmd": {"penalty": "mmd", "penalty_weight": 100.0},
-    "gan": {"penalty": "gan", "penalty_weight": 5.0},
-    "sliced_wasserstein": {"penalty": "sliced_wasserstein", "penalty_weight": 200.0},
-    "cramer_wold": {"penalty": "cramer_wold", "penalty_weight": 400.0},
-    "sinkhorn": {"penalty": "sinkhorn", "penalty_weight": 10.0},
-    "kl": {"penalty": "kl", "penalty_weight": 1.0, "encoder": "gaussian"},
-    "none": {"penalty": "none", "penalty_weight": 0.0},
+    "mmd": {"objective.penalty": "mmd", "objective.penalty_weight": 100.0},
+    "gan": {"objective.penalty": "gan", "objective.penalty_weight": 5.0},
+    "sliced_wasserstein": {"objective.penalty": "sliced_wasserstein", "objective.penalty_weight": 200.0},
+    "cramer_wold": {"objective.penalty": "cramer_wold", "objective.penalty_weight": 400.0},
+    "sinkhorn": {"objective.penalty": "sinkhorn", "objective.penalty_weight": 10.0},
+    "kl": {"objective.penalty": "kl", "objective.penalty_weight": 1.0, "model.encoder": "gaussian"},
+    "none": {"objective.penalty": "none", "objective.penalty_weight": 0.0},
 }
 
 
@@ -203,10 +203,10 @@ def _full() -> ml_collections.ConfigDict:
 
 def _base(variant: str) -> ml_collections.ConfigDict:
     config = _WAE_GAN["get_config"](variant)
-    config.reconstruction_weight = 0.5  # in both protocols, so that λ means the same
+    config.objective.reconstruction_weight = 0.5  # in both protocols, so that λ means the same
     _WAE_GAN["set_plain_cost"](config)
     config.model.z_dim = 16
-    _WAE_GAN["set_plain_decision"](config)
+    _WAE_GAN["set_plain_binarization"](config)
     _set_regulariser(config, "mmd")
     return config
 
@@ -258,30 +258,30 @@ PROTOCOLS: Mapping[str, Callable[[], ml_collections.ConfigDict]] = {"cpu": _cpu,
 SETTINGS: Mapping[str, tuple[Callable[[str], Any], Callable[[ml_collections.ConfigDict, Any], None]]] = {
     "cpu_steps": (int, _set_cpu_steps),
     "regulariser": (_one_of(*REGULARISERS), _set_regulariser),
-    "kernel": (str, _field("mmd_kernel")),
-    "penalty_weight": (float, _field("penalty_weight")),
-    "cost": (_one_of("squared_error", "cross_entropy", "focal"), _field("cost.kind")),
-    "cost_weight": (float, _field("reconstruction_weight")),
-    "positive_weight": (float, _field("cost.positive_weight")),
-    "focal_gamma": (float, _field("cost.focal_gamma")),
-    "onset_weight": (float, _field("cost.onset_weight")),
-    "smoothness_weight": (float, _field("cost.smoothness_weight")),
-    "binary_neurons": (_one_of("none", "deterministic", "stochastic"), _field("binary_neurons.kind")),
-    "gradient": (_one_of("straight_through", "sigmoid_adjusted"), _field("binary_neurons.gradient")),
-    "slope_growth": (float, _field("binary_neurons.slope_growth")),
+    "kernel": (str, _field("objective.mmd_kernel")),
+    "penalty_weight": (float, _field("objective.penalty_weight")),
+    "cost": (_one_of("squared_error", "cross_entropy", "focal"), _field("objective.cost.kind")),
+    "cost_weight": (float, _field("objective.reconstruction_weight")),
+    "positive_weight": (float, _field("objective.cost.positive_weight")),
+    "focal_gamma": (float, _field("objective.cost.focal_gamma")),
+    "onset_weight": (float, _field("objective.cost.onset_weight")),
+    "smoothness_weight": (float, _field("objective.cost.smoothness_weight")),
+    "binary_neurons": (_one_of("none", "deterministic", "stochastic"), _field("objective.binary_neurons.kind")),
+    "gradient": (_one_of("straight_through", "sigmoid_adjusted"), _field("objective.binary_neurons.gradient")),
+    "slope_growth": (float, _field("objective.binary_neurons.slope_growth")),
     "output_planes": (_one_of("cells", "onsets_and_sustains"), _field("model.output_planes")),
-    "prior_variance": (float, _field("prior_variance")),
+    "prior_variance": (float, _field("objective.prior_variance")),
     "latent_dim": (int, _field("model.z_dim")),
     "filters": (int, _field("model.h_dim")),
     "network": (str, _field("model.network")),
     "refiner": (int, _field("refiner.num_units")),
     "refiner_first_step": (int, _field("refiner.first_step")),
-    "encoder": (str, _field("encoder")),
-    "encoder_noise": (float, _field("encoder_noise")),
-    "log_variance_weight": (float, _field("log_variance_penalty_weight")),
-    "projections": (int, _field("sliced_num_projections")),
+    "encoder": (str, _field("model.encoder")),
+    "encoder_noise": (float, _field("model.encoder_noise")),
+    "log_variance_weight": (float, _field("objective.log_variance_penalty_weight")),
+    "projections": (int, _field("objective.sliced_num_projections")),
     "prior_logit": (_truth, _field("discriminator.prior_logit")),
-    "adaptive_weight": (_truth, _field("adaptive_penalty_weight")),
+    "adaptive_weight": (_truth, _field("objective.adaptive_penalty_weight")),
     "dropout": (float, _field("model.dropout_rate")),
     "output_bias": (str, _field("model.output_bias")),
     "normalization": (str, _field("model.normalization")),

@@ -22,8 +22,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     # By path, since the configs are a folder of files and not a package that could be imported from anywhere.
     base = runpy.run_path(str(pathlib.Path(__file__).with_name("wae_gan.py")))
     config = base["get_config"](variant)
-    config.penalty = "kl"
-    config.encoder = "gaussian"
+    config.objective.penalty = "kl"
+    config.model.encoder = "gaussian"
     base["set_plain_cost"](config)
-    config.penalty_weight = 2.0 * config.reconstruction_weight
+    config.objective.penalty_weight = 2.0 * config.objective.reconstruction_weight
     return config

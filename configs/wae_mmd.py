@@ -23,10 +23,10 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     # By path, since the configs are a folder of files and not a package that could be imported from anywhere.
     base = runpy.run_path(str(pathlib.Path(__file__).with_name("wae_gan.py")))
     config = base["get_config"](variant)
-    config.penalty = "mmd"
-    config.penalty_weight = 100.0
+    config.objective.penalty = "mmd"
+    config.objective.penalty_weight = 100.0
     if variant == "":
-        config.reconstruction_weight = 0.5
+        config.objective.reconstruction_weight = 0.5
     if variant == "blog":
         config.model.h_dim = 32
         config.model.z_dim = 8

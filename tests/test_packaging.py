@@ -92,8 +92,8 @@ def test_the_programs_run_outside_the_repository(release, tmp_path):
     run("-m", "wae_jax.listen", "page", "--output=page.html", "--num=1")
     run("-m", "wae_jax.build_dataset", "--input=music/phrases.npz", "--output=data")
     small = ["--config.model.h_dim=2", "--config.batch_size=2", "--config.num_train_steps=1"]
-    small += ["--config.eval.num_phrases=4", "--config.eval.num_train_phrases=0", "--config.eval.num_page_draws=0"]
-    small += ["--config.data.num_songs=80", "--config.eval.num_draws=0"]
+    small += ["--config.eval.num_phrases=4", "--config.eval.num_train_phrases=0", "--config.eval.num_page_samples=0"]
+    small += ["--config.data.num_songs=80", "--config.eval.num_samples=0"]
     run("-m", "wae_jax.main", f"--config={configs / 'wae_mmd.py'}", "--workdir=run", *small)
     run("-m", "wae_jax.evaluate", "--workdir=run", "--num=8")
     run("-m", "wae_jax.export", "--workdir=run", "--output=model.npz", "--num=4")

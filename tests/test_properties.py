@@ -336,7 +336,7 @@ RIGHT = {name: right_values(kind) for name, kind in FIELDS.items()} | {
     "encoder": st.just("gaussian"),
     "refiner.strides": st.sampled_from([(1, 1), (6, 12)]),
     "refiner.first_step": st.just(0),
-    "cost.kind": st.just("squared_error"),  # the one that goes with binary neurons
+    "objective.cost.kind": st.just("squared_error"),  # the one that goes with binary neurons
     "model.output_planes": st.just("cells"),  # likewise
     "decision.min_length": st.integers(1, LONGEST_SHORT + 1),  # of which shares of short notes are known
 }

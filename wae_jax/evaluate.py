@@ -87,7 +87,7 @@ def evaluate_run(run: Run, data: Dataset, choice: Choice, asked: Decision) -> di
         codes,
         run.sampler.draw(choice.seed, choice.num),
         songs=held_out.songs,
-        prior_variance=float(run.config.prior_variance),
+        prior_variance=float(run.config.objective.prior_variance),
         seed=choice.seed,
         mixture=drawn.mixture,
     )

@@ -44,7 +44,7 @@ def write_samples(
     ]
     parameters = dict(zip(names, map(np.asarray, jax.tree.leaves(state.autoencoder.params)), strict=True))
     writer.write_histograms(step, {"codes": codes, **{f"params/{name}": leaf for name, leaf in parameters.items()}})
-    if not (num := min(config.eval.num_samples, len(phrases))):
+    if not (num := min(config.eval.num_shown, len(phrases))):
         return
     draws = sampler.decode(sampler.draw(config.seed, num))
     some = spread(len(phrases), num)
@@ -69,7 +69,7 @@ def write_page(
             run,
             file,
             source=str(workdir),
-            num=config.eval.num_page_draws,
+            num=config.eval.num_page_samples,
             seed=config.seed,
         )
     except (OSError, RequestError) as error:

@@ -91,9 +91,9 @@ def test_a_name_gives_the_table_or_an_arm_within_which_it_varies():
         (
             "binary_neurons=stochastic,gradient=straight_through,slope_growth=2",
             {
-                "binary_neurons.kind": "stochastic",
-                "binary_neurons.gradient": "straight_through",
-                "binary_neurons.slope_growth": 2.0,
+                "objective.binary_neurons.kind": "stochastic",
+                "objective.binary_neurons.gradient": "straight_through",
+                "objective.binary_neurons.slope_growth": 2.0,
             },
         ),
         ("output_planes=onsets_and_sustains", {"model.output_planes": "onsets_and_sustains"}),

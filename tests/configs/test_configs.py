@@ -22,7 +22,7 @@ def test_every_variant_is_complete_and_valid(name, variant):
 def test_blog_is_the_references_commit():
     config = load_config("wae_gan", "blog")
     assert (config.model.network, config.model.h_dim, config.model.z_dim) == ("new_alt", 16, 16)
-    assert (config.batch_size, config.num_epochs, config.penalty_weight, config.reconstruction_weight) == (
+    assert (config.batch_size, config.num_epochs, config.objective.penalty_weight, config.objective.reconstruction_weight) == (
         64,
         300,
         100,
@@ -114,14 +114,14 @@ def test_a_run_of_no_steps_is_refused():
                 "cost": {**load_config("wae_gan").cost, "kind": "focal"},
                 "binary_neurons": {**load_config("wae_gan").binary_neurons, "kind": "stochastic"},
             },
-            "binary_neurons.kind is 'stochastic' and cost.kind 'focal'",
+            "objective.binary_neurons.kind is 'stochastic' and cost.kind 'focal'",
         ),
         (
             {
                 "model": {**load_config("wae_gan").model, "output_planes": "onsets_and_sustains"},
                 "binary_neurons": {**load_config("wae_gan").binary_neurons, "kind": "deterministic"},
             },
-            "binary_neurons.kind is 'deterministic' and model.output_planes 'onsets_and_sustains'",
+            "objective.binary_neurons.kind is 'deterministic' and model.output_planes 'onsets_and_sustains'",
         ),
         (
             {"refiner": {**load_config("wae_gan").refiner, "first_step": 9}},
@@ -142,8 +142,8 @@ def test_fields_that_do_not_go_together_are_refused(fields, message):
 def test_vae_minimises_the_evidence_lower_bound():
     for variant in ("", "blog", "repo", "large"):
         config = load_config("vae", variant)
-        assert (config.penalty, config.encoder) == ("kl", "gaussian")
-        assert config.penalty_weight == 2 * config.reconstruction_weight
+        assert (config.objective.penalty, config.model.encoder) == ("kl", "gaussian")
+        assert config.objective.penalty_weight == 2 * config.objective.reconstruction_weight
         assert config.model == load_config("wae_gan", variant).model
 
 

@@ -68,7 +68,7 @@ def test_splinters_are_told_from_music(real):
 
 def test_draws_are_those_of_the_state(real):
     """An untrained decoder with an output bias at 20 fills every cell, at -20 none."""
-    config = tiny_config(eval__num_draws=7)
+    config = tiny_config(eval__num_samples=7)
     for bias, cells in ((1 - 1e-9, np.prod(PHRASE_SHAPE)), (1e-9, 0)):
         state = create_train_state(config, track_densities=(bias,) * len(DENSITIES), num_train_steps=1)
         held_out, training = (real.packed[HALVES[name]] for name in ("held_out", "training"))

@@ -166,9 +166,9 @@ def test_what_16_bits_cannot_hold_is_refused(model, tmp_path, value):
 
 def test_a_configuration_from_before_some_fields_is_completed(model, tmp_path):
     config, variables = model
-    del config.sinkhorn_epsilon
+    del config.objective.sinkhorn_epsilon
     save(tmp_path / "a.npz", (config, variables))
-    assert export_file.load_portable(tmp_path / "a.npz").config.sinkhorn_epsilon == 0.05
+    assert export_file.load_portable(tmp_path / "a.npz").config.objective.sinkhorn_epsilon == 0.05
     config.from_the_future = 1
     save(tmp_path / "a.npz", (config, variables))
     with pytest.raises(ConfigError, match="from_the_future"):
@@ -212,7 +212,7 @@ def test_the_run_that_ships_is_small_and_opens_in_a_fresh_process():
     program = (
         "from wae_jax.generation.model import open_run; run = open_run(None); "
         "p = run.sampler.decode(run.sampler.draw(0, 4)); "
-        "print(run.digest, run.step, run.config.penalty, p.shape, (p > .5).sum(axis=(1, 2, 3)).min() > 300)"
+        "print(run.digest, run.step, run.config.objective.penalty, p.shape, (p > .5).sum(axis=(1, 2, 3)).min() > 300)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     digest = export_file.load_portable(SHIPPED_FILE).digest

@@ -334,9 +334,9 @@ def test_a_real_run_is_trained_skipped_and_recognised(tmp_path, monkeypatch, cap
     flags = [
         *("--config.model.network=tiny", "--config.model.h_dim=1", "--config.batch_size=4"),
         *("--config.data.num_songs=12", "--config.data.phrases_per_song=2", "--config.num_train_steps=2"),
-        *("--config.eval.num_phrases=4", "--config.eval.num_train_phrases=0", "--config.eval.num_samples=0"),
-        "--config.eval.num_draws=0",
-        "--config.eval.num_page_draws=0",
+        *("--config.eval.num_phrases=4", "--config.eval.num_train_phrases=0", "--config.eval.num_shown=0"),
+        "--config.eval.num_samples=0",
+        "--config.eval.num_page_samples=0",
     ]
     arguments = ["--arms", "latent_dim=2", "--trainer=tiny_main", "--no-evaluate", f"--output={tmp_path / 'sweep'}"]
     assert SWEEP["main"]([*arguments, "--", *flags]) == 0, (tmp_path / "sweep/latent_dim=2/seed_0.log").read_text()

@@ -65,7 +65,7 @@ def test_directions_are_those_of_the_codes_of_training_phrases(run, model):
     assert model["decision"] == decision
     assert model["shape"] == [192, 84, 5]
     assert model["lowest_pitch"] == 24
-    assert model["prior_deviation"] == pytest.approx(run.config.prior_variance**0.5)
+    assert model["prior_deviation"] == pytest.approx(run.config.objective.prior_variance**0.5)
 
 
 def spread_out(num=400):

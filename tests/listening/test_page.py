@@ -398,7 +398,7 @@ def test_a_run_becomes_a_page(workdir, tmp_path, browser, capsys):
     provenance = dict(data["provenance"])
     assert provenance["checkpoint digest"] == run.digest
     assert [provenance[name] for name in ("seed", "threshold", "num", "run")] == ["3", "0.03", "5", workdir.name]
-    assert provenance["config.penalty"] == '"mmd"'
+    assert provenance["config.objective.penalty"] == '"mmd"'
     (table,) = data["tables"]
     assert table["columns"] == ["", "validation data"]
     last = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()][-1]

@@ -63,7 +63,7 @@ def assert_near(name, gradient, expected, tolerance, config):
     """
     scale = np.linalg.norm(expected)
     if name.endswith("['logit']['bias']"):
-        scale = max(scale, config.penalty_weight)
+        scale = max(scale, config.objective.penalty_weight)
     if NETWORKS[config.model.network].normalize_start and name.endswith(("['bars']['bias']", "['start']['bias']")):
         scale = max(scale, 1.0)
     error = np.linalg.norm(gradient.astype(np.float64) - expected)
@@ -109,13 +109,13 @@ def test_float64_parameters_agree_for_other_penalties_and_encoders(penalty, enco
 
 def test_float64_parameters_agree_for_binary_neurons():
     """Each phrase's neurons draw on a key of its own, wherever it is."""
-    config = tiny_config("mmd", dtype="float64", binary_neurons__kind="stochastic", binary_neurons__slope_growth=9.0)
+    config = tiny_config("mmd", dtype="float64", objective__binary_neurons__kind="stochastic", objective__binary_neurons__slope_growth=9.0)
     assert_float64_runs_agree(config, (1, 4), 2)
 
 
 def test_float64_parameters_agree_for_planes():
     config = tiny_config(
-        "mmd", dtype="float64", model__output_planes="onsets_and_sustains", cost__kind="focal", model__dropout_rate=0.3
+        "mmd", dtype="float64", model__output_planes="onsets_and_sustains", objective__cost__kind="focal", model__dropout_rate=0.3
     )
     assert_float64_runs_agree(config, (1, 2, 4), 2)
 

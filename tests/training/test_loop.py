@@ -34,9 +34,9 @@ def finished(tmp_path_factory):
     """One uninterrupted run of six steps."""
     workdir = tmp_path_factory.mktemp("finished")
     config = tiny_config(
-        eval__num_samples=1,
-        eval__num_draws=8,
-        eval__num_page_draws=2,
+        eval__num_shown=1,
+        eval__num_samples=8,
+        eval__num_page_samples=2,
         eval__num_train_phrases=8,
         ema_decay=0.9,
         decision__thresholds="density",
@@ -93,7 +93,7 @@ def test_more_steps_may_be_asked_for_later(tmp_path, finished):
 
 def test_a_page_that_cannot_be_written_does_not_spoil_the_run(tmp_path, caplog):
     (tmp_path / "listen.html").mkdir()
-    figures = train_and_evaluate(tiny_config(num_train_steps=1, eval__num_page_draws=1), str(tmp_path))
+    figures = train_and_evaluate(tiny_config(num_train_steps=1, eval__num_page_samples=1), str(tmp_path))
     assert np.isfinite(figures["eval/reconstruction"])
     assert "listen.html has not been written" in caplog.text
     assert "is a folder" in caplog.text
@@ -265,7 +265,7 @@ def test_metric_window_averages_all_steps_since_the_last_average():
 
 
 def test_a_misspelt_field_is_refused_by_name_without_a_traceback(tmp_path):
-    flags = ("--config.penalty_wieght=3", "--config.penalty=wgan", "--config.batch_size=3")
+    flags = ("--config.penalty_wieght=3", "--config.objective.penalty=wgan", "--config.batch_size=3")
     processes = [start_run(tmp_path, flag, network="meter") for flag in flags]
     (misspelt, wrong, odd) = [finish(process) for process in processes]
     assert misspelt[0] != 0

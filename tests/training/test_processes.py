@@ -227,7 +227,7 @@ def train_together(folders, *flags_of_each):
 
 
 def test_a_run_of_two_minds_does_not_begin(tmp_path):
-    results = train_together([tmp_path / "run"] * 2, (), ("--config.penalty_weight=2.5", "--config.seed=3"))
+    results = train_together([tmp_path / "run"] * 2, (), ("--config.objective.penalty_weight=2.5", "--config.seed=3"))
     assert any("  penalty_weight: " in output for _, output in results)
     for status, output in results:
         assert status in (1, -6)

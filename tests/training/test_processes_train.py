@@ -26,7 +26,7 @@ FLAGS = (
     *("--config.model.network=tiny", "--config.model.h_dim=1", "--config.model.z_dim=3", "--config.batch_size=4"),
     *("--config.data.num_songs=12", "--config.data.phrases_per_song=2", "--config.log_every_steps=3"),
     *("--config.eval_every_steps=20", "--config.checkpoint_every_steps=4", "--config.eval.num_phrases=4"),
-    *("--config.eval.num_train_phrases=0", "--config.eval.num_samples=0", "--config.eval.num_draws=0"),
+    *("--config.eval.num_train_phrases=0", "--config.eval.num_shown=0", "--config.eval.num_samples=0"),
     *("--config.discriminator.widths=(8,)", "--config.model.dropout_rate=0.2", "--config.ema_decay=0.9"),
 )
 # So that a run of more steps begins as one of fewer steps.

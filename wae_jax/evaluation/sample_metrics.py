@@ -44,7 +44,7 @@ def measure_draws(
     held_out: UInt8[np.ndarray, "held_out bytes"],
     training: UInt8[np.ndarray, "training bytes"],
 ) -> dict[str, float]:
-    """Decodes `config.eval.num_draws` draws of the prior and measures them.
+    """Decodes `config.eval.num_samples` draws of the prior and measures them.
 
     Args:
       config: the run's configuration.
@@ -56,7 +56,7 @@ def measure_draws(
     Returns:
       By name, see above.
     """
-    num = config.eval.num_draws
+    num = config.eval.num_samples
     sampler = make_sampler(config, jax.device_get(state.evaluation_variables()))
     probabilities = sampler.decode(sampler.draw(config.seed, num))
     rolls = decide(probabilities, decision, seed=config.seed)

@@ -70,7 +70,7 @@ def make_sampler(config: ml_collections.ConfigDict, variables: Any) -> Sampler:
 
     def draw(seed: int, num: int) -> Codes:
         return np.asarray(
-            terms.sample_prior(_keys(seed, num), latent_dim=config.model.z_dim, prior_variance=config.prior_variance)
+            terms.sample_prior(_keys(seed, num), latent_dim=config.model.z_dim, prior_variance=config.objective.prior_variance)
         )
 
     return Sampler(encode, decode, draw)

@@ -60,7 +60,7 @@ def latent_model(run: Run, *, decision: Decision, num_directions: int = 8, num_p
     rows = run.phrases("train")
     rolls = unpack(np.asarray(rows[spread(len(rows), num_phrases)]))
     codes = run.sampler.encode(rolls)
-    deviation = float(run.config.prior_variance) ** 0.5
+    deviation = float(run.config.objective.prior_variance) ** 0.5
     return {
         "shape": list(PHRASE_SHAPE),
         "lowest_pitch": LOWEST_PITCH,

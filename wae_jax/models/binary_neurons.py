@@ -87,13 +87,13 @@ def annealed_slope(step: Int[AnyArray, ""], *, growth: float, maximum: float) ->
 def make_cell_values(
     config: ml_collections.ConfigDict,
 ) -> Callable[[Key[Array, " B"], Int[AnyArray, ""]], Callable[[Logits], Cells]]:
-    """How the cells' values that the reconstruction cost looks at are made of logits, from `config.binary_neurons`.
+    """How the cells' values that the reconstruction cost looks at are made of logits, from `config.objective.binary_neurons`.
 
     Returns:
       A function of a key a phrase and the step, to a function of logits: to probabilities, where `kind` is "none",
       else to 0 and 1. Only stochastic neurons use the keys.
     """
-    settings = config.binary_neurons
+    settings = config.objective.binary_neurons
 
     def values_of(keys: Key[Array, " B"], step: Int[AnyArray, ""]) -> Callable[[Logits], Cells]:
         def values(logits: Logits) -> Cells:

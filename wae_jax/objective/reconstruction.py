@@ -81,7 +81,7 @@ COSTS = ("squared_error", "cross_entropy", "focal")
 
 
 def make_cost(config: ml_collections.ConfigDict) -> Cost:
-    """The cost of each phrase, [B], from `config.cost`.
+    """The cost of each phrase, [B], from `config.objective.cost`.
 
     kind: one of `COSTS`; of cells that sound, `positive_weight` times. To this are added `onset_weight` times the
     onsets' error and `smoothness_weight` times the roughness.
@@ -90,7 +90,7 @@ def make_cost(config: ml_collections.ConfigDict) -> Cost:
       A function of phrases, the decoder's outputs, which are logits of cells or of planes, and how cells' values are
       made of their logits.
     """
-    settings = config.cost
+    settings = config.objective.cost
 
     def of_cells(x: Cells, logits: Logits, values: Values) -> CellCosts:
         match settings.kind:

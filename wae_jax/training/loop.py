@@ -138,7 +138,7 @@ def num_train_steps(config: ml_collections.ConfigDict, num_phrases: int) -> int:
     """How many steps a run takes: as configured, or those of so many epochs and the pretraining before them."""
     if config.num_train_steps:
         return config.num_train_steps
-    return config.pretrain_steps + max(1, round(config.num_epochs * num_phrases / config.batch_size))
+    return config.objective.pretrain_steps + max(1, round(config.num_epochs * num_phrases / config.batch_size))
 
 
 def make_evaluate(
@@ -166,7 +166,7 @@ def make_evaluate(
         figures: dict[str, float] = {}
         for prefix, rows in subsets.items():
             evaluated = jax.device_get([step(state, batch) for batch in batches(rows)])
-            summary = summarize(evaluated, num_phrases=len(rows), prior_variance=config.prior_variance)
+            summary = summarize(evaluated, num_phrases=len(rows), prior_variance=config.objective.prior_variance)
             if len(rows) > 1:  # of one code alone there is no distance to a distribution
                 latent = latent_figures(
                     state.discriminator.params, codes_of(evaluated, len(rows)), log_variances_of(evaluated, len(rows))
@@ -303,7 +303,7 @@ def _run(
 
     def evaluate(state: TrainState, decision: Decision) -> dict[str, float]:
         figures = evaluate_subsets(state)
-        if config.eval.num_draws:
+        if config.eval.num_samples:
             # Not above: it takes a second to import, and the first step need not wait for that.
             from wae_jax.evaluation import sample_metrics
 
@@ -358,7 +358,7 @@ def _run(
         logging.info("%s: saved step %d; the same command goes on from there", stopped_by, step)
     else:
         figures = figures or evaluate(state, decide(state))
-        if is_first and config.eval.num_page_draws:
+        if is_first and config.eval.num_page_samples:
             from wae_jax import hooks
 
             hooks.write_page(config, state, statistics(), folder)

@@ -93,8 +93,8 @@ def make_autoencoder(
         output_planes=config.model.output_planes,
         dtype=jnp.dtype(config.dtype),
         axis_name=axis_name,
-        encoder_kind=config.encoder,
-        input_noise=config.encoder_noise,
+        encoder_kind=config.model.encoder,
+        input_noise=config.model.encoder_noise,
         refiner_units=RefinerUnits(
             refiner.num_units, refiner.filters, tuple(refiner.kernel_size), tuple(refiner.strides)
         )
@@ -105,7 +105,7 @@ def make_autoencoder(
 
 def make_penalty(config: ml_collections.ConfigDict) -> LatentPenalty:
     """The latent penalty that a config names."""
-    variance, latent_dim = config.prior_variance, config.model.z_dim
+    variance, latent_dim = config.objective.prior_variance, config.model.z_dim
     log_prior = functools.partial(divergences.prior_log_density, prior_variance=variance)
     makers: dict[str, Callable[[], LatentPenalty]] = {
         "gan": lambda: latent_penalties.adversarial_penalty(
@@ -114,21 +114,21 @@ def make_penalty(config: ml_collections.ConfigDict) -> LatentPenalty:
             dtype=full_precision(jnp.dtype(config.dtype)),
             log_prior=log_prior if config.discriminator.prior_logit else None,
         ),
-        "mmd": lambda: latent_penalties.mmd_penalty(kernel=config.mmd_kernel, prior_variance=variance),
+        "mmd": lambda: latent_penalties.mmd_penalty(kernel=config.objective.mmd_kernel, prior_variance=variance),
         "sliced_wasserstein": lambda: latent_penalties.sliced_wasserstein_penalty(
-            num_projections=config.sliced_num_projections, latent_dim=latent_dim
+            num_projections=config.objective.sliced_num_projections, latent_dim=latent_dim
         ),
         "cramer_wold": lambda: latent_penalties.cramer_wold_penalty(
-            prior_variance=variance, is_log=config.cramer_wold_log
+            prior_variance=variance, is_log=config.objective.cramer_wold_log
         ),
         "kl": lambda: latent_penalties.kl_penalty(prior_variance=variance),
         # The expected squared distance of two draws of the prior is the unit.
         "sinkhorn": lambda: latent_penalties.sinkhorn_penalty(
-            epsilon=config.sinkhorn_epsilon * 2.0 * latent_dim * variance
+            epsilon=config.objective.sinkhorn_epsilon * 2.0 * latent_dim * variance
         ),
         "none": latent_penalties.no_penalty,
     }
-    return makers[config.penalty]()
+    return makers[config.objective.penalty]()
 
 
 def make_optimizer(config: ml_collections.ConfigDict, *, num_train_steps: int) -> optax.GradientTransformation:
@@ -226,7 +226,7 @@ def create_train_state(
         batch_stats = jax.tree.map(lambda leaf: leaf.astype(statistics_dtype), variables.get("batch_stats", {}))
         penalty_params = penalty.init(penalty_key)
         # Of the type of the metrics that they average.
-        terms = ("reconstruction", "penalty") if config.adaptive_penalty_weight else ()
+        terms = ("reconstruction", "penalty") if config.objective.adaptive_penalty_weight else ()
         term_averages = {name: jnp.zeros((), statistics_dtype) for name in terms}
         return TrainState(
             step=jnp.zeros((), jnp.int32),

@@ -131,13 +131,13 @@ def make_train_step(
     learning_rate = make_autoencoder_schedule(config, num_train_steps=num_train_steps)
 
     def penalty_weight(state: TrainState) -> Float[Array, ""]:
-        weight = adapted_weight(state, initial=config.penalty_weight)
-        return weight * jnp.minimum(1.0, (state.step + 1) / max(config.penalty_warmup_steps, 1))
+        weight = adapted_weight(state, initial=config.objective.penalty_weight)
+        return weight * jnp.minimum(1.0, (state.step + 1) / max(config.objective.penalty_warmup_steps, 1))
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         keys = example_keys(config.seed, state.step, batch.position)
         x = augment(device.unpack_on_device(batch.packed), keys.augmentation, config.data.transpose_semitones)
-        z_prior = terms.sample_prior(keys.prior, latent_dim=config.model.z_dim, prior_variance=config.prior_variance)
+        z_prior = terms.sample_prior(keys.prior, latent_dim=config.model.z_dim, prior_variance=config.objective.prior_variance)
         weight = penalty_weight(state)
         values = cell_values(keys.neurons, state.step)
 
@@ -157,18 +157,18 @@ def make_train_step(
             mean_cost = jnp.mean(cost(x, outputs, values))
             whole = WholeBatch(_gather, lax.axis_index(BATCH_AXIS) * len(z), shared_key(config.seed, state.step))
             divergence = penalty.penalty(state.discriminator.params, encoded, z_prior, whole)
-            loss = config.reconstruction_weight * mean_cost + weight * divergence
+            loss = config.objective.reconstruction_weight * mean_cost + weight * divergence
             # Whatever the cost, so that runs compare.
             x_hat = jax.nn.sigmoid(cell_logits(outputs))
             reconstruction = jnp.mean(terms.squared_error(x, x_hat))
             metrics = {"reconstruction": reconstruction, "cost": mean_cost, "penalty": divergence}
             if encoded.log_variance is not None:
                 metrics["log_variance_penalty"] = jnp.mean(divergences.log_variance_penalty(encoded.log_variance))
-                loss += config.log_variance_penalty_weight * metrics["log_variance_penalty"]
+                loss += config.objective.log_variance_penalty_weight * metrics["log_variance_penalty"]
             metrics["loss"] = loss
-            if config.pretrain_steps:
+            if config.objective.pretrain_steps:
                 gap = terms.moment_gap(_gather(z), _gather(z_prior))
-                loss = jnp.where(state.step < config.pretrain_steps, gap, loss)
+                loss = jnp.where(state.step < config.objective.pretrain_steps, gap, loss)
                 metrics["moment_gap"] = gap
             return loss, (z, batch_stats, metrics)
 
@@ -186,7 +186,7 @@ def make_train_step(
         }
         autoencoder = _descend(state.autoencoder, gradients, autoencoder_tx, batch_stats)
         objective_terms = {
-            "reconstruction": config.reconstruction_weight * metrics["cost"],
+            "reconstruction": config.objective.reconstruction_weight * metrics["cost"],
             "penalty": metrics["penalty"],
         }
         averages = _average_terms(state.discriminator.batch_stats, objective_terms)
@@ -297,7 +297,7 @@ def make_latent_figures(config: ml_collections.ConfigDict) -> Callable[[Any, Cod
     ) -> Figures:
         # A step before the first, so that no evaluation shares its draws with a training step.
         keys = example_keys(config.seed, jnp.int32(-1), jnp.arange(len(mean)))
-        z_prior = terms.sample_prior(keys.prior, latent_dim=config.model.z_dim, prior_variance=config.prior_variance)
+        z_prior = terms.sample_prior(keys.prior, latent_dim=config.model.z_dim, prior_variance=config.objective.prior_variance)
         encoded = draw_codes(mean, log_variance, keys.noise)
         return penalty.evaluate(params, encoded, z_prior, shared_key(config.seed, jnp.int32(-1)))
 

@@ -133,7 +133,7 @@ def search_codes(
             jnp.asarray(starts[part], jnp.float32),
             jnp.asarray(known[of_phrase[part]], jnp.float32),
             jnp.asarray(kept),
-            float(run.config.prior_variance),
+            float(run.config.objective.prior_variance),
             num_steps,
         )
         found.append((np.asarray(z), np.asarray(costs)))

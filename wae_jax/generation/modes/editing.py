@@ -100,7 +100,7 @@ def _edited(
     """The codes along the direction at which the attributes come nearest to what was asked for."""
     wanted = np.flatnonzero(asked)
     step = shortest_step(directions.slope[wanted], asked[wanted])
-    step *= float(run.config.prior_variance) ** 0.5 / np.linalg.norm(step)
+    step *= float(run.config.objective.prior_variance) ** 0.5 / np.linalg.norm(step)
     walks = (starts[:, None] + _LENGTHS[:, None] * step).astype(np.float32)
     decoded = request.decide(run.sampler.decode(walks.reshape(-1, walks.shape[-1])))
     reached = measure(decoded).reshape(*walks.shape[:2], -1)

@@ -1,0 +1,226 @@
+"""Every field of a configuration: its type, its range, its default and what it means.
+
+The dataclasses are nested as the fields of a `ConfigDict` are. Nothing here computes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from wae_jax.config.kinds import FIT, NUM_TRACKS, PerTrack, Range, find_problem, type_hints
+
+Count = Annotated[int, Range(minimum=0)]
+Positive = Annotated[int, Range(minimum=1)]
+Weight = Annotated[float, Range(minimum=0)]
+Scale = Annotated[float, Range(above=0)]
+Share = Annotated[float, Range(minimum=0, below=1)]
+Probability = Annotated[float, Range(minimum=0, maximum=1)]
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSpec:
+    """Where phrases come from."""
+
+    path: str = ""  # a folder made by build_dataset; empty means the built-in corpus
+    num_songs: Positive = 512  # of the built-in corpus
+    phrases_per_song: Positive = 8  # of the built-in corpus
+    transpose_semitones: Count = 0  # augmentation: the non-drum tracks, by up to this many semitones either way
+    placement: Literal["auto", "device", "host"] = "auto"  # where the packed phrases are kept while training
+
+
+@dataclasses.dataclass(frozen=True)
+class CostSpec:
+    """The reconstruction cost c(x, x_hat), a sum over the cells of a phrase."""
+
+    kind: Literal["squared_error", "cross_entropy", "focal"] = "squared_error"
+    positive_weight: Scale = 2.0  # of active cells; one to two in a hundred are active
+    focal_gamma: Weight = 2.0
+    onset_weight: Weight = 2.0  # of the squared error of note onsets
+    smoothness_weight: Weight = 0.0  # of changes along time where the music has none
+
+
+@dataclasses.dataclass(frozen=True)
+class BinaryNeuronSpec:
+    """Whether the cost sees probabilities or cells that are on or off (arXiv 1804.09399)."""
+
+    kind: Literal["none", "deterministic", "stochastic"] = "none"
+    gradient: Literal["straight_through", "sigmoid_adjusted"] = "sigmoid_adjusted"
+    slope_growth: Annotated[float, Range(minimum=1)] = 1.25  # of the sigmoid, every 1,000 steps, up to max_slope
+    max_slope: Annotated[float, Range(minimum=1)] = 6.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectiveSpec:
+    """reconstruction_weight * c(x, x_hat) + penalty_weight * D(Q_z, P_z), with P_z = N(0, prior_variance * I)."""
+
+    cost: CostSpec = CostSpec()
+    binary_neurons: BinaryNeuronSpec = BinaryNeuronSpec()
+    reconstruction_weight: Weight = 1.0
+    penalty: Literal["gan", "mmd", "sliced_wasserstein", "cramer_wold", "kl", "sinkhorn", "none"] = "gan"
+    penalty_weight: Weight = 10.0
+    penalty_warmup_steps: Count = 0
+    adaptive_penalty_weight: bool = False  # starts at penalty_weight and keeps both terms equally large
+    prior_variance: Scale = 1.0
+    pretrain_steps: Count = 0  # first match the moments of the codes to the prior's
+    mmd_kernel: Literal["imq", "rbf"] = "imq"
+    sliced_num_projections: Positive = 64
+    cramer_wold_log: bool = False  # the authors minimise the logarithm
+    sinkhorn_epsilon: Scale = 0.05  # in units of the expected squared distance of two samples of the prior
+    log_variance_penalty_weight: Weight = 0.0  # for encoder "gaussian": arXiv 1802.03761
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSpec:
+    """Encoder and decoder."""
+
+    network: str = "meter"  # a row of models.networks.NETWORKS
+    h_dim: Positive = 16  # base number of filters
+    z_dim: Positive = 32
+    kernel_size: tuple[Positive, Positive] = (6, 6)  # steps, pitches; where the network names none
+    encoder: Literal["deterministic", "gaussian", "additive_noise"] = "deterministic"
+    encoder_noise: Weight = 0.01  # for "additive_noise": standard deviation of the noise on the input
+    normalization: Literal["batch", "layer"] = "batch"
+    activation: Literal["relu", "leaky_relu"] = "relu"
+    dropout_rate: Share = 0.0
+    batch_norm_momentum: Share = 0.9  # a short run must forget its first steps
+    output_bias: Literal["density", "zero"] = "density"  # initial probabilities: the tracks' densities, or one half
+    output_planes: Literal["cells", "onsets_and_sustains"] = "cells"  # or onsets and sustained cells
+
+
+@dataclasses.dataclass(frozen=True)
+class RefinerSpec:
+    """Residual units after the decoder, with filters of each track's own (arXiv 1804.09399)."""
+
+    num_units: Count = 0  # the paper has two of 64 filters, kernels of 3 x 12 and no strides
+    filters: Positive = 8  # of a unit, for each track
+    kernel_size: tuple[Positive, Positive] = (12, 12)  # steps, pitches
+    strides: tuple[Positive, Positive] = (6, 1)  # steps, pitches
+    first_step: Count = 0  # if positive: all else is trained alone until then, and the refiner alone after it
+
+
+@dataclasses.dataclass(frozen=True)
+class DiscriminatorSpec:
+    """The latent discriminator of penalty "gan"."""
+
+    widths: tuple[Positive, ...] = (256, 256, 256)
+    prior_logit: bool = False  # adds log p(z) to its logit, as in tolstikhin/wae
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerSpec:
+    """Adam with a learning-rate schedule."""
+
+    learning_rate: Scale = 1e-3
+    schedule: Literal["constant", "exponential", "cosine"] = "constant"
+    warmup_steps: Count = 0
+    decay_rate: Annotated[float, Range(above=0, maximum=1)] = 1.0  # of "exponential": by this factor every decay_steps
+    decay_steps: Positive = 1
+    b1: Share = 0.9
+    b2: Share = 0.999
+    eps: Scale = 1e-7  # the default of Keras
+    clip_norm: Weight = 0.0  # global norm of the gradient; 0 leaves it as it is
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalSpec:
+    """What an evaluation during training measures and writes."""
+
+    threshold: Probability = 0.5  # of eval/precision, recall and f1, whatever the binarization rule
+    num_phrases: Positive = 512  # of the validation split, at most: eval/*
+    num_train_phrases: Count = 256  # of the training split, from its start: eval_train/*
+    num_samples: Count = 128  # samples of the prior measured as music: samples/*
+    num_shown: Count = 4  # samples and reconstructions written to the folder samples
+    num_page_samples: Count = 64  # on the page written at the end, listen.html; 0 for no page
+
+
+@dataclasses.dataclass(frozen=True)
+class BinarizationRule:
+    """How notes are made of the probabilities of cells; see `generation.binarization`.
+
+    The three parts that have a number for each track may be "fit" instead: they are then found on samples of the model
+    so that its music is like the training data, by `generation.calibration`. A single number stands for all tracks.
+
+    Attributes:
+      method: "hard", above thresholds; or "bernoulli", each cell at random with its probability.
+      thresholds: a cell is active whose probability is above that of its track. "fit": as dense as the training data.
+      hysteresis_ratio: a note that has begun lasts while the probability is above this share of its track's threshold;
+        1 looks at each cell alone.
+      close_gaps: steps; gaps between two notes of one pitch that are no longer become part of one note.
+      min_note_length: steps; shorter notes are dropped, after gaps have been closed.
+      short_note_thresholds: a note shorter than that stays where a cell of it has a probability above this many times
+        the threshold; 0 drops all of them. "fit": as many short notes as the training data.
+      track_gates: cells; a track is silent throughout a phrase whose expected number of active cells is lower. "fit":
+        as many empty bars as the training data.
+
+    Raises:
+      ValueError: if a part is out of range.
+    """
+
+    method: Literal["hard", "bernoulli"] = "hard"
+    thresholds: PerTrack = (0.5,) * NUM_TRACKS
+    hysteresis_ratio: Probability = 1.0
+    close_gaps: Count = 0
+    min_note_length: Positive = 1
+    short_note_thresholds: PerTrack = (0.0,) * NUM_TRACKS
+    track_gates: PerTrack = (0.0,) * NUM_TRACKS
+
+    def __post_init__(self) -> None:
+        for name, expected, is_right in PER_TRACK_PARTS:
+            value = getattr(self, name)
+            if value != FIT and (len(value) != NUM_TRACKS or not all(map(is_right, value))):
+                raise ValueError(f"{name} is {value!r}; expected {NUM_TRACKS} numbers, {expected}, or {FIT!r}")
+        for name in ("hysteresis_ratio", "close_gaps", "min_note_length", "method"):
+            if wrong := find_problem(type_hints(type(self))[name], getattr(self, name)):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected {wrong}")
+
+    @property
+    def fitted_parts(self) -> tuple[str, ...]:
+        """The names of the parts that are still to be fitted."""
+        if self.method != "hard":
+            return ()
+        return tuple(name for name, _, _ in PER_TRACK_PARTS if getattr(self, name) == FIT)
+
+
+# Name, range in words, and the check of one number.
+PER_TRACK_PARTS: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
+    ("thresholds", "each between 0 and 1", lambda value: 0 <= value <= 1),
+    ("short_note_thresholds", "each at least 1, or 0", lambda value: value == 0 or value >= 1),
+    ("track_gates", "each at least 0", lambda value: value >= 0),
+)
+# Fitting short notes needs the share of notes of each length in the training data, which is counted up to here: steps.
+LONGEST_FITTED_SHORT_NOTE = 11
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A run."""
+
+    seed: Annotated[int, Range(minimum=0, below=2**32)] = 0
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    data: DataSpec = DataSpec()
+    objective: ObjectiveSpec = ObjectiveSpec()
+    model: ModelSpec = ModelSpec()
+    refiner: RefinerSpec = RefinerSpec()
+    discriminator: DiscriminatorSpec = DiscriminatorSpec()
+    autoencoder_optimizer: OptimizerSpec = OptimizerSpec(learning_rate=2e-3, schedule="cosine", warmup_steps=50)
+    discriminator_optimizer: OptimizerSpec = OptimizerSpec(learning_rate=2e-4, b1=0.5)
+    ema_decay: Share = 0.0  # of averaged parameters for evaluation and sampling; 0 keeps none
+    batch_size: Annotated[int, Range(minimum=2)] = 32  # of all devices and processes together
+    num_epochs: Count = 8
+    num_train_steps: Count = 0  # when positive it overrules num_epochs
+    steps_per_call: Count = 0  # of the devices, at most; 0 means 1 on CPUs and 8 on accelerators
+    log_every_steps: Positive = 25
+    eval_every_steps: Positive = 200
+    checkpoint_every_steps: Positive = 200
+    eval: EvalSpec = EvalSpec()
+    binarization: BinarizationRule = BinarizationRule(
+        thresholds=FIT, hysteresis_ratio=0.9, min_note_length=3, short_note_thresholds=FIT, track_gates=FIT
+    )
+    best_metric: str = "eval/reconstruction"
+    best_mode: Literal["min", "max"] = "min"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain dictionaries, as `read_config` reads them and JSON holds them."""
+        return dataclasses.asdict(self)

@@ -1,0 +1,106 @@
+"""The kinds of values that fields have: ranges, choices, sequences, numbers for each track."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from typing import Annotated, Any, Literal
+
+NUM_TRACKS = 5
+
+# A part of the binarization rule that is to be fitted, and a number for each track.
+FIT: Literal["fit"] = "fit"
+PerTrack = tuple[float, ...] | Literal["fit"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """The numbers that a field may have; `above` and `below` exclude their bound."""
+
+    minimum: float = -math.inf
+    above: float = -math.inf
+    maximum: float = math.inf
+    below: float = math.inf
+
+    def __contains__(self, value: float) -> bool:
+        return self.minimum <= value <= self.maximum and self.above < value < self.below
+
+    def __str__(self) -> str:
+        bounds = {"at least": self.minimum, "above": self.above, "at most": self.maximum, "below": self.below}
+        return " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if math.isfinite(bound))
+
+
+def read_per_track(value: Any) -> PerTrack:
+    """A number for each track, from `FIT`, a number, a sequence of five, or the text of one of these.
+
+    Raises:
+      ValueError: if it is something else.
+    """
+    if isinstance(value, str):
+        value = FIT if value == FIT else [float(each) for each in value.split(",")]
+    if value == FIT:
+        return FIT
+    numbers = tuple(map(float, value)) if isinstance(value, list | tuple) else (float(value),)
+    numbers *= NUM_TRACKS if len(numbers) == 1 else 1
+    if len(numbers) != NUM_TRACKS or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{value!r}; expected {FIT!r}, a number, or {NUM_TRACKS} of them with commas between")
+    return numbers
+
+
+def format_per_track(value: PerTrack) -> str:
+    """The text that `read_per_track` reads back: one number where all are the same."""
+    if isinstance(value, str):
+        return value
+    return ",".join(f"{each:g}" for each in (value[:1] if len(set(value)) == 1 else value))
+
+
+def type_hints(cls: type) -> dict[str, Any]:
+    """The annotations of a dataclass's fields, with their ranges."""
+    return typing.get_type_hints(cls, include_extras=True)
+
+
+def find_problem(hint: Any, value: Any) -> str | None:
+    """What would be right in the place of a value, or None where it is right."""
+    if typing.get_origin(hint) is Annotated:
+        kind, allowed = typing.get_args(hint)
+        word = "a whole number" if kind is int else "a number"
+        is_right = find_problem(kind, value) is None and value in allowed
+        return None if is_right else f"{word}, {allowed}"
+    if typing.get_origin(hint) is Literal:
+        return None if value in typing.get_args(hint) else "one of " + ", ".join(map(repr, typing.get_args(hint)))
+    if hint == PerTrack:
+        try:
+            read_per_track(value)
+        except (TypeError, ValueError):
+            return f"{FIT!r}, a number, or {NUM_TRACKS} of them"
+        return None
+    if typing.get_origin(hint) is tuple:
+        return _sequence_problem(typing.get_args(hint), value)
+    if hint is float:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return None if is_number else "a finite number"
+    is_right = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+    return None if is_right else {int: "a whole number", bool: "True or False", str: "text"}[hint]
+
+
+def _sequence_problem(kinds: tuple[Any, ...], value: Any) -> str | None:
+    length = None if kinds[-1] is ... else len(kinds)
+    is_right = (
+        isinstance(value, list | tuple)
+        and length in (None, len(value))
+        and not any(find_problem(kinds[0], item) for item in value)
+    )
+    count = "any number of" if length is None else length
+    return None if is_right else f"a sequence of {count} values, each {find_problem(kinds[0], None)}"
+
+
+def convert(hint: Any, value: Any) -> Any:
+    """The value as a field of this kind holds it, where `find_problem` has found none."""
+    if hint == PerTrack:
+        return read_per_track(value)
+    if typing.get_origin(hint) is Annotated:
+        return convert(typing.get_args(hint)[0], value)
+    if typing.get_origin(hint) is tuple:
+        return tuple(value)
+    return float(value) if hint is float else value

@@ -1,0 +1,180 @@
+"""From a `ConfigDict`, or a dictionary read from JSON, to the frozen dataclasses of `fields.py`, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ml_collections
+
+from wae_jax.config.fields import LONGEST_FITTED_SHORT_NOTE, PER_TRACK_PARTS, Config
+from wae_jax.config.kinds import FIT, convert, find_problem, format_per_track, type_hints
+from wae_jax.errors import ConfigError
+
+
+def default_config() -> ml_collections.ConfigDict:
+    """The defaults of all fields, to be changed and given to `read_config`.
+
+    What has a number for each track is text here, since the command line gives text: "fit", "0.5" or "0.5,0.4,…".
+    """
+    config = ml_collections.ConfigDict(Config().to_dict())
+    for name, _, _ in PER_TRACK_PARTS:
+        config.binarization[name] = format_per_track(config.binarization[name])
+    return config
+
+
+def read_config(config: Mapping[str, Any] | ml_collections.ConfigDict) -> Config:
+    """Reads a configuration.
+
+    Args:
+      config: nested, with every field of `Config`.
+
+    Raises:
+      ConfigError: if a field is unknown, missing, of a wrong type or out of range, or if fields contradict each other;
+        the message names all such fields.
+    """
+    problems: list[str] = []
+    given = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else config
+    found = _read(Config, given, "", problems)
+    if not problems:
+        problems = [problem for check in _CHECKS if (problem := check(found))]
+    if problems:
+        raise ConfigError("the configuration cannot be run:\n  " + "\n  ".join(problems))
+    return found
+
+
+def flatten_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a nested configuration by dotted name, such as `{"model.z_dim": 32}`, in its order.
+
+    Args:
+      config: nested mappings; whatever is not a mapping, or is an empty one, is a value.
+    """
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping) and value:
+            flat.update({f"{name}.{inner}": field for inner, field in flatten_config(value).items()})
+        else:
+            flat[name] = value
+    return flat
+
+
+def _read(cls: type, given: Mapping[str, Any], prefix: str, problems: list[str]) -> Any:
+    """Reads one dataclass; what is wrong is added to `problems`, and the default stands in."""
+    hints = type_hints(cls)
+    for name in given:
+        if name not in hints:
+            close = difflib.get_close_matches(name, hints, n=1)
+            hint = f"; did you mean {prefix}{close[0]}?" if close else ""
+            problems.append(f"there is no field {prefix}{name}{hint}")
+    values: dict[str, Any] = {}
+    for name, hint in hints.items():
+        if name not in given:
+            problems.append(f"the field {prefix}{name} is missing")
+        elif dataclasses.is_dataclass(hint):
+            if isinstance(given[name], Mapping):
+                values[name] = _read(typing.cast(type, hint), given[name], f"{prefix}{name}.", problems)
+            else:
+                problems.append(f"{prefix}{name} is {given[name]!r}; expected a group of fields")
+        elif expected := find_problem(hint, given[name]):
+            problems.append(f"{prefix}{name} is {given[name]!r}; expected {expected}")
+        else:
+            values[name] = convert(hint, given[name])
+    try:
+        return cls(**values)
+    except ValueError as error:
+        problems.append(f"{prefix}{error}")
+        return cls()
+
+
+def _check_length(config: Config) -> str | None:
+    if not (config.num_epochs or config.num_train_steps):
+        return "num_epochs and num_train_steps are both 0: nothing would be trained"
+    return None
+
+
+def _check_layer_norm(config: Config) -> str | None:
+    if config.model.normalization == "layer" and config.model.h_dim == 1:
+        return (
+            "model.h_dim is 1 and model.normalization is 'layer', which leaves nothing of a layer of one channel; "
+            "expected a model.h_dim of at least 2, or 'batch'"
+        )
+    return None
+
+
+def _check_binary_neurons(config: Config) -> str | None:
+    kind, cost = config.objective.binary_neurons.kind, config.objective.cost.kind
+    if kind != "none" and cost != "squared_error":
+        return (
+            f"objective.binary_neurons.kind is {kind!r} and objective.cost.kind {cost!r}, which needs probabilities: "
+            "cells that are on or off have none; expected cost.kind 'squared_error', or binary_neurons.kind 'none'"
+        )
+    if kind != "none" and config.model.output_planes != "cells":
+        return (
+            f"objective.binary_neurons.kind is {kind!r} and model.output_planes {config.model.output_planes!r}: a cell "
+            "may be probable while neither of its planes fires; "
+            "expected model.output_planes 'cells', or binary_neurons.kind 'none'"
+        )
+    return None
+
+
+def _check_refiner(config: Config) -> str | None:
+    if config.refiner.first_step and not config.refiner.num_units:
+        return (
+            f"refiner.first_step is {config.refiner.first_step} and refiner.num_units 0: from then on nothing would be "
+            "trained; expected a refiner.num_units of at least 1, or a refiner.first_step of 0"
+        )
+    return None
+
+
+def _check_encoder(config: Config) -> str | None:
+    for what, is_used in (
+        ("objective.penalty 'kl'", config.objective.penalty == "kl"),
+        ("an objective.log_variance_penalty_weight above 0", config.objective.log_variance_penalty_weight > 0),
+    ):
+        if is_used and config.model.encoder != "gaussian":
+            return f"{what} needs the variances of model.encoder 'gaussian'; it is {config.model.encoder!r}"
+    return None
+
+
+def _check_prior_logit(config: Config) -> str | None:
+    if config.discriminator.prior_logit and config.objective.penalty != "gan":
+        return (
+            "discriminator.prior_logit needs the discriminator of objective.penalty 'gan'; "
+            f"the penalty is {config.objective.penalty!r}"
+        )
+    return None
+
+
+def _check_adaptive_weight(config: Config) -> str | None:
+    objective = config.objective
+    if objective.adaptive_penalty_weight and not (objective.penalty != "none" and objective.penalty_weight > 0):
+        return (
+            "objective.adaptive_penalty_weight needs a penalty other than 'none' and a penalty_weight above 0 to start "
+            f"from; they are {objective.penalty!r} and {objective.penalty_weight!r}"
+        )
+    return None
+
+
+def _check_short_notes(config: Config) -> str | None:
+    rule, longest = config.binarization, LONGEST_FITTED_SHORT_NOTE + 1
+    if rule.short_note_thresholds == FIT and rule.min_note_length > longest:
+        return (
+            f"binarization.min_note_length is {rule.min_note_length} and short_note_thresholds {FIT!r}; "
+            f"expected at most {longest} steps, or numbers"
+        )
+    return None
+
+
+_CHECKS: tuple[Callable[[Config], str | None], ...] = (
+    _check_length,
+    _check_layer_norm,
+    _check_binary_neurons,
+    _check_refiner,
+    _check_encoder,
+    _check_prior_logit,
+    _check_adaptive_weight,
+    _check_short_notes,
+)
