@@ -1,5 +1,6 @@
 """Small configurations and data that several tests share."""
 
+import dataclasses
 import functools
 import importlib.util
 import json
@@ -12,10 +13,10 @@ import tempfile
 from collections.abc import Iterator
 
 import jax
-import ml_collections
 import numpy as np
 
 from wae_jax import pianoroll
+from wae_jax.config import BinarizationRule, Config, flatten_config, read_config
 from wae_jax.data.statistics import TrackStatistics
 from wae_jax.models.networks import NETWORKS
 from wae_jax.training import devices
@@ -38,44 +39,53 @@ def load_config(name, variant=""):
     return module.get_config(variant)
 
 
-def tiny_config(penalty="gan", **changes) -> ml_collections.ConfigDict:
-    """A run that compiles and trains in seconds; `changes` are fields, with `__` for the dot."""
-    config = load_config("wae_gan")
-    config.update(
-        {
-            "penalty": penalty,
-            "batch_size": 8,
-            "num_train_steps": 6,
-            "log_every_steps": 2,
-            "eval_every_steps": 3,
-            "checkpoint_every_steps": 3,
-        }
-    )
-    config.update_from_flattened_dict(
-        {
-            "data.num_songs": 12,
-            "data.phrases_per_song": 2,
-            "objective.cost.positive_weight": 1.0,
-            "objective.cost.onset_weight": 0.0,
-            "model.network": "tiny",
-            "model.h_dim": 2,
-            "model.z_dim": 4,
-            "model.kernel_size": (8, 8),
-            "discriminator.widths": (8,),
-            "eval.num_phrases": 8,
-            "eval.num_train_phrases": 0,
-            "eval.num_shown": 0,
-            "eval.num_samples": 0,
-            "eval.num_page_samples": 0,
-            "decision.thresholds": "fixed",
-            "decision.hold": 1.0,
-            "decision.min_length": 1,
-            "decision.keep_short": "none",
-            "decision.rests": "none",
-        }
-    )
-    config.update_from_flattened_dict({name.replace("__", "."): value for name, value in changes.items()})
+# A run that compiles and trains in seconds.
+_TINY = {
+    "batch_size": 8,
+    "num_train_steps": 6,
+    "log_every_steps": 2,
+    "eval_every_steps": 3,
+    "checkpoint_every_steps": 3,
+    "data.num_songs": 12,
+    "data.phrases_per_song": 2,
+    "objective.cost.positive_weight": 1.0,
+    "objective.cost.onset_weight": 0.0,
+    "model.network": "tiny",
+    "model.h_dim": 2,
+    "model.z_dim": 4,
+    "model.kernel_size": (8, 8),
+    "discriminator.widths": (8,),
+    "eval.num_phrases": 8,
+    "eval.num_train_phrases": 0,
+    "eval.num_samples": 0,
+    "eval.num_shown": 0,
+    "eval.num_page_samples": 0,
+    "binarization": BinarizationRule(),
+}
+
+
+def tiny_config(penalty="gan", **changes) -> Config:
+    """A run that compiles and trains in seconds; `changes` are fields, as in `changed`."""
+    return changed(Config(), **_TINY, objective__penalty=penalty, **changes)
+
+
+def changed(config, **changes):
+    """The configuration with other values of some fields.
+
+    A field is named with dots or with `__` in their place, or by its last part where only one field ends so.
+    """
+    known = [*flatten_config(config.to_dict()), "binarization"]
+    for name, value in changes.items():
+        path = name.replace("__", ".")
+        if path not in known:
+            (path,) = [each for each in known if each.endswith(f".{path}")]
+        config = _replaced(config, path.split("."), value)
     return config
+
+
+def _replaced(spec, path, value):
+    name, *rest = path
+    return dataclasses.replace(spec, **{name: _replaced(getattr(spec, name), rest, value) if rest else value})
 
 
 def random_rolls(num, *, density=0.02, seed=0):
@@ -122,7 +132,7 @@ def read_metrics(workdir):
 
 def last_state(workdir):
     """The state and the meta of a run's newest checkpoint."""
-    config = ml_collections.ConfigDict(config_of(workdir))
+    config = read_config(config_of(workdir))
     target = create_train_state(config, track_densities=DENSITIES, num_train_steps=1)
     with Checkpointer(pathlib.Path(workdir) / "checkpoints", read_only=True) as checkpoints:
         return checkpoints.restore_latest(target)
@@ -158,11 +168,11 @@ def start_run(
             "--config.eval.num_shown=0",
             "--config.eval.num_samples=0",
             "--config.eval.num_page_samples=0",
-            "--config.decision.thresholds=fixed",
-            "--config.decision.hold=1",
-            "--config.decision.min_length=1",
-            "--config.decision.keep_short=none",
-            "--config.decision.rests=none",
+            "--config.binarization.thresholds=0.5",
+            "--config.binarization.hysteresis_ratio=1",
+            "--config.binarization.min_note_length=1",
+            "--config.binarization.short_note_thresholds=0",
+            "--config.binarization.track_gates=0",
             "--config.discriminator.widths=(8,)",
             *flags,
         ),
@@ -198,7 +208,8 @@ def train_briefly(folder):
 def _brief_run():
     # Where it goes with the compiled programs when all tests are done.
     folder = tempfile.mkdtemp(prefix="run_", dir=jax.config.jax_compilation_cache_dir)
-    config = tiny_config("mmd", num_train_steps=3, eval__num_phrases=64, data__num_songs=80)
-    config.autoencoder_optimizer.learning_rate = 1e-4
+    config = tiny_config(
+        "mmd", num_train_steps=3, eval__num_phrases=64, data__num_songs=80, autoencoder_optimizer__learning_rate=1e-4
+    )
     train_and_evaluate(config, folder)
     return folder

@@ -30,17 +30,26 @@ from ml_collections import config_flags
 
 from tests.helpers import ROOT, onsets
 from wae_jax import build_dataset, pianoroll
-from wae_jax.config import FIELDS, Boolean, Choice, Integer, Real, Sequence, Text, check_config
+from wae_jax.config import (
+    FIELDS,
+    LONGEST_FITTED_SHORT_NOTE,
+    Boolean,
+    Choice,
+    Integer,
+    Real,
+    Sequence,
+    Text,
+    check_config,
+    flatten_config,
+)
 from wae_jax.data import splits
 from wae_jax.data.build import formats
 from wae_jax.data.build.sources import Options
-from wae_jax.data.statistics import LONGEST_SHORT
 from wae_jax.errors import CheckpointError, ConfigError
 from wae_jax.generation import sampling
 from wae_jax.pianoroll import device
 from wae_jax.render import midi, phrase_files
 from wae_jax.training.checkpoint import Checkpointer
-from wae_jax.training.workdir import flatten_config
 
 # Without a database, and with what hypothesis keeps for itself elsewhere: the folder of the project stays as it is.
 hypothesis.configuration.set_hypothesis_home_dir(pathlib.Path(tempfile.gettempdir(), "wae_jax_hypothesis"))
@@ -338,7 +347,9 @@ RIGHT = {name: right_values(kind) for name, kind in FIELDS.items()} | {
     "refiner.first_step": st.just(0),
     "objective.cost.kind": st.just("squared_error"),  # the one that goes with binary neurons
     "model.output_planes": st.just("cells"),  # likewise
-    "decision.min_length": st.integers(1, LONGEST_SHORT + 1),  # of which shares of short notes are known
+    "binarization.min_note_length": st.integers(
+        1, LONGEST_FITTED_SHORT_NOTE + 1
+    ),  # of which shares of short notes are known
 }
 
 

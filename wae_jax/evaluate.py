@@ -30,12 +30,13 @@ from wae_jax.command_line.run_flags import (
     add_checkpoint_flag,
     add_latent_flags,
     add_sampling_flags,
-    asked_decision,
     asked_run,
     check_latent_flags,
     check_sampling_flags,
     exit_status,
+    requested_rule,
 )
+from wae_jax.config import BinarizationRule
 from wae_jax.data.build.formats import open_source
 from wae_jax.data.build.sources import Options
 from wae_jax.data.build.workers import default_workers
@@ -45,8 +46,8 @@ from wae_jax.evaluation import comparison, measure
 from wae_jax.evaluation.measure import PhraseSet
 from wae_jax.evaluation.table import format_table
 from wae_jax.files import whole_file
-from wae_jax.generation.binarization import Decision, as_flags, decide
-from wae_jax.generation.model import Run, load_run
+from wae_jax.generation.binarization import binarize
+from wae_jax.generation.model import Model, load_run
 from wae_jax.pianoroll import PackedPhrases, pack, unpack
 
 RESULT_FILE = "evaluation.json"
@@ -67,16 +68,16 @@ class Choice:
     components: int | None = None
 
 
-def evaluate_run(run: Run, data: Dataset, choice: Choice, asked: Decision) -> dict[str, Any]:
+def evaluate_run(run: Model, data: Dataset, choice: Choice, asked: BinarizationRule) -> dict[str, Any]:
     """Draws from a run and measures what it draws and what it reconstructs, cells decided as asked for."""
     drawn = asked_run(run, choice.latent, choice.components)
-    decision = drawn.calibrated(asked)
+    rule = drawn.calibrated(asked)
     training = run.data()
     held_out = _choose(data, choice.split, choice)
     codes = run.sampler.encode(unpack(held_out.packed))
     sets = {
-        "generated": PhraseSet(_decode(run, drawn.sampler.draw(choice.seed, choice.num), decision, choice.seed)),
-        "reconstructed": PhraseSet(_decode(run, codes, decision, choice.seed), held_out.songs),
+        "generated": PhraseSet(_decode(run, drawn.sampler.draw(choice.seed, choice.num), rule, choice.seed)),
+        "reconstructed": PhraseSet(_decode(run, codes, rule, choice.seed), held_out.songs),
         "held_out": held_out,
         "training": _choose(training, "train", choice),
     }
@@ -92,12 +93,13 @@ def evaluate_run(run: Run, data: Dataset, choice: Choice, asked: Decision) -> di
         mixture=drawn.mixture,
     )
     # What was asked for makes the arm; what was found of it differs from seed to seed.
-    result["provenance"] |= as_flags(asked) | {
-        "calibrated": as_flags(decision),
+    result["provenance"] |= {
+        "binarization": dataclasses.asdict(asked),
+        "calibrated_binarization": dataclasses.asdict(rule),
         "checkpoint_step": run.step,
         "checkpoint_digest": run.digest,
         "training_data_digest": training.digest,
-        "config": json.loads(run.config.to_json()),
+        "config": run.config.to_dict(),
         "data": data.name,
         "data_digest": data.digest,
     }
@@ -173,12 +175,12 @@ def _choose(data: Dataset, split: str, choice: Choice) -> PhraseSet:
     return PhraseSet(np.asarray(rows[chosen]), None if songs is None else songs[chosen])
 
 
-def _decode(run: Run, codes: np.ndarray, decision: Decision, seed: int) -> PackedPhrases:
+def _decode(run: Model, codes: np.ndarray, rule: BinarizationRule, seed: int) -> PackedPhrases:
     """Codes to phrases, a part at a time."""
     parts = []
     for start in range(0, len(codes), _PHRASES_AT_A_TIME):
         probabilities = run.sampler.decode(codes[start : start + _PHRASES_AT_A_TIME])
-        parts.append(pack(decide(probabilities, decision, seed=seed + start)))
+        parts.append(pack(binarize(probabilities, rule, seed=seed + start)))
     return np.concatenate(parts)
 
 
@@ -225,7 +227,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     else:
         output = pathlib.Path(arguments.output)
         run = load_run(arguments.workdir, arguments.checkpoint)
-        result = evaluate_run(run, data or run.data(), choice, asked_decision(arguments, run.config))
+        result = evaluate_run(run, data or run.data(), choice, requested_rule(arguments, run.config.binarization))
     content = _write(result, output, arguments.workdir)
     print(format_table(content))
     print(f"wrote {output / RESULT_FILE} and {output / REPORT_FILE}")

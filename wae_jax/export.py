@@ -14,9 +14,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from wae_jax.command_line.run_flags import add_checkpoint_flag, exit_status
+from wae_jax.config import BinarizationRule
 from wae_jax.errors import RequestError
 from wae_jax.evaluation.measure import score_reconstructions
-from wae_jax.generation.binarization import Decision, decide
+from wae_jax.generation.binarization import binarize
 from wae_jax.generation.export_file import save_portable
 from wae_jax.generation.model import load_run, open_run
 from wae_jax.generation.sampling import Sampler
@@ -25,20 +26,20 @@ from wae_jax.pianoroll import Codes, PackedPhrases, Probabilities, pack, unpack
 _DRAWS = 256
 
 
-def compare(original: Sampler, small: Sampler, phrases: PackedPhrases, *, decision: Decision, seed: int) -> str:
+def compare(original: Sampler, small: Sampler, phrases: PackedPhrases, *, rule: BinarizationRule, seed: int) -> str:
     """What a model's 16 bits change, as a table.
 
     Args:
       original: the run.
       small: the run from its file.
       phrases: packed validation phrases, [B, 10080].
-      decision: which cells sound.
+      rule: which cells sound.
       seed: of the draws.
     """
 
     def decoded(sampler: Sampler, codes: Codes) -> tuple[Probabilities, PackedPhrases]:
         probabilities = sampler.decode(codes)
-        return probabilities, pack(decide(probabilities, decision, seed=seed))
+        return probabilities, pack(binarize(probabilities, rule, seed=seed))
 
     rolls = unpack(np.asarray(phrases))
     lines = [f"{'validation phrases':30}{len(rolls):>12,}", f"{'':30}{'run':>12}{'file':>12}"]
@@ -66,7 +67,7 @@ def export(arguments: argparse.Namespace) -> None:
     if output.exists() and not arguments.overwrite:
         raise RequestError(f"{output} exists; choose another name, or pass --overwrite")
     run = load_run(arguments.workdir, arguments.checkpoint)
-    decision = run.own_decision()
+    rule = run.own_rule()
     output.parent.mkdir(parents=True, exist_ok=True)
     digest = save_portable(
         output,
@@ -79,7 +80,7 @@ def export(arguments: argparse.Namespace) -> None:
     print(f"{arguments.workdir}: step {run.step}, checkpoint {run.digest[:12]}")
     print(f"wrote {output}, {output.stat().st_size / 1e6:.2f} MB, digest {digest}")
     phrases = np.asarray(run.phrases("valid")[: arguments.num])
-    print(compare(run.sampler, open_run(str(output)).sampler, phrases, decision=decision, seed=0))
+    print(compare(run.sampler, open_run(str(output)).sampler, phrases, rule=rule, seed=0))
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -30,17 +30,17 @@ from wae_jax.command_line.run_flags import (
     add_latent_flags,
     add_run_flags,
     add_sampling_flags,
-    asked_decision,
     asked_run,
     check_latent_flags,
     check_sampling_flags,
     exit_status,
+    requested_rule,
 )
 from wae_jax.command_line.sound_flags import add_sound_flags, check_sound_flags, requested_audio
 from wae_jax.errors import DatasetError, RequestError
 from wae_jax.files import whole_file
-from wae_jax.generation.binarization import as_flags
-from wae_jax.generation.model import Run, open_run
+from wae_jax.generation.binarization import describe as describe_rule
+from wae_jax.generation.model import Model, open_run
 from wae_jax.generation.modes.basic import Phrases, Request
 from wae_jax.listening.page import write_page
 from wae_jax.listening.sections import sections_of_phrases
@@ -64,12 +64,12 @@ def generate(arguments: argparse.Namespace) -> None:
     audio = requested_audio(arguments)
     request = make_request(arguments)
     run = asked_run(open_run(arguments.workdir, arguments.checkpoint), arguments.latent, arguments.components)
-    request = dataclasses.replace(request, decision=run.calibrated(asked_decision(arguments, run.config)))
+    request = dataclasses.replace(request, rule=run.calibrated(requested_rule(arguments, run.config.binarization)))
     name = arguments.workdir if arguments.workdir else "the run that ships with wae_jax"
     phrases = MODES[arguments.mode].make(run, request)
     print(f"{name}: step {run.step}, checkpoint {run.digest[:12]}")
     if phrases.rolls is not None:
-        print(f"cells sound {request.decision}")
+        print(f"active cells are {describe_rule(request.rule)}")
 
     output.mkdir(parents=True, exist_ok=True)
     np.save(output / "codes.npy", phrases.codes)
@@ -92,7 +92,7 @@ def generate(arguments: argparse.Namespace) -> None:
         write_phrases(output / "originals", phrases.originals, names=phrases.original_names, **options)
         sets["originals"] = phrases.originals
     asked = {name: getattr(arguments, name) for name in ("num", "seed", "latent", "components")}
-    asked |= as_flags(request.decision) | asked_for(arguments)
+    asked |= {"binarization": dataclasses.asdict(request.rule)} | asked_for(arguments)
     _write_report(output / "report.json", asked, name, run, phrases, sound)
     try:
         sets["training data"] = unpack(np.asarray(run.phrases("train")[:2048]))
@@ -112,7 +112,7 @@ def generate(arguments: argparse.Namespace) -> None:
 
 
 def _write_page(
-    path: pathlib.Path, arguments: argparse.Namespace, request: Request, run: Run, phrases: Phrases
+    path: pathlib.Path, arguments: argparse.Namespace, request: Request, run: Model, phrases: Phrases
 ) -> None:
     """Writes the listening page of what was made; says so where there would be too much for one."""
     assert phrases.rolls is not None
@@ -130,7 +130,7 @@ def _write_page(
             path,
             sections,
             source=arguments.workdir,
-            decision=request.decision,
+            rule=request.rule,
             tempo=arguments.tempo,
             **asked,
         )
@@ -139,7 +139,7 @@ def _write_page(
 
 
 def _write_report(
-    path: pathlib.Path, asked: Mapping[str, Any], name: str, run: Run, phrases: Phrases, sound: str | None
+    path: pathlib.Path, asked: Mapping[str, Any], name: str, run: Model, phrases: Phrases, sound: str | None
 ) -> None:
     """Writes what was asked for, of which run, and how faithful the outcome is."""
     content = {

@@ -6,14 +6,14 @@ import dataclasses
 import pathlib
 
 import jax
-import ml_collections
 import numpy as np
 from absl import logging
 
+from wae_jax.config import BinarizationRule, Config
 from wae_jax.data.dataset import spread
 from wae_jax.data.statistics import TrackStatistics
 from wae_jax.errors import RequestError
-from wae_jax.generation.binarization import Decision, decide
+from wae_jax.generation.binarization import binarize
 from wae_jax.generation.model import run_of_state
 from wae_jax.generation.sampling import make_sampler
 from wae_jax.listening.page import write_run_page
@@ -27,9 +27,9 @@ _CODES_IN_HISTOGRAM = 512
 
 
 def write_samples(
-    config: ml_collections.ConfigDict,
+    config: Config,
     state: TrainState,
-    decision: Decision,
+    rule: BinarizationRule,
     rows: PackedPhrases,
     folder: pathlib.Path,
     writer: MetricWriter,
@@ -50,7 +50,7 @@ def write_samples(
     some = spread(len(phrases), num)
     reconstructions = sampler.decode(codes[some])
     for kind, probabilities in (("draws", draws), ("reconstructions", reconstructions)):
-        rolls = decide(probabilities, decision, seed=config.seed)
+        rolls = binarize(probabilities, rule, seed=config.seed)
         write_phrases(folder / kind, rolls, probabilities=probabilities, each_picture=False)
         images = {f"{kind}/{i}": plots.phrase_image(probabilities[i]) for i in range(num)}
         if kind == "reconstructions":
@@ -58,9 +58,7 @@ def write_samples(
         writer.write_images(step, images)
 
 
-def write_page(
-    config: ml_collections.ConfigDict, state: TrainState, statistics: TrackStatistics, workdir: pathlib.Path
-) -> None:
+def write_page(config: Config, state: TrainState, statistics: TrackStatistics, workdir: pathlib.Path) -> None:
     """The listening page of a finished run; what keeps it from being written is told, and does not spoil the run."""
     file = workdir / "listen.html"
     try:

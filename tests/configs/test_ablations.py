@@ -5,9 +5,8 @@ import runpy
 import pytest
 
 from tests.helpers import ROOT, load_config
-from wae_jax.config import FIELDS, check_config
+from wae_jax.config import FIELDS, check_config, flatten_config
 from wae_jax.models.networks import NETWORKS
-from wae_jax.training.workdir import flatten_config
 
 ABLATIONS = runpy.run_path(str(ROOT / "configs" / "ablations.py"))
 TABLES, BASELINE, PROTOCOLS = ABLATIONS["TABLES"], ABLATIONS["BASELINE"], ABLATIONS["PROTOCOLS"]
@@ -70,7 +69,7 @@ def test_a_name_gives_the_table_or_an_arm_within_which_it_varies():
             "kl_penalty_weight": "penalty_weight",
             "decision": "threshold",
             "cures": "latent_dim",
-            "rests": "min_length",
+            "track_gates": "min_note_length",
         }
         assert all(within.get(table, table) in each for each in keys), table
 
@@ -156,11 +155,14 @@ def test_runs_that_are_the_same_have_one_name(arm, name):
 
 def test_the_way_to_binary_rolls_is_told_to_the_evaluation():
     assert evaluation_flags("latent_dim=8,binarisation=bernoulli") == ("--binarize=bernoulli",)
-    asked = "close_gaps=3,threshold=density,hold=0.50"
-    assert evaluation_flags(asked) == ("--threshold=density", "--hold=0.5", "--close-gaps=3")
+    asked = "close_gaps=3,threshold=density,hysteresis_ratio=0.50"
+    assert evaluation_flags(asked) == ("--threshold=density", "--hysteresis_ratio=0.5", "--close-gaps=3")
     assert training_arm(asked) == BASELINE
-    assert evaluation_flags("threshold=.5,min_length=1,latent=prior") == ()
-    assert evaluation_flags("rests=data,keep_short=data") == ("--keep-short=data", "--rests=data")
+    assert evaluation_flags("threshold=.5,min_note_length=1,latent=prior") == ()
+    assert evaluation_flags("track_gates=data,short_note_thresholds=data") == (
+        "--keep-short=data",
+        "--track_gates=data",
+    )
     assert evaluation_flags("latent=mixture") == ("--latent=mixture",)
     assert evaluation_flags("binarisation=hard") == evaluation_flags(BASELINE) == ()
 

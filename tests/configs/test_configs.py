@@ -5,9 +5,8 @@ import itertools
 import pytest
 
 from tests.helpers import load_config
-from wae_jax.config import FIELDS, check_config, complete_config
+from wae_jax.config import FIELDS, check_config, complete_config, flatten_config
 from wae_jax.errors import ConfigError
-from wae_jax.training.workdir import flatten_config
 
 
 @pytest.mark.parametrize(
@@ -22,7 +21,12 @@ def test_every_variant_is_complete_and_valid(name, variant):
 def test_blog_is_the_references_commit():
     config = load_config("wae_gan", "blog")
     assert (config.model.network, config.model.h_dim, config.model.z_dim) == ("new_alt", 16, 16)
-    assert (config.batch_size, config.num_epochs, config.objective.penalty_weight, config.objective.reconstruction_weight) == (
+    assert (
+        config.batch_size,
+        config.num_epochs,
+        config.objective.penalty_weight,
+        config.objective.reconstruction_weight,
+    ) == (
         64,
         300,
         100,

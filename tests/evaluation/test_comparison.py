@@ -70,11 +70,11 @@ def test_differences_are_taken_seed_by_seed(tmp_path):
 def test_rules_of_before_rests_had_none(tmp_path):
     rule = {"penalty": "gan", "binarize": "hard", "threshold": "density"}
     before = write(tmp_path / "before", seed=0, cells=1.0, **rule)
-    none = write(tmp_path / "none", seed=1, cells=2.0, keep_short="none", rests="none", **rule)
-    data = write(tmp_path / "data", seed=0, cells=3.0, keep_short="none", rests="data", **rule)
+    none = write(tmp_path / "none", seed=1, cells=2.0, short_note_thresholds="none", track_gates="none", **rule)
+    data = write(tmp_path / "data", seed=0, cells=3.0, short_note_thresholds="none", track_gates="data", **rule)
     first, second = table([before, none, data])
-    assert (first[""], first["seeds"]) == ("rests=none", "2")
-    assert (second[""], second["seeds"]) == ("rests=data", "1")
+    assert (first[""], first["seeds"]) == ("track_gates=none", "2")
+    assert (second[""], second["seeds"]) == ("track_gates=data", "1")
 
 
 def test_one_seed_has_no_interval(tmp_path):

@@ -44,13 +44,13 @@ def test_everything_has_its_origin(workdir, content):
 
 
 def test_what_was_asked_for_is_told_from_what_was_found(workdir, tmp_path):
-    flags = [f"--workdir={workdir}", "--num=12", f"--output={tmp_path}", "--threshold=density", "--rests=data"]
+    flags = [f"--workdir={workdir}", "--num=12", f"--output={tmp_path}", "--threshold=density", "--track_gates=data"]
     assert evaluate.main(flags) == 0
     provenance = json.loads((tmp_path / "evaluation.json").read_text())["provenance"]
-    assert (provenance["threshold"], provenance["rests"]) == ("density", "data")
+    assert (provenance["threshold"], provenance["track_gates"]) == ("density", "data")
     found = provenance["calibrated"]
     assert len(found["threshold"]) == 5
-    assert found["rests"] == "none" or len(found["rests"]) == 5
+    assert found["track_gates"] == "none" or len(found["track_gates"]) == 5
 
 
 def test_it_is_the_same_the_next_time(workdir, content, tmp_path, capsys):
@@ -133,15 +133,15 @@ def test_json_has_no_nan():
 
 
 def test_packing_and_decoding_in_parts_keeps_the_order(workdir, monkeypatch):
-    from wae_jax.generation.binarization import Decision
+    from wae_jax.generation.binarization import BinarizationRule
     from wae_jax.generation.model import load_run
 
     run = load_run(str(workdir), "best")
     codes = run.sampler.draw(0, 7)
-    decision = Decision(thresholds=(0.03,) * 5)
-    whole = evaluate._decode(run, codes, decision, 0)
+    rule = BinarizationRule(thresholds=(0.03,) * 5)
+    whole = evaluate._decode(run, codes, rule, 0)
     monkeypatch.setattr(evaluate, "_PHRASES_AT_A_TIME", 3)
-    np.testing.assert_array_equal(evaluate._decode(run, codes, decision, 0), whole)
+    np.testing.assert_array_equal(evaluate._decode(run, codes, rule, 0), whole)
     np.testing.assert_array_equal(whole, pack(run.sampler.decode(codes) > 0.03))
 
 

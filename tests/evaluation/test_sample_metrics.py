@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tests.helpers import DENSITIES, tiny_config
+from wae_jax.config import BinarizationRule
 from wae_jax.data.demo_corpus import make_demo_corpus
 from wae_jax.evaluation import sample_metrics
 from wae_jax.evaluation.measure import PhraseSet
-from wae_jax.generation.binarization import Decision
 from wae_jax.pianoroll import PHRASE_SHAPE, pack, unpack
 from wae_jax.training.state import create_train_state
 
@@ -72,6 +72,6 @@ def test_draws_are_those_of_the_state(real):
     for bias, cells in ((1 - 1e-9, np.prod(PHRASE_SHAPE)), (1e-9, 0)):
         state = create_train_state(config, track_densities=(bias,) * len(DENSITIES), num_train_steps=1)
         held_out, training = (real.packed[HALVES[name]] for name in ("held_out", "training"))
-        figures = sample_metrics.measure_draws(config, state, Decision(), held_out=held_out, training=training)
+        figures = sample_metrics.measure_draws(config, state, BinarizationRule(), held_out=held_out, training=training)
         assert figures["draws/cells"] == cells
         assert 500 < figures["held_out/cells"] < 3000

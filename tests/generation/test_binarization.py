@@ -11,18 +11,10 @@ import pytest
 
 from tests.deciding import probabilities, runs
 from tests.helpers import tiny_config
-from wae_jax.command_line.run_flags import add_sampling_flags, asked_decision, check_sampling_flags
+from wae_jax.command_line.run_flags import add_sampling_flags, check_sampling_flags, requested_rule
+from wae_jax.config import BinarizationRule
 from wae_jax.errors import RequestError
-from wae_jax.generation.binarization import (
-    Decision,
-    as_flags,
-    close_gaps,
-    decide,
-    decision_of_config,
-    hold,
-    keep_sure,
-    remove_short,
-)
+from wae_jax.generation.binarization import binarize, close_gaps, hold, keep_sure, remove_short
 
 
 def lines(*texts):
@@ -95,21 +87,21 @@ def test_gaps_and_specks_against_runs_of_single_pitches(longest, shortest):
 def test_a_plain_cut_has_a_threshold_a_track():
     p = probabilities()
     thresholds = (0.1, 0.2, 0.3, 0.4, 0.5)
-    found = decide(p, Decision(thresholds=thresholds))
+    found = binarize(p, BinarizationRule(thresholds=thresholds))
     for k, threshold in enumerate(thresholds):
         np.testing.assert_array_equal(found[..., k], p[..., k] > np.float32(threshold))
 
 
 def test_a_cell_at_the_very_threshold_is_silent():
     p = np.full((1, 192, 84, 5), 0.25, np.float32)
-    assert not decide(p, Decision(thresholds=(0.25,) * 5)).any()
-    assert decide(p, Decision(thresholds=(0.2499,) * 5)).all()
+    assert not binarize(p, BinarizationRule(thresholds=(0.25,) * 5)).any()
+    assert binarize(p, BinarizationRule(thresholds=(0.2499,) * 5)).all()
 
 
 def test_the_whole_rule_spares_the_drums():
     p = probabilities()
-    rule = Decision(thresholds=(0.4,) * 5, hold=0.5, close_gaps=2, min_length=3)
-    found = decide(p, rule)
+    rule = BinarizationRule(thresholds=(0.4,) * 5, hysteresis_ratio=0.5, close_gaps=2, min_note_length=3)
+    found = binarize(p, rule)
     np.testing.assert_array_equal(found[..., 0], p[..., 0] > np.float32(0.4))
     for k in range(1, 5):
         held = slow_hold(as_lines(p[:1, :, ::12, k]), 0.4, 0.2)
@@ -128,12 +120,12 @@ def test_whole_notes_stay_that_have_a_sure_cell():
     assert not keep_sure(lines("##.##"), lines("..#..")).any()
 
 
-@pytest.mark.parametrize("rule", [{"hold": 0.5, "close_gaps": 2}, {}])
+@pytest.mark.parametrize("rule", [{"hysteresis_ratio": 0.5, "close_gaps": 2}, {}])
 def test_short_notes_stay_that_the_decoder_is_surer_of(rule):
     p = probabilities()
-    plain = Decision(thresholds=(0.3, 0.2, 0.3, 0.4, 0.5), min_length=5, **rule)
-    found = decide(p, dataclasses.replace(plain, keep_short=(1.0, 1.5, 1.5, 1.2, 0.0)))
-    every = decide(p, dataclasses.replace(plain, min_length=1))
+    plain = BinarizationRule(thresholds=(0.3, 0.2, 0.3, 0.4, 0.5), min_note_length=5, **rule)
+    found = binarize(p, dataclasses.replace(plain, short_note_thresholds=(1.0, 1.5, 1.5, 1.2, 0.0)))
+    every = binarize(p, dataclasses.replace(plain, min_note_length=1))
     np.testing.assert_array_equal(found[..., 0], every[..., 0])
     num_kept = num_left = 0
     for k in range(1, 5):
@@ -149,15 +141,15 @@ def test_short_notes_stay_that_the_decoder_is_surer_of(rule):
             np.testing.assert_array_equal(found[b, :, pitch, k], expected)
     assert min(num_kept, num_left) > 20
     # A factor of 1 keeps all.
-    np.testing.assert_array_equal(decide(p, dataclasses.replace(plain, keep_short=(1.0,) * 5)), every)
+    np.testing.assert_array_equal(binarize(p, dataclasses.replace(plain, short_note_thresholds=(1.0,) * 5)), every)
 
 
 def test_a_track_rests_where_little_is_expected_of_it():
     p = probabilities(num=6)
     expected = p.sum(axis=(1, 2), dtype=np.float64)
     rests = tuple(float(np.sort(expected[:, k])[k]) for k in range(5))  # of k phrases less is expected
-    plain = Decision(thresholds=(0.3,) * 5, hold=0.8, min_length=2)
-    found, every = decide(p, dataclasses.replace(plain, rests=rests)), decide(p, plain)
+    plain = BinarizationRule(thresholds=(0.3,) * 5, hysteresis_ratio=0.8, min_note_length=2)
+    found, every = binarize(p, dataclasses.replace(plain, track_gates=rests)), binarize(p, plain)
     assert every.any(axis=(1, 2)).all()
     plays = expected >= rests
     np.testing.assert_array_equal((~plays).sum(axis=0), np.arange(5))
@@ -166,14 +158,14 @@ def test_a_track_rests_where_little_is_expected_of_it():
 
 def test_bernoulli_is_random_with_the_right_mean_and_each_phrase_by_itself():
     p = np.broadcast_to(probabilities(num=1), (4, 192, 84, 5))
-    rule = Decision(method="bernoulli")
-    found = decide(p, rule, seed=3)
+    rule = BinarizationRule(method="bernoulli")
+    found = binarize(p, rule, seed=3)
     deviation = (p * (1 - p)).sum() ** 0.5
     assert abs(found.sum() - p.sum()) < 5 * deviation
     assert not np.array_equal(found[0], found[1])
-    np.testing.assert_array_equal(decide(p[:2], rule, seed=3), found[:2])
-    assert not np.array_equal(decide(p, rule, seed=4), found)
-    cleaned = decide(p, dataclasses.replace(rule, min_length=2), seed=3)
+    np.testing.assert_array_equal(binarize(p[:2], rule, seed=3), found[:2])
+    assert not np.array_equal(binarize(p, rule, seed=4), found)
+    cleaned = binarize(p, dataclasses.replace(rule, min_note_length=2), seed=3)
     assert (cleaned <= found).all()
     assert cleaned[..., 1:].sum() < found[..., 1:].sum()
 
@@ -184,72 +176,87 @@ def test_bernoulli_is_random_with_the_right_mean_and_each_phrase_by_itself():
         ({"method": "soft"}, "called 'soft'; there are hard and bernoulli"),
         ({"thresholds": (0.5,)}, "expected 5 numbers"),
         ({"thresholds": (0.5, 0.5, 0.5, 0.5, 1.5)}, "between 0 and 1"),
-        ({"hold": 1.5}, "hold is 1.5"),
+        ({"hysteresis_ratio": 1.5}, "hold is 1.5"),
         ({"close_gaps": -1}, "close_gaps is -1"),
-        ({"min_length": 0}, "min_length 0"),
-        ({"keep_short": (0, 0, 0, 0, 0.5)}, "expected 5 factors of at least 1, or 0"),
-        ({"keep_short": (float("nan"),) * 5}, "keep_short is .nan"),
-        ({"keep_short": (1.5,)}, "expected 5 factors"),
-        ({"rests": (1.0,)}, "expected 5 numbers of cells"),
-        ({"rests": (1.0, 1.0, 1.0, 1.0, -1.0)}, "at least 0"),
+        ({"min_note_length": 0}, "min_length 0"),
+        ({"short_note_thresholds": (0, 0, 0, 0, 0.5)}, "expected 5 factors of at least 1, or 0"),
+        ({"short_note_thresholds": (float("nan"),) * 5}, "short_note_thresholds is .nan"),
+        ({"short_note_thresholds": (1.5,)}, "expected 5 factors"),
+        ({"track_gates": (1.0,)}, "expected 5 numbers of cells"),
+        ({"track_gates": (1.0, 1.0, 1.0, 1.0, -1.0)}, "at least 0"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused(change, told):
     with pytest.raises(ValueError, match=told):
-        Decision(**change)
+        BinarizationRule(**change)
 
 
 def test_the_rule_of_a_configuration():
     config = tiny_config(eval__threshold=0.3)
-    assert decision_of_config(config) == Decision(thresholds=(0.3,) * 5)
-    config.decision = {"method": "bernoulli", "thresholds": "density", "hold": 1, "close_gaps": 2, "min_length": 3}
-    config.decision.update({"keep_short": "data", "rests": "data"})
-    assert decision_of_config(config) == Decision("bernoulli", None, 1.0, 2, 3, None, None)
+    assert decision_of_config(config) == BinarizationRule(thresholds=(0.3,) * 5)
+    config.rule = {
+        "method": "bernoulli",
+        "thresholds": "density",
+        "hysteresis_ratio": 1,
+        "close_gaps": 2,
+        "min_note_length": 3,
+    }
+    config.rule.update({"short_note_thresholds": "data", "track_gates": "data"})
+    assert decision_of_config(config) == BinarizationRule("bernoulli", None, 1.0, 2, 3, None, None)
 
 
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        ([], Decision(thresholds=(0.3,) * 5, hold=0.5)),
-        (["--threshold=.4"], Decision(thresholds=(0.4,) * 5, hold=0.5)),
-        (["--threshold=.1,.2,.3,.4,1", "--hold=1"], Decision(thresholds=(0.1, 0.2, 0.3, 0.4, 1.0))),
-        (["--threshold=density", "--close-gaps=0"], Decision(thresholds=None, hold=0.5)),
-        (["--binarize=bernoulli", "--min-length=4"], Decision("bernoulli", (0.3,) * 5, 0.5, 0, 4)),
-        (["--keep-short=1.5", "--rests=data"], Decision("hard", (0.3,) * 5, 0.5, 0, 1, (1.5,) * 5, None)),
-        (["--keep-short=data"], Decision(thresholds=(0.3,) * 5, hold=0.5, keep_short=None)),
-        (["--keep-short=0,1,2,2,1"], Decision(thresholds=(0.3,) * 5, hold=0.5, keep_short=(0, 1, 2, 2, 1))),
-        (["--rests=0,1.5,2,0,30"], Decision(thresholds=(0.3,) * 5, hold=0.5, rests=(0, 1.5, 2, 0, 30))),
-        (["--rests=4"], Decision(thresholds=(0.3,) * 5, hold=0.5, rests=(4,) * 5)),
-        (["--rests=4", "--rests=none"], Decision(thresholds=(0.3,) * 5, hold=0.5)),
+        ([], BinarizationRule(thresholds=(0.3,) * 5, hysteresis_ratio=0.5)),
+        (["--threshold=.4"], BinarizationRule(thresholds=(0.4,) * 5, hysteresis_ratio=0.5)),
+        (["--threshold=.1,.2,.3,.4,1", "--hysteresis_ratio=1"], BinarizationRule(thresholds=(0.1, 0.2, 0.3, 0.4, 1.0))),
+        (["--threshold=density", "--close-gaps=0"], BinarizationRule(thresholds=None, hysteresis_ratio=0.5)),
+        (["--binarize=bernoulli", "--min-length=4"], BinarizationRule("bernoulli", (0.3,) * 5, 0.5, 0, 4)),
+        (["--keep-short=1.5", "--track_gates=data"], BinarizationRule("hard", (0.3,) * 5, 0.5, 0, 1, (1.5,) * 5, None)),
+        (
+            ["--keep-short=data"],
+            BinarizationRule(thresholds=(0.3,) * 5, hysteresis_ratio=0.5, short_note_thresholds=None),
+        ),
+        (
+            ["--keep-short=0,1,2,2,1"],
+            BinarizationRule(thresholds=(0.3,) * 5, hysteresis_ratio=0.5, short_note_thresholds=(0, 1, 2, 2, 1)),
+        ),
+        (
+            ["--track_gates=0,1.5,2,0,30"],
+            BinarizationRule(thresholds=(0.3,) * 5, hysteresis_ratio=0.5, track_gates=(0, 1.5, 2, 0, 30)),
+        ),
+        (["--track_gates=4"], BinarizationRule(thresholds=(0.3,) * 5, hysteresis_ratio=0.5, track_gates=(4,) * 5)),
+        (["--track_gates=4", "--track_gates=none"], BinarizationRule(thresholds=(0.3,) * 5, hysteresis_ratio=0.5)),
     ],
 )
 def test_flags_take_the_place_of_the_configuration(flags, expected):
-    config = tiny_config(eval__threshold=0.3, decision__hold=0.5)
+    config = tiny_config(eval__threshold=0.3, binarization__hysteresis_ratio=0.5)
     parser = argparse.ArgumentParser()
     add_sampling_flags(parser, num=1)
     arguments = parser.parse_args(flags)
     check_sampling_flags(parser, arguments)
-    asked = asked_decision(arguments, config)
+    asked = requested_rule(arguments, config)
     assert asked == expected
     # What is written down is what would be asked for.
     written = [f"--{name.replace('_', '-')}={value}" for name, value in as_flags(asked).items()]
     written = [flag.replace("[", "").replace("]", "").replace(" ", "") for flag in written]
-    assert asked_decision(parser.parse_args(written), tiny_config()) == asked
+    assert requested_rule(parser.parse_args(written), tiny_config()) == asked
 
 
 def test_shares_of_short_notes_are_known_up_to_a_length():
     parser = argparse.ArgumentParser()
     add_sampling_flags(parser, num=1)
     config = tiny_config()
-    asked = asked_decision(parser.parse_args(["--keep-short=data", "--min-length=13"]), config)
-    assert (asked.keep_short, asked.min_length) == (None, 13)
+    asked = requested_rule(parser.parse_args(["--keep-short=data", "--min-length=13"]), config)
+    assert (asked.short_note_thresholds, asked.min_note_length) == (None, 13)
     with pytest.raises(RequestError, match="of fewer than 14 steps, are to be as many"):
-        asked_decision(parser.parse_args(["--keep-short=data", "--min-length=14"]), config)
+        requested_rule(parser.parse_args(["--keep-short=data", "--min-length=14"]), config)
 
 
-@pytest.mark.parametrize("flag", ["--threshold=.1,.2", "--threshold=dense", "--threshold=-1", "--hold=2",
+@pytest.mark.parametrize("flag", ["--threshold=.1,.2", "--threshold=dense", "--threshold=-1", "--hysteresis_ratio=2",
                                   "--close-gaps=-1", "--min-length=0", "--keep-short=.5", "--keep-short=few",
-                                  "--rests=-1", "--rests=1,2", "--rests=all"])  # fmt: skip
+                                  "--track_gates=-1", "--track_gates=1,2", "--track_gates=all"])  # fmt: skip
 def test_a_wrong_flag_is_refused_with_what_would_be_right(flag, capsys):
     parser = argparse.ArgumentParser()
     add_sampling_flags(parser, num=1)
@@ -259,16 +266,22 @@ def test_a_wrong_flag_is_refused_with_what_would_be_right(flag, capsys):
 
 
 def test_a_rule_tells_what_it_does():
-    assert str(Decision()) == "above 0.5"
-    told = str(Decision(min_length=3, keep_short=(0, 1.5, 0, 1.25, 0), rests=(0, 120, 0, 0, 7.5)))
+    assert str(BinarizationRule()) == "above 0.5"
+    told = str(
+        BinarizationRule(min_note_length=3, short_note_thresholds=(0, 1.5, 0, 1.25, 0), track_gates=(0, 120, 0, 0, 7.5))
+    )
     assert told.endswith(
         "without notes shorter than 3 steps that stay below 1.5 (Piano), 1.25 (Bass) times the threshold, with "
         "tracks at rest where fewer cells are expected than 120 (Piano), 7.5 (Strings)"
     )
-    assert "that stay below 2 times" in str(Decision(min_length=3, keep_short=(2.0,) * 5))
-    assert "as many empty bars" in str(Decision(rests=None))
-    assert "but for as many as the training data have" in str(Decision(min_length=3, keep_short=None))
-    assert str(Decision("bernoulli")) == "at random with their probability"
-    told = str(Decision(thresholds=(0.1, 0.2, 0.3, 0.4, 0.5), hold=0.5, close_gaps=2, min_length=3))
+    assert "that stay below 2 times" in str(BinarizationRule(min_note_length=3, short_note_thresholds=(2.0,) * 5))
+    assert "as many empty bars" in str(BinarizationRule(track_gates=None))
+    assert "but for as many as the training data have" in str(
+        BinarizationRule(min_note_length=3, short_note_thresholds=None)
+    )
+    assert str(BinarizationRule("bernoulli")) == "at random with their probability"
+    told = str(
+        BinarizationRule(thresholds=(0.1, 0.2, 0.3, 0.4, 0.5), hysteresis_ratio=0.5, close_gaps=2, min_note_length=3)
+    )
     for part in ("0.1 (Drums)", "0.5 (Strings)", "0.5 times", "up to 2 steps closed", "shorter than 3 steps"):
         assert part in told

@@ -216,7 +216,7 @@ def test_a_run_without_its_data_still_makes_music(tmp_path, capsys, monkeypatch)
     def gone(run, split):
         raise DatasetError("the data are gone")
 
-    monkeypatch.setattr("wae_jax.generation.model.Run.phrases", gone)
+    monkeypatch.setattr("wae_jax.generation.model.Model.phrases", gone)
     flags = ["--no-audio", "--no-pictures", "--num=2"]
     assert generate.main([f"--output={tmp_path / 'out'}", *flags]) == 0
     assert "without a page to listen: the data are gone" in capsys.readouterr().out

@@ -11,11 +11,12 @@ import scipy.stats
 
 from tests.browsing import loudest, opened
 from tests.decoding import Z_DIM, logits, random_model
-from wae_jax.generation.binarization import Decision, decide
+from wae_jax.config import BinarizationRule
+from wae_jax.generation.binarization import binarize
 from wae_jax.generation.export_file import stored
 from wae_jax.generation.latent_mixture import Mixture
 from wae_jax.generation.latent_paths import slerp
-from wae_jax.generation.model import Run, open_run
+from wae_jax.generation.model import Model, open_run
 from wae_jax.generation.sampling import make_sampler
 from wae_jax.listening.document import MODEL_SCRIPTS, note_lists
 from wae_jax.listening.latent_model import latent_model
@@ -32,7 +33,7 @@ def run():
 
 @pytest.fixture(scope="module")
 def model(run):
-    return latent_model(run, decision=Decision(), num_phrases=256)
+    return latent_model(run, rule=BinarizationRule(), num_phrases=256)
 
 
 @pytest.fixture
@@ -75,11 +76,11 @@ def test_the_model_that_ships_decodes_as_in_jax(page, run):
 
 def assert_decodes_as_in_jax(page, config, variables):
     variables = stored(variables)
-    run = Run(config, variables, make_sampler(config, variables), step=0, digest="")
+    run = Model(config, variables, make_sampler(config, variables), step=0, digest="")
     codes = np.random.default_rng(2).normal(size=(2, Z_DIM)).astype(np.float32)
     truth = 1 / (1 + np.exp(-logits(config, variables, codes)))
     assert truth.std() > 0.01
-    found = decode(page, codes, latent_model(run, decision=Decision(), num_phrases=8))
+    found = decode(page, codes, latent_model(run, rule=BinarizationRule(), num_phrases=8))
     np.testing.assert_allclose(found, truth, rtol=0, atol=1e-3)
 
 
@@ -117,7 +118,7 @@ def test_a_phrase_is_decoded_in_less_than_half_a_second(page, run):
       const decoder = new Decoder(model);
       return codes.map((z) => {
         const start = performance.now();
-        decoder.notes(decoder.decode(z), model.decision);
+        decoder.notes(decoder.decode(z), model.rule);
         return performance.now() - start;
       });
     }"""
@@ -129,26 +130,26 @@ def test_a_phrase_is_decoded_in_less_than_half_a_second(page, run):
     "rule",
     [
         {},
-        {"hold": 0.5},
+        {"hysteresis_ratio": 0.5},
         {"close_gaps": 8},
-        {"min_length": 9},
-        {"hold": 0.7, "close_gaps": 16, "min_length": 17},
-        {"min_length": 9, "keep_short": (1.0, 1.2, 1.1, 1.05, 0.0)},
-        {"hold": 0.7, "close_gaps": 8, "min_length": 17, "keep_short": (1.05,) * 5},
-        {"rests": (0.0, 1e9, 0.0, 1.0, 8064.0)},
+        {"min_note_length": 9},
+        {"hysteresis_ratio": 0.7, "close_gaps": 16, "min_note_length": 17},
+        {"min_note_length": 9, "short_note_thresholds": (1.0, 1.2, 1.1, 1.05, 0.0)},
+        {"hysteresis_ratio": 0.7, "close_gaps": 8, "min_note_length": 17, "short_note_thresholds": (1.05,) * 5},
+        {"track_gates": (0.0, 1e9, 0.0, 1.0, 8064.0)},
     ],
 )
 def test_notes_are_those_of_the_metrics(page, rule):
     rng = np.random.default_rng(3)
     # Smooth along time, for notes of all lengths; with cells at the very threshold, which do not sound.
     probabilities = np.repeat(rng.random((24, 84, 5)), 8, axis=0).astype(np.float32)
-    rule = Decision(thresholds=(0.5, 0.25, 0.9, 0.75, 1.0), **rule)
+    rule = BinarizationRule(thresholds=(0.5, 0.25, 0.9, 0.75, 1.0), **rule)
     probabilities[:96, 7] = np.float32(rule.thresholds)
     found = page.evaluate(
         "([p, rule]) => new Decoder(model).notes(Float32Array.from(p), rule)",
         [probabilities.ravel().tolist(), dataclasses.asdict(rule)],
     )
-    expected = note_lists(decide(probabilities[None], rule))[0]
+    expected = note_lists(binarize(probabilities[None], rule))[0]
     assert len(expected) > 700
     assert found == expected
 
@@ -175,7 +176,7 @@ def test_fresh_draws_are_of_the_runs_mixture(page, run):
         np.stack([np.full(Z, -40.0), np.full(Z, 40.0)]),
         np.stack([np.eye(Z), np.tril(np.full((Z, Z), 0.5)) + np.eye(Z)]),
     )
-    model = latent_model(dataclasses.replace(run, mixture=mixture), decision=Decision(), num_phrases=8)
+    model = latent_model(dataclasses.replace(run, mixture=mixture), rule=BinarizationRule(), num_phrases=8)
     program = "(model) => [...Array(4000).keys()].map((seed) => LatentPanel.drawn(seed, model))"
     drawn = np.array(page.evaluate(program, model))
     is_second = drawn.mean(axis=1) > 0
@@ -288,8 +289,8 @@ def test_a_lower_threshold_wakes_tracks_at_rest(page, run):
     program = """(rests) => {
       const section = document.getElementById('latent');
       section.replaceChildren();
-      const decision = {...model.decision, rests};
-      window.resting = mountLatent(section, {...model, decision}, {player, openPhrase});
+      const rule = {...model.rule, track_gates: rests};
+      window.resting = mountLatent(section, {...model, rule}, {player, openPhrase});
       return resting.state.notes;
     }"""
     every = note_lists(p > 0.5)[0]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.helpers import random_rolls, train_briefly
+from wae_jax.config import BinarizationRule
 from wae_jax.data.dataset import spread
-from wae_jax.generation.binarization import Decision
 from wae_jax.generation.model import open_run
 from wae_jax.listening.decoder_layers import decoder_layers
 from wae_jax.listening.latent_model import ATTRIBUTES, NAMING_BOUND, directions, latent_model
@@ -22,7 +22,9 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(run):
-    return json.loads(embed(latent_model(run, decision=Decision(thresholds=(0.4,) * 5, hold=0.5, min_length=2))))
+    return json.loads(
+        embed(latent_model(run, rule=BinarizationRule(thresholds=(0.4,) * 5, hysteresis_ratio=0.5, min_note_length=2)))
+    )
 
 
 def numbers(text, dtype):
@@ -54,15 +56,15 @@ def test_directions_are_those_of_the_codes_of_training_phrases(run, model):
     deviations = [direction["deviation"] for direction in model["directions"]]
     np.testing.assert_allclose(((codes - codes.mean(axis=0)) @ components.T).std(axis=0), deviations, rtol=1e-5)
     assert deviations == sorted(deviations, reverse=True)
-    decision = {
+    rule = {
         "thresholds": [0.4] * 5,
-        "hold": 0.5,
+        "hysteresis_ratio": 0.5,
         "close_gaps": 0,
-        "min_length": 2,
-        "keep_short": [0] * 5,
-        "rests": [0] * 5,
+        "min_note_length": 2,
+        "short_note_thresholds": [0] * 5,
+        "track_gates": [0] * 5,
     }
-    assert model["decision"] == decision
+    assert model["rule"] == {"method": "hard", **rule}
     assert model["shape"] == [192, 84, 5]
     assert model["lowest_pitch"] == 24
     assert model["prior_deviation"] == pytest.approx(run.config.objective.prior_variance**0.5)

@@ -15,9 +15,9 @@ import soundfile
 from tests.browsing import loudest, opened
 from tests.helpers import random_rolls, train_briefly
 from wae_jax import listen
+from wae_jax.config import BinarizationRule
 from wae_jax.errors import RequestError
 from wae_jax.evaluation.table import CLOUD_FIGURES, HEADLINE
-from wae_jax.generation.binarization import Decision
 from wae_jax.generation.model import load_run
 from wae_jax.generation.sampling import Sampler, binarize
 from wae_jax.listening import document, provenance
@@ -423,7 +423,7 @@ def test_a_walk_turns_evenly_from_one_phrase_to_the_next(workdir):
 
     run = load_run(str(workdir), "best")
     run = dataclasses.replace(run, sampler=Sampler(encode, decode, lambda seed, num: np.zeros((num, 3))))
-    *_, walks = sections_of_run(run, num=1, seed=0, decision=Decision(thresholds=(0.6,) * 5))
+    *_, walks = sections_of_run(run, num=1, seed=0, rule=BinarizationRule(thresholds=(0.6,) * 5))
     first = [cells(phrase) for phrase in walks.groups[0].phrases]
     # The third of seven steps: so much of a right angle, and of the way from norm 1 to norm 2.
     angle, norm = 3 / 7 * np.pi / 2, 1 + 3 / 7

@@ -126,7 +126,11 @@ def test_the_slope_grows_to_its_maximum():
 def test_the_cost_of_a_step_is_that_of_binary_cells(kind, gradient, dtype):
     """The wrong cells, counted; and the cost goes down."""
     config = tiny_config(
-        "none", objective__binary_neurons__kind=kind, objective__binary_neurons__gradient=gradient, dtype=dtype, model__output_bias="zero"
+        "none",
+        objective__binary_neurons__kind=kind,
+        objective__binary_neurons__gradient=gradient,
+        dtype=dtype,
+        model__output_bias="zero",
     )
     config.autoencoder_optimizer.update({"learning_rate": 0.05, "warmup_steps": 0, "schedule": "constant"})
     batch = make_batch(config.batch_size)

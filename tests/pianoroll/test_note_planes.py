@@ -178,7 +178,10 @@ def test_a_step_descends_the_planes_cost_and_tells_the_cells_error(trained):
     assert metrics["train/cost"] == pytest.approx(per_phrase.mean(), rel=1e-4)
     x_hat = softmax(np.asarray(outputs))[..., :2].sum(-1)
     assert metrics["train/reconstruction"] == pytest.approx(np.square(x - x_hat).sum((1, 2, 3)).mean(), rel=1e-4)
-    loss = config.objective.reconstruction_weight * metrics["train/cost"] + config.objective.penalty_weight * metrics["train/penalty"]
+    loss = (
+        config.objective.reconstruction_weight * metrics["train/cost"]
+        + config.objective.penalty_weight * metrics["train/penalty"]
+    )
     assert metrics["train/loss"] == pytest.approx(loss, rel=1e-5)
 
 

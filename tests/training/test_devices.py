@@ -109,13 +109,22 @@ def test_float64_parameters_agree_for_other_penalties_and_encoders(penalty, enco
 
 def test_float64_parameters_agree_for_binary_neurons():
     """Each phrase's neurons draw on a key of its own, wherever it is."""
-    config = tiny_config("mmd", dtype="float64", objective__binary_neurons__kind="stochastic", objective__binary_neurons__slope_growth=9.0)
+    config = tiny_config(
+        "mmd",
+        dtype="float64",
+        objective__binary_neurons__kind="stochastic",
+        objective__binary_neurons__slope_growth=9.0,
+    )
     assert_float64_runs_agree(config, (1, 4), 2)
 
 
 def test_float64_parameters_agree_for_planes():
     config = tiny_config(
-        "mmd", dtype="float64", model__output_planes="onsets_and_sustains", objective__cost__kind="focal", model__dropout_rate=0.3
+        "mmd",
+        dtype="float64",
+        model__output_planes="onsets_and_sustains",
+        objective__cost__kind="focal",
+        model__dropout_rate=0.3,
     )
     assert_float64_runs_agree(config, (1, 2, 4), 2)
 

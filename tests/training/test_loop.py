@@ -39,7 +39,7 @@ def finished(tmp_path_factory):
         eval__num_page_samples=2,
         eval__num_train_phrases=8,
         ema_decay=0.9,
-        decision__thresholds="density",
+        binarization__thresholds="density",
     )
     figures = train_and_evaluate(config, str(workdir))
     return workdir, config, figures

@@ -13,8 +13,9 @@ import sys
 import pytest
 
 import wae_jax
+from wae_jax.config import flatten_config
 from wae_jax.errors import WorkdirError
-from wae_jax.training.workdir import WorkdirLock, claim_config, flatten_config, load_config
+from wae_jax.training.workdir import WorkdirLock, claim_config, load_config
 
 CONFIG = {
     "seed": 0,

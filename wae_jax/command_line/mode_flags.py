@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from wae_jax.generation.model import Run
+from wae_jax.generation.model import Model
 from wae_jax.generation.modes.accompaniment import accompany
 from wae_jax.generation.modes.attributes import ATTRIBUTES
 from wae_jax.generation.modes.basic import Phrases, Request, draw, encode, interpolate, reconstruct
@@ -31,7 +31,7 @@ class Mode(NamedTuple):
       takes: others that it takes.
     """
 
-    make: Callable[[Run, Request], Phrases]
+    make: Callable[[Model, Request], Phrases]
     num: int
     num_of_own: int | None
     needs: tuple[str, ...] = ()
@@ -82,7 +82,7 @@ def asked_for(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def make_request(arguments: argparse.Namespace) -> Request:
-    """What the mode is asked for, but for the decision, which takes a run.
+    """What the mode is asked for, but for the rule, which takes a run.
 
     Raises:
       RequestError: if a file of the user's cannot be read, or does not hold four bars.

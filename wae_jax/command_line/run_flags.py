@@ -7,17 +7,13 @@ import dataclasses
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wae_jax.data.statistics import LONGEST_SHORT
+from wae_jax.config import FIT, LONGEST_FITTED_SHORT_NOTE, BinarizationRule, PerTrack, read_per_track
 from wae_jax.errors import CheckpointError, ConfigError, DatasetError, RequestError, WorkdirError
-from wae_jax.generation.binarization import DATA, DENSITY, METHODS, NONE, Decision, decision_of_config
-from wae_jax.pianoroll import NUM_TRACKS
 
 if TYPE_CHECKING:
-    import ml_collections
-
-    from wae_jax.generation.model import Run
+    from wae_jax.generation.model import Model
 
 
 def add_run_flags(parser: argparse.ArgumentParser) -> None:
@@ -42,81 +38,87 @@ def add_sampling_flags(parser: argparse.ArgumentParser, *, num: int | None) -> N
     default = "the default depends on the mode" if num is None else f"default {num}"
     parser.add_argument("--num", type=int, default=num, help=f"phrases ({default})")
     parser.add_argument("--seed", type=int, default=0)
-    how = parser.add_argument_group("which cells sound", "what is not given here is as the run's configuration has it")
-    how.add_argument("--binarize", choices=METHODS, help="above a threshold, or at random with their probability")
-    how.add_argument(
+    rule = parser.add_argument_group("binarization", "what is not given here is as in the configuration of the run")
+    rule.add_argument(
+        "--binarization",
+        dest="method",
+        choices=("hard", "bernoulli"),
+        help="above a threshold, or at random with the cells' probability",
+    )
+    rule.add_argument(
         "--threshold",
-        type=_numbers_or(DENSITY, number="a number between 0 and 1", make=lambda found: Decision(thresholds=found)),
-        metavar="T|T,T,T,T,T|density",
-        help="for hard: of all tracks, or of each; density: those at which draws are as dense as the training data",
+        dest="thresholds",
+        type=_per_track("thresholds"),
+        metavar="T|T,T,T,T,T|fit",
+        help="of all tracks, or of each; fit: those at which samples are as dense as the training data",
     )
-    how.add_argument("--hold", type=float, help="for hard: notes last while above this share of the threshold, 0 to 1")
-    how.add_argument("--close-gaps", type=int, metavar="STEPS", help="gaps up to so long become part of one note")
-    how.add_argument("--min-length", type=int, metavar="STEPS", help="shorter notes are left out; drums are not")
-    how.add_argument(
-        "--keep-short",
-        type=_numbers_or(DATA, NONE, number="a factor of at least 1", make=lambda found: Decision(keep_short=found)),
-        metavar="none|F|F,F,F,F,F|data",
-        help="for hard: short notes stay that get above so many times the threshold; data: such that draws have as "
-        "many as the training data",
+    rule.add_argument(
+        "--hysteresis-ratio",
+        type=float,
+        metavar="R",
+        help="a note lasts while above this share of the threshold, 0 to 1",
     )
-    how.add_argument(
-        "--rests",
-        type=_numbers_or(DATA, NONE, number="a number of at least 0 cells", make=lambda found: Decision(rests=found)),
-        metavar="none|C|C,C,C,C,C|data",
-        help="for hard: tracks are silent throughout phrases of which fewer cells are expected; data: so that draws "
-        "have as many empty bars as the training data",
+    rule.add_argument(
+        "--close-gaps", type=int, metavar="STEPS", help="gaps of up to so many steps become part of a note"
+    )
+    rule.add_argument(
+        "--min-note-length", type=int, metavar="STEPS", help="shorter notes are dropped; those of drums are not"
+    )
+    rule.add_argument(
+        "--short-note-threshold",
+        dest="short_note_thresholds",
+        type=_per_track("short_note_thresholds"),
+        metavar="F|F,F,F,F,F|fit",
+        help="shorter notes stay that get above so many times the threshold, 0 for none; fit: as many as in the "
+        "training data",
+    )
+    rule.add_argument(
+        "--track-gate",
+        dest="track_gates",
+        type=_per_track("track_gates"),
+        metavar="C|C,C,C,C,C|fit",
+        help="a track is silent throughout phrases with fewer expected active cells; fit: as many empty bars as in the "
+        "training data",
     )
 
 
-def _numbers_or(
-    *words: str, number: str, make: Callable[[tuple[float, ...]], Decision]
-) -> Callable[[str], tuple[float, ...] | str]:
-    """Reads what a rule has for each track, if `make` can make one of it: a number for all, five, or a word."""
+def _per_track(part: str) -> Callable[[str], PerTrack]:
+    """A reader of one part of a rule that has a number for each track."""
 
-    def read(text: str) -> tuple[float, ...] | str:
-        if text in words:
-            return text
+    def read(text: str) -> PerTrack:
         try:
-            found = tuple(float(each) for each in text.split(","))
-            found *= NUM_TRACKS if len(found) == 1 else 1
-            make(found)
-        except ValueError:
-            raise argparse.ArgumentTypeError(
-                f"{text!r}; expected {number}, {NUM_TRACKS} of them with commas between, or {' or '.join(words)}"
-            ) from None
-        return found
+            value = read_per_track(text)
+            BinarizationRule(**{part: value})  # type: ignore[arg-type]
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r}; {error}") from None
+        return value
 
     return read
 
 
-def asked_decision(arguments: argparse.Namespace, config: ml_collections.ConfigDict) -> Decision:
-    """The rule of a run's configuration, with what the command line asks for in its place.
+def requested_rule(arguments: argparse.Namespace, rule: BinarizationRule) -> BinarizationRule:
+    """A run's binarization rule, with the parts that the command line asks for in their place.
 
     Args:
       arguments: of a parser with `add_sampling_flags`.
-      config: the run's configuration.
+      rule: of the run's configuration.
 
     Raises:
       RequestError: if the two together make no sense.
     """
-    given = {
-        "method": arguments.binarize,
-        "hold": arguments.hold,
-        "close_gaps": arguments.close_gaps,
-        "min_length": arguments.min_length,
-    }
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    words = {DENSITY: None, DATA: None, NONE: (0.0,) * NUM_TRACKS}
-    of_tracks = {"thresholds": arguments.threshold, "keep_short": arguments.keep_short, "rests": arguments.rests}
-    changes |= {name: words.get(value, value) for name, value in of_tracks.items() if value is not None}
-    decision = dataclasses.replace(decision_of_config(config), **changes)
-    if decision.keep_short is None and decision.min_length > LONGEST_SHORT + 1:
+    names = [field.name for field in dataclasses.fields(BinarizationRule)]
+    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    try:
+        asked = dataclasses.replace(rule, **given)
+    except ValueError as error:
+        raise RequestError(str(error)) from error
+    longest = LONGEST_FITTED_SHORT_NOTE + 1
+    if asked.short_note_thresholds == FIT and asked.min_note_length > longest:
         raise RequestError(
-            f"short notes, of fewer than {decision.min_length} steps, are to be as many as in the training data; "
-            f"expected --min-length of at most {LONGEST_SHORT + 1} steps, or --keep-short={NONE}"
+            f"--min-note-length is {asked.min_note_length} and short notes are to be as many as in the training data; "
+            f"expected at most {longest} steps, or --short-note-threshold=0"
         )
-    return decision
+    return asked
 
 
 def add_latent_flags(parser: argparse.ArgumentParser) -> None:
@@ -142,7 +144,7 @@ def check_latent_flags(parser: argparse.ArgumentParser, arguments: argparse.Name
         parser.error(f"--components is {arguments.components}; expected at least 1")
 
 
-def asked_run(run: Run, latent: str, components: int | None) -> Run:
+def asked_run(run: Model, latent: str, components: int | None) -> Model:
     """The run, drawing codes from what the command line asks for.
 
     Args:
@@ -166,12 +168,12 @@ def check_sampling_flags(parser: argparse.ArgumentParser, arguments: argparse.Na
     """Leaves with a usage error where one of these flags is out of range."""
     if arguments.num < least_num:
         parser.error(f"--num is {arguments.num}; expected at least {least_num}")
-    if arguments.hold is not None and not 0 <= arguments.hold <= 1:
-        parser.error(f"--hold is {arguments.hold}; expected 0 to 1")
+    if arguments.hysteresis_ratio is not None and not 0 <= arguments.hysteresis_ratio <= 1:
+        parser.error(f"--hysteresis-ratio is {arguments.hysteresis_ratio}; expected 0 to 1")
     if arguments.close_gaps is not None and arguments.close_gaps < 0:
         parser.error(f"--close-gaps is {arguments.close_gaps}; expected at least 0 steps")
-    if arguments.min_length is not None and arguments.min_length < 1:
-        parser.error(f"--min-length is {arguments.min_length}; expected at least 1 step")
+    if arguments.min_note_length is not None and arguments.min_note_length < 1:
+        parser.error(f"--min-note-length is {arguments.min_note_length}; expected at least 1 step")
     if arguments.seed < 0:
         parser.error(f"--seed is {arguments.seed}; expected at least 0")
 

@@ -190,7 +190,7 @@ PER_TRACK_PARTS: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
     ("track_gates", "each at least 0", lambda value: value >= 0),
 )
 # Fitting short notes needs the share of notes of each length in the training data, which is counted up to here: steps.
-LONGEST_FITTED_SHORT_NOTE = 11
+LONGEST_FITTED_SHORT_NOTE = 12
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,18 +26,18 @@ def default_config() -> ml_collections.ConfigDict:
     return config
 
 
-def read_config(config: Mapping[str, Any] | ml_collections.ConfigDict) -> Config:
+def read_config(config: Config | Mapping[str, Any] | ml_collections.ConfigDict) -> Config:
     """Reads a configuration.
 
     Args:
-      config: nested, with every field of `Config`.
+      config: nested, with every field of `Config`; one that has been read is given back after the same checks.
 
     Raises:
       ConfigError: if a field is unknown, missing, of a wrong type or out of range, or if fields contradict each other;
         the message names all such fields.
     """
     problems: list[str] = []
-    given = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else config
+    given = config.to_dict() if isinstance(config, Config | ml_collections.ConfigDict) else config
     found = _read(Config, given, "", problems)
     if not problems:
         problems = [problem for check in _CHECKS if (problem := check(found))]

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from wae_jax import pianoroll
+from wae_jax.config import LONGEST_FITTED_SHORT_NOTE
 from wae_jax.data.dataset import spread
 from wae_jax.metrics.music import note_length_histogram
 from wae_jax.pianoroll import PackedPhrases
 
 # Lengths of notes that shares are told of.
-LONGEST_SHORT = 12
 # Ten megabytes at a time of what may be larger than memory.
 _ROWS_AT_A_TIME = 1024
 _PHRASES_WITH_LENGTHS = 2048
@@ -25,8 +25,8 @@ class TrackStatistics(NamedTuple):
     Attributes:
       densities: share of cells that are on, one a track.
       empty_bar_rates: share of bars in which no cell is on, one a track.
-      short_note_shares: of each track the share of notes that last at most 1, 2 ... `LONGEST_SHORT` steps, as the mean
-        over the phrases in which it has notes; 0 where it has none.
+      short_note_shares: of each track the share of notes that last at most 1, 2 ... 12 steps, as the mean over the
+        phrases in which it has notes; 0 where it has none.
     """
 
     densities: tuple[float, ...]
@@ -66,11 +66,11 @@ def track_statistics(packed: PackedPhrases, densities: tuple[float, ...] | None 
 
 def _short_note_shares(packed: PackedPhrases) -> tuple[tuple[float, ...], ...]:
     # A bin each, and one for all that are longer.
-    counts = note_length_histogram(pianoroll.unpack(np.asarray(packed)), bins=range(1, LONGEST_SHORT + 2))
+    counts = note_length_histogram(pianoroll.unpack(np.asarray(packed)), bins=range(1, LONGEST_FITTED_SHORT_NOTE + 2))
     of_phrase = counts.sum(axis=2, keepdims=True)
     shares = np.divide(counts.cumsum(axis=2), of_phrase, out=np.zeros(counts.shape), where=of_phrase > 0)
     mean = shares.sum(axis=0) / np.maximum((of_phrase > 0).sum(axis=0), 1)
-    return tuple(tuple(each) for each in mean[:, :LONGEST_SHORT].tolist())
+    return tuple(tuple(each) for each in mean[:, :LONGEST_FITTED_SHORT_NOTE].tolist())
 
 
 def _check(packed: PackedPhrases) -> None:

@@ -18,26 +18,27 @@ from typing import Any
 
 import numpy as np
 
+from wae_jax.config import flatten_config
 from wae_jax.errors import CompareError
 from wae_jax.evaluation.table import Figure, figures, short
 from wae_jax.metrics import intervals
-from wae_jax.training.workdir import FREE_FIELDS, flatten_config
+from wae_jax.training.workdir import FREE_FIELDS
 
 # What does not make another arm of a run. Its length does.
 _NOT_THE_ARM = (
     "seed",
     "data.path",
-    "decision.*",  # what the evaluation was told counts
+    "rule.*",  # what the evaluation was told counts
     *(pattern for pattern in FREE_FIELDS if not pattern.startswith("num_")),
 )
 
 # How codes were drawn and cells decided by evaluations of before there was more than the prior and a threshold.
 _PLAIN: Mapping[str, Any] = {
-    "hold": 1.0,
+    "hysteresis_ratio": 1.0,
     "close_gaps": 0,
-    "min_length": 1,
-    "keep_short": "none",
-    "rests": "none",
+    "min_note_length": 1,
+    "short_note_thresholds": "none",
+    "track_gates": "none",
     "latent": "prior",
     "components": None,
 }

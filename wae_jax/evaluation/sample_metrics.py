@@ -14,32 +14,30 @@ A figure that is undefined, such as the length of notes where there is none, is 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Float64, UInt8
 
+from wae_jax.config import BinarizationRule, Config
 from wae_jax.data.dataset import spread
 from wae_jax.evaluation import measure
 from wae_jax.evaluation.measure import PhraseSet
-from wae_jax.generation.binarization import Decision, decide
+from wae_jax.generation.binarization import binarize
 from wae_jax.generation.sampling import make_sampler
 from wae_jax.metrics import distances, suite
 from wae_jax.pianoroll import TRACK_NAMES, PackedPhrases, pack
 from wae_jax.training.state import TrainState
-
-if TYPE_CHECKING:
-    import ml_collections
 
 # Balls around points need that many others.
 LEAST_DRAWS = measure.NEIGHBOURS + 1
 
 
 def measure_draws(
-    config: ml_collections.ConfigDict,
+    config: Config,
     state: TrainState,
-    decision: Decision,
+    rule: BinarizationRule,
     *,
     held_out: UInt8[np.ndarray, "held_out bytes"],
     training: UInt8[np.ndarray, "training bytes"],
@@ -49,7 +47,7 @@ def measure_draws(
     Args:
       config: the run's configuration.
       state: of which the decoder is taken.
-      decision: which cells sound.
+      rule: which cells sound.
       held_out: what the draws are compared with: as many as are drawn, from the first to the last at equal distances.
       training: what the features' space is fitted to, as many.
 
@@ -59,7 +57,7 @@ def measure_draws(
     num = config.eval.num_samples
     sampler = make_sampler(config, jax.device_get(state.evaluation_variables()))
     probabilities = sampler.decode(sampler.draw(config.seed, num))
-    rolls = decide(probabilities, decision, seed=config.seed)
+    rolls = binarize(probabilities, rule, seed=config.seed)
     sets = {
         "generated": PhraseSet(pack(rolls)),
         "held_out": _choose(held_out, num),

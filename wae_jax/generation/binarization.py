@@ -1,145 +1,88 @@
-"""Which cells sound: from the probabilities of cells to notes.
+"""From the probabilities of cells to notes.
 
-A decoder says how likely each cell is, and a rule decides. Deciding each cell alone, above one half or at random,
-breaks notes into splinters: where a decoder is unsure along a note, its cells fall now on one side of a threshold and
-now on the other. The rules here let a note begin above one threshold and last while it stays above a lower one
-(hysteresis, as Canny's edge detector has it, doi 10.1109/TPAMI.1986.4767851), close gaps and leave out what is too
-short, unless the decoder is surer of it than it need be of a longer note. They apply to pitched tracks: drum notes are
-onsets, one step long. And a track of which hardly anything is expected in a phrase is silent throughout, as tracks of
-music are, where it would otherwise play a few stray notes in every phrase.
+A decoder says how probable each cell is. Looking at each cell alone, above one half or at random, breaks notes into
+splinters: where a decoder is unsure along a note, its cells fall on one side of a threshold and then on the other. A
+`BinarizationRule` lets a note begin above one threshold and last while it stays above a lower one (hysteresis, as in
+Canny's edge detector, doi 10.1109/TPAMI.1986.4767851), closes gaps and drops short notes, except those that the decoder
+is surer of. These parts apply to pitched tracks: drum notes are onsets, one step long. A track whose expected number of
+active cells in a phrase is small is silent throughout, as tracks of music are, where it would otherwise play a few
+stray notes in every phrase.
 
-Thresholds, rests and what keeps short notes may be left to be found on draws of a run, which `calibration.py` does.
+Thresholds, short-note thresholds and track gates may be fitted on samples of a model: see `calibration.py`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
+import jax
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int16
+from jaxtyping import Array, Bool, Float, Float64, Int16, Key
 
-from wae_jax.generation.sampling import binarize
-from wae_jax.pianoroll import NUM_TRACKS, PITCHED_TRACKS, TRACK_NAMES, Probabilities, Rolls
-
-if TYPE_CHECKING:
-    import ml_collections
-
-METHODS = ("hard", "bernoulli")
-DENSITY = "density"
-# Of what a rule has for each track: that it is to be found, and that there is none.
-DATA, NONE = "data", "none"
+from wae_jax.config import FIT, BinarizationRule
+from wae_jax.pianoroll import PITCHED_TRACKS, TRACK_NAMES, Probabilities, Rolls
 
 # Single pitches of single phrases.
 Lines = Bool[np.ndarray, "N T"]
 
 
 class TrackRule(NamedTuple):
-    """What a rule is for one track; see `Decision`.
+    """The part of a `BinarizationRule` that applies to one track; the attributes are described there.
 
     Attributes:
       threshold: None where cells are chosen at random.
-      hold, close_gaps, min_length, keep_short: as there.
+      hysteresis_ratio: share of the threshold.
+      close_gaps: steps.
+      min_note_length: steps.
+      short_note_threshold: in thresholds; 0 drops all short notes.
     """
 
     threshold: float | None
-    hold: float = 1.0
+    hysteresis_ratio: float = 1.0
     close_gaps: int = 0
-    min_length: int = 1
-    keep_short: float = 0.0
+    min_note_length: int = 1
+    short_note_threshold: float = 0.0
 
     @property
-    def mends(self) -> bool:
+    def cleans(self) -> bool:
         """Whether more is done than to choose cells one by one."""
-        return self.hold < 1 or self.close_gaps > 0 or self.min_length > 1
+        return self.hysteresis_ratio < 1 or self.close_gaps > 0 or self.min_note_length > 1
 
 
-@dataclasses.dataclass(frozen=True)
-class Decision:
-    """A rule.
+def track_rule(rule: BinarizationRule, track: int) -> TrackRule:
+    """The rule of one track; parts that are still to be fitted do nothing. Drum notes are onsets, one step long."""
+    threshold = rule.thresholds[track] if rule.method == "hard" and rule.thresholds != FIT else None
+    if track not in PITCHED_TRACKS:
+        return TrackRule(threshold)
+    short = 0.0 if rule.short_note_thresholds == FIT else rule.short_note_thresholds[track]
+    return TrackRule(threshold, rule.hysteresis_ratio, rule.close_gaps, rule.min_note_length, short)
 
-    Attributes:
-      method: "hard", above thresholds; or "bernoulli", each cell at random with its probability, and then no notes are
-        held; gaps and short notes are dealt with in either case.
-      thresholds: of each track, for "hard": a cell sounds whose probability is above it. None: those at which draws
-        are as dense as the training data, which `calibration.calibrate` has to find first.
-      hold: a note that has begun lasts while the probability is above this share of its track's threshold; 1 decides
-        each cell alone.
-      close_gaps: steps; silences of one pitch that are no longer, between two notes, become part of one note.
-      min_length: steps; shorter notes are left out, after gaps have been closed.
-      keep_short: of each track, for "hard": a note shorter than that stays where the probability of a cell of it is
-        above so many times the threshold; 0 leaves out all of them. None: those at which draws have as many short notes
-        as the training data, which `calibration.calibrate` has to find first.
-      rests: of each track, in cells, for "hard": it is silent throughout a phrase in which its probabilities add up to
-        less. None: those at which draws have as many empty bars as the training data, which `calibration.calibrate`
-        has to find first.
-    """
 
-    method: str = "hard"
-    thresholds: tuple[float, ...] | None = (0.5,) * NUM_TRACKS
-    hold: float = 1.0
-    close_gaps: int = 0
-    min_length: int = 1
-    keep_short: tuple[float, ...] | None = (0.0,) * NUM_TRACKS
-    rests: tuple[float, ...] | None = (0.0,) * NUM_TRACKS
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"no way to binarise is called {self.method!r}; there are {' and '.join(METHODS)}")
-        if self.thresholds is not None and (
-            len(self.thresholds) != NUM_TRACKS or not all(0 <= threshold <= 1 for threshold in self.thresholds)
-        ):
-            raise ValueError(f"thresholds are {self.thresholds}; expected {NUM_TRACKS} numbers between 0 and 1")
-        if not 0 <= self.hold <= 1:
-            raise ValueError(f"hold is {self.hold}; expected a share between 0 and 1")
-        if self.close_gaps < 0 or self.min_length < 1:
-            raise ValueError(
-                f"close_gaps is {self.close_gaps} and min_length {self.min_length}; expected steps, at least 0 and 1"
-            )
-        if self.keep_short is not None and (
-            len(self.keep_short) != NUM_TRACKS or not all(each == 0 or each >= 1 for each in self.keep_short)
-        ):
-            raise ValueError(f"keep_short is {self.keep_short}; expected {NUM_TRACKS} factors of at least 1, or 0")
-        if self.rests is not None and (len(self.rests) != NUM_TRACKS or not all(rest >= 0 for rest in self.rests)):
-            raise ValueError(f"rests are {self.rests}; expected {NUM_TRACKS} numbers of cells, at least 0")
-
-    @property
-    def open_fields(self) -> list[str]:
-        """The names of what is to be found."""
-        return [name for name in ("thresholds", "keep_short", "rests") if getattr(self, name) is None]
-
-    def rule_of(self, track: int) -> TrackRule:
-        """What it is for a track; what is to be found has no say."""
-        threshold = self.thresholds[track] if self.method == "hard" and self.thresholds else None
-        if track not in PITCHED_TRACKS:
-            return TrackRule(threshold)
-        keep_short = self.keep_short[track] if self.keep_short else 0.0
-        return TrackRule(threshold, self.hold, self.close_gaps, self.min_length, keep_short)
-
-    def __str__(self) -> str:
-        if self.method == "bernoulli":
-            words = ["at random with their probability"]
-        elif self.thresholds is None:
-            words = ["above thresholds at which draws are as dense as the training data"]
-        else:
-            words = [f"above {_by_track(self.thresholds)}"]
-        is_hard = self.method == "hard"
-        if is_hard and self.hold < 1:
-            words.append(f"and then, in one note, above {self.hold:g} times that")
-        if self.close_gaps:
-            words.append(f"with gaps of up to {self.close_gaps} steps closed")
-        if self.min_length > 1:
-            words.append(f"without notes shorter than {self.min_length} steps")
-            if is_hard and self.keep_short is None:
-                words[-1] += ", but for as many as the training data have"
-            elif is_hard and self.keep_short and any(self.keep_short):
-                words[-1] += f" that stay below {_by_track(self.keep_short)} times the threshold"
-        if is_hard and self.rests is None:
-            words.append("with tracks at rest so that draws have as many empty bars as the training data")
-        elif is_hard and self.rests and any(self.rests):
-            words.append(f"with tracks at rest where fewer cells are expected than {_by_track(self.rests)}")
-        return ", ".join(words)
+def describe(rule: BinarizationRule) -> str:
+    """The rule in words, to follow "active cells are"."""
+    is_hard = rule.method == "hard"
+    if not is_hard:
+        words = ["chosen at random with their probability"]
+    elif rule.thresholds == FIT:
+        words = ["above thresholds at which samples are as dense as the training data"]
+    else:
+        words = [f"above {_by_track(rule.thresholds)}"]
+    if is_hard and rule.hysteresis_ratio < 1:
+        words.append(f"and then, in one note, above {rule.hysteresis_ratio:g} times that")
+    if rule.close_gaps:
+        words.append(f"with gaps of up to {rule.close_gaps} steps closed")
+    if rule.min_note_length > 1:
+        words.append(f"without notes shorter than {rule.min_note_length} steps")
+        if is_hard and rule.short_note_thresholds == FIT:
+            words[-1] += ", but for as many as the training data have"
+        elif is_hard and any(rule.short_note_thresholds):
+            words[-1] += f" that stay below {_by_track(rule.short_note_thresholds)} times the threshold"
+    if is_hard and rule.track_gates == FIT:
+        words.append("with tracks silent so that samples have as many empty bars as the training data")
+    elif is_hard and any(rule.track_gates):
+        words.append(f"with tracks silent where fewer active cells are expected than {_by_track(rule.track_gates)}")
+    return ", ".join(words)
 
 
 def _by_track(numbers: Sequence[float]) -> str:
@@ -150,91 +93,62 @@ def _by_track(numbers: Sequence[float]) -> str:
     return ", ".join(f"{each:.3g} ({name})" for each, name in named if each)
 
 
-def decision_of_config(config: ml_collections.ConfigDict) -> Decision:
-    """The rule of a run's configuration: `decision`, and `eval.threshold` where thresholds are fixed."""
-    settings = config.decision
-    return Decision(
-        method=settings.method,
-        thresholds=None if settings.thresholds == DENSITY else (float(config.eval.threshold),) * NUM_TRACKS,
-        hold=float(settings.hold),
-        close_gaps=settings.close_gaps,
-        min_length=settings.min_length,
-        keep_short=None if settings.keep_short == DATA else (0.0,) * NUM_TRACKS,
-        rests=None if settings.rests == DATA else (0.0,) * NUM_TRACKS,
-    )
-
-
-def as_flags(decision: Decision) -> dict[str, Any]:
-    """A rule as JSON can hold it, by the names of the flags that ask for it."""
-    return {
-        "binarize": decision.method,
-        "threshold": _as_flag(decision.thresholds, is_open=DENSITY),
-        "hold": decision.hold,
-        "close_gaps": decision.close_gaps,
-        "min_length": decision.min_length,
-        "keep_short": _as_flag(decision.keep_short, is_open=DATA, is_zero=NONE),
-        "rests": _as_flag(decision.rests, is_open=DATA, is_zero=NONE),
-    }
-
-
-def _as_flag(numbers: tuple[float, ...] | None, *, is_open: str, is_zero: str | float = 0.0) -> Any:
-    if numbers is None:
-        return is_open
-    if len(set(numbers)) > 1:
-        return list(numbers)
-    return numbers[0] or is_zero
-
-
-def decide(probabilities: Probabilities, decision: Decision, *, seed: int = 0) -> Rolls:
+def binarize(probabilities: Probabilities, rule: BinarizationRule, *, seed: int = 0) -> Rolls:
     """Phrases from the probabilities of their cells.
 
     Args:
       probabilities: of each cell.
-      decision: the rule.
-      seed: for "bernoulli"; each phrase has random numbers of its own, whatever others there are.
+      rule: with all its parts fitted.
+      seed: for "bernoulli"; each phrase has a key of its own, which does not depend on the number of phrases.
 
     Raises:
-      ValueError: if something is needed that has not been found yet.
+      ValueError: if a part of the rule is still to be fitted.
     """
-    if decision.method == "bernoulli":
-        cells = binarize(probabilities, method="bernoulli", threshold=0.5, seed=seed)
+    if rule.method == "bernoulli":
+        cells = np.array(_sample_cells(jax.random.key(seed), np.arange(len(probabilities)), probabilities))
     else:
-        if decision.open_fields:
+        if rule.fitted_parts:
             raise ValueError(
-                f"the decision has no {' and no '.join(decision.open_fields)} yet; expected one from "
+                f"{' and '.join(rule.fitted_parts)} of the rule are still to be fitted; expected a rule from "
                 "`calibration.calibrate`"
             )
-        cells = probabilities > np.asarray(decision.thresholds, probabilities.dtype)
-        if any(decision.rests or ()):
-            cells &= (expected_cells(probabilities) >= decision.rests)[:, None, None]
+        cells = probabilities > np.asarray(rule.thresholds, probabilities.dtype)
+        if any(rule.track_gates):
+            cells &= (expected_cells(probabilities) >= rule.track_gates)[:, None, None]
     for k in PITCHED_TRACKS:
-        rule = decision.rule_of(k)
-        if rule.mends:
-            # Of most pitches no cell sounds, and then there is nothing to mend.
+        part = track_rule(rule, k)
+        if part.cleans:
+            # Most pitches have no active cell, and then there is nothing to clean.
             phrases, pitches = np.nonzero(cells[..., k].any(axis=1))
             lines, likely = cells[phrases, :, pitches, k], probabilities[phrases, :, pitches, k]
-            cells[phrases, :, pitches, k] = mended(lines, likely, rule)
+            cells[phrases, :, pitches, k] = clean(lines, likely, part)
     return cells
 
 
-def mended(lines: Lines, probabilities: Float[np.ndarray, "N T"], rule: TrackRule) -> Lines:
-    """Notes of the cells that were chosen, above a threshold or at random; the rows are pitches of phrases."""
-    if rule.threshold is not None and rule.hold < 1:
-        lines = hold(lines, probabilities > rule.threshold * rule.hold)
+@jax.jit
+def _sample_cells(key: Key[Array, ""], index: Array, probabilities: Float[Array, "B T P K"]) -> Bool[Array, "B T P K"]:
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
+    return jax.vmap(jax.random.bernoulli)(keys, probabilities)
+
+
+def clean(lines: Lines, probabilities: Float[np.ndarray, "N T"], rule: TrackRule) -> Lines:
+    """Notes of active cells, after hysteresis, closed gaps and dropped short notes; the rows are pitches of phrases."""
+    if rule.threshold is not None and rule.hysteresis_ratio < 1:
+        lines = hold(lines, probabilities > rule.threshold * rule.hysteresis_ratio)
     if rule.close_gaps:
         lines = close_gaps(lines, rule.close_gaps)
-    if rule.min_length > 1:
-        long = remove_short(lines, rule.min_length)
-        if rule.threshold is not None and rule.keep_short:
+    if rule.min_note_length > 1:
+        long = remove_short(lines, rule.min_note_length)
+        if rule.threshold is not None and rule.short_note_threshold:
             some = (lines > long).any(axis=1)
-            sure = probabilities[some] > rule.threshold * rule.keep_short
+            sure = probabilities[some] > rule.threshold * rule.short_note_threshold
             long[some] |= keep_sure(lines[some], sure)
         return long
     return lines
 
 
 def expected_cells(probabilities: Probabilities) -> Float64[np.ndarray, "B K=5"]:
-    """How many cells of each track are expected to sound, by phrase: the sum of their probabilities."""
+    """The expected number of active cells by phrase and track: the sum of their probabilities."""
     return np.asarray(probabilities.sum(axis=(1, 2), dtype=np.float64))
 
 

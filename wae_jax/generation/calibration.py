@@ -16,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
-from wae_jax.data.statistics import LONGEST_SHORT, TrackStatistics
-from wae_jax.generation.binarization import Decision, Lines, TrackRule, expected_cells, mended
+from wae_jax.config import FIT, LONGEST_FITTED_SHORT_NOTE, BinarizationRule
+from wae_jax.data.statistics import TrackStatistics
+from wae_jax.generation.binarization import Lines, TrackRule, clean, expected_cells, track_rule
 from wae_jax.generation.sampling import Sampler
 from wae_jax.pianoroll import NUM_BARS, NUM_PITCHES, NUM_TRACKS, STEPS_PER_BAR, Probabilities
 
@@ -28,27 +29,27 @@ _CALIBRATION_DRAWS = 128
 _CALIBRATION_SEED = 0  # whatever the seed of what is decided then, so that a run has one calibration
 
 
-def calibrate(decision: Decision, sampler: Sampler, statistics: Callable[[], TrackStatistics]) -> Decision:
+def calibrate(rule: BinarizationRule, sampler: Sampler, statistics: Callable[[], TrackStatistics]) -> BinarizationRule:
     """The rule with what is to be found of it, which is found on draws.
 
     Args:
-      decision: a rule.
+      rule: a rule.
       sampler: of the run.
       statistics: gives those of the training data; called where they are needed.
     """
-    if decision.method != "hard" or not decision.open_fields:
-        return decision
+    if not rule.fitted_parts:
+        return rule
     draws = sampler.decode(sampler.draw(_CALIBRATION_SEED, _CALIBRATION_DRAWS))
-    return fit_decision(draws, statistics(), decision)
+    return fit_rule(draws, statistics(), rule)
 
 
-def fit_decision(probabilities: Probabilities, statistics: TrackStatistics, decision: Decision) -> Decision:
+def fit_rule(probabilities: Probabilities, statistics: TrackStatistics, rule: BinarizationRule) -> BinarizationRule:
     """The rule with what is to be found of it, such that phrases become like other music.
 
     Args:
       probabilities: of the phrases: draws of the prior, say.
       statistics: of the other music.
-      decision: a hard rule.
+      rule: a hard rule.
 
     Returns:
       The rule. Its thresholds, where they are to be found, are the lowest at which a track's share of cells that sound,
@@ -61,35 +62,38 @@ def fit_decision(probabilities: Probabilities, statistics: TrackStatistics, deci
       ValueError: if the rule is not a hard one, or if what short notes take is to be found and these are longer than
         the statistics tell of.
     """
-    if decision.method != "hard":
-        raise ValueError(f"method is {decision.method!r}; only a hard decision has something to be found")
-    if decision.keep_short is None and decision.min_length > LONGEST_SHORT + 1:
+    if rule.method != "hard":
+        raise ValueError(f"method is {rule.method!r}; only a hard rule has parts to be fitted")
+    if rule.short_note_thresholds == FIT and rule.min_note_length > LONGEST_FITTED_SHORT_NOTE + 1:
         raise ValueError(
-            f"min_length is {decision.min_length}; expected at most {LONGEST_SHORT + 1} steps, where short notes "
-            "are to be as many as in the training data"
+            f"min_note_length is {rule.min_note_length}; expected at most {LONGEST_FITTED_SHORT_NOTE + 1} steps, where "
+            "short notes are to be as many as in the training data"
         )
     expected = expected_cells(probabilities)
     # None is shorter than a step.
     short_shares = [
-        (0.0, *shares)[min(decision.min_length - 1, LONGEST_SHORT)] for shares in statistics.short_note_shares
+        (0.0, *shares)[min(rule.min_note_length - 1, LONGEST_FITTED_SHORT_NOTE)]
+        for shares in statistics.short_note_shares
     ]
     found = [
         _fit_track(
             _Track.of(probabilities[..., k], expected[:, k]),
-            decision.rule_of(k),
-            density=statistics.densities[k] if decision.thresholds is None else None,
-            empty_bar_rate=statistics.empty_bar_rates[k] if decision.rests is None else None,
-            short_share=short_shares[k] if decision.keep_short is None else None,
-            rest=decision.rests[k] if decision.rests is not None else 0.0,
+            track_rule(rule, k),
+            density=statistics.densities[k] if rule.thresholds == FIT else None,
+            empty_bar_rate=statistics.empty_bar_rates[k] if rule.track_gates == FIT else None,
+            short_share=short_shares[k] if rule.short_note_thresholds == FIT else None,
+            rest=rule.track_gates[k] if rule.track_gates != FIT else 0.0,
         )
         for k in range(NUM_TRACKS)
     ]
     rules, rests = zip(*found, strict=True)
     return dataclasses.replace(
-        decision,
-        thresholds=tuple(rule.threshold for rule in rules),
-        keep_short=decision.keep_short or tuple(rule.keep_short for rule in rules),
-        rests=rests,
+        rule,
+        thresholds=tuple(each.threshold for each in rules),
+        short_note_thresholds=tuple(each.short_note_threshold for each in rules)
+        if rule.short_note_thresholds == FIT
+        else rule.short_note_thresholds,
+        track_gates=rests,
     )
 
 
@@ -123,17 +127,17 @@ class _Track(NamedTuple):
         plays = (self.expected >= rest)[self.phrase]
         return self._replace(lines=self.lines[plays], largest=self.largest[plays], phrase=self.phrase[plays])
 
-    def decide(self, rule: TrackRule) -> Lines:
+    def active(self, rule: TrackRule) -> Lines:
         """The cells of its first lines that sound, as `decide` has it; in the other lines none does."""
         assert rule.threshold is not None
         threshold = self.lines.dtype.type(rule.threshold)
         likely = self.lines[: np.count_nonzero(self.largest > threshold)]
         cells = likely > threshold
-        return mended(cells, likely, rule) if rule.mends else cells
+        return clean(cells, likely, rule) if rule.cleans else cells
 
     def sounding_bars(self, rule: TrackRule) -> Bool[np.ndarray, "B bars=4"]:
         """In which bars of each phrase it sounds."""
-        cells = self.decide(rule)
+        cells = self.active(rule)
         found = np.zeros((len(self.expected), NUM_BARS), bool)
         np.logical_or.at(
             found, self.phrase[: len(cells)], cells.reshape(len(cells), NUM_BARS, STEPS_PER_BAR).any(axis=2)
@@ -160,13 +164,13 @@ def _fit_track(
 
     rule = with_threshold(rule, rest)
     for _ in range(_LARGEST_NUM_ROUNDS):
-        before = rule.keep_short, rest
+        before = rule.short_note_threshold, rest
         if empty_bar_rate is not None:
             wanted = int(empty_bar_rate * len(track.expected) * NUM_BARS)
             rest = _find_rest(track.sounding_bars(rule), track.expected, wanted)
-        if short_share is not None and rule.min_length > 1:
-            rule = rule._replace(keep_short=_find_keep_short(track.without(rest), rule, short_share))
-        if (rule.keep_short, rest) == before:
+        if short_share is not None and rule.min_note_length > 1:
+            rule = rule._replace(short_note_threshold=_find_keep_short(track.without(rest), rule, short_share))
+        if (rule.short_note_threshold, rest) == before:
             break
         rule = with_threshold(rule, rest)
     return rule, rest
@@ -177,7 +181,7 @@ def _find_threshold(track: _Track, rule: TrackRule, wanted: int) -> float:
     low, high = 0.0, 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        if np.count_nonzero(track.decide(rule._replace(threshold=middle))) > wanted:
+        if np.count_nonzero(track.active(rule._replace(threshold=middle))) > wanted:
             low = middle
         else:
             high = middle
@@ -193,7 +197,7 @@ class _Notes(NamedTuple):
 
 
 def _notes(track: _Track, rule: TrackRule) -> _Notes:
-    cells = track.decide(rule)
+    cells = track.active(rule)
     edges = np.diff(np.pad(cells, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     (row, start), (_, end) = np.nonzero(edges == 1), np.nonzero(edges == -1)
     # From each note's first step to behind its last, and from there to the next note's, which is of no use.
@@ -211,8 +215,8 @@ def _find_keep_short(track: _Track, rule: TrackRule, wanted: float) -> float:
     assert rule.threshold is not None
     if not rule.threshold:
         return 1.0  # all that is above it is above any number of times it
-    notes = _notes(track, rule._replace(min_length=1))
-    is_short = notes.length < rule.min_length
+    notes = _notes(track, rule._replace(min_note_length=1))
+    is_short = notes.length < rule.min_note_length
     factor = notes.largest[is_short] / rule.threshold
     order = np.argsort(-factor, kind="stable")
     factor, phrase = factor[order], notes.phrase[is_short][order]

@@ -20,11 +20,10 @@ from typing import Any
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 from jaxtyping import Shaped
 
-from wae_jax.config import check_config, complete_config
+from wae_jax.config import Config, read_config
 from wae_jax.data.statistics import TrackStatistics
 from wae_jax.errors import CheckpointError
 from wae_jax.files import whole_file
@@ -55,7 +54,7 @@ class Portable:
       track_statistics: of the training data; None in files of before there was use for them.
     """
 
-    config: ml_collections.ConfigDict
+    config: Config
     variables: dict[str, Any]
     step: int
     source_digest: str
@@ -85,7 +84,7 @@ def stored(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 def save_portable(
     path: str | os.PathLike[str],
-    config: ml_collections.ConfigDict,
+    config: Config,
     variables: Mapping[str, Any],
     *,
     step: int,
@@ -97,7 +96,7 @@ def save_portable(
     Args:
       path: the file; one that is there is replaced once the new one is complete.
       config: of the run.
-      variables: of its autoencoder: `Run.variables`.
+      variables: of its autoencoder: `Model.variables`.
       step: of the checkpoint they are from.
       source_digest: of that checkpoint.
       track_statistics: of the training data.
@@ -138,8 +137,7 @@ def load_portable(path: str | os.PathLike[str]) -> Portable:
     digest = meta.pop("digest", None)
     if digest != _digest(meta, arrays):
         raise CheckpointError(f"{path} is damaged: its digest does not match its content; fetch or export it anew")
-    config = ml_collections.ConfigDict(complete_config(meta["config"]))
-    check_config(config.to_dict())
+    config = read_config(meta["config"])
     statistics = meta.get("track_statistics")
     return Portable(
         config,
@@ -202,7 +200,7 @@ def _digest(meta: Mapping[str, Any], arrays: _Arrays) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _fit(path: pathlib.Path, config: ml_collections.ConfigDict, arrays: _Arrays) -> dict[str, Any]:
+def _fit(path: pathlib.Path, config: Config, arrays: _Arrays) -> dict[str, Any]:
     """The arrays as the variables of the configuration's model."""
     model = make_autoencoder(config)
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *PHRASE_SHAPE)))

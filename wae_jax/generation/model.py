@@ -8,15 +8,13 @@ import pathlib
 from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 
-from wae_jax.config import check_config, complete_config
+from wae_jax.config import BinarizationRule, Config, read_config
 from wae_jax.data.dataset import Dataset, spread
 from wae_jax.data.load import open_data
 from wae_jax.data.statistics import TrackStatistics, track_statistics
 from wae_jax.errors import CheckpointError
-from wae_jax.generation.binarization import Decision, decision_of_config
 from wae_jax.generation.calibration import calibrate
 from wae_jax.generation.export_file import load_portable
 from wae_jax.generation.latent_mixture import Mixture, fit_mixture
@@ -33,7 +31,7 @@ _FIT_SEED = 0  # whatever the seed of the draws, so that a run has one mixture
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class Model:
     """A trained run.
 
     Attributes:
@@ -46,7 +44,7 @@ class Run:
       mixture: what codes are drawn from; None for the prior.
     """
 
-    config: ml_collections.ConfigDict
+    config: Config
     variables: dict[str, Any]
     sampler: Sampler
     step: int
@@ -54,21 +52,21 @@ class Run:
     track_statistics: TrackStatistics | None = None
     mixture: Mixture | None = None
 
-    def calibrated(self, decision: Decision) -> Decision:
+    def calibrated(self, rule: BinarizationRule) -> BinarizationRule:
         """The rule with what is to be found of it, which is found on draws.
 
         Raises:
           DatasetError: if that takes statistics of data that are no longer where they were.
         """
-        return calibrate(decision, self.sampler, self.statistics)
+        return calibrate(rule, self.sampler, self.statistics)
 
-    def own_decision(self) -> Decision:
+    def own_rule(self) -> BinarizationRule:
         """The rule of its configuration, calibrated.
 
         Raises:
           DatasetError: as `calibrated`.
         """
-        return self.calibrated(decision_of_config(self.config))
+        return self.calibrated(self.config.binarization)
 
     def statistics(self) -> TrackStatistics:
         """Of the training data.
@@ -91,7 +89,7 @@ class Run:
         """The packed rows of one split of its data."""
         return self.data().split(split)
 
-    def drawing_from_mixture(self, components: int = 0) -> Run:
+    def drawing_from_mixture(self, components: int = 0) -> Model:
         """The run, with codes drawn from a mixture of Gaussians fitted to the codes of its training phrases.
 
         Up to 4,096 phrases are encoded, spread over the split, which takes some seconds.
@@ -115,7 +113,7 @@ class Run:
         return dataclasses.replace(self, sampler=drawing_from(self.sampler, mixture), mixture=mixture)
 
 
-def open_run(source: str | None, checkpoint: str = "best") -> Run:
+def open_run(source: str | None, checkpoint: str = "best") -> Model:
     """Opens a trained run, wherever it is.
 
     Args:
@@ -137,7 +135,7 @@ def open_run(source: str | None, checkpoint: str = "best") -> Run:
     return load_run(source, checkpoint)
 
 
-def _load_file(path: pathlib.Path, checkpoint: str) -> Run:
+def _load_file(path: pathlib.Path, checkpoint: str) -> Model:
     held = load_portable(path)
     if checkpoint not in ("best", "latest", str(held.step)):
         raise CheckpointError(
@@ -145,10 +143,10 @@ def _load_file(path: pathlib.Path, checkpoint: str) -> Run:
             f"or {held.step}"
         )
     sampler = make_sampler(held.config, held.variables)
-    return Run(held.config, held.variables, sampler, held.step, held.digest, held.track_statistics)
+    return Model(held.config, held.variables, sampler, held.step, held.digest, held.track_statistics)
 
 
-def load_run(workdir: str, checkpoint: str) -> Run:
+def load_run(workdir: str, checkpoint: str) -> Model:
     """Opens a work folder for reading.
 
     Args:
@@ -160,8 +158,7 @@ def load_run(workdir: str, checkpoint: str) -> Run:
       CheckpointError: if there is no such checkpoint, or it is damaged.
       ConfigError: if the configuration is of another version of this package.
     """
-    config = ml_collections.ConfigDict(complete_config(load_config(workdir)))
-    check_config(config.to_dict())
+    config = read_config(load_config(workdir))
     target = create_train_state(config, track_densities=(0.5,) * NUM_TRACKS, num_train_steps=1)
     checkpoints = Checkpointer(
         pathlib.Path(workdir) / "checkpoints",
@@ -186,13 +183,13 @@ def load_run(workdir: str, checkpoint: str) -> Run:
     return _run_of(config, state, meta["step"], checkpoint_digest(meta))
 
 
-def run_of_state(config: ml_collections.ConfigDict, state: TrainState) -> Run:
+def run_of_state(config: Config, state: TrainState) -> Model:
     """A run as it stands in training; its digest is that of a checkpoint with this state."""
     host = jax.device_get(state)
     leaves = {path: {"sha256": digest} for path, digest in digests(host).items()}
     return _run_of(config, host, int(host.step), checkpoint_digest({"leaves": leaves}))
 
 
-def _run_of(config: ml_collections.ConfigDict, state: TrainState, step: int, digest: str) -> Run:
+def _run_of(config: Config, state: TrainState, step: int, digest: str) -> Model:
     variables = state.evaluation_variables()
-    return Run(config, variables, make_sampler(config, variables), step, digest)
+    return Model(config, variables, make_sampler(config, variables), step, digest)

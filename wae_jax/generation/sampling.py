@@ -5,21 +5,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Key, Shaped
 
+from wae_jax.config import Config
 from wae_jax.generation.latent_mixture import Mixture, draw_mixture
 from wae_jax.models.autoencoder import Autoencoder
 from wae_jax.objective import terms
-from wae_jax.pianoroll import Codes, Probabilities, Rolls, device
+from wae_jax.pianoroll import Codes, Probabilities, Rolls
 from wae_jax.training.state import make_autoencoder
-
-if TYPE_CHECKING:
-    import ml_collections
 
 _PHRASES_AT_A_TIME = 32
 
@@ -52,7 +50,7 @@ def _decode(model: Autoencoder, variables: Any, z: Float[Array, "B Z"]) -> Float
     return jax.nn.sigmoid(jnp.asarray(model.apply(variables, z, method="decode"))).astype(jnp.float32)
 
 
-def make_sampler(config: ml_collections.ConfigDict, variables: Any) -> Sampler:
+def make_sampler(config: Config, variables: Any) -> Sampler:
     """Binds a model's variables.
 
     Args:
@@ -70,7 +68,9 @@ def make_sampler(config: ml_collections.ConfigDict, variables: Any) -> Sampler:
 
     def draw(seed: int, num: int) -> Codes:
         return np.asarray(
-            terms.sample_prior(_keys(seed, num), latent_dim=config.model.z_dim, prior_variance=config.objective.prior_variance)
+            terms.sample_prior(
+                _keys(seed, num), latent_dim=config.model.z_dim, prior_variance=config.objective.prior_variance
+            )
         )
 
     return Sampler(encode, decode, draw)
@@ -96,23 +96,3 @@ def _in_parts(function: Callable[[Any], jax.Array], array: np.ndarray) -> np.nda
             yield np.asarray(function(np.pad(part, missing)))[: len(part)]
 
     return np.concatenate(list(parts()))
-
-
-def binarize(probabilities: Probabilities, *, method: str, threshold: float, seed: int) -> Rolls:
-    """Decides which cells sound.
-
-    Args:
-      probabilities: of each cell.
-      method: "hard", above the threshold, or "bernoulli", each cell at random with its probability.
-      threshold: for "hard", between 0 and 1.
-      seed: for "bernoulli"; each phrase has a key of its own.
-
-    Raises:
-      ValueError: if there is no such method.
-    """
-    if method == "hard":
-        return np.asarray(device.binarize_hard(jnp.asarray(probabilities), threshold))
-    if method != "bernoulli":
-        raise ValueError(f"no way to binarise is called {method!r}; there are 'hard' and 'bernoulli'")
-    keys = _keys(seed, len(probabilities))
-    return np.stack([np.asarray(device.binarize_bernoulli(key, p)) for key, p in zip(keys, probabilities, strict=True)])

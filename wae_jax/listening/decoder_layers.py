@@ -11,19 +11,17 @@ need be.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
 
+from wae_jax.config import Config
 from wae_jax.models.conv_plain import same_padding
 from wae_jax.models.modules import LEAKY_RELU_SLOPE, NORM_EPSILON
 from wae_jax.models.networks import find_network
 from wae_jax.pianoroll import NUM_PITCHES, NUM_STEPS, NUM_TRACKS
 from wae_jax.pianoroll.note_planes import CELLS, OUTPUT_PLANES
-
-if TYPE_CHECKING:
-    import ml_collections
 
 Vector = Float32[np.ndarray, " F"]
 
@@ -147,12 +145,12 @@ class Residual(NamedTuple):
 Layer = Dense | ConvTranspose | Conv | Affine | LayerNorm | LeakyRelu | LogSumExp | Residual
 
 
-def decoder_layers(config: ml_collections.ConfigDict, variables: Mapping[str, Any]) -> list[Layer]:
+def decoder_layers(config: Config, variables: Mapping[str, Any]) -> list[Layer]:
     """The decoder of a trained run.
 
     Args:
       config: of the run.
-      variables: of its autoencoder: `Run.variables`.
+      variables: of its autoencoder: `Model.variables`.
 
     Returns:
       Layers that lead from a code [Z] to the logits of the cells, [T * P * K]; dropout, which evaluation has none of,
@@ -194,7 +192,7 @@ class _Part:
             yield LayerNorm(self.param(norm, "scale"), self.param(norm, "bias"), NORM_EPSILON)
 
 
-def _layers(config: ml_collections.ConfigDict, variables: Mapping[str, Any]) -> Iterator[Layer]:
+def _layers(config: Config, variables: Mapping[str, Any]) -> Iterator[Layer]:
     model = config.model
     half = _Part(variables, "decoder")
     network = find_network(model.network, dropout_rate=model.dropout_rate)

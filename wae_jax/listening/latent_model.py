@@ -9,20 +9,21 @@ a sixth or more of its variance with the direction. Others have no name.
 from __future__ import annotations
 
 import base64
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float64, Shaped
 
+from wae_jax.config import BinarizationRule
 from wae_jax.data.dataset import spread
-from wae_jax.generation.binarization import Decision
 from wae_jax.generation.export_file import stored
 from wae_jax.generation.latent_mixture import Mixture
-from wae_jax.generation.model import Run
+from wae_jax.generation.model import Model
 from wae_jax.generation.modes.attributes import ATTRIBUTES, PerPhrase
 from wae_jax.listening.decoder_layers import Layer, decoder_layers
-from wae_jax.pianoroll import LOWEST_PITCH, NUM_TRACKS, PHRASE_SHAPE, Codes, unpack
+from wae_jax.pianoroll import LOWEST_PITCH, PHRASE_SHAPE, Codes, unpack
 
 NAMING_BOUND = 0.4
 # A direction in which codes differ by less than this, in deviations of the prior, is none.
@@ -40,18 +41,20 @@ _KINDS = {
 }
 
 
-def latent_model(run: Run, *, decision: Decision, num_directions: int = 8, num_phrases: int = 1024) -> dict[str, Any]:
+def latent_model(
+    run: Model, *, rule: BinarizationRule, num_directions: int = 8, num_phrases: int = 1024
+) -> dict[str, Any]:
     """What the script's `mountLatent` is called with.
 
     Args:
       run: a trained run.
-      decision: which cells sound, to begin with; the page knows no random ones, and takes thresholds of one half then.
+      rule: which cells sound, to begin with; the page knows no random ones, and takes thresholds of one half then.
       num_directions: at most; those in which codes hardly differ are left out.
       num_phrases: training phrases, at most, spread over the split.
 
     Returns:
       What JSON can hold: `shape` [T, P, K] and `lowest_pitch` of a phrase, `layers` of the decoder, `prior_deviation`,
-      `mixture` where the run draws from one (or None), `decision`, the `mean` of the codes, and `directions`.
+      `mixture` where the run draws from one (or None), `rule`, the `mean` of the codes, and `directions`.
 
     Raises:
       CheckpointError: if the decoder has values that 16 bits cannot hold.
@@ -67,14 +70,7 @@ def latent_model(run: Run, *, decision: Decision, num_directions: int = 8, num_p
         "layers": [_describe(layer) for layer in decoder_layers(run.config, stored(run.variables))],
         "prior_deviation": deviation,
         "mixture": None if run.mixture is None else _describe_mixture(run.mixture),
-        "decision": {
-            "thresholds": list(decision.thresholds or (0.5,) * NUM_TRACKS),
-            "hold": decision.hold,
-            "close_gaps": decision.close_gaps,
-            "min_length": decision.min_length,
-            "keep_short": list(decision.keep_short or (0.0,) * NUM_TRACKS),
-            "rests": list(decision.rests or (0.0,) * NUM_TRACKS),
-        },
+        "rule": _page_rule(rule),
         "mean": codes.mean(axis=0, dtype=np.float64).tolist(),
         "directions": directions(
             codes,
@@ -83,6 +79,13 @@ def latent_model(run: Run, *, decision: Decision, num_directions: int = 8, num_p
             least_deviation=_LEAST_DEVIATION * deviation,
         ),
     }
+
+
+def _page_rule(rule: BinarizationRule) -> dict[str, Any]:
+    """The rule as the page's JavaScript takes it: hard, with thresholds of one half where it has none."""
+    if rule.method == "bernoulli":
+        rule = BinarizationRule(close_gaps=rule.close_gaps, min_note_length=rule.min_note_length)
+    return dataclasses.asdict(rule)
 
 
 def directions(

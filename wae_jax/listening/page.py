@@ -10,6 +10,7 @@ space, favourites to mark and export, the run's metrics, and where all this come
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
@@ -19,13 +20,13 @@ from wae_jax.command_line.run_flags import (
     add_latent_flags,
     add_run_flags,
     add_sampling_flags,
-    asked_decision,
     asked_run,
     check_latent_flags,
     check_sampling_flags,
+    requested_rule,
 )
-from wae_jax.generation.binarization import Decision, as_flags
-from wae_jax.generation.model import Run, open_run
+from wae_jax.config import BinarizationRule
+from wae_jax.generation.model import Model, open_run
 from wae_jax.listening.document import Section, check_output, make_page, save_page
 from wae_jax.listening.latent_model import latent_model
 from wae_jax.listening.parts import embed
@@ -37,12 +38,12 @@ LARGEST_MODEL = 16_000_000  # bytes
 
 
 def write_page(
-    run: Run,
+    run: Model,
     output: str | os.PathLike[str],
     sections: Sequence[Section],
     *,
     source: str | None,
-    decision: Decision,
+    rule: BinarizationRule,
     tempo: float = DEFAULT_TEMPO,
     **choice: Any,
 ) -> int:
@@ -53,7 +54,7 @@ def write_page(
       output: the file; one that is there is replaced, once the new one is complete.
       sections: the phrases.
       source: what the run was opened from; a work folder's metrics and evaluation are shown.
-      decision: which cells of fresh draws sound, to begin with.
+      rule: which cells of fresh draws sound, to begin with.
       tempo: quarter notes a minute, to begin with.
       **choice: what else it takes to make the phrases again, by name.
 
@@ -65,7 +66,7 @@ def write_page(
       DatasetError: if the run's data are no longer there.
     """
     output = check_output(output)
-    model = latent_model(run, decision=decision)
+    model = latent_model(run, rule=rule)
     fits = (size := len(embed(model))) <= LARGEST_MODEL
     left_out = "" if fits else f" The model is left out: it would take {size / 1e6:.0f} MB."
     name = "the run that ships" if source is None else pathlib.Path(source).resolve().name
@@ -75,7 +76,7 @@ def write_page(
         f"{left_out}",
         sections=sections,
         tables=[] if source is None else tables_of_run(pathlib.Path(source)),
-        provenance=provenance(run, name, **as_flags(decision), **choice),
+        provenance=provenance(run, name, **dataclasses.asdict(rule), **choice),
         tempo=tempo,
         latent=model if fits else None,
     )
@@ -83,22 +84,22 @@ def write_page(
 
 
 def write_run_page(
-    run: Run,
+    run: Model,
     output: str | os.PathLike[str],
     *,
     source: str | None,
     num: int = 64,
     seed: int = 0,
-    decision: Decision | None = None,
+    rule: BinarizationRule | None = None,
     tempo: float = DEFAULT_TEMPO,
 ) -> int:
     """Writes the listening page of a run as a whole: `sections_of_run`, and the rest as `write_page` has it.
 
-    Without a decision, cells sound as the run's configuration has it.
+    Without a rule, cells sound as the run's configuration has it.
     """
-    decision = decision or run.own_decision()
-    sections = list(sections_of_run(run, num=num, seed=seed, decision=decision))
-    return write_page(run, output, sections, source=source, decision=decision, tempo=tempo, num=num, seed=seed)
+    rule = rule or run.own_rule()
+    sections = list(sections_of_run(run, num=num, seed=seed, rule=rule))
+    return write_page(run, output, sections, source=source, rule=rule, tempo=tempo, num=num, seed=seed)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -131,7 +132,7 @@ def run(arguments: argparse.Namespace) -> None:
         source=arguments.workdir,
         num=arguments.num,
         seed=arguments.seed,
-        decision=trained.calibrated(asked_decision(arguments, trained.config)),
+        rule=trained.calibrated(requested_rule(arguments, trained.config.binarization)),
         tempo=arguments.tempo,
     )
     print(f"wrote {arguments.output}, {size / 1e6:.1f} MB: open it in a browser")

@@ -12,10 +12,10 @@ import jax
 import numpy as np
 
 import wae_jax
+from wae_jax.config import flatten_config
 from wae_jax.evaluation import table
-from wae_jax.generation.model import Run
+from wae_jax.generation.model import Model
 from wae_jax.listening.document import Table
-from wae_jax.training.workdir import flatten_config
 
 _DATA_NAMES = {"eval": "validation data", "eval_train": "training data", "draws": "draws", "held_out": "held-out"}
 
@@ -60,7 +60,7 @@ def _short(value: float | None) -> str:
     return "" if value is None or np.isnan(value) else table.short(value)
 
 
-def provenance(run: Run, name: str, **choice: Any) -> list[tuple[str, str]]:
+def provenance(run: Model, name: str, **choice: Any) -> list[tuple[str, str]]:
     """What it takes to make the phrases again."""
     versions = {"wae_jax": wae_jax.__version__, "jax": jax.__version__, "numpy": np.__version__}
     fields = flatten_config(run.config.to_dict())

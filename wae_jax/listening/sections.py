@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Bool
 
-from wae_jax.generation.binarization import Decision, decide
+from wae_jax.config import BinarizationRule
+from wae_jax.generation.binarization import binarize
 from wae_jax.generation.latent_paths import slerp
-from wae_jax.generation.model import Run
+from wae_jax.generation.model import Model
 from wae_jax.generation.modes.fidelity import cell_f1
 from wae_jax.listening.document import Group, Phrase, Section, note_lists
 from wae_jax.pianoroll import BinaryRolls, Codes, PackedPhrases, Rolls, unpack
@@ -23,21 +24,21 @@ _WALKS = 3
 _PHRASES_A_WALK = 8
 
 
-def sections_of_run(run: Run, *, num: int, seed: int, decision: Decision) -> Iterator[Section]:
+def sections_of_run(run: Model, *, num: int, seed: int, rule: BinarizationRule) -> Iterator[Section]:
     """Random draws, music of the training data, reconstructions beside originals, and walks.
 
     Args:
       run: a trained run.
       num: random draws.
       seed: of the draws, and of the choice of all other phrases.
-      decision: which cells sound.
+      rule: which cells sound.
 
     Raises:
       DatasetError: if the run's data are no longer there.
     """
 
     def decode(codes: Codes) -> Rolls:
-        return decide(run.sampler.decode(codes), decision, seed=seed)
+        return binarize(run.sampler.decode(codes), rule, seed=seed)
 
     draws = decode(run.sampler.draw(seed, num))
     source = f" from {run.mixture}" if run.mixture else ""

@@ -13,16 +13,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from wae_jax.array_types import AnyArray
-
-if TYPE_CHECKING:
-    import ml_collections
+from wae_jax.config import BinaryNeuronSpec
 
 KINDS = ("none", "deterministic", "stochastic")
 GRADIENTS = ("straight_through", "sigmoid_adjusted")
@@ -85,23 +82,22 @@ def annealed_slope(step: Int[AnyArray, ""], *, growth: float, maximum: float) ->
 
 
 def make_cell_values(
-    config: ml_collections.ConfigDict,
+    spec: BinaryNeuronSpec,
 ) -> Callable[[Key[Array, " B"], Int[AnyArray, ""]], Callable[[Logits], Cells]]:
-    """How the cells' values that the reconstruction cost looks at are made of logits, from `config.objective.binary_neurons`.
+    """Returns a function that makes the cells' values, which the reconstruction cost sees, of logits.
 
     Returns:
       A function of a key a phrase and the step, to a function of logits: to probabilities, where `kind` is "none",
       else to 0 and 1. Only stochastic neurons use the keys.
     """
-    settings = config.objective.binary_neurons
 
     def values_of(keys: Key[Array, " B"], step: Int[AnyArray, ""]) -> Callable[[Logits], Cells]:
         def values(logits: Logits) -> Cells:
-            slope = annealed_slope(step, growth=settings.slope_growth, maximum=settings.max_slope)
-            cut = _uniform(keys, logits) if settings.kind == "stochastic" else 0.5
-            return fire(logits, cut, slope, settings.gradient)
+            slope = annealed_slope(step, growth=spec.slope_growth, maximum=spec.max_slope)
+            cut = _uniform(keys, logits) if spec.kind == "stochastic" else 0.5
+            return fire(logits, cut, slope, spec.gradient)
 
-        return jax.nn.sigmoid if settings.kind == "none" else values
+        return jax.nn.sigmoid if spec.kind == "none" else values
 
     return values_of
 

@@ -13,18 +13,15 @@ is of the cells that the planes make.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
 from wae_jax.array_types import AnyArray
+from wae_jax.config import CostSpec
 from wae_jax.pianoroll import note_planes
 from wae_jax.pianoroll.note_planes import Outputs, PlaneLogits
-
-if TYPE_CHECKING:
-    import ml_collections
 
 Cells = Num[AnyArray, "B T P K"]
 Logits = Float[AnyArray, "B T P K"]
@@ -80,7 +77,7 @@ def roughness(x: Cells, p: Float[AnyArray, "B T P K"]) -> Float[Array, "B t P K"
 COSTS = ("squared_error", "cross_entropy", "focal")
 
 
-def make_cost(config: ml_collections.ConfigDict) -> Cost:
+def make_cost(spec: CostSpec) -> Cost:
     """The cost of each phrase, [B], from `config.objective.cost`.
 
     kind: one of `COSTS`; of cells that sound, `positive_weight` times. To this are added `onset_weight` times the
@@ -90,32 +87,31 @@ def make_cost(config: ml_collections.ConfigDict) -> Cost:
       A function of phrases, the decoder's outputs, which are logits of cells or of planes, and how cells' values are
       made of their logits.
     """
-    settings = config.objective.cost
 
     def of_cells(x: Cells, logits: Logits, values: Values) -> CellCosts:
-        match settings.kind:
+        match spec.kind:
             case "squared_error":
                 return squared_error(x, values(logits))
             case "cross_entropy":
                 return cross_entropy(x, logits)
             case _:
-                return focal(x, logits, gamma=settings.focal_gamma)
+                return focal(x, logits, gamma=spec.focal_gamma)
 
     def of_planes(x: Cells, logits: PlaneLogits, values: Values) -> CellCosts:
-        if settings.kind == "squared_error":
+        if spec.kind == "squared_error":
             return planes_squared_error(x, logits)
         return of_cells(x, note_planes.logits_of_kind(x, logits), values)
 
     def cost(x: Cells, outputs: Outputs, values: Values) -> Float[Array, " B"]:
         cells = of_planes(x, outputs, values) if note_planes.has_planes(outputs) else of_cells(x, outputs, values)
         logits = note_planes.cell_logits(outputs)
-        if settings.positive_weight != 1:
-            cells = cells * jnp.where(x > 0, settings.positive_weight, 1.0)
+        if spec.positive_weight != 1:
+            cells = cells * jnp.where(x > 0, spec.positive_weight, 1.0)
         total = _sum(cells)
-        if settings.onset_weight:
-            total += settings.onset_weight * _sum(onset_error(x, values(logits)))
-        if settings.smoothness_weight:
-            total += settings.smoothness_weight * _sum(roughness(x, values(logits)))
+        if spec.onset_weight:
+            total += spec.onset_weight * _sum(onset_error(x, values(logits)))
+        if spec.smoothness_weight:
+            total += spec.smoothness_weight * _sum(roughness(x, values(logits)))
         return total
 
     return cost

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import signal
 import threading
 import types
@@ -11,21 +12,19 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 from absl import logging
 from clu import parameter_overview
 from jax.experimental import multihost_utils
 from jaxtyping import Array, Float
 
-from wae_jax.config import check_config, complete_config
+from wae_jax.config import BinarizationRule, Config, flatten_config, read_config
 from wae_jax.data.dataset import Dataset
 from wae_jax.data.load import open_data
 from wae_jax.data.pipeline import Feeder, make_several_steps, steps_of_call, steps_per_call
 from wae_jax.data.statistics import track_densities, track_statistics
 from wae_jax.errors import ConfigError, NonFiniteLossError
 from wae_jax.files import Closing
-from wae_jax.generation.binarization import Decision, decision_of_config
 from wae_jax.generation.calibration import calibrate
 from wae_jax.generation.sampling import make_sampler
 from wae_jax.pianoroll import PackedPhrases
@@ -43,7 +42,7 @@ from wae_jax.training.step import (
     make_train_step,
     summarize,
 )
-from wae_jax.training.workdir import Workdir, claim_config, flatten_config
+from wae_jax.training.workdir import Workdir, claim_config
 
 # What the host may queue on the devices ahead of them: enough to keep them busy.
 _CALLS_IN_FLIGHT = 2
@@ -134,16 +133,14 @@ class MetricWindow:
         return {name: float(np.mean([values[name] for values in steps])) for name in steps[0]}
 
 
-def num_train_steps(config: ml_collections.ConfigDict, num_phrases: int) -> int:
+def num_train_steps(config: Config, num_phrases: int) -> int:
     """How many steps a run takes: as configured, or those of so many epochs and the pretraining before them."""
     if config.num_train_steps:
         return config.num_train_steps
     return config.objective.pretrain_steps + max(1, round(config.num_epochs * num_phrases / config.batch_size))
 
 
-def make_evaluate(
-    config: ml_collections.ConfigDict, subsets: Mapping[str, PackedPhrases]
-) -> Callable[[TrainState], dict[str, float]]:
+def make_evaluate(config: Config, subsets: Mapping[str, PackedPhrases]) -> Callable[[TrainState], dict[str, float]]:
     """A function that evaluates a state on subsets of the data.
 
     The last batch of a subset is filled up with phrases from its start, which do not count.
@@ -198,7 +195,7 @@ def _check_data(data: Dataset) -> None:
 
 
 def train_and_evaluate(
-    config: ml_collections.ConfigDict, workdir: str, *, on_stop: Callable[[str], object] | None = None
+    config: Config, workdir: str, *, on_stop: Callable[[str], object] | None = None
 ) -> dict[str, float]:
     """Trains one autoencoder, or goes on where an earlier call on the same folder stopped.
 
@@ -221,9 +218,8 @@ def train_and_evaluate(
     devices.check_devices()
     with contextlib.ExitStack() as stack:
         with devices.failing_together():
-            check_config(config.to_dict())
+            config = read_config(config)
             _check_precision(config.dtype)
-            config = ml_collections.FrozenConfigDict(config)
             devices.check_batch_size(config.batch_size)
             work = stack.enter_context(Workdir(workdir, is_first=jax.process_index() == 0))
             data = open_data(
@@ -239,12 +235,11 @@ def train_and_evaluate(
                     config.to_dict(),
                     data_digest=data.digest,
                     data_name=data.name,
-                    complete=complete_config,
                 )
         return _run(config, work, data, stack, on_stop)
 
 
-def _facts(config: ml_collections.ConfigDict, work: Workdir, data: Dataset) -> dict[str, Any]:
+def _facts(config: Config, work: Workdir, data: Dataset) -> dict[str, Any]:
     """What all processes of a run must have alike; that they find the same step, the checkpointer sees to."""
     facts = flatten_config(config.to_dict())
     # Each host may have the data in another place.
@@ -254,7 +249,7 @@ def _facts(config: ml_collections.ConfigDict, work: Workdir, data: Dataset) -> d
 
 
 def _run(
-    config: ml_collections.ConfigDict,
+    config: Config,
     work: Workdir,
     data: Dataset,
     stack: contextlib.ExitStack,
@@ -297,17 +292,17 @@ def _run(
     }
     evaluate_subsets = make_evaluate(config, {prefix: rows for prefix, rows in subsets.items() if len(rows)})
 
-    def decide(state: TrainState) -> Decision:
+    def binarize(state: TrainState) -> BinarizationRule:
         sampler = make_sampler(config, jax.device_get(state.evaluation_variables()))
-        return calibrate(decision_of_config(config), sampler, statistics)
+        return calibrate(config.binarization, sampler, statistics)
 
-    def evaluate(state: TrainState, decision: Decision) -> dict[str, float]:
+    def evaluate(state: TrainState, rule: BinarizationRule) -> dict[str, float]:
         figures = evaluate_subsets(state)
         if config.eval.num_samples:
             # Not above: it takes a second to import, and the first step need not wait for that.
             from wae_jax.evaluation import sample_metrics
 
-            figures |= sample_metrics.measure_draws(config, state, decision, held_out=valid_rows, training=train_rows)
+            figures |= sample_metrics.measure_draws(config, state, rule, held_out=valid_rows, training=train_rows)
         return figures
 
     writer = stack.enter_context(MetricWriter(folder, start, enabled=is_first))
@@ -317,7 +312,7 @@ def _run(
     stack.enter_context(devices.leaving_at_once())
 
     if not start:
-        writer.write_text(0, {"config": config.to_json_best_effort(indent=2)})
+        writer.write_text(0, {"config": json.dumps(config.to_dict(), indent=2)})
     progress.update(start)
 
     figures: dict[str, float] = {}
@@ -336,8 +331,8 @@ def _run(
             scalars |= window.average()
         if step % config.eval_every_steps == 0 or is_last:
             window.fetch()
-            decision = decide(state)
-            evaluated = figures = evaluate(state, decision)
+            rule = binarize(state)
+            evaluated = figures = evaluate(state, rule)
             scalars |= figures
         if scalars:
             writer.write_scalars(step, scalars)
@@ -346,9 +341,7 @@ def _run(
             from wae_jax import hooks
             from wae_jax.render import curves
 
-            hooks.write_samples(
-                config, state, decision, valid_rows, folder / "samples" / f"step_{step:08d}", writer, step
-            )
+            hooks.write_samples(config, state, rule, valid_rows, folder / "samples" / f"step_{step:08d}", writer, step)
             curves.write_curves(folder)
         is_saved = step % config.checkpoint_every_steps == 0 or is_last or stopped_by is not None
         if is_saved:
@@ -357,7 +350,7 @@ def _run(
     if stopped_by:
         logging.info("%s: saved step %d; the same command goes on from there", stopped_by, step)
     else:
-        figures = figures or evaluate(state, decide(state))
+        figures = figures or evaluate(state, binarize(state))
         if is_first and config.eval.num_page_samples:
             from wae_jax import hooks
 

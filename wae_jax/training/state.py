@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import flax.struct
 import jax
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Key
 
+from wae_jax.config import Config, OptimizerSpec
 from wae_jax.models.autoencoder import Autoencoder
 from wae_jax.models.conv import density_logit
 from wae_jax.models.modules import full_precision
@@ -20,10 +21,6 @@ from wae_jax.objective import divergences
 from wae_jax.pianoroll import NUM_TRACKS, PHRASE_SHAPE
 from wae_jax.training import latent_penalties
 from wae_jax.training.latent_penalties import LatentPenalty
-
-if TYPE_CHECKING:
-    import ml_collections
-
 
 _UNOPTIMIZED = {"xla_backend_optimization_level": 0}
 
@@ -65,7 +62,7 @@ class TrainState:
 
 
 def make_autoencoder(
-    config: ml_collections.ConfigDict,
+    config: Config,
     *,
     track_densities: tuple[float, ...] = (0.5,) * NUM_TRACKS,
     axis_name: str | None = None,
@@ -103,7 +100,7 @@ def make_autoencoder(
     )
 
 
-def make_penalty(config: ml_collections.ConfigDict) -> LatentPenalty:
+def make_penalty(config: Config) -> LatentPenalty:
     """The latent penalty that a config names."""
     variance, latent_dim = config.objective.prior_variance, config.model.z_dim
     log_prior = functools.partial(divergences.prior_log_density, prior_variance=variance)
@@ -131,7 +128,7 @@ def make_penalty(config: ml_collections.ConfigDict) -> LatentPenalty:
     return makers[config.objective.penalty]()
 
 
-def make_optimizer(config: ml_collections.ConfigDict, *, num_train_steps: int) -> optax.GradientTransformation:
+def make_optimizer(config: OptimizerSpec, *, num_train_steps: int) -> optax.GradientTransformation:
     """Adam with the learning-rate schedule of one player.
 
     Args:
@@ -144,9 +141,7 @@ def make_optimizer(config: ml_collections.ConfigDict, *, num_train_steps: int) -
     )
 
 
-def make_autoencoder_optimizer(
-    config: ml_collections.ConfigDict, *, num_train_steps: int
-) -> optax.GradientTransformation:
+def make_autoencoder_optimizer(config: Config, *, num_train_steps: int) -> optax.GradientTransformation:
     """That of `config.autoencoder_optimizer` for all parameters, or for those that are trained at a step.
 
     Where the refiner has a stage of its own, from `config.refiner.first_step` on, encoder and decoder are trained up to
@@ -171,7 +166,7 @@ def make_autoencoder_optimizer(
     )
 
 
-def make_autoencoder_schedule(config: ml_collections.ConfigDict, *, num_train_steps: int) -> Callable[[Any], Any]:
+def make_autoencoder_schedule(config: Config, *, num_train_steps: int) -> Callable[[Any], Any]:
     """The learning rate by step of what is trained then; see `make_autoencoder_optimizer`."""
     optimizer, first_step = config.autoencoder_optimizer, config.refiner.first_step
     if not first_step:
@@ -180,7 +175,7 @@ def make_autoencoder_schedule(config: ml_collections.ConfigDict, *, num_train_st
     return optax.join_schedules(stages, [first_step])
 
 
-def make_schedule(config: ml_collections.ConfigDict, *, num_train_steps: int) -> Callable[[Any], Any]:
+def make_schedule(config: OptimizerSpec, *, num_train_steps: int) -> Callable[[Any], Any]:
     """The learning rate by step: linear warm-up to `learning_rate`, then as `schedule` says."""
     after = max(num_train_steps - config.warmup_steps, 1)
     schedule = {
@@ -195,7 +190,7 @@ def make_schedule(config: ml_collections.ConfigDict, *, num_train_steps: int) ->
 
 
 def create_train_state(
-    config: ml_collections.ConfigDict,
+    config: Config,
     *,
     track_densities: tuple[float, ...],
     num_train_steps: int,

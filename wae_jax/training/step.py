@@ -10,7 +10,7 @@ every device computes alike from gathered codes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.flatten_util
@@ -21,6 +21,7 @@ from jax import lax
 from jaxtyping import Array, Float, Float32, Int, Int32, Integer, Key, UInt8
 
 from wae_jax.array_types import AnyArray
+from wae_jax.config import Config
 from wae_jax.models import binary_neurons
 from wae_jax.models.autoencoder import draw_codes
 from wae_jax.models.refiner import make_refine
@@ -38,9 +39,6 @@ from wae_jax.training.state import (
     make_optimizer,
     make_penalty,
 )
-
-if TYPE_CHECKING:
-    import ml_collections
 
 BATCH_AXIS = "batch"
 
@@ -110,7 +108,7 @@ def _mean_over_devices(tree: Any) -> Any:
 
 
 def make_train_step(
-    config: ml_collections.ConfigDict, *, num_train_steps: int
+    config: Config, *, num_train_steps: int
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """The training step, to be mapped over `BATCH_AXIS` with the state unmapped.
 
@@ -123,8 +121,8 @@ def make_train_step(
     """
     model = make_autoencoder(config, axis_name=BATCH_AXIS)
     refine = make_refine(model, first_step=config.refiner.first_step)
-    cell_values = binary_neurons.make_cell_values(config)
-    cost = make_cost(config)
+    cell_values = binary_neurons.make_cell_values(config.objective.binary_neurons)
+    cost = make_cost(config.objective.cost)
     penalty = make_penalty(config)
     autoencoder_tx = make_autoencoder_optimizer(config, num_train_steps=num_train_steps)
     discriminator_tx = make_optimizer(config.discriminator_optimizer, num_train_steps=num_train_steps)
@@ -137,7 +135,9 @@ def make_train_step(
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         keys = example_keys(config.seed, state.step, batch.position)
         x = augment(device.unpack_on_device(batch.packed), keys.augmentation, config.data.transpose_semitones)
-        z_prior = terms.sample_prior(keys.prior, latent_dim=config.model.z_dim, prior_variance=config.objective.prior_variance)
+        z_prior = terms.sample_prior(
+            keys.prior, latent_dim=config.model.z_dim, prior_variance=config.objective.prior_variance
+        )
         weight = penalty_weight(state)
         values = cell_values(keys.neurons, state.step)
 
@@ -227,7 +227,7 @@ def _descend(player: Player, gradients: Any, tx: optax.GradientTransformation, b
     return Player(optax.apply_updates(player.params, updates), batch_stats, opt_state)
 
 
-def _average(averages: Any, params: Any, step: Int[Array, ""], config: ml_collections.ConfigDict) -> Any:
+def _average(averages: Any, params: Any, step: Int[Array, ""], config: Config) -> Any:
     def averaged(name: str) -> Any:
         # A young average must not remember the initial values for 1 / (1 - decay) steps; a late refiner's begins late.
         age = jnp.maximum(step - config.refiner.first_step, 0) if name == "refiner" else step
@@ -253,7 +253,7 @@ class Evaluated(NamedTuple):
     log_variance: Float[AnyArray, "B Z"] | None = None
 
 
-def make_evaluate_step(config: ml_collections.ConfigDict) -> Callable[[TrainState, Batch], Evaluated]:
+def make_evaluate_step(config: Config) -> Callable[[TrainState, Batch], Evaluated]:
     """The evaluation step, to be mapped over `BATCH_AXIS` with the state unmapped."""
     model = make_autoencoder(config)
 
@@ -279,7 +279,7 @@ def make_evaluate_step(config: ml_collections.ConfigDict) -> Callable[[TrainStat
     return evaluate_step
 
 
-def make_latent_figures(config: ml_collections.ConfigDict) -> Callable[[Any, Codes, Codes | None], Figures]:
+def make_latent_figures(config: Config) -> Callable[[Any, Codes, Codes | None], Figures]:
     """A function of the discriminator's params and at least two codes to the penalty and what belongs to it.
 
     The codes are means, with the log variances of a Gaussian encoder or None. Where there are such, a draw of each
@@ -297,7 +297,9 @@ def make_latent_figures(config: ml_collections.ConfigDict) -> Callable[[Any, Cod
     ) -> Figures:
         # A step before the first, so that no evaluation shares its draws with a training step.
         keys = example_keys(config.seed, jnp.int32(-1), jnp.arange(len(mean)))
-        z_prior = terms.sample_prior(keys.prior, latent_dim=config.model.z_dim, prior_variance=config.objective.prior_variance)
+        z_prior = terms.sample_prior(
+            keys.prior, latent_dim=config.model.z_dim, prior_variance=config.objective.prior_variance
+        )
         encoded = draw_codes(mean, log_variance, keys.noise)
         return penalty.evaluate(params, encoded, z_prior, shared_key(config.seed, jnp.int32(-1)))
 

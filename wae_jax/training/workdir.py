@@ -18,9 +18,10 @@ import os
 import pathlib
 import socket
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from wae_jax.config import flatten_config
 from wae_jax.errors import WorkdirError
 from wae_jax.files import Closing, whole_file
 
@@ -125,24 +126,6 @@ class Workdir(Closing):
         self._held.close()
 
 
-def flatten_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Gives every field of a nested configuration one dotted name.
-
-    Args:
-      config: nested mappings; whatever is not a mapping, or is an empty one, is a value.
-
-    Returns:
-      Such as `{"seed": 0, "optimizer.learning_rate": 0.001}`, in the order of the configuration.
-    """
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping) and value:
-            flat.update({f"{name}.{inner}": field for inner, field in flatten_config(value).items()})
-        else:
-            flat[name] = value
-    return flat
-
-
 def claim_config(
     workdir: str | os.PathLike[str],
     config: Mapping[str, Any],
@@ -150,7 +133,6 @@ def claim_config(
     data_digest: str,
     free_fields: Collection[str] = FREE_FIELDS,
     data_name: str = "",
-    complete: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
 ) -> None:
     """Makes a work folder this run's own, or sees to it that it already is.
 
@@ -164,7 +146,6 @@ def claim_config(
       data_digest: identifies the content of the data, whatever their path.
       free_fields: patterns, as for file names, of dotted field names that may change.
       data_name: what the data are called, to be read by people.
-      complete: adds to a stored configuration what fields mean that it was stored before.
 
     Raises:
       WorkdirError: if fields differ (all are listed, with both values), if the data differ, if the folder has
@@ -175,9 +156,7 @@ def claim_config(
     config = _plain(config)
     if (workdir / CONFIG_FILE).exists():
         stored_data = _read_json(workdir / DATA_FILE)
-        _compare(
-            workdir, _plain(complete(load_config(workdir))), config, stored_data.get("digest"), data_digest, free_fields
-        )
+        _compare(workdir, load_config(workdir), config, stored_data.get("digest"), data_digest, free_fields)
     elif _is_occupied(workdir / CHECKPOINTS_FOLDER):
         raise WorkdirError(
             f"{workdir} has checkpoints but no {CONFIG_FILE}, so there is no telling what they are of; "

@@ -93,7 +93,7 @@ def test_codes_of_ones_own_music_are_those_of_that_music(run, monkeypatch):
     draws = hard(run.sampler.decode(run.sampler.draw(13, 2)))
     # Shifted by half a beat: unlike all that the encoder knows.
     rolls = np.roll(draws, 6, axis=1)
-    codes, encoded, used = own_codes(run, rolls, decide=hard, seed=0)
+    codes, encoded, used = own_codes(run, rolls, binarize=hard, seed=0)
     decoded = hard(run.sampler.decode(codes))
     np.testing.assert_allclose(cell_f1(decoded, rolls), used, atol=1e-3)
     np.testing.assert_allclose(cell_f1(hard(run.sampler.decode(run.sampler.encode(rolls))), rolls), encoded, atol=1e-3)

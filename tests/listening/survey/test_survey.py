@@ -12,9 +12,9 @@ import pytest
 
 from tests.listening.test_page import Scripts, cells, data_of
 from wae_jax import listen
+from wae_jax.config import BinarizationRule
 from wae_jax.data.dataset import load_dataset
 from wae_jax.errors import RequestError
-from wae_jax.generation.binarization import Decision
 from wae_jax.generation.model import SHIPPED, open_run
 from wae_jax.generation.sampling import Sampler
 from wae_jax.listening import document
@@ -39,7 +39,7 @@ def opened_runs(runs):
 
 
 # So that nothing has to be calibrated.
-FIXED = Decision(thresholds=(0.3,) * 5)
+FIXED = BinarizationRule(thresholds=(0.3,) * 5)
 
 
 def as_cells(clip):
@@ -54,7 +54,7 @@ def test_every_clip_is_of_the_source_that_the_key_says(opened_runs, small_data):
         num=12,
         num_checks=3,
         seed=4,
-        decisions=dict.fromkeys(opened_runs, FIXED),
+        rules=dict.fromkeys(opened_runs, FIXED),
     )
     key = survey.key
     assert list(key.sources) == ["one_gan.npz", "other_mmd.npz", REAL_NAME]
@@ -91,7 +91,7 @@ def test_real_music_is_not_heard_twice_where_there_is_enough(opened_runs, small_
     real = load_dataset(small_data)
     available = len(real.split("valid"))
     for num in (6, 40):
-        survey = make_survey(opened_runs, real, num=num, decisions=dict.fromkeys(opened_runs, FIXED))
+        survey = make_survey(opened_runs, real, num=num, rules=dict.fromkeys(opened_runs, FIXED))
         heard = [
             json.dumps(clip)
             for pair, clips in zip(survey.key.pairs, survey.pairs[1:], strict=True)
@@ -129,7 +129,7 @@ def test_noise_has_as_many_cells_anywhere():
 
 
 def test_nothing_to_be_read_in_the_page_names_a_source(opened_runs, small_data):
-    survey = make_survey(opened_runs, load_dataset(small_data), num=6, decisions=dict.fromkeys(opened_runs, FIXED))
+    survey = make_survey(opened_runs, load_dataset(small_data), num=6, rules=dict.fromkeys(opened_runs, FIXED))
     page = make_survey_page(survey)
     for word in ("one_gan", "other_mmd", ".npz", str(small_data), survey.key.provenance["real"]["digest"]):
         assert word not in page, word

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from wae_jax.errors import RequestError
-from wae_jax.generation.model import Run
+from wae_jax.generation.model import Model
 from wae_jax.generation.modes.basic import Phrases, Request
 from wae_jax.generation.modes.code_search import search_codes
 from wae_jax.generation.modes.fidelity import cell_f1, text_table
@@ -16,7 +16,7 @@ _STARTS_FOR_EACH = 4
 _LEAST_STARTS = 16
 
 
-def accompany(run: Run, request: Request) -> Phrases:
+def accompany(run: Model, request: Request) -> Phrases:
     """The kept tracks of the user's phrase, exactly as they are, and other tracks to them.
 
     Codes are searched whose phrase has these tracks, from four starts an accompaniment. Of the half of the codes that
@@ -42,11 +42,11 @@ def accompany(run: Run, request: Request) -> Phrases:
     num_starts = max(_LEAST_STARTS, _STARTS_FOR_EACH * request.num)
     codes, costs = search_codes(run, originals, kept, num_starts=num_starts, seed=request.seed)
     cheapest = codes[0, np.argsort(costs[0], kind="stable")[: max(request.num, num_starts // 2)]]
-    candidates = request.decide(run.sampler.decode(cheapest)) & ~kept
+    candidates = request.binarize(run.sampler.decode(cheapest)) & ~kept
     chosen = choose_different(candidates, request.num)
 
     probabilities = run.sampler.decode(cheapest[chosen])
-    decoded = request.decide(probabilities)
+    decoded = request.binarize(probabilities)
     rolls = np.where(kept, originals, decoded)
     others = rolls & ~kept
     rows = [

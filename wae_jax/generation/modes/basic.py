@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
+from wae_jax.config import BinarizationRule
 from wae_jax.errors import RequestError
-from wae_jax.generation.binarization import Decision, decide
+from wae_jax.generation.binarization import binarize
 from wae_jax.generation.latent_paths import slerp
-from wae_jax.generation.model import Run
+from wae_jax.generation.model import Model
 from wae_jax.generation.modes.code_search import own_codes
 from wae_jax.generation.modes.fidelity import cell_f1, text_table
 from wae_jax.generation.modes.own_music import OwnPhrase
@@ -31,7 +32,7 @@ class Request:
     Attributes:
       num: phrases.
       seed: of everything random.
-      decision: which cells sound.
+      rule: which cells sound.
       own: music of the user's.
       keep: the tracks, by number, that stay as they are.
       attributes: by name, changes asked for in standard deviations.
@@ -39,14 +40,14 @@ class Request:
 
     num: int
     seed: int = 0
-    decision: Decision = dataclasses.field(default_factory=Decision)
+    rule: BinarizationRule = dataclasses.field(default_factory=BinarizationRule)
     own: tuple[OwnPhrase, ...] = ()
     keep: tuple[int, ...] = ()
     attributes: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
-    def decide(self, probabilities: Probabilities) -> Rolls:
+    def binarize(self, probabilities: Probabilities) -> Rolls:
         """Which cells sound."""
-        return decide(probabilities, self.decision, seed=self.seed)
+        return binarize(probabilities, self.rule, seed=self.seed)
 
     def own_rolls(self) -> Rolls:
         """The user's phrases."""
@@ -80,11 +81,11 @@ class Phrases:
     table: str = ""
 
 
-def draw(run: Run, request: Request) -> Phrases:
+def draw(run: Model, request: Request) -> Phrases:
     """Decodes draws from the prior, unselected."""
     codes = run.sampler.draw(request.seed, request.num)
     probabilities = run.sampler.decode(codes)
-    rolls = request.decide(probabilities)
+    rolls = request.binarize(probabilities)
     silent = int(silent_bars(rolls).sum())
     return Phrases(
         codes,
@@ -95,7 +96,7 @@ def draw(run: Run, request: Request) -> Phrases:
     )
 
 
-def encode(run: Run, request: Request) -> Phrases:
+def encode(run: Model, request: Request) -> Phrases:
     """Codes of random phrases of the validation split, and these phrases."""
     rows = run.phrases("valid")
     if request.num > len(rows):
@@ -105,12 +106,12 @@ def encode(run: Run, request: Request) -> Phrases:
     return Phrases(run.sampler.encode(originals), rows=chosen, originals=originals)
 
 
-def reconstruct(run: Run, request: Request) -> Phrases:
+def reconstruct(run: Model, request: Request) -> Phrases:
     """Encodes and decodes random phrases of the validation split."""
     encoded = encode(run, request)
     assert encoded.originals is not None
     probabilities = run.sampler.decode(encoded.codes)
-    rolls = request.decide(probabilities)
+    rolls = request.binarize(probabilities)
     found = cell_f1(rolls, encoded.originals)
     low, middle, high = np.quantile(found, (0.25, 0.5, 0.75)).tolist()
     return dataclasses.replace(
@@ -122,7 +123,7 @@ def reconstruct(run: Run, request: Request) -> Phrases:
     )
 
 
-def interpolate(run: Run, request: Request) -> Phrases:
+def interpolate(run: Model, request: Request) -> Phrases:
     """Walks from one phrase to another along great circles.
 
     From the user's first phrase to the second; or between random phrases of the validation split, eight steps from one
@@ -137,11 +138,11 @@ def interpolate(run: Run, request: Request) -> Phrases:
     return _walked(run, request, codes, {}, [])
 
 
-def _interpolate_own(run: Run, request: Request) -> Phrases:
+def _interpolate_own(run: Model, request: Request) -> Phrases:
     if request.num < 2:
         raise RequestError(f"--num is {request.num}; a walk from one file to another has at least 2 phrases")
     originals = request.own_rolls()
-    ends, encoded, used = own_codes(run, originals, decide=request.decide, seed=request.seed)
+    ends, encoded, used = own_codes(run, originals, binarize=request.binarize, seed=request.seed)
     shares = np.linspace(0, 1, request.num)
     codes = np.stack([slerp(ends[0], ends[1], float(share)) for share in shares]).astype(np.float32)
     rows = own_report(request.own, encoded, used)
@@ -162,10 +163,10 @@ def _interpolate_own(run: Run, request: Request) -> Phrases:
     )
 
 
-def _walked(run: Run, request: Request, codes: Codes, report: Mapping[str, Any], lines: Sequence[str]) -> Phrases:
+def _walked(run: Model, request: Request, codes: Codes, report: Mapping[str, Any], lines: Sequence[str]) -> Phrases:
     """The phrases of a walk, and how far it is from each to the next."""
     probabilities = run.sampler.decode(codes)
-    rolls = request.decide(probabilities)
+    rolls = request.binarize(probabilities)
     smooth = smoothness(run, request, rolls)
     return Phrases(
         codes, rolls, probabilities, report={**report, **smooth}, table="\n".join([*lines, smoothness_text(smooth)])
@@ -195,12 +196,12 @@ def silent_bars(rolls: Rolls) -> Bool[np.ndarray, "B bars"]:
 _PAIRS = 32
 
 
-def smoothness(run: Run, request: Request, rolls: Rolls) -> dict[str, float | None]:
+def smoothness(run: Model, request: Request, rolls: Rolls) -> dict[str, float | None]:
     """The share of cells that differ from one phrase to the next, beside that of pairs of random draws.
 
     The draws are 64 of the request's seed, in pairs.
     """
-    random = request.decide(run.sampler.decode(run.sampler.draw(request.seed, 2 * _PAIRS)))
+    random = request.binarize(run.sampler.decode(run.sampler.draw(request.seed, 2 * _PAIRS)))
     neighbours = 1 - cell_f1(rolls[:-1], rolls[1:])
     return {
         "difference_of_neighbours": float(neighbours.mean()) if len(neighbours) else None,

@@ -23,7 +23,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Float64
 
 from wae_jax.array_types import AnyArray
-from wae_jax.generation.model import Run
+from wae_jax.generation.model import Model
 from wae_jax.generation.modes.fidelity import cell_f1
 from wae_jax.models.autoencoder import Autoencoder
 from wae_jax.pianoroll import NUM_TRACKS, Codes, Probabilities, Rolls
@@ -95,7 +95,7 @@ def _descend(
 
 
 def search_codes(
-    run: Run, target: Rolls, kept: Bool[np.ndarray, " K"], *, num_starts: int, seed: int, num_steps: int = _NUM_STEPS
+    run: Model, target: Rolls, kept: Bool[np.ndarray, " K"], *, num_starts: int, seed: int, num_steps: int = _NUM_STEPS
 ) -> tuple[Float[np.ndarray, "B starts Z"], Float[np.ndarray, "B starts"]]:
     """Searches codes for phrases of which some tracks are known, from several starts for each at once.
 
@@ -142,7 +142,7 @@ def search_codes(
 
 
 def own_codes(
-    run: Run, rolls: Rolls, *, decide: Callable[[Probabilities], Rolls], seed: int
+    run: Model, rolls: Rolls, *, binarize: Callable[[Probabilities], Rolls], seed: int
 ) -> tuple[Codes, Float64[np.ndarray, " B"], Float64[np.ndarray, " B"]]:
     """Codes of phrases that may be unlike all that the run was trained on.
 
@@ -151,7 +151,7 @@ def own_codes(
     Args:
       run: a trained run.
       rolls: the phrases.
-      decide: which cells sound, from their probabilities.
+      binarize: makes phrases of probabilities.
       seed: of the search.
 
     Returns:
@@ -160,6 +160,6 @@ def own_codes(
     encoded = run.sampler.encode(rolls)
     z, costs = search_codes(run, rolls, np.ones(NUM_TRACKS, bool), num_starts=_STARTS_OF_OWN, seed=seed)
     searched = z[np.arange(len(z)), costs.argmin(axis=1)]
-    at_encoded, at_searched = (cell_f1(decide(run.sampler.decode(codes)), rolls) for codes in (encoded, searched))
+    at_encoded, at_searched = (cell_f1(binarize(run.sampler.decode(codes)), rolls) for codes in (encoded, searched))
     codes = np.where((at_searched > at_encoded)[:, None], searched, encoded).astype(np.float32)
     return codes, at_encoded, np.maximum(at_encoded, at_searched)

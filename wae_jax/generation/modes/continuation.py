@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from wae_jax.errors import RequestError
 from wae_jax.generation.latent_paths import slerp
-from wae_jax.generation.model import Run
+from wae_jax.generation.model import Model
 from wae_jax.generation.modes.basic import Phrases, Request, own_report, silent_bars, smoothness, smoothness_text
 from wae_jax.generation.modes.code_search import own_codes
 from wae_jax.generation.modes.fidelity import text_table
@@ -31,7 +31,7 @@ class _Stretch:
     rolls: Rolls
 
 
-def continue_(run: Run, request: Request) -> Phrases:
+def continue_(run: Model, request: Request) -> Phrases:
     """Phrases along a path from anchor to anchor, four to each; anchors are draws of the prior.
 
     With a phrase of the user's the piece begins with it, as it is, and the path with its code. Where a bar of a stretch
@@ -57,7 +57,7 @@ def continue_(run: Run, request: Request) -> Phrases:
                 "start so; expected four bars that sound, see --start-bar"
             )
         originals = request.own_rolls()
-        codes, encoded, used = own_codes(run, originals, decide=request.decide, seed=request.seed)
+        codes, encoded, used = own_codes(run, originals, binarize=request.binarize, seed=request.seed)
         first = _Stretch(codes, run.sampler.decode(codes), originals)
         report["own"] = own_report(request.own, encoded, used)
         table.append(text_table(report["own"]))
@@ -93,7 +93,7 @@ def continue_(run: Run, request: Request) -> Phrases:
 class _Draws:
     """Draws of the prior, one after another, the same for every length of a piece."""
 
-    def __init__(self, run: Run, seed: int) -> None:
+    def __init__(self, run: Model, seed: int) -> None:
         self._run, self._seed, self._num = run, seed, 0
         self._drawn = run.sampler.draw(seed, _DRAWS_AT_A_TIME)
 
@@ -106,7 +106,7 @@ class _Draws:
 
 
 def _next_stretch(
-    run: Run,
+    run: Model,
     request: Request,
     draws: _Draws,
     start: Float[np.ndarray, " Z"] | None,
@@ -122,7 +122,7 @@ def _next_stretch(
         codes = anchor[None] if start is None else np.stack([slerp(start, anchor, float(share)) for share in shares])
         codes = codes.astype(np.float32)
         probabilities = run.sampler.decode(codes)
-        rolls = request.decide(probabilities)
+        rolls = request.binarize(probabilities)
         num_silent = int(silent_bars(rolls).sum())
         if num_silent < fewest:
             best, fewest = _Stretch(codes, probabilities, rolls), num_silent

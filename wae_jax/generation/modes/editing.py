@@ -9,7 +9,7 @@ from jaxtyping import Float64
 
 from wae_jax.data.dataset import spread
 from wae_jax.errors import RequestError
-from wae_jax.generation.model import Run
+from wae_jax.generation.model import Model
 from wae_jax.generation.modes.attributes import ATTRIBUTES, Directions, Measured, fit_directions, measure, shortest_step
 from wae_jax.generation.modes.basic import Phrases, Request, own_report
 from wae_jax.generation.modes.code_search import own_codes
@@ -21,7 +21,7 @@ _NUM_PHRASES = 2048
 _LENGTHS = np.array([0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6])
 
 
-def edit(run: Run, request: Request) -> Phrases:
+def edit(run: Model, request: Request) -> Phrases:
     """Changes attributes of the user's phrase, or of draws of the prior.
 
     Directions are regressed on the codes of up to 2,048 training phrases. How far a phrase has to go along them is
@@ -47,17 +47,17 @@ def edit(run: Run, request: Request) -> Phrases:
     lines = []
     if request.own:
         originals = request.own_rolls()
-        starts, encoded, used = own_codes(run, originals, decide=request.decide, seed=request.seed)
+        starts, encoded, used = own_codes(run, originals, binarize=request.binarize, seed=request.seed)
         report["own"] = own_report(request.own, encoded, used)
         lines.append(text_table(report["own"]))
     else:
         starts = run.sampler.draw(request.seed, request.num)
     unedited = run.sampler.decode(starts)
-    before = request.decide(unedited)
+    before = request.binarize(unedited)
     attributes = measure(before)
     codes = _edited(run, request, starts, attributes, directions, asked)
     probabilities = run.sampler.decode(codes)
-    rolls = request.decide(probabilities)
+    rolls = request.binarize(probabilities)
     table = effect(attributes, measure(rolls), directions, asked)
     kept = float(np.median(cell_f1(rolls, before)))
     report |= {
@@ -90,7 +90,7 @@ def edit(run: Run, request: Request) -> Phrases:
 
 
 def _edited(
-    run: Run,
+    run: Model,
     request: Request,
     starts: Codes,
     before: Measured,
@@ -102,7 +102,7 @@ def _edited(
     step = shortest_step(directions.slope[wanted], asked[wanted])
     step *= float(run.config.objective.prior_variance) ** 0.5 / np.linalg.norm(step)
     walks = (starts[:, None] + _LENGTHS[:, None] * step).astype(np.float32)
-    decoded = request.decide(run.sampler.decode(walks.reshape(-1, walks.shape[-1])))
+    decoded = request.binarize(run.sampler.decode(walks.reshape(-1, walks.shape[-1])))
     reached = measure(decoded).reshape(*walks.shape[:2], -1)
     changes = (reached - before[:, None])[..., wanted] / directions.deviation[wanted]
     missed = np.abs(changes - asked[wanted]).sum(axis=-1)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from wae_jax.generation.latent_paths import at_distance
-from wae_jax.generation.model import Run
+from wae_jax.generation.model import Model
 from wae_jax.generation.modes.basic import Phrases, Request, own_report
 from wae_jax.generation.modes.code_search import own_codes
 from wae_jax.generation.modes.fidelity import cell_f1, text_table
@@ -17,7 +17,7 @@ _CANDIDATES = 8
 _FARTHEST = 0.8
 
 
-def vary(run: Run, request: Request) -> Phrases:
+def vary(run: Model, request: Request) -> Phrases:
     """The reconstruction of a phrase, then variations.
 
     The i-th of n variations lies i/n of the largest distance from the phrase's code, on the great circle to a draw of
@@ -29,7 +29,7 @@ def vary(run: Run, request: Request) -> Phrases:
       request: with one phrase of the user's, and `num` variations.
     """
     originals = request.own_rolls()
-    codes, encoded, used = own_codes(run, originals, decide=request.decide, seed=request.seed)
+    codes, encoded, used = own_codes(run, originals, binarize=request.binarize, seed=request.seed)
     ends = run.sampler.draw(request.seed, request.num * _CANDIDATES)
     farthest = _FARTHEST * float(np.linalg.norm(ends - codes[0], axis=1).min())
     distances = farthest * np.arange(1, request.num + 1) / request.num
@@ -39,13 +39,13 @@ def vary(run: Run, request: Request) -> Phrases:
             for end, distance in zip(ends, distances.repeat(_CANDIDATES), strict=True)
         ]
     ).astype(np.float32)
-    reconstruction = request.decide(run.sampler.decode(codes))
-    differences = 1 - cell_f1(request.decide(run.sampler.decode(candidates)), reconstruction)
+    reconstruction = request.binarize(run.sampler.decode(codes))
+    differences = 1 - cell_f1(request.binarize(run.sampler.decode(candidates)), reconstruction)
     chosen = choose_growing(differences.reshape(request.num, _CANDIDATES))
     codes = np.concatenate([codes, candidates[np.arange(request.num) * _CANDIDATES + chosen]])
 
     probabilities = run.sampler.decode(codes)
-    rolls = request.decide(probabilities)
+    rolls = request.binarize(probabilities)
     names = ["reconstruction", *(f"variation {i + 1}" for i in range(request.num))]
     rows = [
         {"phrase": name, "latent distance": distance, "cells that differ": 1 - copy, "F1 with the original": original}

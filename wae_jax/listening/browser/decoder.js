@@ -20,20 +20,23 @@ class Decoder {
     return logits.map((logit) => 1 / (1 + Math.exp(-logit)));
   }
 
-  // The notes [track, pitch, onset, length] by onset, as decision.py decides: a note begins above the threshold of its
-  // track. On the pitched tracks it lasts while above `hold` times that; then gaps are closed and short notes left out,
-  // but for those that get above `keep_short` times the threshold. A track of which too little is expected rests.
-  notes(probabilities, { thresholds, hold, close_gaps: longestGap, min_length: shortest, keep_short: keepShort, rests }) {
+  // The notes [track, pitch, onset, length] by onset, as generation/binarization.py makes them: a note begins above the threshold of its
+  // track. On the pitched tracks it lasts while above `hysteresis_ratio` times that; then gaps are closed and short notes left out,
+  // but for those that get above `short_note_thresholds` times the threshold. A track of which too little is expected rests.
+  notes(probabilities, {
+    thresholds, hysteresis_ratio: hysteresisRatio, close_gaps: longestGap, min_note_length: shortest,
+    short_note_thresholds: shortNoteThresholds, track_gates: trackGates,
+  }) {
     const [steps, pitches, tracks] = this.#shape;
     const found = [];
     const expected = new Float64Array(tracks);
     for (let i = 0; i < probabilities.length; i += 1) expected[i % tracks] += probabilities[i];
     for (let track = 0; track < tracks; track += 1) {
-      if (expected[track] < rests[track]) continue;
+      if (expected[track] < trackGates[track]) continue;
       const isDrums = track === 0;
       const start = Math.fround(thresholds[track]);
-      const stay = isDrums ? start : Math.fround(thresholds[track] * hold);
-      const sure = keepShort[track] ? Math.fround(thresholds[track] * keepShort[track]) : Infinity;
+      const stay = isDrums ? start : Math.fround(thresholds[track] * hysteresisRatio);
+      const sure = shortNoteThresholds[track] ? Math.fround(thresholds[track] * shortNoteThresholds[track]) : Infinity;
       for (let pitch = 0; pitch < pitches; pitch += 1) {
         const runs = [];
         let isOn = false;

@@ -34,7 +34,7 @@ class LatentPanel {
     this.#player = player;
     this.#openPhrase = openPhrase;
     this.#decoder = new Decoder(model);
-    this.#thresholds = [...model.decision.thresholds];
+    this.#thresholds = [...model.rule.thresholds];
     this.#parts = this.#build(section);
     this.#another();
     this.#show();
@@ -132,11 +132,11 @@ class LatentPanel {
       this.#decoded = { code: this.#code, probabilities: this.#decoder.decode(this.#code) };
     }
     // A lower threshold wakes tracks at rest too.
-    const { thresholds, rests } = this.#model.decision;
+    const { thresholds, track_gates: trackGates } = this.#model.rule;
     this.#notes = this.#decoder.notes(this.#decoded.probabilities, {
-      ...this.#model.decision,
+      ...this.#model.rule,
       thresholds: this.#thresholds,
-      rests: rests.map((rest, track) => (rest * this.#thresholds[track]) / (thresholds[track] || 1)),
+      track_gates: trackGates.map((gate, track) => (gate * this.#thresholds[track]) / (thresholds[track] || 1)),
     });
     this.#milliseconds = performance.now() - start;
   }
@@ -263,7 +263,7 @@ class LatentPanel {
 
     const times = (event) => this.#slide(() => {
       const factor = Number(event.target.value);
-      this.#thresholds = this.#model.decision.thresholds.map((each) => Math.min(LatentPanel.#HIGHEST_THRESHOLD, factor * each));
+      this.#thresholds = this.#model.rule.thresholds.map((each) => Math.min(LatentPanel.#HIGHEST_THRESHOLD, factor * each));
       this.#say(all.input, factor.toFixed(2));
     });
     const all = LatentPanel.#slider('Threshold of all tracks, times that of the run: more notes below 1, fewer above',

@@ -21,11 +21,12 @@ import numpy as np
 from jaxtyping import Bool
 
 import wae_jax
-from wae_jax.command_line.run_flags import add_checkpoint_flag, add_sampling_flags, asked_decision, check_sampling_flags
+from wae_jax.command_line.run_flags import add_checkpoint_flag, add_sampling_flags, check_sampling_flags, requested_rule
+from wae_jax.config import BinarizationRule
 from wae_jax.data.dataset import Dataset, load_dataset
 from wae_jax.errors import RequestError
-from wae_jax.generation.binarization import Decision, as_flags, decide
-from wae_jax.generation.model import Run, open_run
+from wae_jax.generation.binarization import binarize
+from wae_jax.generation.model import Model, open_run
 from wae_jax.listening.document import PLAYER_SCRIPTS, assemble, check_output, note_lists, save_page
 from wae_jax.listening.parts import embed
 from wae_jax.listening.survey.design import NOISE, Pair, is_check, order_pairs, place_checks
@@ -53,7 +54,7 @@ class Survey:
 
 
 def make_survey(
-    runs: Mapping[str, Run],
+    runs: Mapping[str, Model],
     real: Dataset,
     *,
     split: str = "valid",
@@ -61,7 +62,7 @@ def make_survey(
     num_checks: int | None = None,
     max_failed_checks: int | None = None,
     seed: int = 0,
-    decisions: Mapping[str, Decision] | None = None,
+    rules: Mapping[str, BinarizationRule] | None = None,
 ) -> Survey:
     """Chooses and pairs the clips of a survey; the draws of runs are the first ones, unselected.
 
@@ -73,7 +74,7 @@ def make_survey(
       num_checks: pairs of music and noise among them; None means one to ten pairs, at least 2.
       max_failed_checks: who fails more is not counted; None means one of four checks.
       seed: of the clips, their order and their sides.
-      decisions: by the runs' names, which cells sound; None means as their configurations have it.
+      rules: by the runs' names, which cells sound; None means as their configurations have it.
 
     Raises:
       RequestError: if there are too few pairs for all to meet, the checks do not fit, or there is no real music.
@@ -89,7 +90,7 @@ def make_survey(
             f"{num_checks} checks of which {max_failed_checks} may be failed; expected 1 to {num} checks, no more than "
             "pairs that count, and fewer failures than checks"
         )
-    decisions = decisions or {name: run.own_decision() for name, run in runs.items()}
+    rules = rules or {name: run.own_rule() for name, run in runs.items()}
     generator = np.random.default_rng(seed)
     pairs = place_checks(order_pairs(len(sources), num, generator), num_checks, music=music, generator=generator)
     practice: Pair = (0, music) if generator.random() < 0.5 else (music, 0)
@@ -98,7 +99,7 @@ def make_survey(
     supplies = {music: itertools.cycle(phrases)}
     for source, (name, run) in enumerate(runs.items()):
         probabilities = run.sampler.decode(run.sampler.draw(seed, needed[source]))
-        supplies[source] = itertools.cycle(decide(probabilities, decisions[name], seed=seed))
+        supplies[source] = itertools.cycle(binarize(probabilities, rules[name], seed=seed))
     rolls = []
     for pair in (practice, *pairs):
         heard = {source: next(supplies[source]) for source in pair if source != NOISE}
@@ -109,7 +110,8 @@ def make_survey(
     provenance = {
         "wae_jax": wae_jax.__version__,
         "runs": {
-            name: {"step": run.step, "digest": run.digest, **as_flags(decisions[name])} for name, run in runs.items()
+            name: {"step": run.step, "digest": run.digest, **dataclasses.asdict(rules[name])}
+            for name, run in runs.items()
         },
         "real": {"data": real.name, "digest": real.digest, "split": split},
         "seed": seed,
@@ -164,7 +166,7 @@ def make_survey_page(survey: Survey, *, tempo: float = DEFAULT_TEMPO) -> str:
     )
 
 
-def open_runs(paths: Sequence[str], checkpoint: str) -> dict[str, Run]:
+def open_runs(paths: Sequence[str], checkpoint: str) -> dict[str, Model]:
     """Trained runs by name: that of the folder or file, or all of the path where two are called alike.
 
     Args:
@@ -219,7 +221,9 @@ def run(arguments: argparse.Namespace) -> None:
         num_checks=arguments.checks,
         max_failed_checks=arguments.max_failed_checks,
         seed=arguments.seed,
-        decisions={name: each.calibrated(asked_decision(arguments, each.config)) for name, each in runs.items()},
+        rules={
+            name: each.calibrated(requested_rule(arguments, each.config.binarization)) for name, each in runs.items()
+        },
     )
     size = save_page(make_survey_page(survey), output)
     key = survey.key
