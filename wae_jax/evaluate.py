@@ -76,7 +76,7 @@ def evaluate_run(run: Model, data: Dataset, choice: Choice, asked: BinarizationR
     held_out = _choose(data, choice.split, choice)
     codes = run.sampler.encode(unpack(held_out.packed))
     sets = {
-        "generated": PhraseSet(_decode(run, drawn.sampler.draw(choice.seed, choice.num), rule, choice.seed)),
+        "generated": PhraseSet(_decode(run, drawn.sampler.sample_codes(choice.seed, choice.num), rule, choice.seed)),
         "reconstructed": PhraseSet(_decode(run, codes, rule, choice.seed), held_out.songs),
         "held_out": held_out,
         "training": _choose(training, "train", choice),
@@ -86,7 +86,7 @@ def evaluate_run(run: Model, data: Dataset, choice: Choice, asked: BinarizationR
     result["blame"] = measure.share_blame(result["music"])
     result["codes"] = measure.examine_codes(
         codes,
-        run.sampler.draw(choice.seed, choice.num),
+        run.sampler.sample_codes(choice.seed, choice.num),
         songs=held_out.songs,
         prior_variance=float(run.config.objective.prior_variance),
         seed=choice.seed,
@@ -160,7 +160,7 @@ def _measure(sets: Mapping[str, PhraseSet], all_training: PackedPhrases, choice:
         "music": measure.measure_music(sets, seed=choice.seed),
         "music_compat": compat,
         "note_lengths": measure.count_note_lengths(sets),
-        "clouds": measure.compare_clouds(sets, seed=choice.seed),
+        "distribution": measure.compare_distributions(sets, seed=choice.seed),
         # Not only those of the training phrases that were measured: a copy may be of any.
         "copies": measure.find_copies({**sets, "training": PhraseSet(all_training)}, num_threads=default_workers()),
     }

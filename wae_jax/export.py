@@ -47,7 +47,7 @@ def compare(original: Sampler, small: Sampler, phrases: PackedPhrases, *, rule: 
     for sampler in (original, small):
         scores.append(score_reconstructions(phrases, decoded(sampler, sampler.encode(rolls))[1]))
     lines += [f"{name:30}" + "".join(f"{score[name]:12.5f}" for score in scores) for name in scores[0]]
-    codes = original.draw(seed, _DRAWS)
+    codes = original.sample_codes(seed, _DRAWS)
     (exact, run_cells), (rounded, file_cells) = decoded(original, codes), decoded(small, codes)
     same = score_reconstructions(run_cells, file_cells)["f1"]
     lines.append(f"{f'F1 between {_DRAWS} draws of both':30}{same:24.5f}")

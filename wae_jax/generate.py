@@ -1,6 +1,6 @@
 """Music from a trained run: `python -m wae_jax.generate --output music` for the run that ships with the package.
 
---mode=draw          decodes draws from the prior, or from what --latent says
+--mode=sample          decodes draws from the prior, or from what --latent says
 --mode=reconstruct   encodes and decodes phrases of the run's validation data, originals beside them
 --mode=interpolate   walks from one of these phrases to the next through latent space; or from --from to --to
 --mode=encode        writes the codes of validation phrases, and which rows of the validation split they are

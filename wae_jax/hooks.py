@@ -46,10 +46,10 @@ def write_samples(
     writer.write_histograms(step, {"codes": codes, **{f"params/{name}": leaf for name, leaf in parameters.items()}})
     if not (num := min(config.eval.num_shown, len(phrases))):
         return
-    draws = sampler.decode(sampler.draw(config.seed, num))
+    draws = sampler.decode(sampler.sample_codes(config.seed, num))
     some = spread(len(phrases), num)
     reconstructions = sampler.decode(codes[some])
-    for kind, probabilities in (("draws", draws), ("reconstructions", reconstructions)):
+    for kind, probabilities in (("generated", draws), ("reconstructions", reconstructions)):
         rolls = binarize(probabilities, rule, seed=config.seed)
         write_phrases(folder / kind, rolls, probabilities=probabilities, each_picture=False)
         images = {f"{kind}/{i}": plots.phrase_image(probabilities[i]) for i in range(num)}

@@ -29,7 +29,7 @@ def write(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) 
 
     def run(steps: int) -> None:
         for step in range(steps):
-            probabilities = sampler.decode(sampler.draw(step, batch_size))
+            probabilities = sampler.decode(sampler.sample_codes(step, batch_size))
             # Cut where an untrained network's output has music's density: silence is written faster.
             rolls = binarize(probabilities, method="hard", threshold=_threshold(probabilities), seed=0)
             folder = tempfile.mkdtemp(prefix="wae_jax_bench_")

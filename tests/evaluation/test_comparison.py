@@ -10,7 +10,7 @@ from scipy import stats
 
 from wae_jax.errors import CompareError
 from wae_jax.evaluation import comparison
-from wae_jax.evaluation.table import CLOUD_FIGURES, HEADLINE
+from wae_jax.evaluation.table import DISTRIBUTION_METRICS, HEADLINE
 
 FILE = "evaluation.json"
 
@@ -24,14 +24,14 @@ def write(folder, *, penalty, seed, cells, precision=0.5, path="here", **provena
         entry["floor"]["median"].append(0.1)
         for key in ("mean", "low", "high"):
             entry["sets"]["generated"].setdefault(key, []).append(cells if metric == "cells" else 0.25)
-    clouds = dict.fromkeys(CLOUD_FIGURES, 0.75) | {"precision": precision}
+    clouds = dict.fromkeys(DISTRIBUTION_METRICS, 0.75) | {"precision": precision}
     config = {"penalty": penalty, "seed": seed, "data": {"path": path, "num_songs": 3}, "log_every_steps": seed}
     content = {
         "format": "wae_jax evaluation",
         "provenance": {"config": config, "data_digest": "d", "split": "valid", "num": 8, "compat": "", **provenance},
         "sets": {"generated": {}},
         "music": music,
-        "clouds": {"sets": {"generated": clouds}},
+        "distribution": {"sets": {"generated": clouds}},
     }
     (folder / "evaluation").mkdir(parents=True)
     (folder / "evaluation" / FILE).write_text(json.dumps(content))

@@ -137,7 +137,7 @@ def test_packing_and_decoding_in_parts_keeps_the_order(workdir, monkeypatch):
     from wae_jax.generation.model import load_run
 
     run = load_run(str(workdir), "best")
-    codes = run.sampler.draw(0, 7)
+    codes = run.sampler.sample_codes(0, 7)
     rule = BinarizationRule(thresholds=(0.03,) * 5)
     whole = evaluate._decode(run, codes, rule, 0)
     monkeypatch.setattr(evaluate, "_PHRASES_AT_A_TIME", 3)

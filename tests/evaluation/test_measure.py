@@ -70,7 +70,7 @@ def test_shares_of_note_lengths_add_up(sets):
 
 
 def test_clouds(sets):
-    section = measure.compare_clouds(sets, seed=0)
+    section = measure.compare_distributions(sets, seed=0)
     assert section["phrases"] == 32
     same, splinters = section["sets"]["reconstructed"], section["sets"]["generated"]
     assert same["precision"] == same["recall"] == same["coverage"] == 1

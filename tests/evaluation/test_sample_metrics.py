@@ -33,26 +33,26 @@ def test_figures_by_hand():
     short[1, ::12, 12, 0] = True
     sets = {"generated": PhraseSet(pack(short)), "held_out": PhraseSet(pack(long)), "training": PhraseSet(pack(long))}
     figures = sample_metrics.compare_sets(sets, seed=0)
-    assert (figures["draws/cells"], figures["held_out/cells"]) == (32 + 16 / 2, 32 * 4)
-    assert figures["draws_distance/cells"] == 128 - 40
-    assert (figures["draws/one_step_share"], figures["held_out/one_step_share"]) == (1, 0)
-    assert (figures["draws/note_length"], figures["held_out/note_length"]) == (1, 4)
+    assert (figures["samples/cells"], figures["held_out/cells"]) == (32 + 16 / 2, 32 * 4)
+    assert figures["samples_distance/cells"] == 128 - 40
+    assert (figures["samples/one_step_share"], figures["held_out/one_step_share"]) == (1, 0)
+    assert (figures["samples/note_length"], figures["held_out/note_length"]) == (1, 4)
     # 32 notes in four bars of one of four pitched tracks; 16 drums in one of two phrases.
-    assert figures["draws/notes_per_bar"] == 8 / 4
-    assert figures["draws/notes_per_bar_drums"] == 4 / 2
+    assert figures["samples/notes_per_bar"] == 8 / 4
+    assert figures["samples/notes_per_bar_drums"] == 4 / 2
     assert figures["held_out/notes_per_bar_drums"] == 0
     assert "held_out/note_length_drums" not in figures
-    assert "draws/frechet_distance" not in figures  # two phrases are no cloud
+    assert "samples/frechet_distance" not in figures  # two phrases are no cloud
 
 
 def test_equal_sets_have_no_distance(real):
     figures = sample_metrics.compare_sets(halves(real), seed=0)
-    distances = {name: value for name, value in figures.items() if name.startswith("draws_distance/")}
+    distances = {name: value for name, value in figures.items() if name.startswith("samples_distance/")}
     assert len(distances) > 25
     assert set(distances.values()) == {0.0}
-    assert figures["draws/frechet_distance"] == pytest.approx(0, abs=1e-6)
+    assert figures["samples/frechet_distance"] == pytest.approx(0, abs=1e-6)
     for name in ("precision", "recall", "coverage"):
-        assert figures[f"draws/cloud_{name}"] == 1
+        assert figures[f"samples/{name}"] == 1
 
 
 def test_splinters_are_told_from_music(real):
@@ -60,10 +60,10 @@ def test_splinters_are_told_from_music(real):
     splinters = unpack(sets["held_out"].packed)
     splinters[:, 1::2] = False
     figures = sample_metrics.compare_sets(sets | {"generated": PhraseSet(pack(splinters))}, seed=0)
-    assert figures["draws/one_step_share"] == 1
+    assert figures["samples/one_step_share"] == 1
     assert figures["held_out/one_step_share"] < 0.1
-    assert figures["draws/frechet_distance"] > 0.1
-    assert figures["draws/cloud_recall"] < 1
+    assert figures["samples/frechet_distance"] > 0.1
+    assert figures["samples/recall"] < 1
 
 
 def test_draws_are_those_of_the_state(real):
@@ -72,6 +72,8 @@ def test_draws_are_those_of_the_state(real):
     for bias, cells in ((1 - 1e-9, np.prod(PHRASE_SHAPE)), (1e-9, 0)):
         state = create_train_state(config, track_densities=(bias,) * len(DENSITIES), num_train_steps=1)
         held_out, training = (real.packed[HALVES[name]] for name in ("held_out", "training"))
-        figures = sample_metrics.measure_draws(config, state, BinarizationRule(), held_out=held_out, training=training)
-        assert figures["draws/cells"] == cells
+        figures = sample_metrics.measure_samples(
+            config, state, BinarizationRule(), held_out=held_out, training=training
+        )
+        assert figures["samples/cells"] == cells
         assert 500 < figures["held_out/cells"] < 3000

@@ -224,7 +224,7 @@ def test_a_rule_that_lacks_something_is_calibrated_on_draws_of_the_prior(lacks):
         asked.append((seed, num))
         return np.arange(num, dtype=np.float32)[:, None]
 
-    sampler = Sampler(encode=lambda rolls: rolls, decode=lambda z: p[z[:, 0].astype(int)], draw=draw)
+    sampler = Sampler(encode=lambda rolls: rolls, decode=lambda z: p[z[:, 0].astype(int)], sample_codes=draw)
     rule = dataclasses.replace(
         BinarizationRule(thresholds=(0.3,) * 5, hysteresis_ratio=0.6, min_note_length=2), **{lacks: None}
     )

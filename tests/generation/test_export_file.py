@@ -187,8 +187,8 @@ def test_export_says_what_16_bits_change(workdir, tmp_path, capsys):
     run, small = open_run(str(workdir)), open_run(str(output))
     assert small.digest in said
     assert small.step == run.step == 3
-    codes = run.sampler.draw(0, 256)
-    np.testing.assert_array_equal(codes, small.sampler.draw(0, 256))
+    codes = run.sampler.sample_codes(0, 256)
+    np.testing.assert_array_equal(codes, small.sampler.sample_codes(0, 256))
     change = np.abs(run.sampler.decode(codes) - small.sampler.decode(codes)).max()
     assert 0 < change < 1e-3
     assert float(said.split("largest change of probability")[1]) == pytest.approx(change, abs=1e-5)
@@ -211,7 +211,7 @@ def test_the_run_that_ships_is_small_and_opens_in_a_fresh_process():
     assert SHIPPED_FILE.stat().st_size <= 3_000_000
     program = (
         "from wae_jax.generation.model import open_run; run = open_run(None); "
-        "p = run.sampler.decode(run.sampler.draw(0, 4)); "
+        "p = run.sampler.decode(run.sampler.sample_codes(0, 4)); "
         "print(run.digest, run.step, run.config.objective.penalty, p.shape, (p > .5).sum(axis=(1, 2, 3)).min() > 300)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -207,7 +207,7 @@ def test_without_a_folder_the_run_that_ships_is_taken(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "the run that ships with wae_jax: step 800" in told
     assert "bars are silent" in told
-    expected = open_run(None).sampler.draw(0, 2)
+    expected = open_run(None).sampler.sample_codes(0, 2)
     np.testing.assert_allclose(np.load(tmp_path / "out" / "codes.npy"), expected, atol=1e-6)
     assert load(tmp_path / "out").any()
 
@@ -256,7 +256,10 @@ def test_music_that_will_not_do_is_refused_with_the_reason(workdir, songs, tmp_p
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--input=a.mid"], "--input has no say in --mode=draw; it belongs to --mode=vary or continue or accompany or"),
+        (
+            ["--input=a.mid"],
+            "--input has no say in --mode=sample; it belongs to --mode=vary or continue or accompany or",
+        ),
         (["--mode=vary", "--input=a.mid", "--keep=bass"], "--keep has no say in --mode=vary"),
         (["--mode=vary"], "--mode=vary needs --input"),
         (["--mode=accompany", "--input=a.mid"], "needs --input and --keep"),
@@ -303,7 +306,7 @@ def test_draws_of_a_mixture_lie_where_the_codes_of_training_phrases_do(workdir, 
     error = 4 * training.std(axis=0) / np.sqrt(len(codes))
     assert np.all(np.abs(codes.mean(axis=0) - training.mean(axis=0)) < error + 0.05)
     # The prior's are elsewhere: a run of a few steps has codes near one another.
-    prior = opened.sampler.draw(0, 200)
+    prior = opened.sampler.sample_codes(0, 200)
     assert codes.std(axis=0).max() < 0.8 * prior.std(axis=0).min()
     assert json.loads((tmp_path / "m" / "report.json").read_text())["asked"]["latent"] == "mixture"
     capsys.readouterr()

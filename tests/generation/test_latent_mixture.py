@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from wae_jax.generation.latent_mixture import Mixture, draw_mixture, fit_mixture, log_density, normal
+from wae_jax.generation.latent_mixture import Mixture, fit_mixture, log_density, normal, sample_mixture
 
 CENTRES = np.array([[-6.0, 0.0, 1.0], [5.0, 4.0, 0.0], [0.0, -7.0, 3.0]])
 SHARES = np.array([0.5, 0.3, 0.2])
@@ -122,7 +122,7 @@ def test_the_number_of_components_is_chosen_on_codes_held_out():
 
 def test_draws_have_the_moments_of_the_mixture():
     mixture = fit_mixture(clusters()[0], components=3)
-    draws = draw_mixture(mixture, keys(6000)).astype(np.float64)
+    draws = sample_mixture(mixture, keys(6000)).astype(np.float64)
     covariances = mixture.factors @ mixture.factors.transpose(0, 2, 1)
     mean = mixture.weights @ mixture.means
     covariance = np.einsum("c,cij->ij", mixture.weights, covariances)
@@ -138,10 +138,10 @@ def test_draws_have_the_moments_of_the_mixture():
 
 def test_first_draws_do_not_depend_on_how_many_there_are():
     mixture = fit_mixture(clusters()[0], components=3)
-    many = draw_mixture(mixture, keys(40))
+    many = sample_mixture(mixture, keys(40))
     assert many.dtype == np.float32
-    np.testing.assert_allclose(draw_mixture(mixture, keys(7)), many[:7], rtol=1e-6)
-    assert not np.allclose(many[:7], draw_mixture(mixture, keys(7, seed=1)))
+    np.testing.assert_allclose(sample_mixture(mixture, keys(7)), many[:7], rtol=1e-6)
+    assert not np.allclose(many[:7], sample_mixture(mixture, keys(7, seed=1)))
 
 
 def test_shift_and_scale_of_a_dimension_carry_over():
@@ -170,7 +170,7 @@ def test_shift_and_scale_of_a_dimension_carry_over():
 def test_degenerate_codes_have_a_mixture_near_them(codes, components):
     found = fit_mixture(codes.astype(np.float32), components=components)
     np.testing.assert_allclose(found.weights.sum(), 1)
-    draws = draw_mixture(found, keys(50))
+    draws = sample_mixture(found, keys(50))
     assert np.isfinite(draws).all()
     assert np.isfinite(log_density(found, codes)).all()
     constant = np.ptp(codes, axis=0) == 0

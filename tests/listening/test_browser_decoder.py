@@ -70,7 +70,7 @@ def decode(page, codes, model=None):
 
 
 def test_the_model_that_ships_decodes_as_in_jax(page, run):
-    codes = np.concatenate([run.sampler.draw(5, 4), 3 * run.sampler.draw(6, 1)])
+    codes = np.concatenate([run.sampler.sample_codes(5, 4), 3 * run.sampler.sample_codes(6, 1)])
     np.testing.assert_allclose(decode(page, codes), run.sampler.decode(codes), rtol=0, atol=1e-5)
 
 
@@ -122,7 +122,7 @@ def test_a_phrase_is_decoded_in_less_than_half_a_second(page, run):
         return performance.now() - start;
       });
     }"""
-    times = page.evaluate(program, run.sampler.draw(0, 15).tolist())
+    times = page.evaluate(program, run.sampler.sample_codes(0, 15).tolist())
     assert statistics.median(times) < 500
 
 

@@ -17,7 +17,7 @@ from tests.helpers import random_rolls, train_briefly
 from wae_jax import listen
 from wae_jax.config import BinarizationRule
 from wae_jax.errors import RequestError
-from wae_jax.evaluation.table import CLOUD_FIGURES, HEADLINE
+from wae_jax.evaluation.table import DISTRIBUTION_METRICS, HEADLINE
 from wae_jax.generation.model import load_run
 from wae_jax.generation.sampling import Sampler, binarize
 from wae_jax.listening import document, provenance
@@ -37,7 +37,7 @@ def make(**changes):
     content = {
         "title": f"Listening to {HOSTILE}",
         "summary": "Step 3",
-        "sections": [Section("draws", "Random draws", "Unselected: seed 0, the first 3 drawn.", [Group(PHRASES)])],
+        "sections": [Section("samples", "Random samples", "Unselected: seed 0, the first 3.", [Group(PHRASES)])],
         "tables": [Table("Last evaluation", ["", "validation"], [["f1", "0.5"], [HOSTILE, "1"]])],
         "provenance": [("config.data.path", HOSTILE)],
     }
@@ -336,7 +336,12 @@ def test_a_latent_model_is_mounted(browser, tmp_path, monkeypatch):
 
 def test_without_a_model_there_is_no_such_section(page):
     assert page.locator("#latent").is_hidden()
-    assert page.locator("nav a").all_inner_texts() == ["Random draws", "Favourites", "Metrics", "Where this comes from"]
+    assert page.locator("nav a").all_inner_texts() == [
+        "Random samples",
+        "Favourites",
+        "Metrics",
+        "Where this comes from",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -362,11 +367,11 @@ def test_a_run_becomes_a_page(workdir, tmp_path, browser, capsys):
     data = data_of(file.read_text(encoding="utf-8"))
     run = load_run(str(workdir), "best")
     sections = {section["id"]: section for section in data["sections"]}
-    assert list(sections) == ["draws", "real", "reconstructions", "interpolations"]
-    assert sections["draws"]["says"] == "Unselected: seed 3, the first 5 drawn."
+    assert list(sections) == ["samples", "real", "reconstructions", "interpolations"]
+    assert sections["samples"]["says"] == "Unselected: seed 3, the first 5."
 
-    (draws,) = sections["draws"]["groups"]
-    expected = binarize(run.sampler.decode(run.sampler.draw(3, 5)), method="hard", threshold=0.03, seed=3)
+    (draws,) = sections["samples"]["groups"]
+    expected = binarize(run.sampler.decode(run.sampler.sample_codes(3, 5)), method="hard", threshold=0.03, seed=3)
     np.testing.assert_array_equal([cells(phrase) for phrase in draws["phrases"]], expected)
     assert expected.any()
 
@@ -434,11 +439,11 @@ def test_a_walk_turns_evenly_from_one_phrase_to_the_next(workdir):
 
 
 def test_the_figures_of_an_evaluation_are_shown(tmp_path):
-    lines = [{"step": 5, "eval/f1": 0.25, "draws/cells": 12.5}, {"step": 6, "train/loss": 1.0}]
+    lines = [{"step": 5, "eval/f1": 0.25, "samples/cells": 12.5}, {"step": 6, "train/loss": 1.0}]
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
     (table,) = provenance._metrics(tmp_path)
     assert table.caption.endswith("step 5")
-    assert table.columns == ["", "validation data", "draws"]
+    assert table.columns == ["", "validation data", "samples"]
     assert table.rows == [["f1", "0.250", ""], ["cells", "", "12.50"]]
     assert list(provenance._metrics(tmp_path / "none")) == []
     assert list(provenance._evaluation(tmp_path)) == []
@@ -456,7 +461,7 @@ def test_the_headline_of_an_evaluation_is_shown(tmp_path):
         "provenance": {"checkpoint_step": 9},
         "sets": {"generated": {}, "held_out": {}},
         "music": music,
-        "clouds": {"sets": {"generated": dict.fromkeys(CLOUD_FIGURES, 0.5)}},
+        "distribution": {"sets": {"generated": dict.fromkeys(DISTRIBUTION_METRICS, 0.5)}},
     }
     (tmp_path / "evaluation").mkdir()
     (tmp_path / "evaluation" / "evaluation.json").write_text(json.dumps(content))

@@ -220,6 +220,6 @@ def test_a_run_in_stages_is_resumed_opened_and_sampled_from(tmp_path):
     units = state.autoencoder.params["refiner"]
     assert all(np.abs(unit["conv_out"]["kernel"]).max() > 0 for unit in units.values())
     run = open_run(str(tmp_path / "whole"), "latest")
-    codes = run.sampler.draw(0, 2)
+    codes = run.sampler.sample_codes(0, 2)
     logits = make_autoencoder(config).apply(state.evaluation_variables(), codes, method="decode")
     np.testing.assert_allclose(run.sampler.decode(codes), 1 / (1 + np.exp(-logits)), rtol=1e-4, atol=1e-5)

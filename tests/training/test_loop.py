@@ -52,7 +52,7 @@ def test_a_run_leaves_its_metrics_samples_and_checkpoints(finished):
     assert all("train/reconstruction" in rows[i] and "train/penalty" in rows[i] for i in (0, 2, 3))
     assert {"eval/reconstruction", "eval/f1", "eval/precision", "eval/recall", "eval/penalty"} <= rows[1].keys()
     assert {"eval/jensen_shannon", "eval_train/f1", "eval/code_covariance_gap"} <= rows[3].keys()
-    assert {"draws/cells", "held_out/cells", "draws_distance/cells"} <= rows[3].keys()
+    assert {"samples/cells", "held_out/cells", "samples_distance/cells"} <= rows[3].keys()
     assert figures == {name: value for name, value in rows[3].items() if not name.startswith(("train/", "step"))}
     assert json.loads((workdir / "config.json").read_text())["model"]["z_dim"] == config.model.z_dim
     assert list(workdir.glob("events.out.tfevents.*"))
@@ -62,11 +62,11 @@ def test_a_run_leaves_its_metrics_samples_and_checkpoints(finished):
     assert run.digest in page
     # Of the untrained no draw has a cell above one half.
     cells = sum(run.statistics().densities) * NUM_STEPS * NUM_PITCHES
-    assert 0.3 * cells < figures["draws/cells"] < 3 * cells
+    assert 0.3 * cells < figures["samples/cells"] < 3 * cells
     assert "Draw 2" in page
     assert "Draw 3" not in page
     folder = workdir / "samples" / "step_00000006"
-    for kind in ("draws", "reconstructions"):
+    for kind in ("generated", "reconstructions"):
         names = {path.name for path in (folder / kind).iterdir()}
         assert {"phrases.npz", "phrase_0000.mid", "grid.png", "all_phrases.mid"} <= names
     state, meta = last_state(workdir)

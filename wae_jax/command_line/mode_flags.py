@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from wae_jax.generation.model import Model
 from wae_jax.generation.modes.accompaniment import accompany
 from wae_jax.generation.modes.attributes import ATTRIBUTES
-from wae_jax.generation.modes.basic import Phrases, Request, draw, encode, interpolate, reconstruct
+from wae_jax.generation.modes.basic import Phrases, Request, encode, interpolate, reconstruct, sample
 from wae_jax.generation.modes.continuation import continue_
 from wae_jax.generation.modes.editing import edit
 from wae_jax.generation.modes.own_music import read_own_phrase
@@ -39,7 +39,7 @@ class Mode(NamedTuple):
 
 
 MODES = {
-    "draw": Mode(draw, 64, 64),
+    "sample": Mode(sample, 64, 64),
     "reconstruct": Mode(reconstruct, 64, 64),
     "interpolate": Mode(interpolate, 64, 9, takes=("--from", "--to", "--from-bar", "--to-bar")),
     "encode": Mode(encode, 64, 64),
@@ -55,7 +55,7 @@ _OF_MODES = (*_FILES, *_FILES.values(), "--keep", "--attribute")
 
 def add_mode_flags(parser: argparse.ArgumentParser) -> None:
     """Adds --mode and what belongs to single modes."""
-    parser.add_argument("--mode", choices=MODES, default="draw")
+    parser.add_argument("--mode", choices=MODES, default="sample")
     own = parser.add_argument_group(
         "music of one's own; bars count from 1, and the first four that sound are the default"
     )

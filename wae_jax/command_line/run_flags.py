@@ -159,7 +159,7 @@ def asked_run(run: Model, latent: str, components: int | None) -> Model:
     if latent == "prior":
         return run
     try:
-        return run.drawing_from_mixture(components or 0)
+        return run.with_mixture(components or 0)
     except ValueError as error:
         raise RequestError(f"--latent=mixture: {error}") from error
 

@@ -156,7 +156,7 @@ def count_note_lengths(sets: Sets) -> dict[str, Any]:
     return section
 
 
-def compare_clouds(sets: Sets, *, seed: int) -> dict[str, Any]:
+def compare_distributions(sets: Sets, *, seed: int) -> dict[str, Any]:
     """Precision, recall, density, coverage and Fréchet distance to `held_out`, in the features of `manifold`.
 
     The features are scaled by the training set, or by `held_out` where there is none. All sets take part with as many

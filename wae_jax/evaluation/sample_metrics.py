@@ -2,11 +2,11 @@
 
 Figures, each a mean over phrases or a distance between sets of them, without intervals:
 
-    draws/METRIC, held_out/METRIC  of `metrics.suite`: over the pitched tracks, their pairs or the phrase as a whole
-    draws/METRIC_drums             the same of the drums, where they are measured
-    draws_distance/METRIC          Wasserstein-1 between the two distributions over phrases, in the metric's unit
-    draws/cloud_...                precision, recall, density and coverage of `metrics.manifold`
-    draws/frechet_distance         in the same space
+    samples/METRIC, held_out/METRIC  of `metrics.suite`: over the pitched tracks, their pairs or the phrase as a whole
+    samples/METRIC_drums             the same of the drums, where they are measured
+    samples_distance/METRIC          Wasserstein-1 between the two distributions over phrases, in the metric's unit
+    samples/...                precision, recall, density and coverage of `metrics.manifold`
+    samples/frechet_distance         in the same space
 
 A figure that is undefined, such as the length of notes where there is none, is left out.
 """
@@ -31,10 +31,10 @@ from wae_jax.pianoroll import TRACK_NAMES, PackedPhrases, pack
 from wae_jax.training.state import TrainState
 
 # Balls around points need that many others.
-LEAST_DRAWS = measure.NEIGHBOURS + 1
+MIN_SAMPLES = measure.NEIGHBOURS + 1
 
 
-def measure_draws(
+def measure_samples(
     config: Config,
     state: TrainState,
     rule: BinarizationRule,
@@ -56,7 +56,7 @@ def measure_draws(
     """
     num = config.eval.num_samples
     sampler = make_sampler(config, jax.device_get(state.evaluation_variables()))
-    probabilities = sampler.decode(sampler.draw(config.seed, num))
+    probabilities = sampler.decode(sampler.sample_codes(config.seed, num))
     rolls = binarize(probabilities, rule, seed=config.seed)
     sets = {
         "generated": PhraseSet(pack(rolls)),
@@ -71,13 +71,13 @@ def compare_sets(sets: measure.Sets, *, seed: int) -> dict[str, float]:
     figures: dict[str, float] = {}
     draws, real = (_by_label(suite.measure(sets[name].packed)) for name in ("generated", "held_out"))
     for label, values in draws.items():
-        figures[f"draws/{label}"] = _mean(values)
+        figures[f"samples/{label}"] = _mean(values)
         figures[f"held_out/{label}"] = _mean(real[label])
-        figures[f"draws_distance/{label}"] = distances.wasserstein_1(values, real[label])
-    if min(len(each.packed) for each in sets.values()) >= LEAST_DRAWS:
-        cloud = measure.compare_clouds(sets, seed=seed)["sets"]["generated"]
-        figures["draws/frechet_distance"] = cloud.pop("frechet_distance")
-        figures |= {f"draws/cloud_{name}": value for name, value in cloud.items()}
+        figures[f"samples_distance/{label}"] = distances.wasserstein_1(values, real[label])
+    if min(len(each.packed) for each in sets.values()) >= MIN_SAMPLES:
+        cloud = measure.compare_distributions(sets, seed=seed)["sets"]["generated"]
+        figures["samples/frechet_distance"] = cloud.pop("frechet_distance")
+        figures |= {f"samples/{name}": value for name, value in cloud.items()}
     return {name: value for name, value in figures.items() if not math.isnan(value)}
 
 

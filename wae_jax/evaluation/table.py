@@ -23,7 +23,7 @@ HEADLINE = (
     ("in_scale_share", PITCHED),
     ("tonal_distance", "Piano-Bass"),
 )
-CLOUD_FIGURES = ("precision", "recall", "density", "coverage", "frechet_distance")
+DISTRIBUTION_METRICS = ("precision", "recall", "density", "coverage", "frechet_distance")
 # Differences of up to so many medians of what halves of real music differ by are called small.
 SMALL = 2.0
 
@@ -59,8 +59,10 @@ def figures(evaluation: Mapping[str, Any]) -> dict[str, dict[str, Figure]]:
         for name, of_set in entry["sets"].items():
             mean, low, high = (_number(of_set[key][i]) for key in ("mean", "low", "high"))
             of_sets[name] = Figure(mean, low, high, floor)
-    for figure in CLOUD_FIGURES:
-        rows[figure] = {name: Figure(_number(of_set[figure])) for name, of_set in evaluation["clouds"]["sets"].items()}
+    for figure in DISTRIBUTION_METRICS:
+        rows[figure] = {
+            name: Figure(_number(of_set[figure])) for name, of_set in evaluation["distribution"]["sets"].items()
+        }
     if copies := evaluation.get("copies"):
         rows["near copies"] = {name: Figure(_number(of_set["copy_share"])) for name, of_set in copies["sets"].items()}
     for name, value in evaluation.get("reconstruction", {}).items():

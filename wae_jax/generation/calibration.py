@@ -39,7 +39,7 @@ def calibrate(rule: BinarizationRule, sampler: Sampler, statistics: Callable[[],
     """
     if not rule.fitted_parts:
         return rule
-    draws = sampler.decode(sampler.draw(_CALIBRATION_SEED, _CALIBRATION_DRAWS))
+    draws = sampler.decode(sampler.sample_codes(_CALIBRATION_SEED, _CALIBRATION_DRAWS))
     return fit_rule(draws, statistics(), rule)
 
 

@@ -32,7 +32,7 @@ from wae_jax.training.checkpoint import digests
 from wae_jax.training.state import make_autoencoder
 
 FORMAT = "wae_jax trained run"
-VERSION = 1
+VERSION = 2
 _META = "meta"
 _PREFIX = "variables/"
 # What reading a damaged zip of damaged arrays ends in.

@@ -89,7 +89,7 @@ def fit_mixture(codes: Codes, *, components: int = 0, seed: int = 0, max_steps: 
     return _fit(points, components, seed, max_steps)
 
 
-def draw_mixture(mixture: Mixture, keys: Key[jax.Array, " B"]) -> Codes:
+def sample_mixture(mixture: Mixture, keys: Key[jax.Array, " B"]) -> Codes:
     """Codes from a mixture, float32, each from a key of its own."""
     uniform, noise = jax.vmap(_random_numbers, in_axes=(0, None))(keys, mixture.means.shape[1])
     chosen = np.searchsorted(np.cumsum(mixture.weights)[:-1], np.asarray(uniform, np.float64), side="right")

@@ -18,7 +18,7 @@ from wae_jax.errors import CheckpointError
 from wae_jax.generation.calibration import calibrate
 from wae_jax.generation.export_file import load_portable
 from wae_jax.generation.latent_mixture import Mixture, fit_mixture
-from wae_jax.generation.sampling import Sampler, drawing_from, make_sampler
+from wae_jax.generation.sampling import Sampler, make_sampler, with_mixture
 from wae_jax.pianoroll import NUM_TRACKS, PackedPhrases, unpack
 from wae_jax.training.checkpoint import Checkpointer, checkpoint_digest, digests
 from wae_jax.training.state import TrainState, create_train_state
@@ -89,7 +89,7 @@ class Model:
         """The packed rows of one split of its data."""
         return self.data().split(split)
 
-    def drawing_from_mixture(self, components: int = 0) -> Model:
+    def with_mixture(self, components: int = 0) -> Model:
         """The run, with codes drawn from a mixture of Gaussians fitted to the codes of its training phrases.
 
         Up to 4,096 phrases are encoded, spread over the split, which takes some seconds.
@@ -110,7 +110,7 @@ class Model:
         if not codes:
             raise ValueError("there are no training phrases; expected at least 2, to fit a mixture to their codes")
         mixture = fit_mixture(np.concatenate(codes), components=components, seed=_FIT_SEED)
-        return dataclasses.replace(self, sampler=drawing_from(self.sampler, mixture), mixture=mixture)
+        return dataclasses.replace(self, sampler=with_mixture(self.sampler, mixture), mixture=mixture)
 
 
 def open_run(source: str | None, checkpoint: str = "best") -> Model:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Key, Shaped
 
 from wae_jax.config import Config
-from wae_jax.generation.latent_mixture import Mixture, draw_mixture
+from wae_jax.generation.latent_mixture import Mixture, sample_mixture
 from wae_jax.models.autoencoder import Autoencoder
 from wae_jax.objective import terms
 from wae_jax.pianoroll import Codes, Probabilities, Rolls
@@ -29,13 +29,13 @@ class Sampler:
     Attributes:
       encode: phrases to codes.
       decode: codes to the probabilities of cells, as float32.
-      draw: (seed, number of phrases) to codes drawn from the prior, or from what took its place; the first ones do
+      sample_codes: (seed, number of phrases) to codes sampled from the prior, or from a learned one; the first ones do
         not depend on the number.
     """
 
     encode: Callable[[Rolls], Codes]
     decode: Callable[[Codes], Probabilities]
-    draw: Callable[[int, int], Codes]
+    sample_codes: Callable[[int, int], Codes]
 
 
 # Two models of one configuration are equal, so that these compile once a process; and the variables are arguments, for
@@ -66,19 +66,19 @@ def make_sampler(config: Config, variables: Any) -> Sampler:
     def decode(z: Codes) -> Probabilities:
         return _in_parts(functools.partial(_decode, model, variables), z)
 
-    def draw(seed: int, num: int) -> Codes:
+    def sample_codes(seed: int, num: int) -> Codes:
         return np.asarray(
             terms.sample_prior(
                 _keys(seed, num), latent_dim=config.model.z_dim, prior_variance=config.objective.prior_variance
             )
         )
 
-    return Sampler(encode, decode, draw)
+    return Sampler(encode, decode, sample_codes)
 
 
-def drawing_from(sampler: Sampler, mixture: Mixture) -> Sampler:
+def with_mixture(sampler: Sampler, mixture: Mixture) -> Sampler:
     """The sampler with draws from a mixture in place of the prior's."""
-    return dataclasses.replace(sampler, draw=lambda seed, num: draw_mixture(mixture, _keys(seed, num)))
+    return dataclasses.replace(sampler, sample_codes=lambda seed, num: sample_mixture(mixture, _keys(seed, num)))
 
 
 def _keys(seed: int, num: int) -> Key[Array, " {num}"]:

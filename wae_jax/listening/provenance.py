@@ -17,7 +17,7 @@ from wae_jax.evaluation import table
 from wae_jax.generation.model import Model
 from wae_jax.listening.document import Table
 
-_DATA_NAMES = {"eval": "validation data", "eval_train": "training data", "draws": "draws", "held_out": "held-out"}
+_DATA_NAMES = {"eval": "validation data", "eval_train": "training data", "samples": "samples", "held_out": "held-out"}
 
 
 def tables_of_run(workdir: pathlib.Path) -> list[Table]:

@@ -25,7 +25,7 @@ _PHRASES_A_WALK = 8
 
 
 def sections_of_run(run: Model, *, num: int, seed: int, rule: BinarizationRule) -> Iterator[Section]:
-    """Random draws, music of the training data, reconstructions beside originals, and walks.
+    """Random samples, music of the training data, reconstructions beside originals, and walks.
 
     Args:
       run: a trained run.
@@ -40,12 +40,12 @@ def sections_of_run(run: Model, *, num: int, seed: int, rule: BinarizationRule) 
     def decode(codes: Codes) -> Rolls:
         return binarize(run.sampler.decode(codes), rule, seed=seed)
 
-    draws = decode(run.sampler.draw(seed, num))
+    draws = decode(run.sampler.sample_codes(seed, num))
     source = f" from {run.mixture}" if run.mixture else ""
     yield Section(
-        "draws",
-        "Random draws",
-        f"Unselected: seed {seed}, the first {num} drawn{source}.",
+        "samples",
+        "Random samples",
+        f"Unselected: seed {seed}, the first {num}{source}.",
         [Group(named(draws, [f"Draw {i + 1}" for i in range(num)]))],
     )
     data = run.data()

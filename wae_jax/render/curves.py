@@ -10,8 +10,8 @@ from wae_jax.render import plots
 _CURVES = (
     *("train/reconstruction", "eval/reconstruction", "train/penalty", "eval/penalty", "eval/f1", "eval_train/f1"),
     *("eval/precision", "eval/recall", "train/jensen_shannon", "eval/jensen_shannon", "eval/code_covariance_gap"),
-    *(f"{of}/{name}" for name in ("cells", "notes_per_bar", "one_step_share") for of in ("draws", "held_out")),
-    *("draws/frechet_distance", "draws/cloud_recall", "draws/cloud_coverage"),
+    *(f"{of}/{name}" for name in ("cells", "notes_per_bar", "one_step_share") for of in ("samples", "held_out")),
+    *("samples/frechet_distance", "samples/recall", "samples/coverage"),
 )
 
 

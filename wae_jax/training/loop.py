@@ -302,7 +302,7 @@ def _run(
             # Not above: it takes a second to import, and the first step need not wait for that.
             from wae_jax.evaluation import sample_metrics
 
-            figures |= sample_metrics.measure_draws(config, state, rule, held_out=valid_rows, training=train_rows)
+            figures |= sample_metrics.measure_samples(config, state, rule, held_out=valid_rows, training=train_rows)
         return figures
 
     writer = stack.enter_context(MetricWriter(folder, start, enabled=is_first))

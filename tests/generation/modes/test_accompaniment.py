@@ -25,7 +25,7 @@ def run():
 @pytest.fixture(scope="module")
 def songs(run):
     """Two phrases unlike each other."""
-    return run.sampler.decode(run.sampler.draw(31, 2)) > 0.5
+    return run.sampler.decode(run.sampler.sample_codes(31, 2)) > 0.5
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ def hard(probabilities):
 
 
 def test_the_cost_by_hand(run):
-    z = np.asarray(run.sampler.draw(3, 2))
+    z = np.asarray(run.sampler.sample_codes(3, 2))
     target = random_rolls(2)
     found = np.asarray(costs_of(make_autoencoder(run.config), run.variables, z, target, 2.0))
     probabilities = run.sampler.decode(z).astype(np.float64)
@@ -49,7 +49,7 @@ def test_the_cost_by_hand(run):
 
 
 def test_kept_tracks_of_the_decoders_own_music_are_found_again(run):
-    target = hard(run.sampler.decode(run.sampler.draw(11, 2)))
+    target = hard(run.sampler.decode(run.sampler.sample_codes(11, 2)))
     codes, costs = search_codes(run, target, KEPT, num_starts=3, seed=0, num_steps=30)
     assert codes.shape == (2, 3, 32)
     assert costs.shape == (2, 3)
@@ -64,7 +64,7 @@ def test_kept_tracks_of_the_decoders_own_music_are_found_again(run):
 
 
 def test_tracks_that_are_not_kept_have_no_say_and_parts_none_either(run, monkeypatch):
-    target = hard(run.sampler.decode(run.sampler.draw(12, 1)))
+    target = hard(run.sampler.decode(run.sampler.sample_codes(12, 1)))
     codes, costs = search_codes(run, target, KEPT, num_starts=5, seed=1, num_steps=3)
     other = np.where(KEPT, target, random_rolls(1))
     monkeypatch.setattr(code_search, "_CODES_AT_A_TIME", 2)
@@ -90,7 +90,7 @@ def test_the_gradient_is_finite_at_the_origin(run):
 
 def test_codes_of_ones_own_music_are_those_of_that_music(run, monkeypatch):
     shorten_searches(monkeypatch, num_starts=3, num_steps=40)
-    draws = hard(run.sampler.decode(run.sampler.draw(13, 2)))
+    draws = hard(run.sampler.decode(run.sampler.sample_codes(13, 2)))
     # Shifted by half a beat: unlike all that the encoder knows.
     rolls = np.roll(draws, 6, axis=1)
     codes, encoded, used = own_codes(run, rolls, binarize=hard, seed=0)

@@ -25,7 +25,7 @@ def quiet(run, share):
 
     def decode(codes):
         probabilities = run.sampler.decode(codes).copy()
-        bound = np.quantile(np.asarray(run.sampler.draw(9, 500))[:, 0], share)
+        bound = np.quantile(np.asarray(run.sampler.sample_codes(9, 500))[:, 0], share)
         probabilities[codes[:, 0] < bound, 48:96] *= 0.01
         return probabilities
 
@@ -38,7 +38,7 @@ def test_neighbours_are_nearer_than_random_phrases(run):
     assert not silent_bars(phrases.rolls).any()
     neighbours = 1 - cell_f1(phrases.rolls[1:], phrases.rolls[:-1])
     assert phrases.report["difference_of_neighbours"] == pytest.approx(neighbours.mean())
-    draws = run.sampler.decode(run.sampler.draw(1, 64)) > 0.5
+    draws = run.sampler.decode(run.sampler.sample_codes(1, 64)) > 0.5
     pairs = [1 - cell_f1(draws[i : i + 1], draws[i + 1 : i + 2])[0] for i in range(0, 64, 2)]
     assert phrases.report["difference_of_random_pairs"] == pytest.approx(np.mean(pairs))
     assert neighbours.mean() < 0.7 * np.mean(pairs)
@@ -82,7 +82,7 @@ def test_silent_bars_are_filled_by_hand():
 
 def test_a_piece_begins_with_ones_own_music_as_it_is(run, monkeypatch):
     shorten_searches(monkeypatch)
-    roll = np.roll(run.sampler.decode(run.sampler.draw(5, 1))[0] > 0.5, 3, axis=0)
+    roll = np.roll(run.sampler.decode(run.sampler.sample_codes(5, 1))[0] > 0.5, 3, axis=0)
     phrases = continue_(run, Request(4, own=(OwnPhrase(roll, "mine.mid", 1),)))
     np.testing.assert_array_equal(phrases.rolls[0], roll)
     assert phrases.names[0] == "bars 1 to 4: mine.mid, bars 1 to 4"

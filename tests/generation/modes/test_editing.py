@@ -69,7 +69,7 @@ def test_more_is_more_and_two_at_once_both_move(run):
 
 def test_ones_own_music_is_edited(run, monkeypatch):
     shorten_searches(monkeypatch)
-    songs = run.sampler.decode(run.sampler.draw(41, 2)) > 0.5
+    songs = run.sampler.decode(run.sampler.sample_codes(41, 2)) > 0.5
     made = [
         edit(run, Request(1, own=(OwnPhrase(song, "mine.mid", 1),), attributes={"density": -1.0})) for song in songs
     ]

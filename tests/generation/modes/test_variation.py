@@ -24,7 +24,7 @@ def own(roll):
 
 def test_distances_grow_in_latent_space_and_in_cells(run, monkeypatch):
     shorten_searches(monkeypatch)
-    originals = run.sampler.decode(run.sampler.draw(21, 2)) > 0.5
+    originals = run.sampler.decode(run.sampler.sample_codes(21, 2)) > 0.5
     made = [vary(run, Request(6, seed=3, own=own(original))) for original in originals]
     for phrases, original in zip(made, originals, strict=True):
         assert phrases.rolls.shape == (7, 192, 84, 5)

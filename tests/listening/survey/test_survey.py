@@ -67,7 +67,7 @@ def test_every_clip_is_of_the_source_that_the_key_says(opened_runs, small_data):
             heard[source].append(as_cells(clip))
     # The two runs draw alike: each clip once, in the order of the draws, but that the one of the practice pair is gone.
     run = open_run(None)
-    draws = list(run.sampler.decode(run.sampler.draw(4, 12)) > 0.3)
+    draws = list(run.sampler.decode(run.sampler.sample_codes(4, 12)) > 0.3)
     np.testing.assert_array_equal(heard[0], draws[1 : 1 + len(heard[0])])
     np.testing.assert_array_equal(heard[1], draws[: len(heard[1])])
     assert len(heard[0]) == len(heard[1]) == 8

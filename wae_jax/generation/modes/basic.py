@@ -81,9 +81,9 @@ class Phrases:
     table: str = ""
 
 
-def draw(run: Model, request: Request) -> Phrases:
+def sample(run: Model, request: Request) -> Phrases:
     """Decodes draws from the prior, unselected."""
-    codes = run.sampler.draw(request.seed, request.num)
+    codes = run.sampler.sample_codes(request.seed, request.num)
     probabilities = run.sampler.decode(codes)
     rolls = request.binarize(probabilities)
     silent = int(silent_bars(rolls).sum())
@@ -201,7 +201,7 @@ def smoothness(run: Model, request: Request, rolls: Rolls) -> dict[str, float | 
 
     The draws are 64 of the request's seed, in pairs.
     """
-    random = request.binarize(run.sampler.decode(run.sampler.draw(request.seed, 2 * _PAIRS)))
+    random = request.binarize(run.sampler.decode(run.sampler.sample_codes(request.seed, 2 * _PAIRS)))
     neighbours = 1 - cell_f1(rolls[:-1], rolls[1:])
     return {
         "difference_of_neighbours": float(neighbours.mean()) if len(neighbours) else None,

@@ -115,7 +115,7 @@ def search_codes(
     """
     known = target & kept
     codes = run.sampler.encode(known)
-    draws = run.sampler.draw(seed, len(target) * num_starts).reshape(len(target), num_starts, -1)
+    draws = run.sampler.sample_codes(seed, len(target) * num_starts).reshape(len(target), num_starts, -1)
     by_phrase = draws.copy()
     by_phrase[:, 1::2] = codes[:, None] + _SPREAD * draws[:, 1::2]
     by_phrase[:, 0] = codes

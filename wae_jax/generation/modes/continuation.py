@@ -95,12 +95,12 @@ class _Draws:
 
     def __init__(self, run: Model, seed: int) -> None:
         self._run, self._seed, self._num = run, seed, 0
-        self._drawn = run.sampler.draw(seed, _DRAWS_AT_A_TIME)
+        self._drawn = run.sampler.sample_codes(seed, _DRAWS_AT_A_TIME)
 
     def next(self) -> Float[np.ndarray, " Z"]:
         """The next draw."""
         if self._num == len(self._drawn):
-            self._drawn = self._run.sampler.draw(self._seed, self._num + _DRAWS_AT_A_TIME)
+            self._drawn = self._run.sampler.sample_codes(self._seed, self._num + _DRAWS_AT_A_TIME)
         self._num += 1
         return self._drawn[self._num - 1]
 

@@ -51,7 +51,7 @@ def edit(run: Model, request: Request) -> Phrases:
         report["own"] = own_report(request.own, encoded, used)
         lines.append(text_table(report["own"]))
     else:
-        starts = run.sampler.draw(request.seed, request.num)
+        starts = run.sampler.sample_codes(request.seed, request.num)
     unedited = run.sampler.decode(starts)
     before = request.binarize(unedited)
     attributes = measure(before)

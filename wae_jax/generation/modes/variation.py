@@ -30,7 +30,7 @@ def vary(run: Model, request: Request) -> Phrases:
     """
     originals = request.own_rolls()
     codes, encoded, used = own_codes(run, originals, binarize=request.binarize, seed=request.seed)
-    ends = run.sampler.draw(request.seed, request.num * _CANDIDATES)
+    ends = run.sampler.sample_codes(request.seed, request.num * _CANDIDATES)
     farthest = _FARTHEST * float(np.linalg.norm(ends - codes[0], axis=1).min())
     distances = farthest * np.arange(1, request.num + 1) / request.num
     candidates = np.stack(

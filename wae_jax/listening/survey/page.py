@@ -98,7 +98,7 @@ def make_survey(
     phrases = _choose(real, split, needed[music], generator)
     supplies = {music: itertools.cycle(phrases)}
     for source, (name, run) in enumerate(runs.items()):
-        probabilities = run.sampler.decode(run.sampler.draw(seed, needed[source]))
+        probabilities = run.sampler.decode(run.sampler.sample_codes(seed, needed[source]))
         supplies[source] = itertools.cycle(binarize(probabilities, rules[name], seed=seed))
     rolls = []
     for pair in (practice, *pairs):
