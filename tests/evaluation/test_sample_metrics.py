@@ -8,6 +8,7 @@ from wae_jax.config import BinarizationRule
 from wae_jax.data.demo_corpus import make_demo_corpus
 from wae_jax.evaluation import sample_metrics
 from wae_jax.evaluation.measure import PhraseSet
+from wae_jax.generation.model import run_of_state
 from wae_jax.pianoroll import PHRASE_SHAPE, pack, unpack
 from wae_jax.training.state import create_train_state
 
@@ -25,55 +26,55 @@ def halves(real):
 HALVES = {"generated": slice(0, 24), "held_out": slice(0, 24), "training": slice(24, 48)}
 
 
-def test_figures_by_hand():
+def test_metrics_by_hand():
     """Two phrases of four-step notes beside two of one-step notes; a drum in the latter alone."""
     long, short = np.zeros((2, 2, *PHRASE_SHAPE), bool)
     long[:, :, 40, 1] = np.arange(192) % 6 < 4
     short[:, ::6, 40, 1] = True
     short[1, ::12, 12, 0] = True
     sets = {"generated": PhraseSet(pack(short)), "held_out": PhraseSet(pack(long)), "training": PhraseSet(pack(long))}
-    figures = sample_metrics.compare_sets(sets, seed=0)
-    assert (figures["samples/cells"], figures["held_out/cells"]) == (32 + 16 / 2, 32 * 4)
-    assert figures["samples_distance/cells"] == 128 - 40
-    assert (figures["samples/one_step_share"], figures["held_out/one_step_share"]) == (1, 0)
-    assert (figures["samples/note_length"], figures["held_out/note_length"]) == (1, 4)
+    metrics = sample_metrics.compare_sets(sets, seed=0)
+    assert (metrics["samples/cells"], metrics["held_out/cells"]) == (32 + 16 / 2, 32 * 4)
+    assert metrics["samples_distance/cells"] == 128 - 40
+    assert (metrics["samples/one_step_share"], metrics["held_out/one_step_share"]) == (1, 0)
+    assert (metrics["samples/note_length"], metrics["held_out/note_length"]) == (1, 4)
     # 32 notes in four bars of one of four pitched tracks; 16 drums in one of two phrases.
-    assert figures["samples/notes_per_bar"] == 8 / 4
-    assert figures["samples/notes_per_bar_drums"] == 4 / 2
-    assert figures["held_out/notes_per_bar_drums"] == 0
-    assert "held_out/note_length_drums" not in figures
-    assert "samples/frechet_distance" not in figures  # two phrases are no cloud
+    assert metrics["samples/notes_per_bar"] == 8 / 4
+    assert metrics["samples/notes_per_bar_drums"] == 4 / 2
+    assert metrics["held_out/notes_per_bar_drums"] == 0
+    assert "held_out/note_length_drums" not in metrics
+    assert "samples/frechet_distance" not in metrics  # too few phrases for distribution metrics
 
 
 def test_equal_sets_have_no_distance(real):
-    figures = sample_metrics.compare_sets(halves(real), seed=0)
-    distances = {name: value for name, value in figures.items() if name.startswith("samples_distance/")}
+    metrics = sample_metrics.compare_sets(halves(real), seed=0)
+    distances = {name: value for name, value in metrics.items() if name.startswith("samples_distance/")}
     assert len(distances) > 25
     assert set(distances.values()) == {0.0}
-    assert figures["samples/frechet_distance"] == pytest.approx(0, abs=1e-6)
+    assert metrics["samples/frechet_distance"] == pytest.approx(0, abs=1e-6)
     for name in ("precision", "recall", "coverage"):
-        assert figures[f"samples/{name}"] == 1
+        assert metrics[f"samples/{name}"] == 1
 
 
 def test_splinters_are_told_from_music(real):
     sets = halves(real)
     splinters = unpack(sets["held_out"].packed)
     splinters[:, 1::2] = False
-    figures = sample_metrics.compare_sets(sets | {"generated": PhraseSet(pack(splinters))}, seed=0)
-    assert figures["samples/one_step_share"] == 1
-    assert figures["held_out/one_step_share"] < 0.1
-    assert figures["samples/frechet_distance"] > 0.1
-    assert figures["samples/recall"] < 1
+    metrics = sample_metrics.compare_sets(sets | {"generated": PhraseSet(pack(splinters))}, seed=0)
+    assert metrics["samples/one_step_share"] == 1
+    assert metrics["held_out/one_step_share"] < 0.1
+    assert metrics["samples/frechet_distance"] > 0.1
+    assert metrics["samples/recall"] < 1
 
 
-def test_draws_are_those_of_the_state(real):
+def test_samples_are_those_of_the_model(real):
     """An untrained decoder with an output bias at 20 fills every cell, at -20 none."""
-    config = tiny_config(eval__num_samples=7)
+    config = tiny_config()
     for bias, cells in ((1 - 1e-9, np.prod(PHRASE_SHAPE)), (1e-9, 0)):
         state = create_train_state(config, track_densities=(bias,) * len(DENSITIES), num_train_steps=1)
         held_out, training = (real.packed[HALVES[name]] for name in ("held_out", "training"))
-        figures = sample_metrics.measure_samples(
-            config, state, BinarizationRule(), held_out=held_out, training=training
+        metrics = sample_metrics.measure_samples(
+            run_of_state(config, state), BinarizationRule(), num=7, seed=0, held_out=held_out, training=training
         )
-        assert figures["samples/cells"] == cells
-        assert 500 < figures["held_out/cells"] < 3000
+        assert metrics["samples/cells"] == cells
+        assert 500 < metrics["held_out/cells"] < 3000

@@ -1,14 +1,14 @@
-"""The light form of `wae_jax.evaluate` within a run: at every evaluation, fixed prior draws beside held-out music.
+"""Metrics of a fixed set of samples, computed at every evaluation of a run: `wae_jax.evaluate` without intervals.
 
-Figures, each a mean over phrases or a distance between sets of them, without intervals:
+Names of the metrics:
 
-    samples/METRIC, held_out/METRIC  of `metrics.suite`: over the pitched tracks, their pairs or the phrase as a whole
-    samples/METRIC_drums             the same of the drums, where they are measured
+    samples/METRIC, held_out/METRIC  mean over phrases of a metric of `metrics.suite`: over the pitched tracks, their
+                                     pairs or the whole phrase; METRIC_drums is that of the drums
     samples_distance/METRIC          Wasserstein-1 between the two distributions over phrases, in the metric's unit
-    samples/...                precision, recall, density and coverage of `metrics.manifold`
-    samples/frechet_distance         in the same space
+    samples/precision, recall, density, coverage, frechet_distance
+                                     distribution metrics, see `metrics.distribution`
 
-A figure that is undefined, such as the length of notes where there is none, is left out.
+A metric that is undefined, such as the length of notes where there is no note, is left out.
 """
 
 from __future__ import annotations
@@ -16,69 +16,63 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from wae_jax.config import BinarizationRule, Config
+from wae_jax.config import BinarizationRule
 from wae_jax.data.dataset import spread
 from wae_jax.evaluation import measure
 from wae_jax.evaluation.measure import PhraseSet
 from wae_jax.generation.binarization import binarize
-from wae_jax.generation.sampling import make_sampler
+from wae_jax.generation.model import Model
 from wae_jax.metrics import distances, suite
 from wae_jax.pianoroll import TRACK_NAMES, PackedPhrases, pack
-from wae_jax.training.state import TrainState
 
-# Balls around points need that many others.
+# The distribution metrics look at each phrase's nearest neighbours among the others.
 MIN_SAMPLES = measure.NEIGHBOURS + 1
 
 
 def measure_samples(
-    config: Config,
-    state: TrainState,
+    model: Model,
     rule: BinarizationRule,
     *,
+    num: int,
+    seed: int,
     held_out: UInt8[np.ndarray, "held_out bytes"],
     training: UInt8[np.ndarray, "training bytes"],
 ) -> dict[str, float]:
-    """Decodes `config.eval.num_samples` draws of the prior and measures them.
+    """Metrics of `num` decoded samples of the prior, by name as listed at the head of this file.
 
     Args:
-      config: the run's configuration.
-      state: of which the decoder is taken.
-      rule: which cells sound.
-      held_out: what the draws are compared with: as many as are drawn, from the first to the last at equal distances.
-      training: what the features' space is fitted to, as many.
-
-    Returns:
-      By name, see above.
+      model: the trained model.
+      rule: turns its probabilities into notes; calibrated.
+      num: how many samples.
+      seed: of the samples; the same samples at every evaluation.
+      held_out: packed phrases to compare with, of which `num` are taken at equal distances.
+      training: packed phrases that the feature space is fitted to, of which `num` are taken at equal distances.
     """
-    num = config.eval.num_samples
-    sampler = make_sampler(config, jax.device_get(state.evaluation_variables()))
-    probabilities = sampler.decode(sampler.sample_codes(config.seed, num))
-    rolls = binarize(probabilities, rule, seed=config.seed)
+    probabilities = model.sampler.decode(model.sampler.sample_codes(seed, num))
     sets = {
-        "generated": PhraseSet(pack(rolls)),
+        "generated": PhraseSet(pack(binarize(probabilities, rule, seed=seed))),
         "held_out": _choose(held_out, num),
         "training": _choose(training, num),
     }
-    return compare_sets(sets, seed=config.seed)
+    return compare_sets(sets, seed=seed)
 
 
 def compare_sets(sets: measure.Sets, *, seed: int) -> dict[str, float]:
-    """The figures of phrases; `sets` are `generated`, `held_out` and `training`."""
-    figures: dict[str, float] = {}
-    draws, real = (_by_label(suite.measure(sets[name].packed)) for name in ("generated", "held_out"))
-    for label, values in draws.items():
-        figures[f"samples/{label}"] = _mean(values)
-        figures[f"held_out/{label}"] = _mean(real[label])
-        figures[f"samples_distance/{label}"] = distances.wasserstein_1(values, real[label])
+    """Metrics of the sets `generated`, `held_out` and `training`, by name as listed at the head of this file."""
+    metrics: dict[str, float] = {}
+    samples, real = (_by_label(suite.measure(sets[name].packed)) for name in ("generated", "held_out"))
+    for label, values in samples.items():
+        metrics[f"samples/{label}"] = _nanmean(values)
+        metrics[f"held_out/{label}"] = _nanmean(real[label])
+        metrics[f"samples_distance/{label}"] = distances.wasserstein_1(values, real[label])
     if min(len(each.packed) for each in sets.values()) >= MIN_SAMPLES:
-        cloud = measure.compare_distributions(sets, seed=seed)["sets"]["generated"]
-        figures["samples/frechet_distance"] = cloud.pop("frechet_distance")
-        figures |= {f"samples/{name}": value for name, value in cloud.items()}
-    return {name: value for name, value in figures.items() if not math.isnan(value)}
+        found = measure.compare_distributions(sets, seed=seed)["sets"]["generated"]
+        metrics["samples/frechet_distance"] = found.pop("frechet_distance")
+        metrics |= {f"samples/{name}": value for name, value in found.items()}
+    return {name: value for name, value in metrics.items() if not math.isnan(value)}
 
 
 def _choose(rows: PackedPhrases, num: int) -> PhraseSet:
@@ -86,7 +80,7 @@ def _choose(rows: PackedPhrases, num: int) -> PhraseSet:
 
 
 def _by_label(measured: dict[str, suite.Columns]) -> dict[str, Float64[np.ndarray, " B"]]:
-    """One value a phrase: the drums by themselves, and the mean of all other columns."""
+    """One value a phrase and label: drums apart, other columns averaged."""
     values: dict[str, Any] = {}
     for name, columns in measured.items():
         is_drums = np.array([column == TRACK_NAMES[0] for column in suite.columns(name)])
@@ -96,7 +90,7 @@ def _by_label(measured: dict[str, suite.Columns]) -> dict[str, Float64[np.ndarra
     return values
 
 
-def _mean(values: Float64[np.ndarray, " B"]) -> float:
-    """Of what is defined."""
+def _nanmean(values: Float64[np.ndarray, " B"]) -> float:
+    """The mean of the defined values; NaN, without a warning, where there is none."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else math.nan

@@ -301,8 +301,16 @@ def _run(
         if config.eval.num_samples:
             # Not above: it takes a second to import, and the first step need not wait for that.
             from wae_jax.evaluation import sample_metrics
+            from wae_jax.generation.model import run_of_state
 
-            figures |= sample_metrics.measure_samples(config, state, rule, held_out=valid_rows, training=train_rows)
+            figures |= sample_metrics.measure_samples(
+                run_of_state(config, state),
+                rule,
+                num=config.eval.num_samples,
+                seed=config.seed,
+                held_out=valid_rows,
+                training=train_rows,
+            )
         return figures
 
     writer = stack.enter_context(MetricWriter(folder, start, enabled=is_first))
