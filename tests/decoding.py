@@ -4,9 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.helpers import tiny_config
+from tests.helpers import autoencoder_of, tiny_config
 from wae_jax.pianoroll import PHRASE_SHAPE
-from wae_jax.training.state import make_autoencoder
 
 Z_DIM = 3
 
@@ -25,7 +24,7 @@ def random_model(network, normalization="batch", activation="relu", output_plane
         model__dropout_rate=0.0,
         **changes,
     )
-    model = make_autoencoder(config)
+    model = autoencoder_of(config)
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *PHRASE_SHAPE)))
     rng = np.random.default_rng(7)
 
@@ -43,6 +42,6 @@ def logits(config, variables, codes):
     with jax.enable_x64(True):
         config = config.copy_and_resolve_references()
         config.dtype = "float64"
-        model = make_autoencoder(config)
+        model = autoencoder_of(config)
         decode = jax.jit(lambda variables, z: model.apply(variables, z, method="decode"))
         return np.asarray(decode(*jax.tree.map(lambda leaf: leaf.astype(np.float64), (variables, codes))))

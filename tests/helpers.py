@@ -18,6 +18,7 @@ import numpy as np
 from wae_jax import pianoroll
 from wae_jax.config import BinarizationRule, Config, flatten_config, read_config
 from wae_jax.data.statistics import TrackStatistics
+from wae_jax.models.autoencoder import Autoencoder, make_autoencoder
 from wae_jax.models.networks import NETWORKS
 from wae_jax.training import devices
 from wae_jax.training.checkpoint import Checkpointer
@@ -86,6 +87,11 @@ def changed(config, **changes):
 def _replaced(spec, path, value):
     name, *rest = path
     return dataclasses.replace(spec, **{name: _replaced(getattr(spec, name), rest, value) if rest else value})
+
+
+def autoencoder_of(config) -> Autoencoder:
+    """The module of a configuration, with batch statistics of one device."""
+    return make_autoencoder(config.model, config.refiner, dtype=config.dtype)
 
 
 def random_rolls(num, *, density=0.02, seed=0):

@@ -17,9 +17,10 @@ import numpy as np
 from tests.bench.contender import Contender
 from wae_jax import pianoroll
 from wae_jax.config import complete_config
+from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.objective import terms
 from wae_jax.training import devices
-from wae_jax.training.state import create_train_state, make_autoencoder
+from wae_jax.training.state import create_train_state
 from wae_jax.training.step import BATCH_AXIS, Batch, make_train_step
 
 DENSITY = 0.019  # of the phrases of LPD-5
@@ -167,7 +168,7 @@ def encode(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str)
 def trained(network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> tuple[Any, Any]:
     """A configuration, and variables for it."""
     config = make_config(network=network, batch_size=batch_size, h_dim=h_dim, z_dim=z_dim, dtype=dtype)
-    model = make_autoencoder(config)
+    model = make_autoencoder(config.model, config.refiner, dtype=config.dtype)
     return config, jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *pianoroll.PHRASE_SHAPE)))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.decoding import Z_DIM, random_model
-from wae_jax.training.state import make_autoencoder
+from tests.helpers import autoencoder_of
 
 CODES = np.random.default_rng(1).normal(size=(2, Z_DIM)).astype(np.float32)
 
@@ -14,7 +14,7 @@ CODES = np.random.default_rng(1).normal(size=(2, Z_DIM)).astype(np.float32)
 def decoder(normalization="batch", **fields):
     """The parameters and the statistics of a decoder, and what makes logits of these."""
     config, variables = random_model("bars", normalization, **fields)
-    model = make_autoencoder(config)
+    model = autoencoder_of(config)
 
     @jax.jit
     def decode(params, averages):

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers import make_batch, run_steps, tiny_config
+from tests.helpers import autoencoder_of, make_batch, run_steps, tiny_config
 from wae_jax import pianoroll
 from wae_jax.models.binary_neurons import GRADIENTS, annealed_slope, fire, make_cell_values
-from wae_jax.training.state import make_autoencoder
 from wae_jax.training.step import example_keys
 
 LOGITS = np.random.default_rng(0).normal(0, 2, (4, 6, 3, 5)).astype(np.float32)
@@ -143,7 +142,7 @@ def test_the_cost_of_a_step_is_that_of_binary_cells(kind, gradient, dtype):
     keys = example_keys(config.seed, jnp.int32(1), jnp.arange(len(x)))
     variables = {"params": state.autoencoder.params, "batch_stats": state.autoencoder.batch_stats}
     (_, logits), _ = jax.jit(
-        lambda x: make_autoencoder(config).apply(
+        lambda x: autoencoder_of(config).apply(
             variables, x, encoder_keys=keys.encoder, decoder_keys=keys.decoder, mutable=["batch_stats"]
         )
     )(x)

@@ -6,10 +6,19 @@ import numpy as np
 import pytest
 
 from tests.decoding import Z_DIM, random_model
-from tests.helpers import DENSITIES, assert_same_run, last_state, make_batch, random_rolls, run_steps, tiny_config
+from tests.helpers import (
+    DENSITIES,
+    assert_same_run,
+    autoencoder_of,
+    last_state,
+    make_batch,
+    random_rolls,
+    run_steps,
+    tiny_config,
+)
 from wae_jax.generation.model import open_run
 from wae_jax.training.loop import train_and_evaluate
-from wae_jax.training.state import create_train_state, make_autoencoder, make_autoencoder_schedule, make_schedule
+from wae_jax.training.state import create_train_state, make_autoencoder_schedule, make_schedule
 
 UNITS = {"refiner__num_units": 2, "refiner__filters": 3, "refiner__kernel_size": (9, 16), "refiner__strides": (8, 14)}
 PLANES = pytest.mark.parametrize("output_planes", ["cells", "onsets_and_sustains"])
@@ -18,7 +27,7 @@ PLANES = pytest.mark.parametrize("output_planes", ["cells", "onsets_and_sustains
 def refined_model(output_planes="cells", **changes):
     """A model with a refiner, and variables none of which is what training starts with."""
     config, variables = random_model("tiny", output_planes=output_planes, **UNITS | changes)
-    return make_autoencoder(config), variables
+    return autoencoder_of(config), variables
 
 
 def outputs_at_random(output_planes, num=2):
@@ -36,15 +45,13 @@ def test_it_starts_as_nothing(output_planes):
     )
     x = random_rolls(2).astype(np.float32)
     found, expected = (
-        jax.jit(lambda variables, one=one: make_autoencoder(one).apply(variables, x, method="autoencode"))(variables)[1]
+        jax.jit(lambda variables, one=one: autoencoder_of(one).apply(variables, x, method="autoencode"))(variables)[1]
         for one, variables in ((config, state), (plain, without))
     )
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
     outputs = outputs_at_random(output_planes)
     for train in (False, True):
-        refined, _ = make_autoencoder(config).apply(
-            state, outputs, train=train, mutable=["batch_stats"], method="refine"
-        )
+        refined, _ = autoencoder_of(config).apply(state, outputs, train=train, mutable=["batch_stats"], method="refine")
         np.testing.assert_array_equal(refined, outputs)
 
 
@@ -221,5 +228,5 @@ def test_a_run_in_stages_is_resumed_opened_and_sampled_from(tmp_path):
     assert all(np.abs(unit["conv_out"]["kernel"]).max() > 0 for unit in units.values())
     run = open_run(str(tmp_path / "whole"), "latest")
     codes = run.sampler.sample_codes(0, 2)
-    logits = make_autoencoder(config).apply(state.evaluation_variables(), codes, method="decode")
+    logits = autoencoder_of(config).apply(state.evaluation_variables(), codes, method="decode")
     np.testing.assert_allclose(run.sampler.decode(codes), 1 / (1 + np.exp(-logits)), rtol=1e-4, atol=1e-5)

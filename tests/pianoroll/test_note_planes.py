@@ -8,7 +8,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from tests.helpers import DENSITIES, make_batch, onsets, random_rolls, run_steps, tiny_config
+from tests.helpers import DENSITIES, autoencoder_of, make_batch, onsets, random_rolls, run_steps, tiny_config
 from wae_jax import pianoroll
 from wae_jax.generation.sampling import make_sampler
 from wae_jax.models import autoencoder
@@ -17,7 +17,7 @@ from wae_jax.objective import reconstruction, terms
 from wae_jax.pianoroll import PHRASE_SHAPE, note_planes
 from wae_jax.pianoroll.note_planes import ONSETS_AND_SUSTAINS
 from wae_jax.training import devices
-from wae_jax.training.state import create_train_state, make_autoencoder
+from wae_jax.training.state import create_train_state
 from wae_jax.training.step import BATCH_AXIS, make_evaluate_step
 
 SHAPE = (3, 6, 4, 5)
@@ -126,7 +126,7 @@ def test_the_gradient_of_the_cross_entropy_is_probability_less_truth(x, logits):
 @pytest.mark.parametrize("network", NETWORKS)
 def test_every_network_has_two_channels_a_track(network):
     config = tiny_config(model__network=network, model__output_planes=ONSETS_AND_SUSTAINS)
-    model = make_autoencoder(config)
+    model = autoencoder_of(config)
     x = jnp.zeros((2, *PHRASE_SHAPE))
     variables = jax.eval_shape(model.init, jax.random.key(0), x)
     last = variables["params"]["decoder"][f"conv_{len(NETWORKS[network].decoder) - 1}"]
@@ -142,7 +142,7 @@ def test_training_begins_at_the_densities():
     config = tiny_config(model__output_planes=ONSETS_AND_SUSTAINS)
     variables = create_train_state(config, track_densities=densities, num_train_steps=1).evaluation_variables()
     variables["params"]["decoder"]["conv_1"]["kernel"] *= 0
-    model = make_autoencoder(config)
+    model = autoencoder_of(config)
     outputs = jax.jit(lambda all_: model.apply(all_, random_rolls(2) * 1.0, method="autoencode"))(variables)[1]
     np.testing.assert_array_equal(outputs[..., 0], outputs[..., 1])
     p = softmax(np.asarray(outputs))[..., :2].sum(-1)
@@ -168,7 +168,7 @@ def test_a_step_descends_the_planes_cost_and_tells_the_cells_error(trained):
     unused = jax.random.split(jax.random.key(9), len(x))  # without dropout the keys do not matter
     variables = {"params": state.autoencoder.params, "batch_stats": state.autoencoder.batch_stats}
     apply = jax.jit(
-        lambda x: make_autoencoder(config).apply(
+        lambda x: autoencoder_of(config).apply(
             variables, x, encoder_keys=unused, decoder_keys=unused, mutable=["batch_stats"], method="autoencode"
         )
     )
@@ -191,7 +191,7 @@ def test_evaluation_and_sampling_are_of_cells(trained):
     rolls = pianoroll.unpack(batch.packed)
     sampler = make_sampler(config, state.evaluation_variables())
     codes = sampler.encode(rolls)
-    model = make_autoencoder(config)
+    model = autoencoder_of(config)
     _, outputs = jax.jit(lambda x: model.apply(state.evaluation_variables(), x, method="autoencode"))(
         rolls.astype(np.float32)
     )

@@ -5,11 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers import DENSITIES, load_config, make_batch, random_rolls, run_steps, tiny_config, train
+from tests.helpers import (
+    DENSITIES,
+    autoencoder_of,
+    load_config,
+    make_batch,
+    random_rolls,
+    run_steps,
+    tiny_config,
+    train,
+)
 from wae_jax import pianoroll
 from wae_jax.objective import mmd, terms
 from wae_jax.training import devices
-from wae_jax.training.state import create_train_state, make_autoencoder, make_optimizer, make_penalty, make_schedule
+from wae_jax.training.state import create_train_state, make_optimizer, make_penalty, make_schedule
 from wae_jax.training.step import (
     BATCH_AXIS,
     Batch,
@@ -31,7 +40,7 @@ def test_the_step_is_the_objective_and_one_step_of_adam():
     batch = make_batch(config.batch_size)
     after, history = train(config, 1, 1)
 
-    model, penalty = make_autoencoder(config), make_penalty(config)
+    model, penalty = autoencoder_of(config), make_penalty(config)
     keys = example_keys(config.seed, jnp.int32(0), jnp.arange(8))
     z_prior = jnp.sqrt(2.0) * jnp.stack([jax.random.normal(key, (4,)) for key in keys.prior])
     x = jnp.asarray(pianoroll.unpack(batch.packed), jnp.float32)
@@ -104,7 +113,7 @@ def test_pretraining_moves_the_encoder_alone_and_down_the_gap_between_the_moment
     @jax.value_and_grad
     def gap(params, x):
         variables = {"params": params, "batch_stats": before.autoencoder.batch_stats}
-        (z, _), _ = make_autoencoder(config).apply(
+        (z, _), _ = autoencoder_of(config).apply(
             variables, x, encoder_keys=unused, decoder_keys=unused, mutable=["batch_stats"]
         )
         means = jnp.mean((z.mean(0) - z_prior.mean(0)) ** 2)
@@ -163,7 +172,7 @@ def test_evaluation_adds_up_to_the_figures_by_numpy():
     evaluated = jax.device_get(step(devices.replicate(state, BATCH_AXIS, chosen), devices.shard(batch, chosen)))
     figures = summarize([evaluated], num_phrases=5, prior_variance=1.5)
 
-    z, logits = jax.jit(make_autoencoder(config).apply)(state.evaluation_variables(), rolls.astype(np.float32))
+    z, logits = jax.jit(autoencoder_of(config).apply)(state.evaluation_variables(), rolls.astype(np.float32))
     x_hat = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))[:5]
     x, predicted = rolls[:5], x_hat > 0.5
     precision = (x & predicted).sum() / predicted.sum()

@@ -27,9 +27,9 @@ from wae_jax.config import Config, read_config
 from wae_jax.data.statistics import TrackStatistics
 from wae_jax.errors import CheckpointError
 from wae_jax.files import whole_file
+from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.pianoroll import PHRASE_SHAPE
 from wae_jax.training.checkpoint import digests
-from wae_jax.training.state import make_autoencoder
 
 FORMAT = "wae_jax trained run"
 VERSION = 2
@@ -202,7 +202,7 @@ def _digest(meta: Mapping[str, Any], arrays: _Arrays) -> str:
 
 def _fit(path: pathlib.Path, config: Config, arrays: _Arrays) -> dict[str, Any]:
     """The arrays as the variables of the configuration's model."""
-    model = make_autoencoder(config)
+    model = make_autoencoder(config.model, config.refiner, dtype=config.dtype)
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *PHRASE_SHAPE)))
     expected = flax.traverse_util.flatten_dict(shapes, sep="/")
     held = {name: array.shape for name, array in arrays.items()}

@@ -14,10 +14,9 @@ from jaxtyping import Array, Float, Float32, Key, Shaped
 
 from wae_jax.config import Config
 from wae_jax.generation.latent_mixture import Mixture, sample_mixture
-from wae_jax.models.autoencoder import Autoencoder
+from wae_jax.models.autoencoder import Autoencoder, make_autoencoder
 from wae_jax.objective import terms
 from wae_jax.pianoroll import Codes, Probabilities, Rolls
-from wae_jax.training.state import make_autoencoder
 
 _PHRASES_AT_A_TIME = 32
 
@@ -57,7 +56,7 @@ def make_sampler(config: Config, variables: Any) -> Sampler:
       config: the run's configuration.
       variables: `TrainState.evaluation_variables()`.
     """
-    model = make_autoencoder(config)
+    model = make_autoencoder(config.model, config.refiner, dtype=config.dtype)
     variables = jax.device_put(variables)
 
     def encode(rolls: Rolls) -> Codes:

@@ -20,7 +20,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Num
 
 from wae_jax.array_types import AnyArray
+from wae_jax.config import ModelSpec, RefinerSpec
 from wae_jax.models import conv
+from wae_jax.models.conv import density_logit
 from wae_jax.models.modules import (
     ACTIVATIONS,
     NORM_EPSILON,
@@ -329,3 +331,43 @@ class Discriminator(nn.Module):
         for i, width in enumerate(self.widths):
             z = nn.relu(dense(width, z.dtype, f"hidden_{i}")(z))
         return dense(1, z.dtype, "logit")(z)[:, 0]
+
+
+def make_autoencoder(
+    model: ModelSpec,
+    refiner: RefinerSpec,
+    *,
+    dtype: DTypeLike,
+    track_densities: Sequence[float] = (0.5,) * NUM_TRACKS,
+    axis_name: str | None = None,
+) -> Autoencoder:
+    """Returns the module that a configuration describes.
+
+    Args:
+      model: the encoder and the decoder.
+      refiner: the refiner after the decoder; a `num_units` of 0 means none.
+      dtype: the type to compute in, such as "float32"; see `Autoencoder.dtype`.
+      track_densities: share of active cells in the training data, one number a track. Used only for fresh parameters,
+        and only if `model.output_bias` is "density".
+      axis_name: the mapped axis over which batch statistics are taken.
+    """
+    zero = model.output_bias == "zero"
+    return Autoencoder(
+        network=model.network,
+        h_dim=model.h_dim,
+        z_dim=model.z_dim,
+        kernel_size=model.kernel_size,
+        normalization=model.normalization,
+        activation=model.activation,
+        dropout_rate=model.dropout_rate,
+        batch_norm_momentum=model.batch_norm_momentum,
+        output_bias=tuple(0.0 if zero else density_logit(density) for density in track_densities),
+        output_planes=model.output_planes,
+        dtype=jnp.dtype(dtype),
+        axis_name=axis_name,
+        encoder_kind=model.encoder,
+        input_noise=model.encoder_noise,
+        refiner_units=RefinerUnits(refiner.num_units, refiner.filters, refiner.kernel_size, refiner.strides)
+        if refiner.num_units
+        else None,
+    )

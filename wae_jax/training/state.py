@@ -13,12 +13,10 @@ import optax
 from jaxtyping import Array, Key
 
 from wae_jax.config import Config, OptimizerSpec
-from wae_jax.models.autoencoder import Autoencoder
-from wae_jax.models.conv import density_logit
+from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.models.modules import full_precision
-from wae_jax.models.networks import RefinerUnits
 from wae_jax.objective import divergences
-from wae_jax.pianoroll import NUM_TRACKS, PHRASE_SHAPE
+from wae_jax.pianoroll import PHRASE_SHAPE
 from wae_jax.training import latent_penalties
 from wae_jax.training.latent_penalties import LatentPenalty
 
@@ -59,45 +57,6 @@ class TrainState:
             "params": self.ema_params or self.autoencoder.params,
             "batch_stats": self.autoencoder.batch_stats,
         }
-
-
-def make_autoencoder(
-    config: Config,
-    *,
-    track_densities: tuple[float, ...] = (0.5,) * NUM_TRACKS,
-    axis_name: str | None = None,
-) -> Autoencoder:
-    """The module that a config describes.
-
-    Args:
-      config: the run's configuration.
-      track_densities: share of cells that are on in the training data, one a track. They only matter for fresh
-        parameters, and only where `config.model.output_bias` is "density".
-      axis_name: the mapped axis that batch statistics are taken over.
-    """
-    zero = config.model.output_bias == "zero"
-    refiner = config.refiner
-    return Autoencoder(
-        network=config.model.network,
-        h_dim=config.model.h_dim,
-        z_dim=config.model.z_dim,
-        kernel_size=tuple(config.model.kernel_size),
-        normalization=config.model.normalization,
-        activation=config.model.activation,
-        dropout_rate=config.model.dropout_rate,
-        batch_norm_momentum=config.model.batch_norm_momentum,
-        output_bias=tuple(0.0 if zero else density_logit(density) for density in track_densities),
-        output_planes=config.model.output_planes,
-        dtype=jnp.dtype(config.dtype),
-        axis_name=axis_name,
-        encoder_kind=config.model.encoder,
-        input_noise=config.model.encoder_noise,
-        refiner_units=RefinerUnits(
-            refiner.num_units, refiner.filters, tuple(refiner.kernel_size), tuple(refiner.strides)
-        )
-        if refiner.num_units
-        else None,
-    )
 
 
 def make_penalty(config: Config) -> LatentPenalty:
@@ -203,7 +162,7 @@ def create_train_state(
       num_train_steps: for the schedules.
     """
     # Without the mapped axis: the parameters are the same, and there is no axis outside of pmap.
-    model = make_autoencoder(config, track_densities=track_densities)
+    model = make_autoencoder(config.model, config.refiner, dtype=config.dtype, track_densities=track_densities)
     penalty = make_penalty(config)
     autoencoder_tx = make_autoencoder_optimizer(config, num_train_steps=num_train_steps)
     discriminator_tx = make_optimizer(config.discriminator_optimizer, num_train_steps=num_train_steps)

@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, Float32, Int, Int32, Integer, Key, UInt8
 from wae_jax.array_types import AnyArray
 from wae_jax.config import Config
 from wae_jax.models import binary_neurons
-from wae_jax.models.autoencoder import draw_codes
+from wae_jax.models.autoencoder import draw_codes, make_autoencoder
 from wae_jax.models.refiner import make_refine
 from wae_jax.objective import divergences, terms
 from wae_jax.objective.reconstruction import make_cost
@@ -33,7 +33,6 @@ from wae_jax.training.latent_penalties import Figures, WholeBatch
 from wae_jax.training.state import (
     Player,
     TrainState,
-    make_autoencoder,
     make_autoencoder_optimizer,
     make_autoencoder_schedule,
     make_optimizer,
@@ -119,7 +118,7 @@ def make_train_step(
     Returns:
       (state, batch) to the next state and `train/*` metrics of the global batch, alike on all devices.
     """
-    model = make_autoencoder(config, axis_name=BATCH_AXIS)
+    model = make_autoencoder(config.model, config.refiner, dtype=config.dtype, axis_name=BATCH_AXIS)
     refine = make_refine(model, first_step=config.refiner.first_step)
     cell_values = binary_neurons.make_cell_values(config.objective.binary_neurons)
     cost = make_cost(config.objective.cost)
@@ -255,7 +254,7 @@ class Evaluated(NamedTuple):
 
 def make_evaluate_step(config: Config) -> Callable[[TrainState, Batch], Evaluated]:
     """The evaluation step, to be mapped over `BATCH_AXIS` with the state unmapped."""
-    model = make_autoencoder(config)
+    model = make_autoencoder(config.model, config.refiner, dtype=config.dtype)
 
     def evaluate_step(state: TrainState, batch: Batch) -> Evaluated:
         x = device.unpack_on_device(batch.packed)

@@ -7,13 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers import random_rolls
+from tests.helpers import autoencoder_of, random_rolls
 from tests.searching import shorten_searches
 from wae_jax.generation.model import open_run
 from wae_jax.generation.modes import code_search
 from wae_jax.generation.modes.code_search import cost, own_codes, search_codes
 from wae_jax.generation.modes.fidelity import cell_f1
-from wae_jax.training.state import make_autoencoder
 
 KEPT = np.array([True, False, False, True, False])
 
@@ -35,7 +34,7 @@ def hard(probabilities):
 def test_the_cost_by_hand(run):
     z = np.asarray(run.sampler.sample_codes(3, 2))
     target = random_rolls(2)
-    found = np.asarray(costs_of(make_autoencoder(run.config), run.variables, z, target, 2.0))
+    found = np.asarray(costs_of(autoencoder_of(run.config), run.variables, z, target, 2.0))
     probabilities = run.sampler.decode(z).astype(np.float64)
     for i in range(2):
         both = total = 0.0
@@ -59,7 +58,7 @@ def test_kept_tracks_of_the_decoders_own_music_are_found_again(run):
     assert (found > before + 0.1).all()
     assert found.mean() > 0.7
     # What it costs is what is told.
-    again = costs_of(make_autoencoder(run.config), run.variables, codes[:, 1], target)
+    again = costs_of(autoencoder_of(run.config), run.variables, codes[:, 1], target)
     np.testing.assert_allclose(costs[:, 1], again, rtol=1e-3)
 
 
@@ -77,7 +76,7 @@ def test_tracks_that_are_not_kept_have_no_say_and_parts_none_either(run, monkeyp
 
 
 def test_the_gradient_is_finite_at_the_origin(run):
-    model, target = make_autoencoder(run.config), random_rolls(1)
+    model, target = autoencoder_of(run.config), random_rolls(1)
     variables = jax.device_put(run.variables)
 
     @jax.jit
