@@ -1,4 +1,4 @@
-"""Types of arrays that annotations in all packages share."""
+"""Array types that annotations in all packages share."""
 
 from __future__ import annotations
 

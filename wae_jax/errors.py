@@ -1,47 +1,51 @@
-"""The errors that a user can do something about; each message says what is wrong, where, and what would be right."""
+"""Errors that a user can act on; each message says what is wrong, where, and what would be right."""
 
 from __future__ import annotations
 
 
-class RequestError(ValueError):
-    """A request that cannot be met; the message says why."""
+class UserError(Exception):
+    """Base class of the errors that commands print as one sentence, without a traceback."""
+
+
+class RequestError(UserError, ValueError):
+    """A request, such as a combination of flags, cannot be met."""
 
 
 class CompareError(RequestError):
-    """Runs that cannot be compared; the message says which and why."""
+    """Runs cannot be compared with each other."""
 
 
-class ConfigError(ValueError):
-    """A configuration that cannot be run; the message names the fields."""
+class ConfigError(UserError, ValueError):
+    """A configuration cannot be run; the message names the fields."""
 
 
-class DatasetError(ValueError):
-    """A data set that cannot be used; the message says what is wrong, where, and what would be right."""
+class DatasetError(UserError, ValueError):
+    """A data set is missing, damaged or of another format."""
 
 
-class SourceError(ValueError):
-    """An input that gives no phrase; the message is the reason."""
+class SourceError(UserError, ValueError):
+    """An input file yields no phrase; the message is the reason."""
 
 
-class WorkdirError(RuntimeError):
-    """The work folder is in use, or belongs to a run with another configuration or other data."""
+class WorkdirError(UserError, RuntimeError):
+    """A workdir is in use, belongs to another configuration, data set or version, or cannot be reached."""
 
 
-class CheckpointError(RuntimeError):
-    """A checkpoint could not be written, found or read, or it is damaged."""
+class CheckpointError(UserError, RuntimeError):
+    """A checkpoint cannot be written, found or read, or is damaged."""
 
 
 class CheckpointMismatchError(CheckpointError):
-    """A checkpoint is intact but holds another state than the one asked for: other leaves, shapes or dtypes."""
+    """A checkpoint is intact but holds a state with other leaves, shapes or dtypes."""
 
 
-class DeviceError(ValueError):
-    """A run that does not fit its processes and devices; the message has the numbers."""
+class DeviceError(UserError, ValueError):
+    """A run does not fit its processes and devices."""
 
 
-class NonFiniteLossError(RuntimeError):
-    """The loss or its gradient is no longer a number."""
+class NonFiniteLossError(UserError, RuntimeError):
+    """The loss or its gradient is no longer finite."""
 
 
-class SoundFontError(ValueError):
-    """A file that is no sound font, or a damaged one; the message says what is wrong."""
+class SoundFontError(UserError, ValueError):
+    """A file is no sound font, or a damaged one."""

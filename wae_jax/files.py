@@ -1,4 +1,4 @@
-"""Files that are whole or not there, their digests, and things that are closed."""
+"""Atomic writing of files, their digests, and a base class of context managers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Self
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str], *, durable: bool = False) -> Iterator[pathlib.Path]:
-    """Lets a file be written under another name, and gives it its own when it is complete.
+    """Writes a file atomically: yields a temporary path and renames it to `path` at the end of the block.
 
-    Whoever reads `path`, and whenever this process is killed, sees the old file or the new one. If the block raises,
-    nothing of the new one is left.
+    A reader sees the old file or the complete new one, even if this process is killed. If the block raises, the
+    temporary file is removed.
 
     Args:
-      path: what the file is to be called; one of this name is replaced.
-      durable: whether to wait until it lies on the disk, so that it outlives a power cut too.
+      path: the final name; an existing file is replaced.
+      durable: whether to wait until the file is on the disk, so that it survives a power failure.
     """
     path = pathlib.Path(path)
     part = path.with_name(f".{path.name}.part")
@@ -37,20 +37,20 @@ def whole_file(path: str | os.PathLike[str], *, durable: bool = False) -> Iterat
 
 
 def file_sha256(path: pathlib.Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
+    """The sha256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Closing(abc.ABC):
-    """A context manager that is closed at the end of the block, however that ends."""
+    """A context manager that calls `close` at the end of its block, also after an exception."""
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Gives back what is held."""
+        """Releases what the object holds."""
 
     def __enter__(self) -> Self:
-        """Gives the object itself."""
+        """Returns the object itself."""
         return self
 
     def __exit__(
@@ -59,5 +59,5 @@ class Closing(abc.ABC):
         error: BaseException | None,
         traceback: types.TracebackType | None,
     ) -> None:
-        """Closes it."""
+        """Calls `close`."""
         self.close()

@@ -9,7 +9,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from wae_jax.errors import CheckpointError, ConfigError, DatasetError, DeviceError, NonFiniteLossError, WorkdirError
+from wae_jax.errors import UserError
 from wae_jax.training import devices
 from wae_jax.training.loop import train_and_evaluate
 
@@ -37,16 +37,6 @@ flags.DEFINE_integer(
     upper_bound=255,
 )
 
-_SAID_IN_A_SENTENCE = (
-    CheckpointError,
-    ConfigError,
-    DatasetError,
-    DeviceError,
-    NonFiniteLossError,
-    OSError,
-    WorkdirError,
-)
-
 
 def main(argv: Sequence[str]) -> None:
     """Parses nothing and decides nothing: everything is in `train_and_evaluate`."""
@@ -63,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
                 print(devices.describe(FLAGS.config.batch_size), flush=True)
                 logging.set_verbosity(logging.INFO)
             train_and_evaluate(FLAGS.config, FLAGS.workdir, on_stop=stopped_by.append)
-    except _SAID_IN_A_SENTENCE as error:
+    except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
     if stopped_by:
         sys.exit(FLAGS.status_when_stopped)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from wae_jax.config import FIT, LONGEST_FITTED_SHORT_NOTE, BinarizationRule, PerTrack, read_per_track
-from wae_jax.errors import CheckpointError, ConfigError, DatasetError, RequestError, WorkdirError
+from wae_jax.errors import RequestError, UserError
 
 if TYPE_CHECKING:
     from wae_jax.generation.model import Model
@@ -187,7 +187,7 @@ def exit_status(program: Callable[[argparse.Namespace], None], arguments: argpar
     """
     try:
         program(arguments)
-    except (RequestError, WorkdirError, CheckpointError, DatasetError, ConfigError) as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
