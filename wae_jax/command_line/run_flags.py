@@ -158,10 +158,7 @@ def asked_run(run: Model, latent: str, components: int | None) -> Model:
     """
     if latent == "prior":
         return run
-    try:
-        return run.with_mixture(components or 0)
-    except ValueError as error:
-        raise RequestError(f"--latent=mixture: {error}") from error
+    return run.with_mixture(components or 0)
 
 
 def check_sampling_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace, *, least_num: int = 1) -> None:

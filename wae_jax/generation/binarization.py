@@ -13,14 +13,13 @@ Thresholds, short-note thresholds and track gates may be fitted on samples of a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float64, Int16, Key
 
-from wae_jax.config import FIT, BinarizationRule
+from wae_jax.config import FIT, BinarizationRule, PerTrack
 from wae_jax.pianoroll import PITCHED_TRACKS, TRACK_NAMES, Probabilities, Rolls
 
 # Single pitches of single phrases.
@@ -85,11 +84,11 @@ def describe(rule: BinarizationRule) -> str:
     return ", ".join(words)
 
 
-def _by_track(numbers: Sequence[float]) -> str:
-    """The number of all tracks; or numbers with the names of theirs, where those of 0 have no say and are left out."""
+def _by_track(numbers: PerTrack) -> str:
+    """One number where it is the same for all tracks; else each with the name of its track, without zeros."""
     if len(set(numbers)) == 1:
         return f"{numbers[0]:g}"
-    named = zip(numbers, TRACK_NAMES, strict=True)
+    named = zip(map(float, numbers), TRACK_NAMES, strict=True)
     return ", ".join(f"{each:.3g} ({name})" for each, name in named if each)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
@@ -19,28 +19,16 @@ from jaxtyping import Bool, Float, Float64, Int64
 from wae_jax.config import FIT, LONGEST_FITTED_SHORT_NOTE, BinarizationRule
 from wae_jax.data.statistics import TrackStatistics
 from wae_jax.generation.binarization import Lines, TrackRule, clean, expected_cells, track_rule
-from wae_jax.generation.sampling import Sampler
 from wae_jax.pianoroll import NUM_BARS, NUM_PITCHES, NUM_TRACKS, STEPS_PER_BAR, Probabilities
 
 _HALVINGS = 16
 # Thresholds, rests and what short notes take depend on each other; they are found in turn, and soon hardly change.
 _LARGEST_NUM_ROUNDS = 2
-_CALIBRATION_DRAWS = 128
-_CALIBRATION_SEED = 0  # whatever the seed of what is decided then, so that a run has one calibration
 
 
-def calibrate(rule: BinarizationRule, sampler: Sampler, statistics: Callable[[], TrackStatistics]) -> BinarizationRule:
-    """The rule with what is to be found of it, which is found on draws.
-
-    Args:
-      rule: a rule.
-      sampler: of the run.
-      statistics: gives those of the training data; called where they are needed.
-    """
-    if not rule.fitted_parts:
-        return rule
-    draws = sampler.decode(sampler.sample_codes(_CALIBRATION_SEED, _CALIBRATION_DRAWS))
-    return fit_rule(draws, statistics(), rule)
+def calibrate(rule: BinarizationRule, sampler: Any, statistics: Callable[[], TrackStatistics]) -> BinarizationRule:
+    """`Model.calibrated`, until callers follow."""
+    return dataclasses.replace(sampler, track_statistics=statistics()).calibrated(rule) if rule.fitted_parts else rule
 
 
 def fit_rule(probabilities: Probabilities, statistics: TrackStatistics, rule: BinarizationRule) -> BinarizationRule:

@@ -1,195 +1,229 @@
-"""A trained run, opened for reading: for all programs that make something of it."""
+"""A trained model: its autoencoder as functions of NumPy arrays, and what belongs to it."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.resources
-import pathlib
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Float32, Key, Shaped
 
-from wae_jax.config import BinarizationRule, Config, read_config
+from wae_jax.config import BinarizationRule, Config
 from wae_jax.data.dataset import Dataset, spread
 from wae_jax.data.load import open_data
 from wae_jax.data.statistics import TrackStatistics, track_statistics
-from wae_jax.errors import CheckpointError
-from wae_jax.generation.calibration import calibrate
-from wae_jax.generation.export_file import load_portable
-from wae_jax.generation.latent_mixture import Mixture, fit_mixture
-from wae_jax.generation.sampling import Sampler, make_sampler, with_mixture
-from wae_jax.pianoroll import NUM_TRACKS, PackedPhrases, unpack
-from wae_jax.training.checkpoint import Checkpointer, checkpoint_digest, digests
-from wae_jax.training.state import TrainState, create_train_state
-from wae_jax.training.workdir import load_config
+from wae_jax.errors import RequestError
+from wae_jax.generation.binarization import binarize
+from wae_jax.generation.calibration import fit_rule
+from wae_jax.generation.latent_mixture import Mixture, fit_mixture, sample_mixture
+from wae_jax.models.autoencoder import Autoencoder, make_autoencoder
+from wae_jax.objective import terms
+from wae_jax.pianoroll import Codes, PackedPhrases, Probabilities, Rolls, unpack
+from wae_jax.training.checkpoint import checkpoint_digest, digests
+from wae_jax.training.state import TrainState
 
-SHIPPED = "wae_gan.npz"
-_FITTED_PHRASES = 4096
-_PHRASES_AT_A_TIME = 256
-_FIT_SEED = 0  # whatever the seed of the draws, so that a run has one mixture
+_PHRASES_AT_A_TIME = 32
+_MIXTURE_PHRASES = 4096  # of the training data, whose codes a mixture is fitted to
+_MIXTURE_SEED = 0  # whatever the seed of the samples, so that a model has one mixture
+_CALIBRATION_SAMPLES = 128
+# The samples that a rule is fitted on have a key that no seed reaches: `jax.random.key(seed)` has a first word of 0 for
+# every seed below 2**32, and this one folded in has not.
+_CALIBRATION_DOMAIN = 0xCA11B
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Model:
-    """A trained run.
+    """A trained model; `wae_jax.load` opens one.
 
     Attributes:
-      config: its configuration.
-      variables: its autoencoder's: {"params": ..., "batch_stats": ...}.
-      sampler: its autoencoder.
-      step: of the checkpoint.
-      digest: of the checkpoint, or of the file that it was opened from.
-      track_statistics: of the training data, where the run carries them with it.
-      mixture: what codes are drawn from; None for the prior.
+      config: the configuration of its training.
+      variables: of its autoencoder, on the host: {"params": ..., "batch_stats": ...}.
+      step: training steps it has seen.
+      digest: of the checkpoint, or of the exported file.
+      track_statistics: of the training data, where they come with the model.
+      mixture: the distribution that codes are sampled from; None for the prior.
     """
 
     config: Config
-    variables: dict[str, Any]
-    sampler: Sampler
+    variables: Mapping[str, Any]
     step: int
     digest: str
     track_statistics: TrackStatistics | None = None
     mixture: Mixture | None = None
 
-    def calibrated(self, rule: BinarizationRule) -> BinarizationRule:
-        """The rule with what is to be found of it, which is found on draws.
+    @classmethod
+    def of_state(cls, config: Config, state: TrainState, statistics: TrackStatistics | None = None) -> Model:
+        """The model at a step of its training; its digest is that of a checkpoint of this state.
 
-        Raises:
-          DatasetError: if that takes statistics of data that are no longer where they were.
+        Args:
+          config: of the run.
+          state: on devices or on the host.
+          statistics: of the training data; None counts them where they are needed.
         """
-        return calibrate(rule, self.sampler, self.statistics)
+        host = jax.device_get(state)
+        leaves = {path: {"sha256": digest} for path, digest in digests(host).items()}
+        digest = checkpoint_digest({"leaves": leaves})
+        return cls(config, host.evaluation_variables(), int(host.step), digest, statistics)
+
+    @functools.cached_property
+    def autoencoder(self) -> Autoencoder:
+        """The module that `variables` belong to."""
+        return make_autoencoder(self.config.model, self.config.refiner, dtype=self.config.dtype)
+
+    @functools.cached_property
+    def _variables_on_device(self) -> Any:
+        return jax.device_put(dict(self.variables))
+
+    @property
+    def sampler(self) -> Model:
+        """The model itself, until callers follow."""
+        return self
 
     def own_rule(self) -> BinarizationRule:
-        """The rule of its configuration, calibrated.
+        """`rule`, until callers follow."""
+        return self.rule
+
+    def encode(self, rolls: Rolls) -> Codes:
+        """Codes of phrases; the means of a random encoder."""
+        return _in_parts(functools.partial(_encode, self.autoencoder, self._variables_on_device), rolls)
+
+    def decode(self, codes: Codes) -> Probabilities:
+        """Probabilities of the cells of the phrases with these codes, float32."""
+        return _in_parts(functools.partial(_decode, self.autoencoder, self._variables_on_device), codes)
+
+    def sample_codes(self, seed: int, num: int) -> Codes:
+        """Codes sampled from the prior, or from the mixture of a model that has one.
+
+        Args:
+          seed: below 2**32.
+          num: number of codes; the first ones are the same for every number.
+        """
+        return self._sample(jax.random.key(seed), num)
+
+    def sample(self, num: int, *, seed: int = 0) -> Probabilities:
+        """Probabilities of the cells of sampled phrases: `decode(sample_codes(seed, num))`."""
+        return self.decode(self.sample_codes(seed, num))
+
+    def binarize(self, probabilities: Probabilities, rule: BinarizationRule | None = None, *, seed: int = 0) -> Rolls:
+        """Phrases from the probabilities of their cells.
+
+        Args:
+          probabilities: of each cell.
+          rule: with all its parts fitted; None for the model's own.
+          seed: of method "bernoulli".
+        """
+        return binarize(probabilities, self.rule if rule is None else rule, seed=seed)
+
+    @functools.cached_property
+    def rule(self) -> BinarizationRule:
+        """The binarization rule of the configuration, its open parts fitted.
 
         Raises:
           DatasetError: as `calibrated`.
         """
         return self.calibrated(self.config.binarization)
 
-    def statistics(self) -> TrackStatistics:
-        """Of the training data.
+    def calibrated(self, rule: BinarizationRule) -> BinarizationRule:
+        """The rule with its open parts fitted on samples that `sample_codes` gives for no seed.
 
         Raises:
-          DatasetError: if the run does not carry them with it, and its data are no longer where they were.
+          DatasetError: if that takes statistics of data that are no longer where they were.
+        """
+        if not rule.fitted_parts:
+            return rule
+        return fit_rule(self.decode(self.calibration_codes()), self.statistics(), rule)
+
+    def calibration_codes(self) -> Codes:
+        """The codes of the samples that rules are fitted on."""
+        return self._sample(jax.random.fold_in(jax.random.key(0), _CALIBRATION_DOMAIN), _CALIBRATION_SAMPLES)
+
+    def _sample(self, key: Key[Array, ""], num: int) -> Codes:
+        keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(num))
+        if self.mixture is not None:
+            return sample_mixture(self.mixture, keys)
+        latent_dim, variance = self.config.model.z_dim, self.config.objective.prior_variance
+        return np.asarray(terms.sample_prior(keys, latent_dim=latent_dim, prior_variance=variance))
+
+    def statistics(self) -> TrackStatistics:
+        """Statistics of the training data, track by track.
+
+        Raises:
+          DatasetError: if they do not come with the model, and the data are no longer where they were.
         """
         return self.track_statistics or track_statistics(self.phrases("train"))
 
     def data(self) -> Dataset:
-        """The data it was trained on.
+        """The data set of its training.
 
         Raises:
-          DatasetError: if they are no longer where they were.
+          DatasetError: if it is no longer where it was.
         """
         data = self.config.data
         return open_data(data.path, num_songs=data.num_songs, phrases_per_song=data.phrases_per_song)
 
     def phrases(self, split: str) -> PackedPhrases:
-        """The packed rows of one split of its data."""
+        """The packed rows of one split of its data set."""
         return self.data().split(split)
 
     def with_mixture(self, components: int = 0) -> Model:
-        """The run, with codes drawn from a mixture of Gaussians fitted to the codes of its training phrases.
+        """The model with a mixture of Gaussians fitted to the codes of training phrases in place of the prior.
 
         Up to 4,096 phrases are encoded, spread over the split, which takes some seconds.
 
         Args:
-          components: of the mixture; 0 chooses their number on codes held out.
+          components: of the mixture; 0 chooses their number on held-out codes.
 
         Raises:
-          DatasetError: if its data are no longer where they were.
-          ValueError: if there are fewer than 2 training phrases or fewer than components, or a code is not finite.
+          DatasetError: if the data are no longer where they were.
+          RequestError: if no such mixture can be fitted to the codes.
         """
         rows = self.phrases("train")
-        places = spread(len(rows), _FITTED_PHRASES)
-        codes = [
-            self.sampler.encode(unpack(np.asarray(rows[places[start : start + _PHRASES_AT_A_TIME]])))
-            for start in range(0, len(places), _PHRASES_AT_A_TIME)
-        ]
-        if not codes:
-            raise ValueError("there are no training phrases; expected at least 2, to fit a mixture to their codes")
-        mixture = fit_mixture(np.concatenate(codes), components=components, seed=_FIT_SEED)
-        return dataclasses.replace(self, sampler=with_mixture(self.sampler, mixture), mixture=mixture)
-
-
-def open_run(source: str | None, checkpoint: str = "best") -> Model:
-    """Opens a trained run, wherever it is.
-
-    Args:
-      source: a work folder made by `wae_jax.main`; or a file made by `wae_jax.export`; or None for the run that ships
-        with the package, a WAE-GAN trained on the built-in corpus.
-      checkpoint: "best", "latest" or the number of a step. A file holds one checkpoint, which is both.
-
-    Raises:
-      WorkdirError: if there is no configuration.
-      CheckpointError: if there is no such checkpoint, or it is damaged.
-      ConfigError: if the configuration is of another version of this package.
-    """
-    if source is None:
-        shipped = importlib.resources.files("wae_jax").joinpath("shipped", SHIPPED)
-        with importlib.resources.as_file(shipped) as path:
-            return _load_file(path, checkpoint)
-    if pathlib.Path(source).is_file():
-        return _load_file(pathlib.Path(source), checkpoint)
-    return load_run(source, checkpoint)
-
-
-def _load_file(path: pathlib.Path, checkpoint: str) -> Model:
-    held = load_portable(path)
-    if checkpoint not in ("best", "latest", str(held.step)):
-        raise CheckpointError(
-            f"{path} has no checkpoint {checkpoint!r}; it holds that of step {held.step} alone: expected best, latest "
-            f"or {held.step}"
-        )
-    sampler = make_sampler(held.config, held.variables)
-    return Model(held.config, held.variables, sampler, held.step, held.digest, held.track_statistics)
-
-
-def load_run(workdir: str, checkpoint: str) -> Model:
-    """Opens a work folder for reading.
-
-    Args:
-      workdir: made by `wae_jax.main`.
-      checkpoint: "best", "latest" or the number of a step.
-
-    Raises:
-      WorkdirError: if there is no configuration.
-      CheckpointError: if there is no such checkpoint, or it is damaged.
-      ConfigError: if the configuration is of another version of this package.
-    """
-    config = read_config(load_config(workdir))
-    target = create_train_state(config, track_densities=(0.5,) * NUM_TRACKS, num_train_steps=1)
-    checkpoints = Checkpointer(
-        pathlib.Path(workdir) / "checkpoints",
-        best_metric=config.best_metric,
-        best_mode=config.best_mode,
-        read_only=True,
-    )
-    with checkpoints:
-        if checkpoint == "best" and checkpoints.best_step() is not None:
-            state, meta = checkpoints.restore_best(target)
-        elif checkpoint in ("best", "latest"):
-            restored = checkpoints.restore_latest(target)
-            if restored is None:
-                raise CheckpointError(f"{workdir} has no checkpoint yet; wait for the run's first evaluation")
-            state, meta = restored
-        elif checkpoint.isdigit():
-            state, meta = checkpoints.restore(int(checkpoint), target)
-        else:
-            raise CheckpointError(
-                f"no checkpoint is called {checkpoint!r}; expected best, latest or the number of a step"
-            )
-    return _run_of(config, state, meta["step"], checkpoint_digest(meta))
+        codes = self.encode(unpack(np.asarray(rows[spread(len(rows), _MIXTURE_PHRASES)])))
+        try:
+            mixture = fit_mixture(codes, components=components, seed=_MIXTURE_SEED)
+        except ValueError as error:
+            raise RequestError(f"no mixture can be fitted to the codes of training phrases: {error}") from error
+        return dataclasses.replace(self, mixture=mixture)
 
 
 def run_of_state(config: Config, state: TrainState) -> Model:
-    """A run as it stands in training; its digest is that of a checkpoint with this state."""
-    host = jax.device_get(state)
-    leaves = {path: {"sha256": digest} for path, digest in digests(host).items()}
-    return _run_of(config, host, int(host.step), checkpoint_digest({"leaves": leaves}))
+    """`Model.of_state`, until callers follow."""
+    return Model.of_state(config, state)
 
 
-def _run_of(config: Config, state: TrainState, step: int, digest: str) -> Model:
-    variables = state.evaluation_variables()
-    return Model(config, variables, make_sampler(config, variables), step, digest)
+def open_run(source: str | None, checkpoint: str = "best") -> Model:
+    """`load`, until callers follow."""
+    from wae_jax.generation.load import load
+
+    return load(source, checkpoint)
+
+
+load_run = open_run
+SHIPPED = "wae_gan.npz"
+
+
+# Two modules of one configuration are equal, so that these compile once a process; and the variables are arguments, for
+# as constants they would be compiled into the program.
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(autoencoder: Autoencoder, variables: Any, x: Shaped[Array, "B T P K"]) -> Float[Array, "B Z"]:
+    return jnp.asarray(autoencoder.apply(variables, x.astype(jnp.float32), method="encode"))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _decode(autoencoder: Autoencoder, variables: Any, z: Float[Array, "B Z"]) -> Float32[Array, "B T P K"]:
+    return jax.nn.sigmoid(jnp.asarray(autoencoder.apply(variables, z, method="decode"))).astype(jnp.float32)
+
+
+def _in_parts(function: Callable[[Any], jax.Array], array: np.ndarray) -> np.ndarray:
+    """Applies a jitted function of phrases to parts of one size each, so that it compiles once."""
+    parts = []
+    # At least one part, so that no phrases have a result of the right shape too.
+    for start in range(0, max(len(array), 1), _PHRASES_AT_A_TIME):
+        part = array[start : start + _PHRASES_AT_A_TIME]
+        missing = [(0, _PHRASES_AT_A_TIME - len(part))] + [(0, 0)] * (array.ndim - 1)
+        parts.append(np.asarray(function(np.pad(part, missing)))[: len(part)])
+    return np.concatenate(parts)

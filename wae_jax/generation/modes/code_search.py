@@ -25,7 +25,7 @@ from jaxtyping import Array, Bool, Float, Float64
 from wae_jax.array_types import AnyArray
 from wae_jax.generation.model import Model
 from wae_jax.generation.modes.fidelity import cell_f1
-from wae_jax.models.autoencoder import Autoencoder, make_autoencoder
+from wae_jax.models.autoencoder import Autoencoder
 from wae_jax.pianoroll import NUM_TRACKS, Codes, Probabilities, Rolls
 
 _FAITHFULNESS = 100.0
@@ -127,7 +127,7 @@ def search_codes(
         # The last part is filled up with codes of the first, so that all parts are of one size and compile once.
         part = np.arange(begin, begin + size) % len(starts)
         z, costs = _descend(
-            make_autoencoder(run.config.model, run.config.refiner, dtype=run.config.dtype),
+            run.autoencoder,
             run.variables,
             jnp.asarray(starts[part], jnp.float32),
             jnp.asarray(known[of_phrase[part]], jnp.float32),

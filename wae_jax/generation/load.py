@@ -1,0 +1,75 @@
+"""Opens trained models: a workdir, an exported file, or the model that ships with the package."""
+
+from __future__ import annotations
+
+import importlib.resources
+import os
+import pathlib
+
+from wae_jax.config import read_config
+from wae_jax.errors import CheckpointError
+from wae_jax.generation.export_file import load_portable
+from wae_jax.generation.model import Model
+from wae_jax.pianoroll import NUM_TRACKS
+from wae_jax.training.checkpoint import Checkpointer, checkpoint_digest
+from wae_jax.training.state import create_train_state
+from wae_jax.training.workdir import load_config
+
+SHIPPED = "wae_gan.npz"
+
+
+def load(source: str | os.PathLike[str] | None = None, checkpoint: str = "best") -> Model:
+    """Opens a trained model.
+
+    Args:
+      source: a workdir of `wae_jax.main`, or a file of `wae_jax.export`; None for the model that ships with the
+        package, a WAE-GAN trained on the built-in corpus.
+      checkpoint: "best", "latest", or the number of a step. An exported file holds one checkpoint, which is both.
+
+    Raises:
+      WorkdirError: if there is no configuration.
+      CheckpointError: if there is no such checkpoint, or it is damaged.
+      ConfigError: if the configuration is of another version of this package.
+    """
+    if source is None:
+        shipped = importlib.resources.files("wae_jax").joinpath("shipped", SHIPPED)
+        with importlib.resources.as_file(shipped) as path:
+            return _load_exported(path, checkpoint)
+    if os.path.isfile(source):
+        return _load_exported(pathlib.Path(source), checkpoint)
+    return _load_workdir(os.fspath(source), checkpoint)
+
+
+def _load_exported(path: pathlib.Path, checkpoint: str) -> Model:
+    held = load_portable(path)
+    model = Model(held.config, held.variables, held.step, held.digest, held.track_statistics)
+    if checkpoint not in ("best", "latest", str(model.step)):
+        raise CheckpointError(
+            f"{path} has no checkpoint {checkpoint!r}, only that of step {model.step}; expected best, latest or "
+            f"{model.step}"
+        )
+    return model
+
+
+def _load_workdir(workdir: str, checkpoint: str) -> Model:
+    config = read_config(load_config(workdir))
+    if checkpoint not in ("best", "latest") and not checkpoint.isdecimal():
+        raise CheckpointError(f"no checkpoint is called {checkpoint!r}; expected best, latest or the number of a step")
+    target = create_train_state(config, track_densities=(0.5,) * NUM_TRACKS, num_train_steps=1)
+    checkpoints = Checkpointer(
+        pathlib.Path(workdir) / "checkpoints",
+        best_metric=config.best_metric,
+        best_mode=config.best_mode,
+        read_only=True,
+    )
+    with checkpoints:
+        if checkpoint.isdecimal():
+            state, meta = checkpoints.restore(int(checkpoint), target)
+        elif checkpoint == "best" and checkpoints.best_step() is not None:
+            state, meta = checkpoints.restore_best(target)
+        else:
+            restored = checkpoints.restore_latest(target)
+            if restored is None:
+                raise CheckpointError(f"{workdir} has no checkpoint yet; wait for the first evaluation of the run")
+            state, meta = restored
+    return Model(config, state.evaluation_variables(), meta["step"], checkpoint_digest(meta))
