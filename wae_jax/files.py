@@ -42,6 +42,14 @@ def file_sha256(path: pathlib.Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def printable(text: str) -> str:
+    r"""The text with escapes such as `\x1b` and `\udce9` for characters that no font or encoding has.
+
+    Names of files may hold any byte but `/`; one that is not UTF-8 reads as half of a surrogate pair.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class Closing(abc.ABC):
     """A context manager that calls `close` at the end of its block, also after an exception."""
 

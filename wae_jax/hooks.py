@@ -18,7 +18,7 @@ from wae_jax.generation.model import run_of_state
 from wae_jax.generation.sampling import make_sampler
 from wae_jax.listening.page import write_run_page
 from wae_jax.pianoroll import PackedPhrases, unpack
-from wae_jax.render import plots
+from wae_jax.render import phrase_plots
 from wae_jax.render.phrase_files import write_phrases
 from wae_jax.training.metric_writer import MetricWriter
 from wae_jax.training.state import TrainState
@@ -52,9 +52,9 @@ def write_samples(
     for kind, probabilities in (("generated", draws), ("reconstructions", reconstructions)):
         rolls = binarize(probabilities, rule, seed=config.seed)
         write_phrases(folder / kind, rolls, probabilities=probabilities, each_picture=False)
-        images = {f"{kind}/{i}": plots.phrase_image(probabilities[i]) for i in range(num)}
+        images = {f"{kind}/{i}": phrase_plots.phrase_image(probabilities[i]) for i in range(num)}
         if kind == "reconstructions":
-            images |= {f"originals/{i}": plots.phrase_image(phrases[place]) for i, place in enumerate(some)}
+            images |= {f"originals/{i}": phrase_plots.phrase_image(phrases[place]) for i, place in enumerate(some)}
         writer.write_images(step, images)
 
 

@@ -161,7 +161,7 @@ def test_the_rest_imports_and_writes_without_the_parts(tmp_path):
 import sys
 sys.modules.update(symusic=None, soundfile=None, pretty_midi=None)
 import numpy as np
-from wae_jax import phrase_files
+from wae_jax.render import phrase_files
 phrase_files.write_phrases(sys.argv[1], np.eye(192, 84, dtype=bool)[None, :, :, None].repeat(5, 3), pictures=False)
 """
     done = subprocess.run(

@@ -6,13 +6,15 @@ import sys
 
 import mido
 import numpy as np
+import pypianoroll
 import pytest
 import soundfile
 
 from tests.checking import unchecked
 from wae_jax.data.build import formats
+from wae_jax.data.build.sources import Options
 from wae_jax.pianoroll import pack
-from wae_jax.render import phrase_files, plots
+from wae_jax.render import phrase_files, phrase_plots
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +91,10 @@ def test_pictures_and_sound_can_be_opened(folder):
 
 def test_names_tempo_and_what_is_left_out(rolls, tmp_path, monkeypatch):
     titles = []
-    draw = plots.plot_phrase
-    monkeypatch.setattr(plots, "plot_phrase", lambda roll, *, title: titles.append(title) or draw(roll, title=title))
+    draw = phrase_plots.plot_phrase
+    monkeypatch.setattr(
+        phrase_plots, "plot_phrase", lambda roll, *, title: titles.append(title) or draw(roll, title=title)
+    )
     phrase_files.write_phrases(tmp_path, rolls[:2], names=["one", "zwei"], tempo=120.0, audio=None)
     assert titles == ["one", "zwei"]
     file = mido.MidiFile(tmp_path / "phrase_0001.mid")
@@ -98,6 +102,31 @@ def test_names_tempo_and_what_is_left_out(rolls, tmp_path, monkeypatch):
     assert file.length == pytest.approx(8)
     assert not list(tmp_path.glob("*.ogg"))
     assert not (tmp_path / "probabilities.npy").exists()
+
+
+def test_multitracks_are_read_by_pypianoroll_and_by_the_reader_of_data_sets(rolls, tmp_path):
+    phrase_files.write_phrases(tmp_path, rolls[:2], audio=None, pictures=False, multitracks=True, tempo=93.5)
+    for i in range(2):
+        path = tmp_path / f"phrase_000{i}.npz"
+        loaded = pypianoroll.load(path)
+        assert (loaded.name, loaded.resolution) == (f"phrase_000{i}", 12)
+        assert [track.name for track in loaded.tracks] == ["Drums", "Piano", "Guitar", "Bass", "Strings"]
+        assert [track.program for track in loaded.tracks] == [0, 0, 25, 33, 48]
+        assert [track.is_drum for track in loaded.tracks] == [True, False, False, False, False]
+        assert set(loaded.tempo.ravel().tolist()) == {93.5}
+        assert np.flatnonzero(loaded.downbeat).tolist() == [0, 48, 96, 144]
+        read = np.stack([track.pianoroll for track in loaded.tracks], axis=-1)
+        np.testing.assert_array_equal(read[:, 24:108], rolls[i])
+        assert not read[:, :24].any()
+        assert not read[:, 108:].any()
+        (chunk,) = formats.open_source(path, options=Options(drum_length="full")).chunks
+        np.testing.assert_array_equal(chunk.rows, pack(rolls[i : i + 1]))
+        assert chunk.tempos == [93.5]
+
+
+def test_names_that_are_not_utf8_are_escaped(rolls, tmp_path):
+    phrase_files.write_phrases(tmp_path, rolls[:1], names=["caf\udce9 $x_$"], audio=None, multitracks=True)
+    assert mido.MidiFile(tmp_path / "phrase_0000.mid", charset="utf-8").tracks[0].name == "caf\\udce9 $x_$"
 
 
 def test_the_grid_alone(rolls, tmp_path):
@@ -114,15 +143,15 @@ def test_the_grid_shows_the_first_sixteen_in_order(tmp_path, monkeypatch):
     rolls = np.zeros((18, 192, 84, 5), bool)
     rolls[np.arange(18), 0, np.arange(18), 1] = True
     seen = []
-    draw = plots.plot_grid
+    draw = phrase_plots.plot_grid
 
     def plot_grid(rolls, **options):
         seen.append(rolls)
         return draw(rolls, **options)
 
-    monkeypatch.setattr(plots, "plot_grid", plot_grid)
-    monkeypatch.setattr(plots, "save_figure", lambda figure, path: None)
-    monkeypatch.setattr(plots, "plot_phrase", lambda roll, title: None)
+    monkeypatch.setattr(phrase_plots, "plot_grid", plot_grid)
+    monkeypatch.setattr(phrase_files, "save_figure", lambda figure, path: None)
+    monkeypatch.setattr(phrase_plots, "plot_phrase", lambda roll, title: None)
     phrase_files.write_phrases(tmp_path, rolls, audio=None)
     np.testing.assert_array_equal(seen[0], rolls[:16])
 

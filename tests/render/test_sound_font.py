@@ -1,4 +1,4 @@
-"""Reading and mending sound fonts."""
+"""Sound fonts: reading, and the correction for symusic."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Phrases as sound: rendered by symusic or by FluidSynth, written by soundfile.
 
-By default nothing is needed but pip: symusic's synthesiser and the sound font that pretty_midi brings. These parts are
-imported where they are needed, so that everything else works without them; `missing_parts` says beforehand what is not
-there.
+By default pip installs all that is needed: symusic's synthesizer and the sound font that pretty_midi brings. These
+parts are imported where they are used, so that everything else works without them; `missing_parts` checks for them.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ from wae_jax.render.sound_font import DEFAULT_FONT
 
 SAMPLE_RATE = 44100
 
-# Each has `version()`, `missing(font)` and `mix(rolls, ...)`.
+# Each module has `version()`, `missing(font)` and `mix(rolls, ...)`.
 SYNTHS: dict[str, ModuleType] = {"symusic": synth_symusic, "fluidsynth": synth_fluidsynth}
 
-# By a file's extension: what soundfile calls the container, and the encoding in it.
+# soundfile's names of the container and of the encoding in it, by the file's extension.
 FORMATS = {
     "ogg": ("OGG", "VORBIS"),
     "mp3": ("MP3", "MPEG_LAYER_III"),
@@ -36,7 +35,7 @@ FORMATS = {
     "wav": ("WAV", "PCM_16"),
 }
 
-# The last sounds may die away for so long after the end of the phrase, and end in a fade.
+# The last sounds may die away for this long after the end of the phrase, and end in a fade.
 TAIL_SECONDS = 1.5
 
 # One call of soundfile for minutes of sound can crash its Vorbis encoder; blocks of this many samples don't.
@@ -45,7 +44,7 @@ _BLOCK = 1 << 16
 
 @dataclasses.dataclass(frozen=True)
 class Audio:
-    """How sound is made.
+    """Format of sound files and how they are made.
 
     Attributes:
       format: of the files, one of `FORMATS`.
@@ -62,13 +61,13 @@ DEFAULT_AUDIO = Audio()
 
 
 def describe(audio: Audio) -> str:
-    """What makes the sound: synthesiser with its version, and sound font."""
+    """Synthesizer with its version, and sound font."""
     font = DEFAULT_FONT if audio.sound_font is None else pathlib.Path(audio.sound_font).name
     return f"{SYNTHS[audio.synth].version()} with {font}"
 
 
 def missing_parts(audio: Audio) -> str | None:
-    """Says what to mend before sound can be made: one sentence, or None where nothing is missing."""
+    """What to install before sound can be made, in one sentence; None where nothing is missing."""
     problem = SYNTHS[audio.synth].missing(audio.sound_font) or _missing_soundfile()
     return None if problem is None else f"no sound can be made: {problem}"
 
@@ -78,7 +77,7 @@ def _missing_soundfile() -> str | None:
         import soundfile  # noqa: F401
     except ImportError:
         return "soundfile is missing; pip install soundfile"
-    except OSError as error:  # The package is there, the system's library is not.
+    except OSError as error:  # the package is there, the system's library is not
         return f"soundfile does not work ({error}); install libsndfile with the system's packages"
     return None
 
@@ -96,17 +95,17 @@ def render(
     Args:
       roll: one piece, or several in a row.
       tempo: quarter notes a minute.
-      programs: General MIDI's, from 0, one a track; the first is that of the drum kit.
-      audio: how; its format is that of files, and does not matter here.
+      programs: General MIDI programs, from 0, one a track; the first is that of the drum kit.
+      audio: synthesizer and sound font; its format is not used.
       sample_rate: samples a second.
 
     Returns:
-      Left and right. It is as long as the roll, and up to 1.5 seconds longer where sounds die
-      away. The loudest sample is 0.9; a silent roll gives zeros.
+      Left and right channel, as long as the roll or, where sounds die away, up to 1.5 seconds longer. The loudest
+      sample is 0.9; a silent roll gives zeros.
 
     Raises:
       ValueError: if the roll has another shape or is not binary, or the tempo is not positive.
-      ImportError, SoundFontError, OSError: if a part is missing; `missing_parts` says beforehand what to do.
+      ImportError, SoundFontError, OSError: if a part is missing; see `missing_parts`.
     """
     if not (math.isfinite(tempo) and tempo > 0):
         raise ValueError(f"tempo is {tempo}; expected a positive number of quarter notes a minute")
@@ -129,8 +128,8 @@ def write_audio(
     """Writes sound in the format that the file's extension names.
 
     Args:
-      path: ending in .ogg (Vorbis), .mp3, .flac or .wav (16 bit); a file that is there is replaced, and only once the
-        new one is complete.
+      path: ending in .ogg (Vorbis), .mp3, .flac or .wav (16 bit); an existing file is replaced only once the new one
+        is complete.
       samples: between -1 and 1.
       sample_rate: samples a second.
 

@@ -6,28 +6,35 @@ import io
 import math
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from wae_jax.files import whole_file
+import numpy as np
+from jaxtyping import Int64
+
+from wae_jax.files import printable, whole_file
 from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, PROGRAMS, STEPS_PER_BEAT, TRACKS, BinaryPiece, BinaryPieces
 from wae_jax.pianoroll.notes import notes
+
+if TYPE_CHECKING:
+    import mido
 
 # 480 ticks a quarter is what sequencers expect, and a whole number of ticks a step.
 TICKS_PER_STEP = 40
 TICKS_PER_BEAT = STEPS_PER_BEAT * TICKS_PER_STEP
 
 VELOCITY = 100
-_DRUM_CHANNEL = 9  # Channel 10 as musicians count.
+_DRUM_CHANNEL = 9  # channel 10 as musicians count
+_PITCHED_CHANNELS = [channel for channel in range(16) if channel != _DRUM_CHANNEL]
 _LARGEST_MICROSECONDS_PER_BEAT = 2**24 - 1
+
+Ticks = Int64[np.ndarray, " notes"]
 
 
 def microseconds_per_beat(tempo: float) -> int:
-    """The tempo as a MIDI file states it.
+    """The tempo as a MIDI file states it: whole microseconds a quarter note.
 
     Args:
       tempo: quarter notes a minute.
-
-    Returns:
-      Microseconds a quarter note, a whole number, so that some tempos are met only to 1e-6 of a second.
 
     Raises:
       ValueError: if the tempo is not positive, or too slow or too fast to state in three bytes.
@@ -48,16 +55,16 @@ def write_midi(
 ) -> None:
     """Writes a phrase, or several in a row, as a MIDI file of type 1.
 
-    The first track of the file holds the name, the tempo and the 4/4 metre; five more follow, one an instrument in the
-    order of `pianoroll.TRACKS`, the silent ones too, so that every file opens alike in a sequencer. All tracks end
-    where the roll ends. Cells of one pitch that are on one after another are one note.
+    The first track holds the name, the tempo and the 4/4 meter; five more follow, one an instrument in the order of
+    `pianoroll.TRACKS`, silent ones too, so that all files open alike in a sequencer. All tracks end where the roll
+    ends. Consecutive active cells of one pitch are one note.
 
     Args:
-      path: the file; one that is there is replaced, and only once the new one is complete.
-      roll: one piece; or several in a row, where a note that sounds up to the end of one is struck again if it sounds
-        at the start of the next.
+      path: the file; an existing one is replaced only once the new one is complete.
+      roll: one piece, or several in a row; a note that lasts to the end of one is struck again if it continues at the
+        start of the next.
       tempo: quarter notes a minute.
-      programs: General MIDI's, from 0, one a track; the first is that of the drum kit.
+      programs: General MIDI programs, from 0, one a track; the first is that of the drum kit.
       name: title of the piece, shown by sequencers.
 
     Raises:
@@ -69,7 +76,7 @@ def write_midi(
 
 
 def _midi_bytes(roll: BinaryPiece | BinaryPieces, *, tempo: float, programs: Sequence[int], name: str | None) -> bytes:
-    """The whole file that `write_midi` writes."""
+    """Content of the file that `write_midi` writes."""
     import mido
 
     rolls = roll[None] if roll.ndim == 3 else roll
@@ -80,34 +87,41 @@ def _midi_bytes(roll: BinaryPiece | BinaryPieces, *, tempo: float, programs: Seq
 
     head = mido.MidiTrack()
     if name is not None:
-        head.append(mido.MetaMessage("track_name", name=name))
+        head.append(mido.MetaMessage("track_name", name=printable(name)))
     head.append(mido.MetaMessage("set_tempo", tempo=microseconds_per_beat(tempo)))
     head.append(mido.MetaMessage("time_signature", numerator=4, denominator=4))
     head.append(mido.MetaMessage("end_of_track", time=end))
 
     file = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_BEAT, charset="utf-8")
     file.tracks.append(head)
-    pitched_channels = iter(channel for channel in range(16) if channel != _DRUM_CHANNEL)
+    pitched_channels = iter(_PITCHED_CHANNELS)
     for k, track in enumerate(TRACKS):
         channel = _DRUM_CHANNEL if track.is_drum else next(pitched_channels)
-        mine = found.track == k
-        pitch = (found.pitch[mine] + LOWEST_PITCH).tolist()
-        # At equal ticks False sorts before True: a note ends before its pitch is struck again.
-        events = sorted(
-            [(tick, True, p) for tick, p in zip(start[mine].tolist(), pitch, strict=True)]
-            + [(tick, False, p) for tick, p in zip(stop[mine].tolist(), pitch, strict=True)]
-        )
         messages = mido.MidiTrack()
         messages.append(mido.MetaMessage("track_name", name=track.name))
         messages.append(mido.Message("program_change", channel=channel, program=programs[k]))
-        now = 0
-        for tick, begins, p in events:
-            kind, velocity = ("note_on", VELOCITY) if begins else ("note_off", 0)
-            messages.append(mido.Message(kind, channel=channel, note=p, velocity=velocity, time=tick - now))
-            now = tick
+        of_track = found.track == k
+        now = _add_notes(messages, channel, start[of_track], stop[of_track], found.pitch[of_track] + LOWEST_PITCH)
         messages.append(mido.MetaMessage("end_of_track", time=end - now))
         file.tracks.append(messages)
 
     buffer = io.BytesIO()
     file.save(file=buffer)
     return buffer.getvalue()
+
+
+def _add_notes(messages: mido.MidiTrack, channel: int, start: Ticks, stop: Ticks, pitch: Ticks) -> int:
+    """Appends the note-on and note-off messages of one instrument; returns the tick of the last."""
+    import mido
+
+    # At equal ticks False sorts before True: a note ends before its pitch is struck again.
+    events = sorted(
+        [(tick, True, p) for tick, p in zip(start.tolist(), pitch.tolist(), strict=True)]
+        + [(tick, False, p) for tick, p in zip(stop.tolist(), pitch.tolist(), strict=True)]
+    )
+    now = 0
+    for tick, is_start, p in events:
+        kind, velocity = ("note_on", VELOCITY) if is_start else ("note_off", 0)
+        messages.append(mido.Message(kind, channel=channel, note=p, velocity=velocity, time=tick - now))
+        now = tick
+    return now

@@ -9,7 +9,7 @@ import pathlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent import futures
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -25,9 +25,11 @@ from wae_jax.pianoroll import (
     Probabilities,
     check_rolls,
 )
-from wae_jax.render import midi, plots
+from wae_jax.render import midi, phrase_plots
 from wae_jax.render.audio import DEFAULT_AUDIO, Audio, missing_parts, render, write_audio
 from wae_jax.render.audio_arrays import Stereo
+from wae_jax.render.multitrack import write_multitrack
+from wae_jax.render.style import save_figure
 
 GRID_PHRASES = 16
 _SECONDS_BETWEEN_LINES = 5
@@ -44,30 +46,33 @@ def write_phrases(
     audio: Audio | None = DEFAULT_AUDIO,
     pictures: bool = True,
     each_picture: bool = True,
+    multitracks: bool = False,
     log: Callable[[str], object] = print,
 ) -> None:
     """Writes phrases into one flat folder.
 
-        phrases.npz         all of them, in the layout of MuseGAN's train_x_lpd_5_phr.npz
-        probabilities.npy   what they were drawn from, float16 [B, T, P, K], where given
-        phrase_0000.mid     each by itself, with its .png and its .ogg, .mp3, .flac or .wav
-        all_phrases.mid     all in a row
+        phrases.npz         all phrases, in the layout of MuseGAN's train_x_lpd_5_phr.npz
+        probabilities.npy   float16 [B, T, P, K], where given
+        phrase_0000.mid     one phrase, with its .png and its .ogg, .mp3, .flac or .wav
+        phrase_0000.npz     the phrase as pypianoroll's Multitrack, where asked for
+        all_phrases.mid     all phrases in a row
         grid.png            the first sixteen
 
-    Files of these names are replaced, each one only once its successor is complete; other files are left alone. Where
-    sound cannot be made, one line says what to install, and all else is written.
+    Files of these names are replaced, each only once the new one is complete; other files are left alone. Where sound
+    cannot be made, one line says what to install, and all else is written.
 
     Args:
-      directory: the folder; made, with those above it, if there is none.
+      directory: the folder; created with its parents.
       rolls: at least one phrase.
       probabilities: of the cells.
-      names: titles, one a phrase, for the pictures and the MIDI files; by default phrase_0000 and so on. The files'
-        own names do not depend on them.
+      names: titles of pictures and MIDI files, one a phrase; by default phrase_0000 and so on. The files' own names do
+        not depend on them.
       tempo: quarter notes a minute.
-      programs: General MIDI's, from 0, one a track; the first is that of the drum kit.
+      programs: General MIDI programs, from 0, one a track; the first is that of the drum kit.
       audio: how to make sound, a quarter of a second a file; None for none.
       pictures: whether to write .png files.
-      each_picture: whether to write one a phrase beside grid.png, as slow as the sound.
+      each_picture: whether to draw each phrase too, as slow as the sound, and not only grid.png.
+      multitracks: whether to write Multitracks, 6 kB and 2 ms each.
       log: called with each line for the user.
 
     Raises:
@@ -87,59 +92,63 @@ def write_phrases(
 
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    # The MIDI file of all phrases comes first, since it refuses what is no roll before anything is written.
-    midi.write_midi(directory / "all_phrases.mid", rolls, tempo=tempo, programs=programs, name="all phrases")
-    bars = np.asarray(rolls).reshape(-1, NUM_BARS, STEPS_PER_BAR, NUM_PITCHES, NUM_TRACKS)
-    _write(
-        directory / "phrases.npz",
-        functools.partial(
-            np.savez_compressed, nonzero=np.array(np.nonzero(bars), np.int64), shape=np.array(bars.shape)
-        ),
-    )
-    if probabilities is not None:
-        half = np.asarray(probabilities, np.float16)
-        _write(directory / "probabilities.npy", functools.partial(np.save, arr=half))
+    sequence: dict[str, Any] = {"tempo": tempo, "programs": programs}
+    # First, since it refuses invalid rolls before anything is written.
+    midi.write_midi(directory / "all_phrases.mid", rolls, name="all phrases", **sequence)
+    _write_arrays(directory, rolls, probabilities)
     if pictures:
         first = slice(GRID_PHRASES)
-        plots.save_figure(plots.plot_grid(rolls[first], titles=names[first]), directory / "grid.png")
+        save_figure(phrase_plots.plot_grid(rolls[first], titles=names[first]), directory / "grid.png")
 
     reported = time.monotonic()
     with _Encoding() as encoding:
         for i, (stem, name, roll) in enumerate(zip(stems, names, rolls, strict=True)):
-            midi.write_midi(directory / f"{stem}.mid", roll, tempo=tempo, programs=programs, name=name)
+            midi.write_midi(directory / f"{stem}.mid", roll, name=name, **sequence)
+            if multitracks:
+                write_multitrack(directory / f"{stem}.npz", roll, name=name, **sequence)
             if pictures and each_picture:
-                plots.save_figure(plots.plot_phrase(roll, title=name), directory / f"{stem}.png")
+                save_figure(phrase_plots.plot_phrase(roll, title=name), directory / f"{stem}.png")
             if audio is not None:
-                samples = render(roll, tempo=tempo, programs=programs, audio=audio)
-                encoding.add(directory / f"{stem}.{audio.format}", samples)
+                encoding.add(directory / f"{stem}.{audio.format}", render(roll, audio=audio, **sequence))
             if time.monotonic() - reported > _SECONDS_BETWEEN_LINES:
                 log(f"{i + 1} of {len(rolls)} phrases written to {directory}")
                 reported = time.monotonic()
 
 
+def _write_arrays(directory: pathlib.Path, rolls: BinaryRolls, probabilities: Probabilities | None) -> None:
+    """Writes phrases.npz, and probabilities.npy where there are probabilities."""
+    bars = np.asarray(rolls).reshape(-1, NUM_BARS, STEPS_PER_BAR, NUM_PITCHES, NUM_TRACKS)
+    nonzero = np.array(np.nonzero(bars), np.int64)
+    save = functools.partial(np.savez_compressed, nonzero=nonzero, shape=np.array(bars.shape))
+    _write(directory / "phrases.npz", save)
+    if probabilities is not None:
+        half = np.asarray(probabilities, np.float16)
+        _write(directory / "probabilities.npy", functools.partial(np.save, arr=half))
+
+
 class _Encoding(Closing):
-    """Writes sound files beside the program: most encoders take longer than the synthesiser, and use one core."""
+    """Writes sound files in threads: most encoders take longer than the synthesizer, and use one core."""
 
     def __init__(self) -> None:
         workers = os.cpu_count() or 1
         self._pool = futures.ThreadPoolExecutor(workers)
-        self._at_most = 2 * workers
+        self._capacity = 2 * workers
         self._waiting: collections.deque[futures.Future[None]] = collections.deque()
 
     def add(self, path: pathlib.Path, samples: Stereo) -> None:
-        """Hands over a file; waits where many are waiting, since a minute of sound takes 20 MB."""
-        if len(self._waiting) == self._at_most:
+        """Queues a file; blocks while the queue is full, since a minute of sound takes 20 MB."""
+        if len(self._waiting) == self._capacity:
             self._waiting.popleft().result()
         self._waiting.append(self._pool.submit(write_audio, path, samples))
 
     def close(self) -> None:
-        """Waits for all files; raises what kept one from being written."""
+        """Waits for all files; raises the error of one that could not be written."""
         self._pool.shutdown()
         for each in self._waiting:
             each.result()
 
 
 def _write(path: pathlib.Path, save: Callable[[IO[bytes]], object]) -> None:
-    """Calls `save` with a file that takes its place only once it is complete."""
+    """Calls `save` with a file that appears under its name only once it is complete."""
     with whole_file(path) as part, part.open("wb") as file:
         save(file)

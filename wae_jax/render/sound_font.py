@@ -1,4 +1,4 @@
-"""Sound fonts: the one that pretty_midi brings, and what symusic needs changed in any."""
+"""Sound fonts: the one that pretty_midi brings, and a correction that symusic needs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from wae_jax.errors import SoundFontError
 DEFAULT_FONT = "TimGM6mb.sf2"
 _REQUIREMENT = '"pretty_midi>=0.2.10"'
 
-# Numbers that the SoundFont 2.01 specification gives to two settings of a zone, and its layout of a sample's header.
+# From the SoundFont 2.01 specification: numbers of two settings of a zone, and the layout of a sample's header.
 _ROOT_KEY = 58
 _SAMPLE = 53
 _SAMPLE_HEADER = np.dtype([("recording", "V40"), ("root_key", "u1"), ("rest", "V5")])
 
 
 def read_font(path: str | None) -> bytes:
-    """A sound font's content.
+    """Content of a sound font.
 
     Args:
       path: the file; None for the one inside the installed pretty_midi.
@@ -53,21 +53,21 @@ def _default_font() -> Any:
 def with_root_keys_in_headers(font: bytes) -> bytes:
     """Rewrites a sound font so that symusic plays it in tune.
 
-    The key at which a sample sounds as it was recorded stands in the sample's header, and may be stated anew by each
-    zone of an instrument that uses the sample. symusic overlooks the latter (its issue 55), so that most notes of
-    TimGM6mb come out up to three octaves off, and the highest of the bass never end. Here each zone that states a
-    key gets a copy of the header with that key, which means the same to a synthesiser that heeds both.
+    The key at which a sample sounds as it was recorded stands in the sample's header, and can be overridden by each
+    zone of an instrument that uses the sample. symusic ignores overrides (its issue 55), so that most notes of TimGM6mb
+    come out up to three octaves off, and the highest notes of the bass never end. Here each zone that overrides the key
+    gets a copy of the header with that key, which means the same to a synthesizer that reads both.
 
     Raises:
       SoundFontError: if the font is damaged.
     """
     try:
-        return _rewritten(font)
+        return _rewrite(font)
     except (struct.error, KeyError, IndexError, ValueError) as error:
         raise SoundFontError(f"the sound font is damaged: {type(error).__name__}: {error}") from error
 
 
-def _rewritten(font: bytes) -> bytes:
+def _rewrite(font: bytes) -> bytes:
     ((name, body),) = _split(font)
     lists = {part[:4]: part[4:] for _, part in _split(body[4:])}
     tables = dict(_split(lists[b"pdta"]))
@@ -91,7 +91,7 @@ def _rewritten(font: bytes) -> bytes:
 
 
 def _split(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks of RIFF data: names and bodies."""
+    """Names and bodies of the chunks of RIFF data."""
     at = 0
     while at < len(data):
         name, size = struct.unpack_from("<4sI", data, at)
@@ -100,5 +100,5 @@ def _split(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _join(chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Undoes `_split`."""
+    """Inverse of `_split`."""
     return b"".join(struct.pack("<4sI", name, len(body)) + body + bytes(len(body) % 2) for name, body in chunks)

@@ -1,4 +1,4 @@
-"""Sound by the FluidSynth program, for those who have it: reverberation, and sounds that die away by themselves."""
+"""Sound by the FluidSynth program, which adds reverberation and lets sounds die away."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _GAIN = "0.2"
 
 
 def version() -> str:
-    """Name and version."""
-    told = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=False).stdout.split()
-    return f"FluidSynth {told[3]}" if told[:3] == ["FluidSynth", "runtime", "version"] else "FluidSynth"
+    """Name and version of the synthesizer."""
+    words = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=False).stdout.split()
+    return f"FluidSynth {words[3]}" if words[:3] == ["FluidSynth", "runtime", "version"] else "FluidSynth"
 
 
 def missing(font: str | None) -> str | None:
-    """What keeps this synthesiser from playing a font; None where nothing does.
+    """Reason why this synthesizer cannot play a font; None if it can.
 
     Args:
       font: a SoundFont 2 file; None for pretty_midi's.
@@ -51,7 +51,7 @@ def mix(
     """Plays phrases in a row; see `synth_symusic.mix`.
 
     Raises:
-      RuntimeError: if the program fails; with what it said.
+      RuntimeError: if the program fails, with its error output.
     """
     import soundfile
 
@@ -62,10 +62,10 @@ def mix(
         font_file.write_bytes(read_font(font))
         settings = ["-g", _GAIN, "-r", str(sample_rate), "-T", "wav", "-O", "float"]
         command = [PROGRAM, "-n", "-i", "-q", *settings, "-F", str(sound), str(font_file), str(score)]
-        told = subprocess.run(command, capture_output=True, text=True, check=False)
+        output = subprocess.run(command, capture_output=True, text=True, check=False)
         # Its exit status is 0 whatever happens.
-        if "error" in told.stderr or not sound.is_file():
-            raise RuntimeError(f"{PROGRAM} failed: {told.stderr.strip() or f'exit status {told.returncode}'}")
+        if "error" in output.stderr or not sound.is_file():
+            raise RuntimeError(f"{PROGRAM} failed: {output.stderr.strip() or f'exit status {output.returncode}'}")
         samples, _ = soundfile.read(sound, dtype="float32", always_2d=True)
     total = np.zeros((num_samples, 2), np.float32)
     total[: len(samples)] = samples[:num_samples]

@@ -1,4 +1,4 @@
-"""Sound by symusic's synthesiser: pip-installed, the same everywhere."""
+"""Sound by symusic's synthesizer: pip-installed, the same everywhere."""
 
 from __future__ import annotations
 
@@ -20,26 +20,24 @@ from wae_jax.render.sound_font import read_font, with_root_keys_in_headers
 
 VELOCITY = 100
 
-# The synthesiser ends a sound with its note, and phrases have drum notes of one step: a twentieth of a second of a
-# cymbal is a click. Struck drums ring on, so each hit is rendered this long and dies away at this rate.
+# The synthesizer ends a sound with its note, and drum notes last one step: a twentieth of a second of a cymbal is a
+# click. So each hit is rendered this long and dies away at this rate.
 _RING_SECONDS = 1.5
 _RING_DECAY_SECONDS = 0.4
 
-# The mix, by track, with TimGM6mb: symusic plays its drums and basses a third as loud beside the rest as they are
-# meant. Other fonts are left as they are.
+# By track, with TimGM6mb only: symusic plays its drums and basses a third as loud, beside the rest, as intended.
 _GAINS = (1.8, 1.4, 0.9, 2.0, 0.6)
-# General MIDI's Power kit in place of the standard one: of TimGM6mb's acoustic snare the synthesiser plays 6
-# milliseconds.
+# General MIDI's Power kit in place of the standard kit, of whose acoustic snare the synthesizer plays 6 milliseconds.
 _KITS = {0: 16}
 
 
 def version() -> str:
-    """Name and version."""
+    """Name and version of the synthesizer."""
     return f"symusic {importlib.metadata.version('symusic')}"
 
 
 def missing(font: str | None) -> str | None:
-    """What keeps this synthesiser from playing a font; None where nothing does.
+    """Reason why this synthesizer cannot play a font; None if it can.
 
     Args:
       font: a SoundFont 2 file; None for pretty_midi's.
@@ -49,7 +47,7 @@ def missing(font: str | None) -> str | None:
     except ImportError:
         return 'symusic is missing; pip install "symusic>=0.5.8,<0.6"'
     try:
-        # Loading checks less, and ends the process over some damaged fonts.
+        # symusic checks less when loading, and some damaged fonts make it end the process.
         with_root_keys_in_headers(read_font(font))
     except (SoundFontError, OSError) as error:
         return str(error)
@@ -59,40 +57,40 @@ def missing(font: str | None) -> str | None:
 def mix(
     rolls: BinaryPieces, *, tempo: float, programs: Sequence[int], font: str | None, sample_rate: int, num_samples: int
 ) -> Stereo:
-    """Plays phrases in a row; the arguments are those of every synthesiser.
+    """Plays phrases in a row; all synthesizers take these arguments.
 
     Args:
       rolls: phrases.
       tempo: quarter notes a minute.
-      programs: General MIDI's, from 0, one a track; the first is that of the drum kit.
+      programs: General MIDI programs, from 0, one a track; the first is that of the drum kit.
       font: a SoundFont 2 file; None for pretty_midi's.
       sample_rate: samples a second.
-      num_samples: of the result.
+      num_samples: length of the result.
 
     Returns:
-      Left and right; not normalised.
+      Left and right channel, not normalized.
     """
     found = notes(rolls)
     seconds_per_step = 60 / (tempo * STEPS_PER_BEAT)
     start = (found.phrase * rolls.shape[1] + found.onset) * seconds_per_step
     total = np.zeros((num_samples, 2), np.float32)
     for k, track in enumerate(TRACKS):
-        mine = found.track == k
-        pitch = found.pitch[mine] + LOWEST_PITCH
+        of_track = found.track == k
+        pitch = found.pitch[of_track] + LOWEST_PITCH
         gain = _GAINS[k] if font is None else 1.0
         if track.is_drum:
             kit = _KITS.get(programs[k], programs[k]) if font is None else programs[k]
-            for key, seconds in zip(pitch.tolist(), start[mine].tolist(), strict=True):
+            for key, seconds in zip(pitch.tolist(), start[of_track].tolist(), strict=True):
                 _add(total, round(seconds * sample_rate), gain * _drum_hit(key, kit, font, sample_rate))
         elif pitch.size:  # symusic refuses a score without notes.
-            length = found.length[mine] * seconds_per_step
-            _add(total, 0, gain * _play(programs[k], False, start[mine], length, pitch, font, sample_rate))
+            length = found.length[of_track] * seconds_per_step
+            _add(total, 0, gain * _play(programs[k], False, start[of_track], length, pitch, font, sample_rate))
     return total
 
 
 @functools.lru_cache(maxsize=4)
 def _synthesizer(font: str | None, sample_rate: int) -> Any:
-    """A synthesiser with a sound font loaded, which takes a tenth of a second."""
+    """A synthesizer with a sound font loaded, which takes a tenth of a second."""
     import symusic
 
     with tempfile.TemporaryDirectory() as folder:
@@ -110,7 +108,7 @@ def _play(
     font: str | None,
     sample_rate: int,
 ) -> Stereo:
-    """Plays the notes of one instrument, at least one; not normalised.
+    """Plays the notes of one instrument, at least one; not normalized.
 
     Times are in seconds, pitches MIDI numbers.
     """
@@ -131,7 +129,7 @@ def _play(
 
 @functools.lru_cache(maxsize=512)
 def _drum_hit(pitch: int, kit: int, font: str | None, sample_rate: int) -> Stereo:
-    """One stroke of a drum that rings and dies away; of no length where the kit has no drum at this MIDI number."""
+    """One hit of a drum that dies away; empty where the kit has no drum at this MIDI number."""
     sound = _play(kit, True, np.zeros(1), np.full(1, _RING_SECONDS), np.full(1, pitch), font, sample_rate)
     seconds = np.arange(len(sound), dtype=np.float32)[:, None] / sample_rate
     sound = sound * np.exp(-seconds / _RING_DECAY_SECONDS)
@@ -139,6 +137,6 @@ def _drum_hit(pitch: int, kit: int, font: str | None, sample_rate: int) -> Stere
 
 
 def _add(mix: Stereo, start: int, sound: Float32[np.ndarray, "others 2"]) -> None:
-    """Adds a sound to the mix in place, from a sample on; what reaches beyond the end is lost."""
+    """Adds a sound to the mix in place, from sample `start`; cut at the end of the mix."""
     sound = sound[: max(0, len(mix) - start)]
     mix[start : start + len(sound)] += sound

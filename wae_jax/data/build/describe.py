@@ -19,7 +19,8 @@ from wae_jax.data.build.dataset_writer import MIDI_FILE, PICTURE_FILE, escape
 from wae_jax.data.statistics import track_densities
 from wae_jax.errors import DatasetError
 from wae_jax.metrics.table import music_table
-from wae_jax.render import midi, plots
+from wae_jax.render import midi, phrase_plots
+from wae_jax.render.style import save_figure
 
 _PHRASES_IN_TABLE = 2048
 _PHRASES_IN_PICTURE = 16
@@ -55,7 +56,7 @@ def describe(folder: pathlib.Path, *, seed: int = 0) -> str:
     chosen = np.sort(rng.permutation(len(data.phrases))[:_PHRASES_IN_PICTURE])
     rolls = pianoroll.unpack(np.asarray(data.phrases[chosen]))
     titles = [_title(int(row), index[row]) for row in chosen]
-    plots.save_figure(plots.plot_grid(rolls, titles=titles), folder / PICTURE_FILE)
+    save_figure(phrase_plots.plot_grid(rolls, titles=titles), folder / PICTURE_FILE)
     midi.write_midi(folder / MIDI_FILE, rolls, name=f"{len(chosen)} random phrases")
 
     sizes = ", ".join(f"{name} {stop - start:,}" for name, (start, stop) in data.splits.items())

@@ -1,4 +1,4 @@
-"""Pictures of reports: what is drawn at which height, in which colour, and that nothing is clipped or overlaps."""
+"""Pictures of metrics and codes: heights and colors, and that nothing is clipped or overlaps."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from matplotlib.container import BarContainer
 from matplotlib.patches import Circle
 
 from tests.checking import unchecked
-from wae_jax.evaluation import latent_metrics, latent_plots, report_plots
-from wae_jax.render import plots
+from wae_jax.evaluation import latent_metrics
+from wae_jax.render import latent_plots, metric_plots, phrase_plots, style
 
 NAN = math.nan
 METRICS = {
@@ -35,7 +35,7 @@ GREY = "#DADDE3"
 
 
 def bars_of(axes):
-    """(place, height, colour) of each bar."""
+    """(x, height, color) of each bar."""
     patches = [patch for group in axes.containers if isinstance(group, BarContainer) for patch in group.patches]
     return {
         round(bar.get_x() + bar.get_width() / 2): (bar.get_height(), matplotlib.colors.to_hex(bar.get_facecolor()))
@@ -53,7 +53,7 @@ def bands_of(axes):
 
 
 def intervals_of(axes):
-    """(place, low, high) of each error bar."""
+    """(x, low, high) of each error bar."""
     lines = [line for group in axes.collections for line in group.get_segments()]
     return sorted((round(line[0][0]), line[0][1], line[1][1]) for line in lines)
 
@@ -88,21 +88,21 @@ def assert_all_is_seen(figure):
             assert not boxes[one].overlaps(boxes[other]), (one[1], other[1])
 
 
-def test_bars_have_their_heights_intervals_and_colours():
-    figure = report_plots.plot_metric_bars(METRICS, floors={"qualified notes": 0.02}, columns=2, title="Music")
+def test_bars_have_their_heights_intervals_and_colors():
+    figure = metric_plots.plot_metric_bars(METRICS, floors={"qualified notes": 0.02}, columns=2)
     first, second, third = figure.axes
     assert [axes.get_title(loc="left") for axes in figure.axes] == list(METRICS)
-    colours = {name: colour.lower() for name, colour in report_plots.SET_COLOURS.items()}
+    colors = {name: color.lower() for name, color in metric_plots.SET_COLORS.items()}
     assert bars_of(first) == {
-        place: (METRICS["qualified notes"][name][0], colours[name])
-        for place, name in enumerate(("generated", "reconstructed", "held-out", "training"))
+        x: (METRICS["qualified notes"][name][0], colors[name])
+        for x, name in enumerate(("generated", "reconstructed", "held-out", "training"))
     }
     assert intervals_of(first) == [
-        (place, pytest.approx(low), pytest.approx(high))
-        for place, (_, low, high) in enumerate(METRICS["qualified notes"].values())
+        (x, pytest.approx(low), pytest.approx(high))
+        for x, (_, low, high) in enumerate(METRICS["qualified notes"].values())
     ]
     # A set that a metric lacks leaves its place empty, so that a set stands in one place in all panels.
-    assert {place: height for place, (height, _) in bars_of(second).items()} == {0: 300, 2: 1065, 3: 1057}
+    assert {x: height for x, (height, _) in bars_of(second).items()} == {0: 300, 2: 1065, 3: 1057}
     assert bands_of(first) == [(pytest.approx(0.88), pytest.approx(0.92))]
     assert bands_of(second) == []
     assert [text.get_text() for text in first.texts] == ["0.6", "0.7", "0.9", "0.91"]
@@ -114,13 +114,12 @@ def test_bars_have_their_heights_intervals_and_colours():
     assert [axes.get_ylim()[0] for axes in figure.axes] == [0, 0, 0]
     legend = legend_of(figure)
     assert list(legend) == [*METRICS["qualified notes"], "held-out ± real-against-real floor"]
-    assert {name: legend[name] for name in colours} == colours
-    assert figure.get_suptitle() == "Music"
+    assert {name: legend[name] for name in colors} == colors
     assert_all_is_seen(figure)
 
 
 def test_bars_below_zero_are_not_cut():
-    figure = report_plots.plot_metric_bars({"difference": {"a": (-0.5, -0.7, -0.3), "b": (0.2, 0.1, 0.3)}}, floors={})
+    figure = metric_plots.plot_metric_bars({"difference": {"a": (-0.5, -0.7, -0.3), "b": (0.2, 0.1, 0.3)}}, floors={})
     (axes,) = figure.axes
     assert bars_of(axes)[0][0] == -0.5
     assert axes.get_ylim()[0] < -0.7
@@ -129,14 +128,14 @@ def test_bars_below_zero_are_not_cut():
     numbers = [text.get_window_extent().transformed(axes.transData.inverted()) for text in axes.texts]
     assert numbers[0].y1 < -0.7
     assert numbers[1].y0 > 0.3
-    assert len({colour for _, colour in bars_of(axes).values()}) == 2
+    assert len({color for _, color in bars_of(axes).values()}) == 2
     assert_all_is_seen(figure)
 
 
 def test_many_sets_and_long_names_find_room():
     names = [f"wae_gan, penalty weight {weight}" for weight in (1, 10, 100)] + ["held-out", "training", "generated"]
     metric = "gaps of one or two steps before a note starts again, Guitar"
-    figure = report_plots.plot_metric_bars(
+    figure = metric_plots.plot_metric_bars(
         {f"{metric} {i}": dict.fromkeys(names, (1 / 7, 0.1, 0.2)) for i in range(4)},
         floors={f"{metric} 0": 0.01},
         columns=2,
@@ -150,29 +149,27 @@ def test_many_sets_and_long_names_find_room():
 
 def test_one_panel_has_a_legend_that_fits():
     metrics = {"qualified notes": METRICS["qualified notes"]}
-    assert_all_is_seen(report_plots.plot_metric_bars(metrics, floors={"qualified notes": 0.1}))
+    assert_all_is_seen(metric_plots.plot_metric_bars(metrics, floors={"qualified notes": 0.1}))
 
 
-def test_the_band_lies_on_the_reference():
-    metrics = {"a": {"x": (1.0, 0.9, 1.1), "y": (3.0, 2.9, 3.1)}, "b": {"x": (1.0, 0.9, 1.1)}}
-    first, second = report_plots.plot_metric_bars(metrics, floors={"a": 0.5, "b": 0.5}, reference="y").axes
+def test_the_band_lies_on_held_out_music():
+    metrics = {"a": {"x": (1.0, 0.9, 1.1), "held-out": (3.0, 2.9, 3.1)}, "b": {"x": (1.0, 0.9, 1.1)}}
+    first, second = metric_plots.plot_metric_bars(metrics, floors={"a": 0.5, "b": 0.5}).axes
     assert bands_of(first) == [(2.5, 3.5)]
     assert bands_of(second) == []
 
 
 def test_bars_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="no metric"):
-        report_plots.plot_metric_bars({}, floors={})
-    with pytest.raises(ValueError, match=r"floors has \['other'\]"):
-        report_plots.plot_metric_bars(METRICS, floors={"other": 1.0})
+        metric_plots.plot_metric_bars({}, floors={})
     for interval in ((0.5, 0.6, 0.7), (0.5, 0.3, 0.4)):
         with pytest.raises(ValueError, match=r"m of s: 0\.5 lies outside of its interval"):
-            report_plots.plot_metric_bars({"m": {"s": interval}}, floors={})
+            metric_plots.plot_metric_bars({"m": {"s": interval}}, floors={})
 
 
 def test_lengths_of_sets_stand_side_by_side():
     shares = {"generated": np.array([0.7, 0.2, 0.1]), "held-out": np.array([0.1, 0.1, 0.8])}
-    figure = report_plots.plot_note_lengths(shares, ["1", "2", "3-192"], title="Pitched")
+    figure = metric_plots.plot_note_lengths(shares, ["1", "2", "3-192"])
     (axes,) = figure.axes
     heights = [[bar.get_height() for bar in group] for group in axes.containers]
     assert heights == [list(values) for values in shares.values()]
@@ -181,12 +178,9 @@ def test_lengths_of_sets_stand_side_by_side():
         assert i - 0.41 < left.get_x() < left.get_x() + left.get_width() <= right.get_x() < i + 0.4
     assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "2", "3-192"]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["generated", "held-out"]
-    assert axes.get_title(loc="left") == "Pitched"
     assert_all_is_seen(figure)
     with pytest.raises(ValueError, match="generated has 3 bins and there are 2 labels"):
-        report_plots.plot_note_lengths(shares, ["1", "2"])
-    with pytest.raises(ValueError, match="no set"):
-        report_plots.plot_note_lengths({}, [])
+        metric_plots.plot_note_lengths(shares, ["1", "2"])
 
 
 def dots_of(axes):
@@ -201,8 +195,6 @@ def test_moments_are_drawn_by_variance_on_the_band_of_the_prior():
     assert [dots_of(axes)[1][:2] for axes in figure.axes] == [[0.2, 0.1], [2.0, 0.5], [2.0, 1.0], [4.0, 3.0]]
     assert dots_of(figure.axes[0]) == ([1, 2, 3], [0.2, 0.1, 0.3])
     assert_all_is_seen(figure)
-    with pytest.raises(ValueError, match="num_codes is 1"):
-        latent_plots.plot_moments(mean, variance, skewness, kurtosis, num_codes=1)
 
 
 def test_of_draws_of_the_prior_one_in_twenty_lies_outside_of_the_bands():
@@ -259,7 +251,7 @@ def test_the_plane_shows_every_point_and_circles_that_are_round():
 
 def test_nearest_distances_rise_from_none_to_all():
     distances = {"generated": np.array([30.0, 10.0, 20.0, 40.0]), "held-out": np.array([50, 100.0])}
-    figure = report_plots.plot_nearest_distances(distances, unit="cells", threshold=15.0)
+    figure = metric_plots.plot_nearest_distances(distances, unit="cells", threshold=15.0)
     (axes,) = figure.axes
     generated, held_out, threshold = axes.lines
     assert generated.get_xdata().tolist()[1:] == [10, 20, 30, 40]
@@ -271,24 +263,21 @@ def test_nearest_distances_rise_from_none_to_all():
     assert labels == ["generated (median 25)", "held-out (median 75)", "copies: at most 15"]
     assert "(cells)" in axes.get_xlabel()
     assert_all_is_seen(figure)
-    report_plots.plot_nearest_distances({"all copies": np.zeros(3)}, unit="cells").canvas.draw()
-    for wrong in ({}, {"generated": np.zeros(0)}):
-        with pytest.raises(ValueError, match="at least one"):
-            report_plots.plot_nearest_distances(wrong, unit="cells")
+    metric_plots.plot_nearest_distances({"all copies": np.zeros(3)}, unit="cells", threshold=0.0).canvas.draw()
+    with pytest.raises(ValueError, match="at least one"):
+        metric_plots.plot_nearest_distances({"generated": np.zeros(0)}, unit="cells", threshold=1.0)
 
 
 def test_pairs_stand_in_rows():
     left, right = np.zeros((2, 192, 84, 5), bool), np.zeros((2, 192, 84, 5), bool)
     left[0, :48, 40, 1] = right[0, :24, 40, 1] = left[1, 10:20, 50, 1] = True
-    figure = report_plots.plot_pairs(
-        left, right, names=("original", "reconstruction"), notes=["F1 .8", ""], title="Held-out"
-    )
+    figure = phrase_plots.plot_pairs(left, right, names=("original", "reconstruction"), captions=["F1 .8", ""])
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == ["1 · original", "1 · reconstruction · F1 .8", "2 · original", "2 · reconstruction"]
 
     def piano(axes):
         drawn = [c for c in axes.collections if len(c.get_facecolor()) and c.get_paths()]
-        drawn = [c for c in drawn if matplotlib.colors.same_color(c.get_facecolor()[0], plots.TRACK_COLOURS[1])]
+        drawn = [c for c in drawn if matplotlib.colors.same_color(c.get_facecolor()[0], style.TRACK_COLORS[1])]
         return [(path.get_extents().x0, path.get_extents().x1) for c in drawn for path in c.get_paths()]
 
     assert [piano(axes) for axes in figure.axes] == [[(0, 48)], [(0, 24)], [(10, 20)], []]
@@ -297,12 +286,12 @@ def test_pairs_stand_in_rows():
     assert first.x1 < second.x0
     assert third.y1 < first.y0
     assert_all_is_seen(figure)
-    with unchecked(), pytest.raises(ValueError, match="there are 2 and 1 phrases and 2 notes"):
-        report_plots.plot_pairs(left, right[:1], names=("a", "b"), notes=["", ""])
+    with unchecked(), pytest.raises(ValueError, match="there are 2 and 1 phrases and 2 captions"):
+        phrase_plots.plot_pairs(left, right[:1], names=("a", "b"))
 
 
 def test_pictures_leave_no_global_state():
-    report_plots.plot_metric_bars(METRICS, floors={})
+    metric_plots.plot_metric_bars(METRICS, floors={})
     rolls = np.random.default_rng(0).random((1, 192, 84, 5)) < 0.02
-    report_plots.plot_pairs(rolls, rolls, names=("a", "b"), notes=[""])
+    phrase_plots.plot_pairs(rolls, rolls, names=("a", "b"))
     assert matplotlib.pyplot.get_fignums() == []

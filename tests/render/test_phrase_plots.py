@@ -1,6 +1,8 @@
-"""Pictures: what is drawn where, in which colour, and how files are replaced."""
+"""Pictures of phrases: what is drawn where and in which color, and how files are replaced."""
 
 from __future__ import annotations
+
+import pathlib
 
 import matplotlib.colors
 import matplotlib.image
@@ -8,10 +10,9 @@ import matplotlib.pyplot
 import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
-from matplotlib.figure import Figure
 
 from tests.checking import unchecked
-from wae_jax.render import plots
+from wae_jax.render import phrase_plots, style
 
 DRUMS, PIANO, GUITAR, BASS, STRINGS = range(5)
 
@@ -21,7 +22,7 @@ def silence(num_steps=192):
 
 
 def rgb(track):
-    return tuple(round(255 * part) for part in matplotlib.colors.to_rgb(plots.TRACK_COLOURS[track]))
+    return tuple(round(255 * part) for part in matplotlib.colors.to_rgb(style.TRACK_COLORS[track]))
 
 
 def drawn_notes(axes, track):
@@ -30,7 +31,7 @@ def drawn_notes(axes, track):
     for collection in axes.collections:
         if not isinstance(collection, PolyCollection) or not len(collection.get_facecolor()):
             continue
-        if matplotlib.colors.same_color(collection.get_facecolor()[0], plots.TRACK_COLOURS[track]):
+        if matplotlib.colors.same_color(collection.get_facecolor()[0], style.TRACK_COLORS[track]):
             boxes = [path.get_extents() for path in collection.get_paths()]
             found += [(box.x0, box.x1, box.y0, box.y1) for box in boxes]
     return sorted(found)
@@ -48,7 +49,7 @@ def roll():
 
 
 def test_notes_lie_where_they_sound(roll):
-    (axes,) = plots.plot_phrase(roll).axes
+    (axes,) = phrase_plots.plot_phrase(roll).axes
     first, second = drawn_notes(axes, PIANO)
     assert first[:2] == (24, 36)
     assert second[:2] == (48, 49)
@@ -65,7 +66,7 @@ def test_notes_lie_where_they_sound(roll):
 
 
 def test_labels_name_the_octaves_and_the_drums(roll):
-    (axes,) = plots.plot_phrase(roll, title="A phrase").axes
+    (axes,) = phrase_plots.plot_phrase(roll, title="A phrase").axes
     labels = {text.get_text(): text.get_position()[1] for text in axes.get_yticklabels()}
     assert {"Kick", "Snare", "Hi-hat", "Toms", "Cymbals", "Other", "C4", "C5", "C2"} <= set(labels)
     low_note, high_note = drawn_notes(axes, PIANO)
@@ -83,16 +84,16 @@ def test_labels_name_the_octaves_and_the_drums(roll):
 
 @pytest.mark.parametrize(("pitch", "name"), [(24, "C1"), (36, "C2"), (60, "C4"), (69, "A4"), (107, "B7")])
 def test_pitch_names(pitch, name):
-    assert plots.pitch_name(pitch) == name
+    assert phrase_plots.pitch_name(pitch) == name
 
 
 def test_no_drum_is_in_two_families():
-    pitches = [pitch for family in plots.DRUM_FAMILIES.values() for pitch in family]
+    pitches = [pitch for family in phrase_plots.DRUM_FAMILIES.values() for pitch in family]
     assert len(set(pitches)) == len(pitches)
 
 
 def test_a_written_picture_shows_the_colours_of_the_sounding_tracks(roll, tmp_path):
-    plots.save_figure(plots.plot_phrase(roll), tmp_path / "a.png")
+    style.save_figure(phrase_plots.plot_phrase(roll), tmp_path / "a.png")
     image = matplotlib.image.imread(tmp_path / "a.png")
     pixels = np.rint(255 * image[:, :, :3]).astype(int).reshape(-1, 3)
     counts = [int((pixels == rgb(track)).all(axis=1).sum()) for track in range(5)]
@@ -106,17 +107,16 @@ def test_a_written_picture_shows_the_colours_of_the_sounding_tracks(roll, tmp_pa
 @pytest.mark.parametrize("num_steps", [48, 192, 480])
 def test_extremes_can_be_drawn(tmp_path, num_steps):
     for name, case in (("silent", silence(num_steps)), ("full", ~silence(num_steps))):
-        plots.save_figure(plots.plot_phrase(case), tmp_path / f"{name}.png")
+        style.save_figure(phrase_plots.plot_phrase(case), tmp_path / f"{name}.png")
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_grid_has_a_panel_a_phrase_with_one_scale(roll):
     high = silence()
     high[0:96, 80, STRINGS] = True
-    figure = plots.plot_grid(np.stack([roll, high, silence()]), columns=2, titles=["a", "b", "c"], suptitle="All")
+    figure = phrase_plots.plot_grid(np.stack([roll, high, silence()]), columns=2, titles=["a", "b", "c"])
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["a", "b", "c"]
     assert len({axes.get_ylim() for axes in figure.axes}) == 1
-    assert figure.get_suptitle() == "All"
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["Drums", "Piano", "Guitar", "Bass", "Strings"]
     first, second, third = figure.axes
@@ -129,7 +129,7 @@ def test_a_grid_shows_both_of_two_tracks_in_unison():
     roll = silence()
     roll[0:48, 40, GUITAR] = True
     roll[0:48, 40, STRINGS] = True
-    (axes,) = plots.plot_grid(roll[None]).axes
+    (axes,) = phrase_plots.plot_grid(roll[None]).axes
     (guitar,) = drawn_notes(axes, GUITAR)
     (strings,) = drawn_notes(axes, STRINGS)
     assert strings[3] > guitar[3] + 0.2
@@ -137,11 +137,11 @@ def test_a_grid_shows_both_of_two_tracks_in_unison():
 
 def test_grids_that_cannot_be_are_refused(roll):
     with pytest.raises(ValueError, match="there are 0 phrases"):
-        plots.plot_grid(silence()[None][:0])
+        phrase_plots.plot_grid(silence()[None][:0])
     with pytest.raises(ValueError, match="1 phrases and 2 titles"):
-        plots.plot_grid(roll[None], titles=["a", "b"])
+        phrase_plots.plot_grid(roll[None], titles=["a", "b"])
     with unchecked(), pytest.raises(ValueError, match="84 pitches"):
-        plots.plot_phrase(roll.swapaxes(1, 2))
+        phrase_plots.plot_phrase(roll.swapaxes(1, 2))
 
 
 def test_phrase_image_cell_by_cell():
@@ -149,7 +149,7 @@ def test_phrase_image_cell_by_cell():
     roll[5, 0, DRUMS] = 1
     roll[6, 83, STRINGS] = 1
     roll[7, 10, GUITAR] = 0.5
-    image = plots.phrase_image(roll)
+    image = phrase_plots.phrase_image(roll)
     assert image.dtype == np.uint8
     assert image.shape == (856, 1152, 3)
 
@@ -170,52 +170,40 @@ def test_phrase_image_cell_by_cell():
 
 
 def test_phrase_image_reads_bool_like_certain_probabilities(roll):
-    np.testing.assert_array_equal(plots.phrase_image(roll), plots.phrase_image(roll.astype(np.float64)))
+    np.testing.assert_array_equal(phrase_plots.phrase_image(roll), phrase_plots.phrase_image(roll.astype(np.float64)))
     with unchecked(), pytest.raises(ValueError, match="84 pitches"):
-        plots.phrase_image(roll[None])
-
-
-def test_curves_of_one_quantity_share_a_panel():
-    history = {
-        "train/reconstruction": ([0, 10, 20], [9.0, 5.0, 4.0]),
-        "eval/reconstruction": ([0, 20], [9.5, 4.5]),
-        "train/penalty": ([0, 10, 20], [1.0, float("nan"), float("inf")]),
-        "eval/f1": ([20], [0.5]),
-    }
-    figure = plots.plot_curves(history, columns=2)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["reconstruction", "penalty", "f1"]
-    train, evaluation = figure.axes[0].lines
-    assert train.get_ydata().tolist() == [9, 5, 4]
-    assert evaluation.get_xdata().tolist() == [0, 20]
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["train", "eval"]
-    # A curve of the evaluation has one colour in every panel.
-    assert figure.axes[2].lines[0].get_color() == evaluation.get_color() != train.get_color()
-    assert np.isnan(figure.axes[1].lines[0].get_ydata()).tolist() == [False, True, True]
-
-
-def test_curves_that_cannot_be_are_refused():
-    with pytest.raises(ValueError, match="empty"):
-        plots.plot_curves({})
-    with pytest.raises(ValueError, match="eval/f1 has 2 steps and 1 values"):
-        plots.plot_curves({"eval/f1": ([0, 1], [0.5])})
+        phrase_plots.phrase_image(roll[None])
 
 
 def test_pictures_leave_no_global_state(roll):
-    plots.plot_phrase(roll)
-    plots.plot_grid(roll[None])
-    plots.plot_curves({"a": ([0], [1.0])})
+    phrase_plots.plot_phrase(roll)
+    phrase_plots.plot_grid(roll[None])
     assert matplotlib.pyplot.get_fignums() == []
+
+
+def test_titles_are_printed_as_they_are(tmp_path):
+    """A file's name may hold dollar signs and bytes that are not UTF-8."""
+    name = "A$AP $_x_$ \udce9"
+    single, grid = (
+        phrase_plots.plot_phrase(silence(), title=name),
+        phrase_plots.plot_grid(silence()[None], titles=[name]),
+    )
+    for figure in (single, grid):
+        assert figure.axes[0].get_title(loc="left") == "A$AP $_x_$ \\udce9"
+        style.save_figure(figure, tmp_path / "a.png")
 
 
 def test_a_failed_write_leaves_the_old_picture(roll, tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
 
-    def fail(self, file, **_):
-        file.write_bytes(b"half")
+    def fail(self, content):
+        with self.open("wb") as file:
+            file.write(content[:10])
         raise OSError("disk full")
 
-    monkeypatch.setattr(Figure, "savefig", fail)
+    monkeypatch.setattr(pathlib.Path, "write_bytes", fail)
     with pytest.raises(OSError, match="disk full"):
-        plots.save_figure(plots.plot_phrase(roll), path)
+        style.save_figure(phrase_plots.plot_phrase(roll), path)
     assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
