@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from matplotlib.figure import Figure as Picture
 
-from wae_jax.evaluation import latent_plots, measure, report_plots, table
+from wae_jax.evaluation import measure, table
 from wae_jax.evaluation.measure import SETS, PhraseSet
 from wae_jax.pianoroll import PackedPhrases, unpack
-from wae_jax.render import plots
-from wae_jax.render.curves import read_history
+from wae_jax.render import latent_plots, metric_plots, phrase_plots
+from wae_jax.render.curves import plot_curves, read_history
 
 _PHRASES_SHOWN = 8
 _PAIRS_SHOWN = 6
@@ -104,13 +104,13 @@ def _pictures(content: Mapping[str, Any], sets: Mapping[str, PhraseSet], workdir
     yield "<h2>Metrics</h2>"
     bars, floors = _bars(content)
     yield _figure(
-        report_plots.plot_metric_bars(bars, floors=floors, reference="held-out"),
+        metric_plots.plot_metric_bars(bars, floors=floors),
         "Means and intervals; the grey band is held-out music and the floor around it.",
     )
     lengths = content["note_lengths"]
     pitched = lengths["columns"].index(measure.PITCHED)
     yield _figure(
-        report_plots.plot_note_lengths(
+        metric_plots.plot_note_lengths(
             {_name(name): _array(each[pitched]) for name, each in lengths["sets"].items()},
             _length_labels(lengths["bins"]),
         ),
@@ -122,11 +122,10 @@ def _pictures(content: Mapping[str, Any], sets: Mapping[str, PhraseSet], workdir
     if "reconstructed" in sets:
         rows = np.arange(min(_PAIRS_SHOWN, len(sets["held_out"].packed)))
         yield _figure(
-            report_plots.plot_pairs(
+            phrase_plots.plot_pairs(
                 _dense(sets["held_out"].packed, rows),
                 _dense(sets["reconstructed"].packed, rows),
                 names=("held out", "reconstructed"),
-                notes=[""] * len(rows),
             ),
             "Held-out phrases, and what the decoder makes of their codes.",
         )
@@ -135,7 +134,7 @@ def _pictures(content: Mapping[str, Any], sets: Mapping[str, PhraseSet], workdir
         yield from _latent(content, codes)
     if workdir is not None and (history := read_history(workdir)):
         yield "<h2>Training</h2>"
-        yield _figure(plots.plot_curves(history), "Training and evaluation as the run went.")
+        yield _figure(plot_curves(history), "Training and evaluation as the run went.")
 
 
 def _memorisation(content: Mapping[str, Any], sets: Mapping[str, PhraseSet]) -> Iterator[str]:
@@ -143,7 +142,7 @@ def _memorisation(content: Mapping[str, Any], sets: Mapping[str, PhraseSet]) -> 
     found = copies["sets"]["generated"]
     yield "<h2>Memorisation</h2>"
     yield _figure(
-        report_plots.plot_nearest_distances(
+        metric_plots.plot_nearest_distances(
             {_name(name): _array(each["distance"]) for name, each in copies["sets"].items()},
             unit="share of cells that only one of the two has",
             threshold=copies["threshold"],
@@ -152,11 +151,13 @@ def _memorisation(content: Mapping[str, Any], sets: Mapping[str, PhraseSet]) -> 
     )
     rows = np.argsort(_array(found["distance"]), kind="stable")[:_PAIRS_SHOWN]
     yield _figure(
-        report_plots.plot_pairs(
+        phrase_plots.plot_pairs(
             _dense(sets["generated"].packed, rows),
             _dense(sets["training"].packed, np.array(found["row"])[rows]),
             names=("generated", "nearest in training"),
-            notes=[f"distance {found['distance'][i]:.2f}, moved by {found['semitones'][i]:+d}" for i in rows.tolist()],
+            captions=[
+                f"distance {found['distance'][i]:.2f}, moved by {found['semitones'][i]:+d}" for i in rows.tolist()
+            ],
         ),
         "The generated phrases that are nearest to a training phrase, and that phrase in its own key.",
     )
@@ -270,7 +271,7 @@ def _dense(packed: PackedPhrases, rows: Int64[np.ndarray, " n"]) -> Bool[np.ndar
 
 def _grid(phrases: PhraseSet, name: str) -> Picture:
     rows = np.arange(min(_PHRASES_SHOWN, len(phrases.packed)))
-    return plots.plot_grid(_dense(phrases.packed, rows), titles=[f"{name} {i + 1}" for i in rows])
+    return phrase_plots.plot_grid(_dense(phrases.packed, rows), titles=[f"{name} {i + 1}" for i in rows])
 
 
 def _provenance(content: Mapping[str, Any]) -> str:

@@ -23,7 +23,6 @@ from wae_jax.config import BinarizationRule
 from wae_jax.data.dataset import spread
 from wae_jax.evaluation import measure
 from wae_jax.evaluation.measure import PhraseSet
-from wae_jax.generation.binarization import binarize
 from wae_jax.generation.model import Model
 from wae_jax.metrics import distances, suite
 from wae_jax.pianoroll import TRACK_NAMES, PackedPhrases, pack
@@ -51,9 +50,9 @@ def measure_samples(
       held_out: packed phrases to compare with, of which `num` are taken at equal distances.
       training: packed phrases that the feature space is fitted to, of which `num` are taken at equal distances.
     """
-    probabilities = model.sampler.decode(model.sampler.sample_codes(seed, num))
+    rolls = model.binarize(model.sample(num, seed=seed), rule, seed=seed)
     sets = {
-        "generated": PhraseSet(pack(binarize(probabilities, rule, seed=seed))),
+        "generated": PhraseSet(pack(rolls)),
         "held_out": _choose(held_out, num),
         "training": _choose(training, num),
     }
