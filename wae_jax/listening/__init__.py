@@ -1,1 +1,6 @@
-"""Pages that open from disk, for ears: what a run makes, its latent space, and a blind survey."""
+"""Pages that open from disk: the listening page with its latent panel, and the blind survey.
+
+HTML, JavaScript and what they embed; sound files and pictures are made in render.
+May import `evaluation`, `generation`, `training`, `data`, `models`, `metrics`, `render`, `pianoroll`, `config`,
+`files` and `errors`.
+"""

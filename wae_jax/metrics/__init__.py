@@ -1,1 +1,5 @@
-"""Measures of what the model makes: music, latent space, and how sure one can be of a number."""
+"""Measures of music and of sets of phrases: pure functions of rolls, with intervals.
+
+Notes, harmony, drums, distribution metrics, tables of them; nothing that needs a trained model (that is evaluation).
+May import `pianoroll` and `array_types`.
+"""

@@ -1,4 +1,8 @@
-"""The representation."""
+"""The representation of music: four bars of five tracks, in NumPy and on devices.
+
+Axes, tracks, packing and unpacking, note lists, planes of onsets and sustains; no measures and no files.
+May import `array_types`.
+"""
 
 from wae_jax.pianoroll.layout import (
     BYTES_PER_PHRASE,

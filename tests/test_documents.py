@@ -1,0 +1,58 @@
+"""What documents name exists: files, links, commands, fields of the configuration and flags."""
+
+import re
+
+import pytest
+
+from tests.helpers import ROOT
+from wae_jax.config import default_config, flatten_config
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+_ROOTS = r"(?:wae_jax|configs|launch|tests|docs|\.github|\.ci)/"
+
+
+@pytest.fixture(params=DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def document(request):
+    return request.param
+
+
+def commands(text):
+    """Command lines of fenced blocks, with their continuation lines."""
+    blocks = "\n".join(re.findall(r"```bash\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ")
+    return [line for line in blocks.splitlines() if re.search(r"wae_jax\.|launch/|tests\.bench", line)]
+
+
+def test_files_exist(document):
+    text = document.read_text()
+    named = re.findall(rf"(?<![\w./-]){_ROOTS}[\w./*-]*", text)
+    # `wae_jax/shipped/wae_gan.npz` at the end of a sentence, and `configs/wae_gan.py:blog`.
+    missing = [each for each in named if not list(ROOT.glob(each.rstrip("./")))]
+    assert not missing
+
+
+def test_links_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)]+)\)", document.read_text()):
+        if "://" not in target and not target.startswith("#"):
+            assert (document.parent / target.partition("#")[0]).is_file(), target
+
+
+def test_modules_that_commands_run_exist(document):
+    for module in re.findall(r"-m ((?:wae_jax|tests)(?:\.\w+)+)", document.read_text()):
+        assert (ROOT / module.replace(".", "/")).with_suffix(".py").is_file(), module
+
+
+def test_fields_of_the_configuration_exist(document):
+    fields = flatten_config(default_config().to_dict())
+    for name in re.findall(r"--config\.([\w.]*\w)", document.read_text()):
+        assert any(field == name or field.startswith(f"{name}.") for field in fields), name
+
+
+def test_flags_exist(document):
+    text = document.read_text()
+    sources = [path for folder in ("wae_jax", "launch", "tests/bench") for path in (ROOT / folder).rglob("*.[ps][yh]")]
+    known = set(re.findall(r"--([\w-]+)|DEFINE_\w+\(\s*\"(\w+)\"", "\n".join(path.read_text() for path in sources)))
+    known = {name for pair in known for name in pair}
+    used = {flag for line in commands(text) for flag in re.findall(r"\s--([a-z][\w-]*)", line)}
+    used |= set(re.findall(r"`--([a-z][\w-]*)", text))
+    made = {"config", "steps", "rounds", "devices"}  # by ml_collections, and by tests/bench/report.py for all benches
+    assert used - known - made == set()
