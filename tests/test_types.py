@@ -19,9 +19,9 @@ from tests.helpers import make_batch, random_rolls
 from wae_jax import pianoroll
 from wae_jax.data import dataset, demo_corpus
 from wae_jax.data.build import musegan_npz, rasterize, segmentation, song_files, sources
-from wae_jax.metrics import music
+from wae_jax.metrics import music, reconstruction
 from wae_jax.models import conv
-from wae_jax.objective import mmd, terms
+from wae_jax.objective import adversarial, mmd, prior
 from wae_jax.pianoroll import notes
 from wae_jax.render import midi
 from wae_jax.training import step
@@ -125,8 +125,8 @@ WRONG = {
     "axis of another length": lambda: pianoroll.pack(np.zeros((2, 192, 84, 4), bool)),
     "axis missing": lambda: music.cells(np.zeros((192, 84, 5), bool)),
     "another type": lambda: pianoroll.unpack(np.zeros((2, 10_080), np.int32)),
-    "two lengths of one axis": lambda: terms.discriminator_loss(jnp.zeros(3), jnp.zeros(4)),
-    "keys that are none": lambda: terms.sample_prior(jnp.zeros(3), latent_dim=2, prior_variance=1.0),
+    "two lengths of one axis": lambda: adversarial.discriminator_loss(jnp.zeros(3), jnp.zeros(4)),
+    "keys that are none": lambda: prior.sample_prior(jnp.zeros(3), latent_dim=2, prior_variance=1.0),
     "inside of jit": lambda: mmd.mmd_squared(jnp.zeros((5, 3), int), jnp.zeros((5, 3)), prior_variance=1.0),
     "under a gradient of its own": lambda: conv.conv(jnp.zeros((1, 4, 4, 3)), jnp.zeros((2, 2, 5, 1)), (1, 1)),
     "method": lambda: dataset.Dataset(np.zeros((3, 5), np.uint8), {"train": (0, 3)}, "", "", list).split("train"),
@@ -162,8 +162,8 @@ def read_cells(folder):
 
 
 RECORDS = {
-    "notes": lambda folder: notes.notes(random_rolls(2)),
-    "no notes": lambda folder: notes.notes(np.zeros((0, 5, 84, 5), np.uint8)),
+    "notes": lambda folder: notes.find_notes(random_rolls(2)),
+    "no notes": lambda folder: notes.find_notes(np.zeros((0, 5, 84, 5), np.uint8)),
     "song": read_song,
     "phrases of a song": lambda folder: segmentation.cut(read_song(folder), sources.Options()),
     "runs": lambda folder: rasterize.runs(np.array([7, 7]), np.array([0, 3]), np.array([4, 5])),
@@ -174,7 +174,9 @@ RECORDS = {
         valid_fraction=0.2,
         test_fraction=0.2,
     ),
-    "counts": lambda folder: terms.cell_counts(jnp.ones((3, 4, 5, 2), bool), jnp.ones((3, 4, 5, 2)), threshold=0.5),
+    "counts": lambda folder: reconstruction.count_cells(
+        jnp.ones((3, 4, 5, 2), bool), jnp.ones((3, 4, 5, 2)), threshold=0.5
+    ),
     "batch": lambda folder: make_batch(3),
     "keys": lambda folder: step.example_keys(0, jnp.int32(4), jnp.arange(3)),
 }
@@ -196,6 +198,6 @@ def test_records_hold_what_they_say(name, tmp_path):
 
 
 def test_records_that_do_not_are_found():
-    record = notes.notes(random_rolls(1))
+    record = notes.find_notes(random_rolls(1))
     assert wrong_fields(record._replace(length=record.length[1:])) == ["length"]
     assert wrong_fields(record._replace(onset=record.onset.astype(np.int32))) == ["onset"]

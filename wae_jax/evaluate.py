@@ -48,6 +48,7 @@ from wae_jax.evaluation.table import format_table
 from wae_jax.files import whole_file
 from wae_jax.generation.binarization import binarize
 from wae_jax.generation.model import Model, load_run
+from wae_jax.metrics.reconstruction import packed_cell_scores
 from wae_jax.pianoroll import PackedPhrases, pack, unpack
 
 RESULT_FILE = "evaluation.json"
@@ -82,7 +83,7 @@ def evaluate_run(run: Model, data: Dataset, choice: Choice, asked: BinarizationR
         "training": _choose(training, "train", choice),
     }
     result = _measure(sets, training.split("train"), choice)
-    result["reconstruction"] = measure.score_reconstructions(held_out.packed, sets["reconstructed"].packed)
+    result["reconstruction"] = packed_cell_scores(held_out.packed, sets["reconstructed"].packed)
     result["blame"] = measure.share_blame(result["music"])
     result["codes"] = measure.examine_codes(
         codes,

@@ -16,11 +16,11 @@ import numpy as np
 from wae_jax.command_line.run_flags import add_checkpoint_flag, exit_status
 from wae_jax.config import BinarizationRule
 from wae_jax.errors import RequestError
-from wae_jax.evaluation.measure import score_reconstructions
 from wae_jax.generation.binarization import binarize
 from wae_jax.generation.export_file import save_portable
 from wae_jax.generation.model import load_run, open_run
 from wae_jax.generation.sampling import Sampler
+from wae_jax.metrics.reconstruction import packed_cell_scores
 from wae_jax.pianoroll import Codes, PackedPhrases, Probabilities, pack, unpack
 
 _DRAWS = 256
@@ -45,11 +45,11 @@ def compare(original: Sampler, small: Sampler, phrases: PackedPhrases, *, rule: 
     lines = [f"{'validation phrases':30}{len(rolls):>12,}", f"{'':30}{'run':>12}{'file':>12}"]
     scores = []
     for sampler in (original, small):
-        scores.append(score_reconstructions(phrases, decoded(sampler, sampler.encode(rolls))[1]))
+        scores.append(packed_cell_scores(phrases, decoded(sampler, sampler.encode(rolls))[1]))
     lines += [f"{name:30}" + "".join(f"{score[name]:12.5f}" for score in scores) for name in scores[0]]
     codes = original.sample_codes(seed, _DRAWS)
     (exact, run_cells), (rounded, file_cells) = decoded(original, codes), decoded(small, codes)
-    same = score_reconstructions(run_cells, file_cells)["f1"]
+    same = packed_cell_scores(run_cells, file_cells)["f1"]
     lines.append(f"{f'F1 between {_DRAWS} draws of both':30}{same:24.5f}")
     lines.append(f"{'largest change of probability':30}{float(np.abs(exact - rounded).max()):24.5f}")
     return "\n".join(lines)

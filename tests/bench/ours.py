@@ -18,7 +18,7 @@ from tests.bench.contender import Contender
 from wae_jax import pianoroll
 from wae_jax.config import complete_config
 from wae_jax.models.autoencoder import make_autoencoder
-from wae_jax.objective import terms
+from wae_jax.objective.prior import sample_prior
 from wae_jax.training import devices
 from wae_jax.training.state import create_train_state
 from wae_jax.training.step import BATCH_AXIS, Batch, make_train_step
@@ -200,7 +200,7 @@ def mmd(*, num: int, z_dim: int, tiled: bool) -> Contender:
     from wae_jax.objective import mmd as of_codes
 
     keys = jax.random.split(jax.random.key(0), num)
-    draws = terms.sample_prior(keys, latent_dim=z_dim, prior_variance=1.0)
+    draws = sample_prior(keys, latent_dim=z_dim, prior_variance=1.0)
     codes = 1.1 * jax.random.normal(jax.random.key(1), (num, z_dim))
     statistic = of_codes.mmd_squared_tiled if tiled else of_codes.mmd_squared
 

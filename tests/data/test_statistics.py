@@ -55,7 +55,7 @@ def test_a_cell_at_the_edge_of_a_bar_belongs_to_it():
             rolls[0, step, pitch, track] = True
             expected = np.zeros((1, 4, 5), bool)
             expected[0, bar, track] = True
-            np.testing.assert_array_equal(pianoroll.sounding_track_bars(pianoroll.pack(rolls)), expected)
+            np.testing.assert_array_equal(pianoroll.active_track_bars(pianoroll.pack(rolls)), expected)
 
 
 @unchecked()

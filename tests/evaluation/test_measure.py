@@ -102,17 +102,6 @@ def test_copies_are_found_in_any_key(sets):
     assert found["exact_share"] == pytest.approx(2 / 8)
 
 
-def test_scores_of_reconstructions():
-    rng = np.random.default_rng(0)
-    real, found = rng.random((2, 3, 192, 84, 5)) < 0.1
-    scores = measure.score_reconstructions(pack(real), pack(found))
-    both = (real & found).sum()
-    assert scores["precision"] == pytest.approx(both / found.sum())
-    assert scores["recall"] == pytest.approx(both / real.sum())
-    assert scores["f1"] == pytest.approx(2 * both / (real.sum() + found.sum()))
-    assert measure.score_reconstructions(pack(real), pack(np.zeros_like(real)))["f1"] == 0
-
-
 def test_codes_beside_the_prior():
     rng = np.random.default_rng(1)
     draws = rng.normal(size=(300, 6)) * 2**0.5

@@ -80,7 +80,7 @@ def share_by_hand(truth, num_phrases, condition):
 
 
 def test_notes_are_those_of_a_walk_through_all_cells(rolls, truth):
-    found = notes.notes(rolls)
+    found = notes.find_notes(rolls)
     assert list(zip(*(part.tolist() for part in found), strict=True)) == truth
 
 
@@ -88,13 +88,13 @@ def test_notes_do_not_reach_over_the_border_of_two_phrases():
     rolls = silence(2)
     rolls[0, 190:, 10, BASS] = True
     rolls[1, :3, 10, BASS] = True
-    found = notes.notes(rolls)
+    found = notes.find_notes(rolls)
     assert found.onset.tolist() == [190, 0]
     assert found.length.tolist() == [2, 3]
 
 
 def test_notes_take_any_number_of_steps():
-    found = notes.notes(np.ones((1, 7, 84, 5), bool))
+    found = notes.find_notes(np.ones((1, 7, 84, 5), bool))
     assert len(found.length) == 84 * 5
     assert set(found.length.tolist()) == {7}
 
@@ -301,12 +301,12 @@ def test_integers_read_as_bool(rolls):
 
 @unchecked()
 def test_probabilities_and_other_shapes_are_refused():
-    with pytest.raises(ValueError, match="binarise"):
+    with pytest.raises(ValueError, match="binarize"):
         music.cells(np.zeros((1, 192, 84, 5), np.float32))
     with pytest.raises(ValueError, match="expected \\[B, 192, 84, 5\\]"):
         music.qualified_note_rate(np.zeros((1, 4, 48, 84, 5), bool))
     with pytest.raises(ValueError, match="84 pitches"):
-        notes.notes(np.zeros((1, 192, 5, 84), bool))
+        notes.find_notes(np.zeros((1, 192, 5, 84), bool))
 
 
 def test_known_numbers_of_real_music(shared_data):

@@ -111,7 +111,7 @@ def test_what_is_none_is_refused(rolls):
         suite.measure(rolls, compat="muspy")
     with pytest.raises(ValueError, match="no measure is called 'groove'; there are cells, track_sounds"):
         suite.columns("groove")
-    with pytest.raises(ValueError, match="binarise"):
+    with pytest.raises(ValueError, match="binarize"):
         suite.measure(rolls.astype(np.float32))
     with pytest.raises(ValueError, match="expected \\[B, 192, 84, 5\\]"):
         suite.measure(rolls.reshape(-1, 4, 48, 84, 5))

@@ -13,7 +13,7 @@ import scipy.stats
 
 from tests.checking import unchecked
 from wae_jax.models.autoencoder import Encoded
-from wae_jax.objective import divergences
+from wae_jax.objective import divergences, prior
 from wae_jax.training import latent_penalties
 
 KEY = jax.random.key(3)
@@ -65,12 +65,12 @@ def test_confluent_is_scipys(a, latent_dim):
     s = np.concatenate([[0.0], np.logspace(-6, 5, 60), [39.999, 40.0, 40.001]])
     b = latent_dim / 2 + a - 0.5
     expected = scipy.special.hyp1f1(a, b, -s)
-    confluent = jax.jit(divergences.confluent, static_argnums=(0, 1))
+    confluent = jax.jit(divergences.kummer, static_argnums=(0, 1))
     np.testing.assert_allclose(confluent(a, b, jnp.asarray(s)), expected, rtol=1e-11, atol=1e-15)
     single = confluent(a, b, jnp.asarray(s, jnp.float32))
     assert single.dtype == jnp.float32
     np.testing.assert_allclose(single, expected, rtol=2e-5, atol=1e-12)
-    slope = jax.jit(jax.grad(lambda s: divergences.confluent(a, b, s).sum()))(jnp.asarray(s))
+    slope = jax.jit(jax.grad(lambda s: divergences.kummer(a, b, s).sum()))(jnp.asarray(s))
     expected_slope = -a / b * scipy.special.hyp1f1(a + 1, b + 1, -s)
     np.testing.assert_allclose(slope, expected_slope, rtol=1e-10, atol=1e-15)
 
@@ -130,7 +130,7 @@ def test_log_variance_penalty_and_prior_density():
     np.testing.assert_allclose(divergences.log_variance_penalty(log_variance), [3.0, 0.5])
     z = normal(5, 4, 3)
     expected = scipy.stats.multivariate_normal(np.zeros(3), 1.7).logpdf(z)
-    np.testing.assert_allclose(divergences.prior_log_density(z, prior_variance=1.7), expected, rtol=1e-12)
+    np.testing.assert_allclose(prior.prior_log_density(z, prior_variance=1.7), expected, rtol=1e-12)
 
 
 def test_the_prior_logit_is_added_to_the_discriminators():
@@ -138,7 +138,7 @@ def test_the_prior_logit_is_added_to_the_discriminators():
     options = {"latent_dim": 3, "widths": (4,), "dtype": jnp.float64}
 
     def log_prior(z):
-        return divergences.prior_log_density(z, prior_variance=2.0)
+        return prior.prior_log_density(z, prior_variance=2.0)
 
     penalty = latent_penalties.adversarial_penalty(**options, log_prior=log_prior)
     params = penalty.init(KEY)
@@ -170,14 +170,14 @@ def test_sinkhorn_is_numpys():
     expected = log_domain_sinkhorn(x, y, 1.0)
     expected -= 0.5 * (log_domain_sinkhorn(x, x, 1.0) + log_domain_sinkhorn(y, y, 1.0))
     # It stops where the marginals are right to .001.
-    found = jax.jit(divergences.find_sinkhorn(epsilon=1.0))(jnp.asarray(x), jnp.asarray(y))
+    found = jax.jit(divergences.make_sinkhorn(epsilon=1.0))(jnp.asarray(x), jnp.asarray(y))
     assert float(found) == pytest.approx(expected, rel=1e-2)
 
 
 @NO_JAXOPT_WARNING
 def test_the_gradient_of_sinkhorn_is_finite_differences():
     pytest.importorskip("ott", reason="ott-jax, an optional extra, is not installed")
-    sinkhorn = jax.jit(divergences.find_sinkhorn(epsilon=1.0))
+    sinkhorn = jax.jit(divergences.make_sinkhorn(epsilon=1.0))
     z, z_prior, along = normal(8, 10, 3) + 0.5, normal(9, 10, 3), normal(10, 10, 3)
     gradient = jax.grad(lambda z: sinkhorn(z, z_prior))(z)
     # Far apart, since iterations stop where the marginals are right to .001.
@@ -240,7 +240,7 @@ def test_the_null_and_a_collapse(name, null, collapsed):
 @NO_JAXOPT_WARNING
 def test_sinkhorn_of_the_null_and_of_a_collapse():
     pytest.importorskip("ott", reason="ott-jax, an optional extra, is not installed")
-    sinkhorn = jax.jit(divergences.find_sinkhorn(epsilon=1.0))
+    sinkhorn = jax.jit(divergences.make_sinkhorn(epsilon=1.0))
     z_prior = normal(1, 64, 3)
     assert abs(float(sinkhorn(normal(0, 64, 3), z_prior))) < 0.8
     # Onto a point there is one transport: the mean square, less half of what the prior costs onto itself.

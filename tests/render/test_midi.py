@@ -140,7 +140,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.mid"
     midi.write_midi(path, random_roll())
     before = path.read_bytes()
-    with unchecked(), pytest.raises(ValueError, match="binarise"):
+    with unchecked(), pytest.raises(ValueError, match="binarize"):
         midi.write_midi(path, np.full((192, 84, 5), 0.5))
     with unchecked(), pytest.raises(ValueError, match="84 pitches"):
         midi.write_midi(path, np.zeros((192, 5, 84), bool))

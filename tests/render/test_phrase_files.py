@@ -183,7 +183,7 @@ def test_progress_is_reported_when_it_takes_long(rolls, tmp_path, monkeypatch):
     [
         ({"rolls": np.zeros((2, 4, 48, 84, 5), bool)}, "expected \\[B, 192"),
         ({"rolls": np.zeros((0, 192, 84, 5), bool)}, "there are 0 phrases"),
-        ({"rolls": np.zeros((2, 192, 84, 5), np.float32)}, "binarise"),
+        ({"rolls": np.zeros((2, 192, 84, 5), np.float32)}, "binarize"),
         ({"names": ["one"]}, "2 phrases and 1 names"),
         ({"probabilities": np.zeros((1, 192, 84, 5))}, "probabilities has shape"),
         ({"tempo": 0.0}, "tempo is"),

@@ -16,7 +16,8 @@ from tests.helpers import (
     train,
 )
 from wae_jax import pianoroll
-from wae_jax.objective import mmd, terms
+from wae_jax.objective import mmd
+from wae_jax.objective.prior import sample_prior
 from wae_jax.training import devices
 from wae_jax.training.state import create_train_state, make_optimizer, make_penalty, make_schedule
 from wae_jax.training.step import (
@@ -188,7 +189,7 @@ def test_evaluation_adds_up_to_the_figures_by_numpy():
     np.testing.assert_allclose(codes_of([evaluated], 5), codes, rtol=1e-4, atol=1e-5)
 
     keys = example_keys(config.seed, jnp.int32(-1), jnp.arange(5))
-    z_prior = terms.sample_prior(keys.prior, latent_dim=4, prior_variance=1.5)
+    z_prior = sample_prior(keys.prior, latent_dim=4, prior_variance=1.5)
     expected = {"penalty": float(mmd.mmd_squared(codes, z_prior, prior_variance=1.5))}
     latent = make_latent_figures(config)({}, codes)
     assert {name: float(value) for name, value in latent.items()} == pytest.approx(expected, rel=1e-4, abs=1e-6)

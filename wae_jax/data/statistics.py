@@ -56,7 +56,7 @@ def track_statistics(packed: PackedPhrases, densities: tuple[float, ...] | None 
       ValueError: if there is no row or the rows are not packed phrases.
     """
     _check(packed)
-    bars = sum(pianoroll.sounding_track_bars(rows).sum(axis=(0, 1)) for rows in _parts(packed))
+    bars = sum(pianoroll.active_track_bars(rows).sum(axis=(0, 1)) for rows in _parts(packed))
     return TrackStatistics(
         track_densities(packed) if densities is None else densities,
         tuple((1 - bars / (len(packed) * pianoroll.NUM_BARS)).tolist()),

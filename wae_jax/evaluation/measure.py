@@ -278,14 +278,3 @@ def examine_codes(
             name: float(log_density(each, codes).mean() / codes.shape[1]) for name, each in distributions.items()
         },
     }
-
-
-def score_reconstructions(held_out: PackedPhrases, reconstructed: PackedPhrases) -> dict[str, float]:
-    """Precision, recall and F1 over the cells of all phrases together."""
-    both = sum(int(np.bitwise_count(a & b).sum()) for a, b in zip(held_out, reconstructed, strict=True))
-    real, found = (int(np.bitwise_count(each).sum(dtype=np.int64)) for each in (held_out, reconstructed))
-    return {
-        "precision": both / found if found else 0.0,
-        "recall": both / real if real else 0.0,
-        "f1": 2 * both / (found + real) if found + real else 0.0,
-    }

@@ -21,7 +21,7 @@ from wae_jax.generation.binarization import binarize
 from wae_jax.generation.calibration import fit_rule
 from wae_jax.generation.latent_mixture import Mixture, fit_mixture, sample_mixture
 from wae_jax.models.autoencoder import Autoencoder, make_autoencoder
-from wae_jax.objective import terms
+from wae_jax.objective.prior import sample_prior
 from wae_jax.pianoroll import Codes, PackedPhrases, Probabilities, Rolls, unpack
 from wae_jax.training.checkpoint import checkpoint_digest, digests
 from wae_jax.training.state import TrainState
@@ -146,7 +146,7 @@ class Model:
         if self.mixture is not None:
             return sample_mixture(self.mixture, keys)
         latent_dim, variance = self.config.model.z_dim, self.config.objective.prior_variance
-        return np.asarray(terms.sample_prior(keys, latent_dim=latent_dim, prior_variance=variance))
+        return np.asarray(sample_prior(keys, latent_dim=latent_dim, prior_variance=variance))
 
     def statistics(self) -> TrackStatistics:
         """Statistics of the training data, track by track.

@@ -18,7 +18,7 @@ from wae_jax.errors import RequestError
 from wae_jax.files import whole_file
 from wae_jax.listening.parts import embed, read_part
 from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, BinaryRolls
-from wae_jax.pianoroll.notes import notes
+from wae_jax.pianoroll.notes import find_notes
 
 # What every page needs that plays and draws phrases, in this order; and one with a model.
 PLAYER_SCRIPTS = ("voices.js", "player.js", "roll.js")
@@ -81,7 +81,7 @@ def note_lists(rolls: BinaryRolls) -> list[list[list[int]]]:
     Returns:
       For each phrase its notes by onset: track, MIDI number, onset and length in steps.
     """
-    found = notes(rolls)
+    found = find_notes(rolls)
     rows = np.stack([found.track, found.pitch + LOWEST_PITCH, found.onset, found.length], axis=1)
     order = np.lexsort((found.pitch, found.track, found.onset, found.phrase))
     ends = np.searchsorted(found.phrase[order], np.arange(1, len(rolls)))

@@ -11,8 +11,8 @@ from wae_jax.config import BinarizationRule
 from wae_jax.generation.binarization import binarize
 from wae_jax.generation.latent_paths import slerp
 from wae_jax.generation.model import Model
-from wae_jax.generation.modes.fidelity import cell_f1
 from wae_jax.listening.document import Group, Phrase, Section, note_lists
+from wae_jax.metrics.reconstruction import cell_f1
 from wae_jax.pianoroll import BinaryRolls, Codes, PackedPhrases, Rolls, unpack
 
 # As many as there are, beside other rolls.

@@ -91,7 +91,7 @@ def _scott_bandwidth(sample: _Sample) -> float:
 
 def _log_density(sample: _Sample, width: float, grid: Float64[np.ndarray, " grid"]) -> Float64[np.ndarray, " grid"]:
     """The logarithm of the density, which stays finite where the density itself would be 0."""
-    # Shares have few different values: a kernel each, as heavy as it is frequent.
+    # TrackValues have few different values: a kernel each, as heavy as it is frequent.
     values, counts = np.unique(sample, return_counts=True)
     log_weights = np.log(counts)
     density = np.empty_like(grid)

@@ -37,7 +37,7 @@ from wae_jax.pianoroll import (
     BinaryRolls,
     check_rolls,
 )
-from wae_jax.pianoroll.notes import notes
+from wae_jax.pianoroll.notes import find_notes
 
 _BEATS = NUM_STEPS // STEPS_PER_BEAT
 _STEPS_PER_16TH = STEPS_PER_BEAT // 4
@@ -186,7 +186,7 @@ def frechet_distance(real: Float64[np.ndarray, "R dims"], fake: Float64[np.ndarr
 
 
 def _features(rolls: BinaryRolls) -> Float64[np.ndarray, "B F"]:
-    found = notes(rolls)
+    found = find_notes(rolls)
     rolls = np.asarray(rolls).astype(bool, copy=False)
     number = len(rolls)
     sounding = rolls[..., PITCHED_TRACKS].reshape(number, _BEATS, STEPS_PER_BEAT, NUM_PITCHES // 12, 12, -1)

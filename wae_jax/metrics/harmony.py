@@ -25,7 +25,7 @@ from wae_jax.pianoroll import (
     TRACK_NAMES,
     BinaryRolls,
 )
-from wae_jax.pianoroll.notes import Shares, as_phrases
+from wae_jax.pianoroll.notes import TrackValues, as_phrases
 
 NUM_CLASSES = 12
 _NUM_BEATS = NUM_STEPS // STEPS_PER_BEAT
@@ -60,7 +60,7 @@ def beat_chroma(rolls: BinaryRolls) -> BeatChroma:
     return np.einsum("bnoct->bnct", octaves)
 
 
-def used_pitch_classes(rolls: BinaryRolls) -> Shares:
+def used_pitch_classes(rolls: BinaryRolls) -> TrackValues:
     """Number of pitch classes a track uses in a bar, on average over the bars in which it sounds.
 
     "UPC" of MuseGAN (arXiv 1709.06298), which leaves empty bars out too: these `empty_bar_rate` counts. A note held
@@ -75,7 +75,7 @@ def used_pitch_classes(rolls: BinaryRolls) -> Shares:
     return _pitched_only(_ratio(used.sum(axis=1), np.count_nonzero(used, axis=1)))
 
 
-def in_scale_share(rolls: BinaryRolls) -> Shares:
+def in_scale_share(rolls: BinaryRolls) -> TrackValues:
     """Share of a track's cells that are in the scale of the phrase's best key.
 
     The best key is the one of all 24, major and natural minor, whose scale holds most cells of all the pitched tracks
@@ -86,7 +86,7 @@ def in_scale_share(rolls: BinaryRolls) -> Shares:
     `muspy.scale_consistency` looks for the best key too, but counts notes, not cells; MuseGAN's program takes C major.
 
     Returns:
-      Shares, NaN for drums and where a track is silent. Many pitches drawn at random score little above 7/12.
+      TrackValues, NaN for drums and where a track is silent. Many pitches drawn at random score little above 7/12.
     """
     duration = beat_chroma(rolls).sum(axis=1, dtype=np.int64)
     in_scale = np.einsum("sc,bck->bsk", scales().astype(np.int64), duration)
@@ -146,7 +146,7 @@ def _ratio(
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
-def _pitched_only(values: Shares) -> Shares:
+def _pitched_only(values: TrackValues) -> TrackValues:
     """NaN for the drums."""
     values[:, [k for k in range(NUM_TRACKS) if k not in PITCHED_TRACKS]] = np.nan
     return values

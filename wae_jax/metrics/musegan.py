@@ -19,23 +19,23 @@ from jaxtyping import Bool, Float64, Int64
 from wae_jax.metrics import music
 from wae_jax.metrics.harmony import NUM_CLASSES, Pairs, cells_per_beat, pair_distances, scales
 from wae_jax.pianoroll import NUM_BARS, NUM_PITCHES, NUM_STEPS, NUM_TRACKS, BinaryRolls
-from wae_jax.pianoroll.notes import Notes, Shares, as_phrases, mean_over_notes
+from wae_jax.pianoroll.notes import Notes, TrackValues, as_phrases, mean_over_notes
 
 # Pitches side by side that are taken for one class.
 _FOLDED = NUM_PITCHES // NUM_CLASSES
 
 
-def empty_bar_rate(rolls: BinaryRolls) -> Shares:
+def empty_bar_rate(rolls: BinaryRolls) -> TrackValues:
     """Its `empty_bar_rate`: the share of bars in which a track sounds, which is 1 less the share of empty ones."""
     return 1 - music.empty_bar_rate(rolls)
 
 
-def used_pitches(rolls: BinaryRolls) -> Shares:
+def used_pitches(rolls: BinaryRolls) -> TrackValues:
     """Its `n_pitches_used`: not the number of different pitches but that of the cells on, in a bar on average."""
     return music.density(rolls) * (NUM_STEPS * NUM_PITCHES / NUM_BARS)
 
 
-def used_pitch_classes(rolls: BinaryRolls) -> Shares:
+def used_pitch_classes(rolls: BinaryRolls) -> TrackValues:
     """Its `n_pitch_classes_used`: classes that are on, added up over the 48 steps of a bar, on average over the bars.
 
     So a class that sounds all bar counts 48 times; and a class is seven pitches side by side, from C up: C4 and C#4
@@ -47,7 +47,7 @@ def used_pitch_classes(rolls: BinaryRolls) -> Shares:
     return np.count_nonzero(np.einsum("brfk->brk", rows), axis=1) / NUM_BARS
 
 
-def in_scale_share(rolls: BinaryRolls) -> Shares:
+def in_scale_share(rolls: BinaryRolls) -> TrackValues:
     """Its `in_scale_rate`: the share of cells in C major, if classes were pitches modulo 12.
 
     They are seven pitches side by side, so what is measured is whether a note is in one of seven registers. No key is
@@ -59,7 +59,7 @@ def in_scale_share(rolls: BinaryRolls) -> Shares:
     return np.divide(in_scale, total, out=np.full(total.shape, np.nan), where=total > 0)
 
 
-def qualified_note_rate(rolls: BinaryRolls, *, threshold: int = 2) -> Shares:
+def qualified_note_rate(rolls: BinaryRolls, *, threshold: int = 2) -> TrackValues:
     """Its `qualified_note_rate`: 1 for every track that has a note, whatever the notes are.
 
     Starts and ends of notes are put in order by step and then by pitch, and the nth start is paired with the nth end,
@@ -86,7 +86,7 @@ def qualified_note_rate(rolls: BinaryRolls, *, threshold: int = 2) -> Shares:
     return mean_over_notes(rolls, far_apart)
 
 
-def polyphony_rate(rolls: BinaryRolls) -> Shares:
+def polyphony_rate(rolls: BinaryRolls) -> TrackValues:
     """Its `polyphonic_rate`: the share of steps with more than two pitches; the versions before count two as well."""
     return music.polyphony_rate(rolls, min_pitches=3)
 

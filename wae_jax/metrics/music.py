@@ -29,7 +29,7 @@ from wae_jax.pianoroll import (
     TRACKS,
     BinaryRolls,
 )
-from wae_jax.pianoroll.notes import Notes, Shares, as_phrases, mean_over_notes, notes_in_chunks, sum_over_notes
+from wae_jax.pianoroll.notes import Notes, TrackValues, as_phrases, mean_over_notes, notes_in_chunks, sum_over_notes
 
 # The shortest note of each bin of `note_length_histogram`, in steps: 1, 2, from a sixteenth (3), an eighth (6), a
 # quarter (12), a half (24), a bar (48). One and two steps are no note values: what falls there is splinters, or drums.
@@ -51,14 +51,14 @@ def track_sounds(rolls: BinaryRolls) -> Bool[np.ndarray, "B K=5"]:
     return np.any(_pitches_used(rolls), axis=1)
 
 
-def density(rolls: BinaryRolls) -> Shares:
+def density(rolls: BinaryRolls) -> TrackValues:
     """Share of a track's 192 x 84 cells that are on."""
     # einsum sums over a middle axis many times faster than sum and count_nonzero; 192 steps do not overflow a byte.
     steps_on = np.einsum("btpk->bpk", as_phrases(rolls).view(np.uint8))
     return steps_on.sum(axis=1, dtype=np.int64) / (NUM_STEPS * NUM_PITCHES)
 
 
-def empty_bar_rate(rolls: BinaryRolls) -> Shares:
+def empty_bar_rate(rolls: BinaryRolls) -> TrackValues:
     """Share of the four bars in which a track has no cell on.
 
     "EB" of MuseGAN (arXiv 1709.06298). A note held over from the bar before counts as sound.
@@ -68,7 +68,7 @@ def empty_bar_rate(rolls: BinaryRolls) -> Shares:
     return 1 - np.any(bars.any(axis=2), axis=2).mean(axis=1)
 
 
-def polyphony_rate(rolls: BinaryRolls, *, min_pitches: int = 2) -> Shares:
+def polyphony_rate(rolls: BinaryRolls, *, min_pitches: int = 2) -> TrackValues:
     """Share of all 192 steps, silent ones too, at which a track has at least `min_pitches` pitches on.
 
     MuseGAN's "polyphonicity" (arXiv 1709.06298). Its text says "more than two", its first two programs count two, its
@@ -83,36 +83,36 @@ def polyphony_rate(rolls: BinaryRolls, *, min_pitches: int = 2) -> Shares:
     return (sounding >= min_pitches).mean(axis=1)
 
 
-def used_pitches(rolls: BinaryRolls) -> Shares:
+def used_pitches(rolls: BinaryRolls) -> TrackValues:
     """Number of different pitches of a track, or pieces of the drum kit; NaN where a track has no note."""
     number = np.count_nonzero(_pitches_used(rolls), axis=1)
     return np.where(number > 0, number, np.nan)
 
 
-def lowest_pitch(rolls: BinaryRolls) -> Shares:
+def lowest_pitch(rolls: BinaryRolls) -> TrackValues:
     """MIDI number of a track's lowest note, NaN where it has none."""
     used = _pitches_used(rolls)
     return np.where(used.any(axis=1), LOWEST_PITCH + used.argmax(axis=1), np.nan)
 
 
-def highest_pitch(rolls: BinaryRolls) -> Shares:
+def highest_pitch(rolls: BinaryRolls) -> TrackValues:
     """MIDI number of a track's highest note, NaN where it has none."""
     used = _pitches_used(rolls)
     return np.where(used.any(axis=1), LOWEST_PITCH + NUM_PITCHES - 1 - used[:, ::-1].argmax(axis=1), np.nan)
 
 
-def pitch_range(rolls: BinaryRolls) -> Shares:
+def pitch_range(rolls: BinaryRolls) -> TrackValues:
     """Semitones from a track's lowest note to its highest: 0 for a single pitch, NaN where it has no note."""
     return highest_pitch(rolls) - lowest_pitch(rolls)
 
 
-def notes_per_bar(rolls: BinaryRolls) -> Shares:
+def notes_per_bar(rolls: BinaryRolls) -> TrackValues:
     """Notes of a track that start in a bar, on average over the four bars."""
     number, _ = sum_over_notes(rolls, lambda found: found.length)
     return number / NUM_BARS
 
 
-def note_length(rolls: BinaryRolls) -> Shares:
+def note_length(rolls: BinaryRolls) -> TrackValues:
     """Mean length of a track's notes in steps, NaN where it has none."""
     return mean_over_notes(rolls, lambda found: found.length)
 
@@ -140,7 +140,7 @@ def length_bins(length: Int64[np.ndarray, " notes"], bins: Sequence[int] = LENGT
     return np.searchsorted(bins, length, side="right") - 1
 
 
-def qualified_note_rate(rolls: BinaryRolls, *, min_steps: int = 3) -> Shares:
+def qualified_note_rate(rolls: BinaryRolls, *, min_steps: int = 3) -> TrackValues:
     """Share of a track's notes that last long enough to be heard as notes and not as splinters.
 
     "QN" of MuseGAN (arXiv 1709.06298), there for notes of at least a 32nd: 3 steps of 24 a quarter. Three steps of the
@@ -151,17 +151,17 @@ def qualified_note_rate(rolls: BinaryRolls, *, min_steps: int = 3) -> Shares:
       min_steps: length in steps from which on a note qualifies.
 
     Returns:
-      Shares, NaN where a track has no note.
+      TrackValues, NaN where a track has no note.
     """
     return mean_over_notes(rolls, lambda found: found.length >= min_steps)
 
 
-def one_step_share(rolls: BinaryRolls) -> Shares:
+def one_step_share(rolls: BinaryRolls) -> TrackValues:
     """Share of a track's notes that last a single step; NaN where a track has no note."""
     return mean_over_notes(rolls, lambda found: found.length == 1)
 
 
-def onset_grid_share(rolls: BinaryRolls, *, grid: int = 6) -> Shares:
+def onset_grid_share(rolls: BinaryRolls, *, grid: int = 6) -> TrackValues:
     """Share of a track's notes that start on a multiple of `grid` steps.
 
     Args:
@@ -169,12 +169,12 @@ def onset_grid_share(rolls: BinaryRolls, *, grid: int = 6) -> Shares:
       grid: steps from one line of the grid to the next: 12 for quarter notes, 6 for eighths, 3 for sixteenths.
 
     Returns:
-      Shares, NaN where a track has no note.
+      TrackValues, NaN where a track has no note.
     """
     return mean_over_notes(rolls, lambda found: found.onset % grid == 0)
 
 
-def reonset_gap_share(rolls: BinaryRolls, *, min_gap: int = 1, max_gap: int = 2) -> Shares:
+def reonset_gap_share(rolls: BinaryRolls, *, min_gap: int = 1, max_gap: int = 2) -> TrackValues:
     """Share of a track's notes that take up again, after a short gap, the pitch that has just stopped.
 
     The gap is the number of silent steps between the last step of a note and the first of the next one of the same
@@ -189,7 +189,7 @@ def reonset_gap_share(rolls: BinaryRolls, *, min_gap: int = 1, max_gap: int = 2)
       max_gap: longest gap that counts.
 
     Returns:
-      Shares of all notes, the first of each pitch among them; NaN where a track has no note.
+      TrackValues of all notes, the first of each pitch among them; NaN where a track has no note.
     """
 
     def follows_a_gap(found: Notes) -> Bool[np.ndarray, " notes"]:

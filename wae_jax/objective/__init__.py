@@ -1,5 +1,7 @@
-"""The objective: pure functions of arrays.
+"""The terms of the objective as pure functions of arrays; the training step weights and adds them.
 
-Reconstruction costs, MMD, other divergences, adversarial losses, the prior; no networks, parameters or optimizers.
-May import `pianoroll`, `config` (specs), `errors` and `array_types`.
+    minimize  reconstruction_weight * E[ c(x, G(z)) ] + penalty_weight * D(Q_z, P_z)     (arXiv 1711.01558, equation 4)
+
+`reconstruction` has the costs c; `mmd`, `adversarial` and `divergences` the discrepancies D between the distribution of
+codes Q_z and the prior P_z, which `prior` samples. No parameters, state or optimizers. May import pianoroll and config.
 """

@@ -1,7 +1,7 @@
-"""Discrepancies between codes and the prior N(0, prior_variance * I), besides the kernels' of `mmd.py`.
+"""Discrepancies between codes and the prior N(0, prior_variance * I), besides MMD and the adversarial penalty.
 
-Each is a scalar of a whole sample of codes, 0 or near it where codes and prior agree. Codes are [n, Z]; a float32
-sample gives a float32 result.
+Sliced Wasserstein, Cramer-Wold and Sinkhorn are scalars of a whole sample of codes, [n, Z], near 0 if codes and prior
+agree. The last two functions, [n], are penalties of random encoders.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from jaxtyping import Array, Float, Int, Key
 from wae_jax.array_types import AnyArray
 from wae_jax.objective import mmd
 
-# From so many latent dimensions on the kernel of `cramer_wold` is within .002 of its approximation.
+# Latent dimensions from which on the approximate kernel of `cramer_wold` is within .002 of the exact one.
 _LARGE_DIMENSION = 20
-# Where the power series of 1F1 hands over to the asymptotic one; both have all digits of float64 there.
+# Up to this argument 1F1 is its power series, beyond it the asymptotic one; at it both are exact in float64.
 _SERIES_ENDS = 40.0
 _SERIES_TERMS = 120
 _ASYMPTOTIC_TERMS = 20
@@ -29,33 +29,33 @@ _ASYMPTOTIC_TERMS = 20
 def sliced_wasserstein(
     z: Float[AnyArray, "n Z"], z_prior: Float[AnyArray, "n Z"], directions: Float[AnyArray, "L Z"]
 ) -> Float[Array, ""]:
-    """Mean over directions of the squared 2-Wasserstein distance of the projections, which sorting gives.
+    """Squared 2-Wasserstein distance of projections to a line, averaged over directions.
 
     Source: Kolouri et al., arXiv 1804.01947, equation 13, with L directions in place of the sphere. Biased upwards:
     two samples of one distribution differ.
 
     Args:
-      z: the codes.
-      z_prior: draws of the prior.
+      z: codes.
+      z_prior: samples of the prior.
       directions: of unit length; see `random_directions`.
 
     Raises:
-      ValueError: if there are not as many draws as codes.
+      ValueError: if the numbers of codes and samples differ.
     """
     if z.shape != z_prior.shape:
-        raise ValueError(f"z {z.shape} and z_prior {z_prior.shape} must have one shape: sorted, they meet in pairs")
+        raise ValueError(f"z {z.shape} and z_prior {z_prior.shape} must have one shape: they are compared in pairs")
     projected, projected_prior = (jnp.sort(points @ directions.T, axis=0) for points in map(jnp.asarray, (z, z_prior)))
     return jnp.mean(jnp.square(projected - projected_prior))
 
 
 def random_directions(key: Key[Array, ""], *, num: int, latent_dim: int) -> Float[Array, "{num} {latent_dim}"]:
-    """Points drawn uniformly from the unit sphere."""
+    """Points distributed uniformly over the unit sphere."""
     normal = jax.random.normal(key, (num, latent_dim))
     return normal / jnp.linalg.norm(normal, axis=1, keepdims=True)
 
 
 def cramer_wold(z: Float[AnyArray, "n Z"], *, prior_variance: float) -> Float[Array, ""]:
-    """The Cramer-Wold distance of codes to the prior: no draws of the prior, no discriminator.
+    """The Cramer-Wold distance of codes to the prior, which needs neither samples of the prior nor a discriminator.
 
     The squared L2 distance between smoothed densities of projections, averaged over all directions. Source: Knop et
     al., arXiv 1805.09235, theorem 4.1, for z / sqrt(prior_variance) and without the constant factor 1 / (2 sqrt(pi)):
@@ -67,7 +67,7 @@ def cramer_wold(z: Float[AnyArray, "n Z"], *, prior_variance: float) -> Float[Ar
     under the null. The authors minimise its logarithm.
 
     Args:
-      z: the codes.
+      z: codes.
       prior_variance: positive.
     """
     z = jnp.asarray(z) / jnp.sqrt(prior_variance)
@@ -77,7 +77,7 @@ def cramer_wold(z: Float[AnyArray, "n Z"], *, prior_variance: float) -> Float[Ar
     def kernel(d2: Float[Array, "*shape"], width: float) -> Float[Array, "*shape"]:
         if latent_dim >= _LARGE_DIMENSION:
             return 1.0 / jnp.sqrt(width + d2 / (2.0 * latent_dim - 3.0))
-        return confluent(0.5, 0.5 * latent_dim, d2 / (4.0 * width)) / width**0.5
+        return kummer(0.5, 0.5 * latent_dim, d2 / (4.0 * width)) / width**0.5
 
     within = jnp.mean(kernel(mmd.squared_distances(z, z), width))
     to_prior = jnp.mean(kernel(jnp.sum(jnp.square(z), axis=1), width + 0.5))
@@ -85,11 +85,11 @@ def cramer_wold(z: Float[AnyArray, "n Z"], *, prior_variance: float) -> Float[Ar
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def confluent(a: float, b: float, s: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Kummer's function 1F1(a; b; -s) for s >= 0, to all digits; `jax.scipy.special.hyp1f1` has none from s = 50 on.
+def kummer(a: float, b: float, s: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Kummer's function 1F1(a; b; -s) for s >= 0, to all digits; `jax.scipy.special.hyp1f1` is wrong from s = 50 on.
 
-    Up to s = 40 the series of exp(-s) 1F1(b - a; b; s), all of whose terms are positive; beyond it the asymptotic
-    series. Abramowitz and Stegun, 13.1.27 and 13.5.1.
+    Up to s = 40 the series of exp(-s) 1F1(b - a; b; s), whose terms are all positive; beyond it the asymptotic series.
+    Source: Abramowitz and Stegun, 13.1.27 and 13.5.1.
 
     Args:
       a: positive, as small as 1/2 or 3/2.
@@ -112,46 +112,16 @@ def confluent(a: float, b: float, s: Float[Array, "*shape"]) -> Float[Array, "*s
     return jnp.where(s <= _SERIES_ENDS, power_series, factor * large**-a * total)
 
 
-@confluent.defjvp
-def _confluent_jvp(a: float, b: float, primals: Any, tangents: Any) -> Any:
+@kummer.defjvp
+def _kummer_jvp(a: float, b: float, primals: Any, tangents: Any) -> Any:
     (s,), (ds,) = primals, tangents
-    return confluent(a, b, s), -(a / b) * confluent(a + 1.0, b + 1.0, s) * ds
+    return kummer(a, b, s), -(a / b) * kummer(a + 1.0, b + 1.0, s) * ds
 
 
-def kl_divergence(
-    mean: Float[AnyArray, "n Z"], log_variance: Float[AnyArray, "n Z"], *, prior_variance: float
-) -> Float[Array, " n"]:
-    """KL of each code's N(mean, exp(log_variance)) from the prior, in nats: the VAE's penalty.
+def make_sinkhorn(*, epsilon: float) -> Callable[[Float[AnyArray, "n Z"], Float[AnyArray, "n Z"]], Float[Array, ""]]:
+    """Returns a function of codes and samples of the prior to their Sinkhorn divergence, by ott-jax.
 
-    Source: Kingma and Welling, arXiv 1312.6114, appendix B, for a prior of any variance.
-
-    Args:
-      mean: of each code's distribution.
-      log_variance: of the same.
-      prior_variance: positive.
-    """
-    squares = (jnp.exp(log_variance) + jnp.square(mean)) / prior_variance
-    return 0.5 * jnp.sum(squares - 1.0 - log_variance + jnp.log(prior_variance), axis=-1)
-
-
-def log_variance_penalty(log_variance: Float[AnyArray, "n Z"]) -> Float[Array, " n"]:
-    """Sum over dimensions of |log variance|: keeps a random encoder from growing certain, or blind.
-
-    Source: Rubenstein et al., arXiv 1802.03761, section 4.
-    """
-    return jnp.sum(jnp.abs(log_variance), axis=-1)
-
-
-def prior_log_density(z: Float[AnyArray, "n Z"], *, prior_variance: float) -> Float[Array, " n"]:
-    """Log p(z) of the prior N(0, prior_variance * I), in nats."""
-    constant = z.shape[-1] * jnp.log(2.0 * jnp.pi * prior_variance)
-    return -0.5 * (jnp.sum(jnp.square(z), axis=-1) / prior_variance + constant)
-
-
-def find_sinkhorn(*, epsilon: float) -> Callable[[Float[AnyArray, "n Z"], Float[AnyArray, "n Z"]], Float[Array, ""]]:
-    """The Sinkhorn divergence of two samples, for the cost |z - z_prior|^2, through ott-jax.
-
-    Optimal transport with entropy, less the mean of either sample's transport onto itself; near 0 under the null.
+    Entropic optimal transport for the cost |z - z_prior|^2, minus the mean of either sample's transport onto itself.
     Source: Feydy et al., arXiv 1810.08278, equation 3; as a penalty of autoencoders Patrini et al., arXiv 1810.01118.
 
     Args:
@@ -169,10 +139,29 @@ def find_sinkhorn(*, epsilon: float) -> Callable[[Float[AnyArray, "n Z"], Float[
         ) from error
 
     def sinkhorn(z: Float[AnyArray, "n Z"], z_prior: Float[AnyArray, "n Z"]) -> Float[Array, ""]:
-        # A fixed epsilon: by default it is a share of the mean cost, which moves with the codes.
+        # Without a fixed epsilon it is a share of the mean cost, which changes with the codes.
         divergence, _ = sinkhorn_divergence.sinkhorn_divergence(
             pointcloud.PointCloud, jnp.asarray(z), jnp.asarray(z_prior), epsilon=epsilon
         )
         return divergence
 
     return sinkhorn
+
+
+def kl_divergence(
+    mean: Float[AnyArray, "n Z"], log_variance: Float[AnyArray, "n Z"], *, prior_variance: float
+) -> Float[Array, " n"]:
+    """KL divergence of each code's N(mean, exp(log_variance)) from the prior, in nats: the penalty of VAEs.
+
+    Source: Kingma and Welling, arXiv 1312.6114, appendix B, for a prior of any variance.
+    """
+    squares = (jnp.exp(log_variance) + jnp.square(mean)) / prior_variance
+    return 0.5 * jnp.sum(squares - 1.0 - log_variance + jnp.log(prior_variance), axis=-1)
+
+
+def log_variance_penalty(log_variance: Float[AnyArray, "n Z"]) -> Float[Array, " n"]:
+    """Sum over dimensions of |log variance|: keeps the variances of a random encoder from vanishing or diverging.
+
+    Source: Rubenstein et al., arXiv 1802.03761, section 4.
+    """
+    return jnp.sum(jnp.abs(log_variance), axis=-1)

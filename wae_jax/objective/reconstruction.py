@@ -1,13 +1,11 @@
-"""The reconstruction cost c(x, G(z)): the original's squared error, and others to set beside it.
+"""Reconstruction costs c(x, x_hat), one number a phrase, `[B]`: sums over all cells of a phrase.
 
-All are sums over the cells of a phrase. What differs from 0 and 1 by how much is a matter of the cells' values:
-probabilities, or the 0 and 1 of binary neurons. What asks how surprised a decoder is takes its logits, so that it is
-finite wherever that goes. Of 80,640 cells one to two in a hundred sound; `positive_weight` and the focal form are two
-ways to keep the silent ones from having their way.
+The squared error compares x with values x_hat of the cells: probabilities, or the 0 and 1 of binary neurons. The
+cross-entropy and the focal cost take the decoder's logits, so that they stay finite. One to two cells in a hundred are
+active; `positive_weight` (the weight of active cells) and the focal cost keep the silent ones from dominating the sum.
 
-A decoder with planes for onsets and sustains (`note_planes.py`) has the same costs, of three classes in place of two:
-the squared errors of both planes, or the surprise at silence, onset or sustain. What is added for onsets and smoothness
-is of the cells that the planes make.
+If the decoder distinguishes onsets from sustained cells (see `pianoroll.note_planes`), each cell is one of three
+classes, silence, onset or sustain, and the same costs are taken over these.
 """
 
 from __future__ import annotations
@@ -23,99 +21,102 @@ from wae_jax.config import CostSpec
 from wae_jax.pianoroll import note_planes
 from wae_jax.pianoroll.note_planes import Outputs, PlaneLogits
 
-Cells = Num[AnyArray, "B T P K"]
+Cells = Num[AnyArray, "B T P K"]  # 0 and 1
+CellValues = Float[AnyArray, "B T P K"]  # probabilities, or 0 and 1
 Logits = Float[AnyArray, "B T P K"]
-CellCosts = Float[Array, "B T P K"]
-# Of the cells, by their logits: probabilities, or 0 and 1.
-Values = Callable[[Logits], Float[Array, "B T P K"]]
-Cost = Callable[[Cells, Outputs, Values], Float[Array, " B"]]
+Costs = Float[Array, " B"]
+LogitsToValues = Callable[[Logits], Float[Array, "B T P K"]]
+Cost = Callable[[Cells, Outputs, LogitsToValues], Costs]
 
 
-def squared_error(x: Cells, p: Float[AnyArray, "B T P K"]) -> CellCosts:
-    """(x - p)^2 of each cell, where p is its probability, or 0 or 1."""
-    return jnp.square(x - p)
+def squared_error(x: Cells, x_hat: CellValues, *, positive_weight: float = 1.0) -> Costs:
+    """||x - x_hat||^2, the cost of WAE (arXiv 1711.01558, section 4).
 
-
-def planes_squared_error(x: Cells, logits: PlaneLogits) -> CellCosts:
-    """(o - p)^2 + (s - q)^2 of each cell: an onset has o = 1, a sustain s = 1, and p and q are their probabilities."""
-    return jnp.sum(jnp.square(note_planes.planes_of(x) - note_planes.plane_probabilities(logits)), axis=-1)
-
-
-def cross_entropy(x: Cells, logits: Logits) -> CellCosts:
-    """-log of the probability that the decoder gives to what is so, in nats."""
-    return jax.nn.softplus(jnp.where(x > 0, -logits, logits))
-
-
-def focal(x: Cells, logits: Logits, *, gamma: float) -> CellCosts:
-    """The cross-entropy times (1 - q)^gamma, where q is the probability that the decoder gives to what is so.
-
-    Cells that are right already count for little; gamma = 0 is the cross-entropy. Equation 4 of Lin et al. (arXiv
-    1708.02002).
+    Raises:
+      ValueError: if the shapes differ.
     """
-    wrong = jnp.where(x > 0, -logits, logits)
-    return jnp.exp(gamma * jax.nn.log_sigmoid(wrong)) * jax.nn.softplus(wrong)
+    if x.shape != x_hat.shape:
+        raise ValueError(f"x has shape {x.shape} but x_hat {x_hat.shape}")
+    return _weighted_sum(jnp.square(x - x_hat), x, positive_weight)
 
 
-def onset_error(x: Cells, p: Float[AnyArray, "B T P K"]) -> Float[Array, "B t P K"]:
-    """(o - o_hat)^2 of each step but the first, where a note begins, o, if the cell sounds and the one before does not.
+def planes_squared_error(x: Cells, logits: PlaneLogits, *, positive_weight: float = 1.0) -> Costs:
+    """The squared error of onset probabilities plus that of sustain probabilities."""
+    errors = jnp.square(note_planes.onset_sustain_planes(x) - note_planes.plane_probabilities(logits))
+    return _weighted_sum(jnp.sum(errors, axis=-1), x, positive_weight)
 
-    o_hat is the probability of that if cells were independent of each other: p_t (1 - p_{t-1}).
+
+def cross_entropy(x: Cells, logits: Logits, *, positive_weight: float = 1.0) -> Costs:
+    """-log q, where q is the probability that the decoder assigns to the true state of a cell; in nats."""
+    return _weighted_sum(jax.nn.softplus(_logits_of_error(x, logits)), x, positive_weight)
+
+
+def focal(x: Cells, logits: Logits, *, gamma: float, positive_weight: float = 1.0) -> Costs:
+    """-(1 - q)^gamma log q, with q as in `cross_entropy` (arXiv 1708.02002, equation 4).
+
+    Cells that are right already count for little; gamma = 0 is the cross-entropy.
     """
-    x, p = jnp.asarray(x), jnp.asarray(p)
-    return jnp.square(x[:, 1:] * (1 - x[:, :-1]) - p[:, 1:] * (1 - p[:, :-1]))
+    error = _logits_of_error(x, logits)
+    return _weighted_sum(jnp.exp(gamma * jax.nn.log_sigmoid(error)) * jax.nn.softplus(error), x, positive_weight)
 
 
-def roughness(x: Cells, p: Float[AnyArray, "B T P K"]) -> Float[Array, "B t P K"]:
-    """(p_t - p_{t-1})^2 of each step but the first at which the music does not change; 0 where it does.
+def onset_error(x: Cells, x_hat: CellValues) -> Costs:
+    """(o - o_hat)^2 of all steps but the first, where o = x_t (1 - x_{t-1}) is 1 at the onset of a note.
 
-    What tears a note, and what puts a speck into silence, is a change of probability where there is none in the music.
+    o_hat = x_hat_t (1 - x_hat_{t-1}) is the probability of an onset if cells are independent of each other.
     """
-    x, p = jnp.asarray(x), jnp.asarray(p)
-    return jnp.square(p[:, 1:] - p[:, :-1]) * (x[:, 1:] == x[:, :-1])
+    x, x_hat = jnp.asarray(x), jnp.asarray(x_hat)
+    return _sum(jnp.square(x[:, 1:] * (1 - x[:, :-1]) - x_hat[:, 1:] * (1 - x_hat[:, :-1])))
 
 
-COSTS = ("squared_error", "cross_entropy", "focal")
+def roughness(x: Cells, x_hat: CellValues) -> Costs:
+    """(x_hat_t - x_hat_{t-1})^2 of all steps but the first at which x does not change.
+
+    A probability that changes where the music does not splits a note, or puts a very short one into silence.
+    """
+    x, x_hat = jnp.asarray(x), jnp.asarray(x_hat)
+    return _sum(jnp.square(x_hat[:, 1:] - x_hat[:, :-1]) * (x[:, 1:] == x[:, :-1]))
 
 
 def make_cost(spec: CostSpec) -> Cost:
-    """The cost of each phrase, [B], from `config.objective.cost`.
-
-    kind: one of `COSTS`; of cells that sound, `positive_weight` times. To this are added `onset_weight` times the
-    onsets' error and `smoothness_weight` times the roughness.
+    """Returns the cost that a configuration describes: its kind, plus the weighted onset error and roughness.
 
     Returns:
-      A function of phrases, the decoder's outputs, which are logits of cells or of planes, and how cells' values are
-      made of their logits.
+      A function of phrases, the decoder's outputs (logits of cells or of planes), and the function from logits of
+      cells to their values.
     """
 
-    def of_cells(x: Cells, logits: Logits, values: Values) -> CellCosts:
-        match spec.kind:
-            case "squared_error":
-                return squared_error(x, values(logits))
-            case "cross_entropy":
-                return cross_entropy(x, logits)
-            case _:
-                return focal(x, logits, gamma=spec.focal_gamma)
-
-    def of_planes(x: Cells, logits: PlaneLogits, values: Values) -> CellCosts:
+    def kind_cost(x: Cells, outputs: Outputs, to_values: LogitsToValues) -> Costs:
+        has_planes = note_planes.has_planes(outputs)
         if spec.kind == "squared_error":
-            return planes_squared_error(x, logits)
-        return of_cells(x, note_planes.logits_of_kind(x, logits), values)
+            if has_planes:
+                return planes_squared_error(x, outputs, positive_weight=spec.positive_weight)
+            return squared_error(x, to_values(outputs), positive_weight=spec.positive_weight)
+        logits = note_planes.true_class_logits(x, outputs) if has_planes else outputs
+        if spec.kind == "cross_entropy":
+            return cross_entropy(x, logits, positive_weight=spec.positive_weight)
+        return focal(x, logits, gamma=spec.focal_gamma, positive_weight=spec.positive_weight)
 
-    def cost(x: Cells, outputs: Outputs, values: Values) -> Float[Array, " B"]:
-        cells = of_planes(x, outputs, values) if note_planes.has_planes(outputs) else of_cells(x, outputs, values)
+    def cost(x: Cells, outputs: Outputs, to_values: LogitsToValues) -> Costs:
+        total = kind_cost(x, outputs, to_values)
         logits = note_planes.cell_logits(outputs)
-        if spec.positive_weight != 1:
-            cells = cells * jnp.where(x > 0, spec.positive_weight, 1.0)
-        total = _sum(cells)
         if spec.onset_weight:
-            total += spec.onset_weight * _sum(onset_error(x, values(logits)))
+            total += spec.onset_weight * onset_error(x, to_values(logits))
         if spec.smoothness_weight:
-            total += spec.smoothness_weight * _sum(roughness(x, values(logits)))
+            total += spec.smoothness_weight * roughness(x, to_values(logits))
         return total
 
     return cost
 
 
-def _sum(cells: Float[Array, "B t *rest"]) -> Float[Array, " B"]:
-    return jnp.sum(cells, axis=tuple(range(1, cells.ndim)))
+def _logits_of_error(x: Cells, logits: Logits) -> Float[Array, "B T P K"]:
+    """Logits of the probability 1 - q that the decoder assigns to the wrong state of a cell."""
+    return jnp.where(x > 0, -logits, logits)
+
+
+def _weighted_sum(costs: Float[Array, "B T P K"], x: Cells, positive_weight: float) -> Costs:
+    return _sum(costs if positive_weight == 1 else costs * jnp.where(x > 0, positive_weight, 1.0))
+
+
+def _sum(costs: Float[Array, "B t P K"]) -> Costs:
+    return jnp.sum(costs, axis=(1, 2, 3))

@@ -1,7 +1,21 @@
-"""The representation of music: four bars of five tracks, in NumPy and on devices.
+# ruff: noqa: F401, these names are the package's
+"""The representation: binary piano-rolls of five tracks, and what all other packages assume about them.
 
-Axes, tracks, packing and unpacking, note lists, planes of onsets and sustains; no measures and no files.
-May import `array_types`.
+Axis letters, used in shapes throughout the project:
+
+    B  phrases
+    T  192 time steps: 4 bars of 48, 12 steps a quarter note
+    P  84 pitches: MIDI numbers 24 to 107
+    K  5 tracks, in the order of `TRACKS`
+    Z  latent dimensions
+
+Annotations of arrays are jaxtyping's: the type of the cells, the array type, and the axes. An axis named twice in a
+signature has one length, `P=84` has that length, `*shape` is any number of axes. The tests check every call against
+them; calls of users are not checked.
+
+`layout` and `notes` are NumPy, exported here, and import no jax, which takes a second: processes that read files need
+no more. `device` and `note_planes` are for jitted functions. No models, files or metrics. May import nothing of the
+project but `array_types`.
 """
 
 from wae_jax.pianoroll.layout import (
@@ -28,42 +42,11 @@ from wae_jax.pianoroll.layout import (
     Probabilities,
     Rolls,
     Track,
+    active_track_bars,
+    active_tracks,
     check_rolls,
     count_track_cells,
     pack,
-    sounding_track_bars,
-    sounding_tracks,
     unpack,
 )
-
-__all__ = [
-    "BYTES_PER_PHRASE",
-    "CELLS_PER_PHRASE",
-    "DEFAULT_TEMPO",
-    "LOWEST_PITCH",
-    "NUM_BARS",
-    "NUM_PITCHES",
-    "NUM_STEPS",
-    "NUM_TRACKS",
-    "PHRASE_SHAPE",
-    "PITCHED_TRACKS",
-    "PROGRAMS",
-    "STEPS_PER_BAR",
-    "STEPS_PER_BEAT",
-    "TRACKS",
-    "TRACK_NAMES",
-    "BinaryPiece",
-    "BinaryPieces",
-    "BinaryRolls",
-    "Codes",
-    "PackedPhrases",
-    "Probabilities",
-    "Rolls",
-    "Track",
-    "check_rolls",
-    "count_track_cells",
-    "pack",
-    "sounding_track_bars",
-    "sounding_tracks",
-    "unpack",
-]
+from wae_jax.pianoroll.notes import Notes, find_notes

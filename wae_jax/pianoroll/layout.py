@@ -1,22 +1,7 @@
-"""The representation: binary piano-rolls of five tracks, and what every other file assumes of them.
+"""The layout of a phrase in memory: constants of the axes, tracks, and packing of eight cells into a byte.
 
-Axis letters, used in shapes throughout the project:
-
-    B  phrases
-    T  192 time steps: 4 bars of 48, 12 steps a quarter note
-    P  84 pitches: MIDI numbers 24 to 107
-    K  5 tracks, in the order of `TRACKS`
-    Z  latent dimensions
-
-The layout is that of MuseGAN's LPD-5 phrases (arXiv 1709.06298), whose arrays have shape
-(N, 4, 48, 84, 5); bars and steps are one axis here, which in memory is the same thing.
-
-Annotations of arrays are jaxtyping's, here and in all files: the type of the cells, what holds them, and the axes. An
-axis written twice in a signature has one length, `P=84` has that length, `*shape` is any number of axes. Users' calls
-are not checked; the tests check every one.
-
-This is NumPy, without jax, which takes a second to import: processes that read files need no more. What devices do with
-rolls is in `device_rolls.py`.
+It is that of MuseGAN's LPD-5 phrases (arXiv 1709.06298), whose arrays have shape (N, 4, 48, 84, 5); bars and steps are
+one axis here, which in memory is the same.
 """
 
 from __future__ import annotations
@@ -62,19 +47,18 @@ PHRASE_SHAPE = (NUM_STEPS, NUM_PITCHES, NUM_TRACKS)
 CELLS_PER_PHRASE = NUM_STEPS * NUM_PITCHES * NUM_TRACKS
 BYTES_PER_PHRASE = CELLS_PER_PHRASE // 8
 
-# What functions of NumPy take and give: phrases, phrases eight cells a byte, and codes.
 Rolls = Bool[np.ndarray, "B T=192 P=84 K=5"]
 PackedPhrases = UInt8[np.ndarray, "B bytes=10080"]
 Codes = Float[np.ndarray, "B Z"]
 Probabilities = Float[np.ndarray, "B T=192 P=84 K=5"]
-# Bool or 0/1 integers: phrases; pieces of any number of steps; one of them.
+# Bool or 0/1 integers: phrases; pieces of any number of steps; one such piece.
 BinaryRolls = Bool[np.ndarray, "B T=192 P=84 K=5"] | Integer[np.ndarray, "B T=192 P=84 K=5"]
 BinaryPieces = Bool[np.ndarray, "B steps P=84 K=5"] | Integer[np.ndarray, "B steps P=84 K=5"]
 BinaryPiece = Bool[np.ndarray, "steps P=84 K=5"] | Integer[np.ndarray, "steps P=84 K=5"]
 
 
 def check_rolls(rolls: Shaped[Any, "*shape"], name: str = "rolls") -> None:
-    """Raises ValueError unless `rolls` has shape [B, T, P, K]; the message calls the array `name`."""
+    """Raises ValueError unless `rolls`, called `name` in the message, has shape [B, T, P, K]."""
     if rolls.ndim != 4 or tuple(rolls.shape[1:]) != PHRASE_SHAPE:
         raise ValueError(
             f"{name} has shape {tuple(rolls.shape)}; expected [B, {NUM_STEPS}, {NUM_PITCHES}, {NUM_TRACKS}]: "
@@ -83,20 +67,20 @@ def check_rolls(rolls: Shaped[Any, "*shape"], name: str = "rolls") -> None:
 
 
 def pack(rolls: BinaryRolls) -> PackedPhrases:
-    """Packs eight cells into a byte, most significant bit first.
+    """Phrases of eight cells a byte, most significant bit first.
 
     Raises:
-      ValueError: if the shape is another.
+      ValueError: if `rolls` is not [B, T, P, K].
     """
     check_rolls(rolls)
     return np.packbits(np.asarray(rolls).reshape(len(rolls), CELLS_PER_PHRASE), axis=1)
 
 
 def unpack(packed: PackedPhrases) -> Rolls:
-    """Undoes `pack` on the host.
+    """Phrases from packed ones, on the host; the inverse of `pack`.
 
     Raises:
-      ValueError: if the shape or the type is another.
+      ValueError: if `packed` is not [B, 10080] of uint8.
     """
     if packed.ndim != 2 or packed.shape[1] != BYTES_PER_PHRASE or packed.dtype != np.uint8:
         raise ValueError(
@@ -108,29 +92,28 @@ def unpack(packed: PackedPhrases) -> Rolls:
 
 @functools.cache
 def _track_masks() -> UInt64[np.ndarray, "K=5 words=1260"]:
-    """Which bits of a packed phrase are each track's; the order of bytes in a word is the host's."""
+    """Packed phrases in which all cells of one track are active, in words of the host's byte order."""
     one_track = np.zeros((NUM_TRACKS, *PHRASE_SHAPE), bool)
     one_track[np.arange(NUM_TRACKS), ..., np.arange(NUM_TRACKS)] = True
     return pack(one_track).view(np.uint64)
 
 
 def count_track_cells(packed: PackedPhrases) -> Int64[np.ndarray, "B K=5"]:
-    """Cells that are on, per phrase and track, counted without unpacking."""
+    """Number of active cells per phrase and track, counted without unpacking."""
     words = np.ascontiguousarray(packed).view(np.uint64)
-    # Eight bytes are counted by one instruction.
     counts = [np.bitwise_count(words & mask).sum(axis=1, dtype=np.int64) for mask in _track_masks()]
     return np.stack(counts, axis=1)
 
 
-def sounding_track_bars(packed: PackedPhrases) -> Bool[np.ndarray, "B bars=4 K=5"]:
-    """In which bars a track has a cell that is on, per phrase, found without unpacking."""
+def active_track_bars(packed: PackedPhrases) -> Bool[np.ndarray, "B bars=4 K=5"]:
+    """Whether a track has an active cell in a bar, per phrase, found without unpacking."""
     words = np.ascontiguousarray(packed).view(np.uint64)
-    # Every five words the tracks have the same bits, and a bar has 315. Long rows are combined faster than of five.
+    # Every five words the tracks have the same bits, and a bar has 315. Reducing long rows first is faster.
     rows = np.bitwise_or.reduce(words.reshape(len(packed), NUM_BARS, 9, -1), axis=2)
     five = np.bitwise_or.reduce(rows.reshape(len(packed), NUM_BARS, -1, NUM_TRACKS), axis=2)
     return np.any(five[:, :, None] & _track_masks()[:, :NUM_TRACKS], axis=3)
 
 
-def sounding_tracks(packed: PackedPhrases) -> Bool[np.ndarray, "B K=5"]:
-    """Which tracks have a cell that is on, per phrase, found without unpacking."""
-    return np.any(sounding_track_bars(packed), axis=1)
+def active_tracks(packed: PackedPhrases) -> Bool[np.ndarray, "B K=5"]:
+    """Whether a track has an active cell, per phrase, found without unpacking."""
+    return np.any(active_track_bars(packed), axis=1)

@@ -13,7 +13,7 @@ from jaxtyping import Int64
 
 from wae_jax.files import printable, whole_file
 from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, PROGRAMS, STEPS_PER_BEAT, TRACKS, BinaryPiece, BinaryPieces
-from wae_jax.pianoroll.notes import notes
+from wae_jax.pianoroll.notes import find_notes
 
 if TYPE_CHECKING:
     import mido
@@ -80,7 +80,7 @@ def _midi_bytes(roll: BinaryPiece | BinaryPieces, *, tempo: float, programs: Seq
     import mido
 
     rolls = roll[None] if roll.ndim == 3 else roll
-    found = notes(rolls)
+    found = find_notes(rolls)
     start = (found.phrase * rolls.shape[1] + found.onset) * TICKS_PER_STEP
     stop = start + found.length * TICKS_PER_STEP
     end = rolls.shape[0] * rolls.shape[1] * TICKS_PER_STEP

@@ -28,7 +28,7 @@ from wae_jax.pianoroll import (
     BinaryPieces,
     BinaryRolls,
 )
-from wae_jax.pianoroll.notes import notes
+from wae_jax.pianoroll.notes import find_notes
 from wae_jax.render.style import FAINT, TRACK_COLORS, add_legend_below, new_figure, set_labels, set_title
 
 # The drum kit from low to high: families of General MIDI percussion, since forty rows of it cannot be read.
@@ -202,7 +202,7 @@ def _layout(rolls: BinaryPieces, *, overlay: bool = False) -> list[_Strip]:
 
     A pitched strip is as high as the range of its pitches over all rolls.
     """
-    found = notes(rolls)
+    found = find_notes(rolls)
     strips = []
     bottom = 0.0
     for k, track in enumerate(TRACKS):
@@ -237,7 +237,7 @@ def _height(strips: Sequence[_Strip]) -> float:
 def _draw_panel(axes: Axes, roll: BinaryPiece, strips: Sequence[_Strip]) -> None:
     """Draws the strips of one phrase: paper, lines of bars and beats, notes."""
     num_steps = len(roll)
-    found = notes(roll[None])
+    found = find_notes(roll[None])
     edges = [(strip.bottom, strip.bottom + strip.rows) for strip in strips]
     for (bottom, top), strip, (k, track) in zip(edges, strips, enumerate(TRACKS), strict=True):
         axes.fill_between([0, num_steps], bottom, top, color=_PAPER, linewidth=0, zorder=0)

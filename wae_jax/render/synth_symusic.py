@@ -14,7 +14,7 @@ from jaxtyping import Float, Float32, Int64
 
 from wae_jax.errors import SoundFontError
 from wae_jax.pianoroll import LOWEST_PITCH, STEPS_PER_BEAT, TRACKS, BinaryPieces
-from wae_jax.pianoroll.notes import notes
+from wae_jax.pianoroll.notes import find_notes
 from wae_jax.render.audio_arrays import Stereo, audible_length
 from wae_jax.render.sound_font import read_font, with_root_keys_in_headers
 
@@ -70,7 +70,7 @@ def mix(
     Returns:
       Left and right channel, not normalized.
     """
-    found = notes(rolls)
+    found = find_notes(rolls)
     seconds_per_step = 60 / (tempo * STEPS_PER_BEAT)
     start = (found.phrase * rolls.shape[1] + found.onset) * seconds_per_step
     total = np.zeros((num_samples, 2), np.float32)

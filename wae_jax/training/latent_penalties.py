@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from wae_jax.array_types import AnyArray
 from wae_jax.models.autoencoder import Discriminator, Encoded
-from wae_jax.objective import divergences, mmd, terms
+from wae_jax.objective import adversarial, divergences, mmd
 
 Params = Any
 Points = Float[AnyArray, "n Z"]
@@ -92,15 +92,15 @@ def adversarial_penalty(
         return learned if log_prior is None else learned + log_prior(z)
 
     def player_loss(params: Params, z: Points, z_prior: Points) -> Scalar:
-        return jnp.mean(terms.discriminator_loss(logits(params, z_prior), logits(params, z)))
+        return jnp.mean(adversarial.discriminator_loss(logits(params, z_prior), logits(params, z)))
 
     def penalty(params: Params, z: Points) -> Scalar:
-        return jnp.mean(terms.non_saturating_penalty(logits(params, z)))
+        return jnp.mean(adversarial.non_saturating_penalty(logits(params, z)))
 
     def metrics(params: Params, z: Points, z_prior: Points) -> Figures:
         return {
             "discriminator_loss": player_loss(params, z, z_prior),
-            "jensen_shannon": terms.jensen_shannon_estimate(logits(params, z_prior), logits(params, z)),
+            "jensen_shannon": adversarial.jensen_shannon_estimate(logits(params, z_prior), logits(params, z)),
         }
 
     return LatentPenalty(
@@ -177,8 +177,8 @@ def cramer_wold_penalty(*, prior_variance: float, is_log: bool) -> LatentPenalty
 
 
 def sinkhorn_penalty(*, epsilon: float) -> LatentPenalty:
-    """The Sinkhorn divergence; arguments and errors as in `divergences.find_sinkhorn`."""
-    sinkhorn = divergences.find_sinkhorn(epsilon=epsilon)
+    """The Sinkhorn divergence; arguments and errors as in `divergences.make_sinkhorn`."""
+    sinkhorn = divergences.make_sinkhorn(epsilon=epsilon)
     return _computed_everywhere(lambda z, z_prior, key: sinkhorn(z, z_prior))
 
 

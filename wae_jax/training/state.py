@@ -15,7 +15,7 @@ from jaxtyping import Array, Key
 from wae_jax.config import Config, OptimizerSpec
 from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.models.modules import full_precision
-from wae_jax.objective import divergences
+from wae_jax.objective.prior import prior_log_density
 from wae_jax.pianoroll import PHRASE_SHAPE
 from wae_jax.training import latent_penalties
 from wae_jax.training.latent_penalties import LatentPenalty
@@ -62,7 +62,7 @@ class TrainState:
 def make_penalty(config: Config) -> LatentPenalty:
     """The latent penalty that a config names."""
     variance, latent_dim = config.objective.prior_variance, config.model.z_dim
-    log_prior = functools.partial(divergences.prior_log_density, prior_variance=variance)
+    log_prior = functools.partial(prior_log_density, prior_variance=variance)
     makers: dict[str, Callable[[], LatentPenalty]] = {
         "gan": lambda: latent_penalties.adversarial_penalty(
             latent_dim=latent_dim,

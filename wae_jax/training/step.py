@@ -22,11 +22,13 @@ from jaxtyping import Array, Float, Float32, Int, Int32, Integer, Key, UInt8
 
 from wae_jax.array_types import AnyArray
 from wae_jax.config import Config
+from wae_jax.metrics.reconstruction import CellCounts, cell_scores, count_cells
 from wae_jax.models import binary_neurons
 from wae_jax.models.autoencoder import draw_codes, make_autoencoder
 from wae_jax.models.refiner import make_refine
-from wae_jax.objective import divergences, terms
-from wae_jax.objective.reconstruction import make_cost
+from wae_jax.objective import divergences
+from wae_jax.objective.prior import moment_gap, sample_prior
+from wae_jax.objective.reconstruction import make_cost, squared_error
 from wae_jax.pianoroll import Codes, device
 from wae_jax.pianoroll.note_planes import cell_logits
 from wae_jax.training.latent_penalties import Figures, WholeBatch
@@ -134,7 +136,7 @@ def make_train_step(
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         keys = example_keys(config.seed, state.step, batch.position)
         x = augment(device.unpack_on_device(batch.packed), keys.augmentation, config.data.transpose_semitones)
-        z_prior = terms.sample_prior(
+        z_prior = sample_prior(
             keys.prior, latent_dim=config.model.z_dim, prior_variance=config.objective.prior_variance
         )
         weight = penalty_weight(state)
@@ -159,14 +161,14 @@ def make_train_step(
             loss = config.objective.reconstruction_weight * mean_cost + weight * divergence
             # Whatever the cost, so that runs compare.
             x_hat = jax.nn.sigmoid(cell_logits(outputs))
-            reconstruction = jnp.mean(terms.squared_error(x, x_hat))
+            reconstruction = jnp.mean(squared_error(x, x_hat))
             metrics = {"reconstruction": reconstruction, "cost": mean_cost, "penalty": divergence}
             if encoded.log_variance is not None:
                 metrics["log_variance_penalty"] = jnp.mean(divergences.log_variance_penalty(encoded.log_variance))
                 loss += config.objective.log_variance_penalty_weight * metrics["log_variance_penalty"]
             metrics["loss"] = loss
             if config.objective.pretrain_steps:
-                gap = terms.moment_gap(_gather(z), _gather(z_prior))
+                gap = moment_gap(_gather(z), _gather(z_prior))
                 loss = jnp.where(state.step < config.objective.pretrain_steps, gap, loss)
                 metrics["moment_gap"] = gap
             return loss, (z, batch_stats, metrics)
@@ -241,13 +243,13 @@ class Evaluated(NamedTuple):
 
     Attributes:
       reconstruction: sum of ||x - x_hat||^2 over the phrases that count.
-      cells: `terms.CellCounts`, summed likewise.
+      cells: `CellCounts`, summed likewise.
       z: the codes of the whole batch, in its order; means, where the encoder is random, as in the reconstructions.
       log_variance: of a Gaussian encoder, else None.
     """
 
     reconstruction: Float[AnyArray, ""]
-    cells: terms.CellCounts
+    cells: CellCounts
     z: Float[AnyArray, "B Z"]
     log_variance: Float[AnyArray, "B Z"] | None = None
 
@@ -262,12 +264,9 @@ def make_evaluate_step(config: Config) -> Callable[[TrainState, Batch], Evaluate
         x_hat = jax.nn.sigmoid(cell_logits(jnp.asarray(outputs)))
         reconstruction, cells = lax.psum(
             (
-                jnp.sum(batch.weight * terms.squared_error(x, x_hat)),
-                terms.CellCounts(
-                    *(
-                        jnp.sum(batch.weight * count)
-                        for count in terms.cell_counts(x, x_hat, threshold=config.eval.threshold)
-                    )
+                jnp.sum(batch.weight * squared_error(x, x_hat)),
+                CellCounts(
+                    *(jnp.sum(batch.weight * count) for count in count_cells(x, x_hat, threshold=config.eval.threshold))
                 ),
             ),
             BATCH_AXIS,
@@ -296,7 +295,7 @@ def make_latent_figures(config: Config) -> Callable[[Any, Codes, Codes | None], 
     ) -> Figures:
         # A step before the first, so that no evaluation shares its draws with a training step.
         keys = example_keys(config.seed, jnp.int32(-1), jnp.arange(len(mean)))
-        z_prior = terms.sample_prior(
+        z_prior = sample_prior(
             keys.prior, latent_dim=config.model.z_dim, prior_variance=config.objective.prior_variance
         )
         encoded = draw_codes(mean, log_variance, keys.noise)
@@ -317,7 +316,8 @@ def summarize(batches: Sequence[Evaluated], *, num_phrases: int, prior_variance:
       num_phrases: how many phrases count: the first so many.
       prior_variance: of the prior.
     """
-    hits, predicted, actual = (sum(map(float, counts)) for counts in zip(*(b.cells for b in batches), strict=True))
+    counts = [sum(map(float, counts)) for counts in zip(*(b.cells for b in batches), strict=True)]
+    scores = {name: float(score) for name, score in cell_scores(*counts)._asdict().items()}
     codes = codes_of(batches, num_phrases).astype(np.float64)
     covariance = np.cov(codes.T, bias=True).reshape(codes.shape[1], -1)
     if (log_variance := log_variances_of(batches, num_phrases)) is not None:
@@ -326,10 +326,8 @@ def summarize(batches: Sequence[Evaluated], *, num_phrases: int, prior_variance:
     gap = covariance / prior_variance - np.eye(len(covariance))
     return {
         "reconstruction": sum(float(batch.reconstruction) for batch in batches) / num_phrases,
-        "precision": hits / predicted if predicted else 0.0,
-        "recall": hits / actual if actual else 0.0,
-        "f1": 2.0 * hits / (predicted + actual) if predicted + actual else 0.0,
-        "cells": predicted / num_phrases,
+        **scores,
+        "cells": counts[1] / num_phrases,
         "code_mean_gap": float(np.sqrt(np.mean(codes.mean(axis=0) ** 2))),
         "code_covariance_gap": float(np.sqrt(np.mean(gap**2))),
     }

@@ -10,8 +10,8 @@ from wae_jax.generation.model import open_run
 from wae_jax.generation.modes import accompaniment, code_search
 from wae_jax.generation.modes.accompaniment import accompany, choose_different
 from wae_jax.generation.modes.basic import Request
-from wae_jax.generation.modes.fidelity import cell_f1
 from wae_jax.generation.modes.own_music import OwnPhrase
+from wae_jax.metrics.reconstruction import cell_f1
 
 KEEP = (0, 3)
 KEPT = np.array([True, False, False, True, False])

@@ -12,7 +12,7 @@ from tests.searching import shorten_searches
 from wae_jax.generation.model import open_run
 from wae_jax.generation.modes import code_search
 from wae_jax.generation.modes.code_search import cost, own_codes, search_codes
-from wae_jax.generation.modes.fidelity import cell_f1
+from wae_jax.metrics.reconstruction import cell_f1
 
 KEPT = np.array([True, False, False, True, False])
 

@@ -11,8 +11,8 @@ from wae_jax.generation.model import open_run
 from wae_jax.generation.modes import continuation
 from wae_jax.generation.modes.basic import Request, silent_bars
 from wae_jax.generation.modes.continuation import continue_, fill_silent_bars
-from wae_jax.generation.modes.fidelity import cell_f1
 from wae_jax.generation.modes.own_music import OwnPhrase
+from wae_jax.metrics.reconstruction import cell_f1
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from tests.helpers import random_rolls
 from tests.searching import shorten_searches
 from wae_jax.generation.model import open_run
 from wae_jax.generation.modes.basic import Request
-from wae_jax.generation.modes.fidelity import cell_f1
 from wae_jax.generation.modes.own_music import OwnPhrase
 from wae_jax.generation.modes.variation import choose_growing, vary
+from wae_jax.metrics.reconstruction import cell_f1
 
 
 @pytest.fixture(scope="module")

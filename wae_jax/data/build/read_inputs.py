@@ -188,7 +188,7 @@ def _stage(
     Returns:
       How many were left out: the silent ones, and those with too few tracks.
     """
-    num_tracks = np.count_nonzero(pianoroll.sounding_tracks(chunk.rows), axis=1)
+    num_tracks = np.count_nonzero(pianoroll.active_tracks(chunk.rows), axis=1)
     chosen = num_tracks >= min_tracks
     picked: list[bool] = chosen.tolist()
     rows = chunk.rows if all(picked) else chunk.rows[chosen]

@@ -9,7 +9,8 @@ from wae_jax.errors import RequestError
 from wae_jax.generation.model import Model
 from wae_jax.generation.modes.basic import Phrases, Request
 from wae_jax.generation.modes.code_search import search_codes
-from wae_jax.generation.modes.fidelity import cell_f1, text_table
+from wae_jax.generation.modes.fidelity import text_table
+from wae_jax.metrics.reconstruction import cell_f1
 from wae_jax.pianoroll import NUM_TRACKS, TRACK_NAMES
 
 _STARTS_FOR_EACH = 4

@@ -18,8 +18,9 @@ from wae_jax.generation.binarization import binarize
 from wae_jax.generation.latent_paths import slerp
 from wae_jax.generation.model import Model
 from wae_jax.generation.modes.code_search import own_codes
-from wae_jax.generation.modes.fidelity import cell_f1, text_table
+from wae_jax.generation.modes.fidelity import text_table
 from wae_jax.generation.modes.own_music import OwnPhrase
+from wae_jax.metrics.reconstruction import cell_f1
 from wae_jax.pianoroll import NUM_BARS, Codes, Probabilities, Rolls, unpack
 
 _INTERPOLATION_STEPS = 8

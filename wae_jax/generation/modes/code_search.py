@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Float, Float64
 
 from wae_jax.array_types import AnyArray
 from wae_jax.generation.model import Model
-from wae_jax.generation.modes.fidelity import cell_f1
+from wae_jax.metrics.reconstruction import cell_f1
 from wae_jax.models.autoencoder import Autoencoder
 from wae_jax.pianoroll import NUM_TRACKS, Codes, Probabilities, Rolls
 

@@ -13,7 +13,8 @@ from wae_jax.generation.model import Model
 from wae_jax.generation.modes.attributes import ATTRIBUTES, Directions, Measured, fit_directions, measure, shortest_step
 from wae_jax.generation.modes.basic import Phrases, Request, own_report
 from wae_jax.generation.modes.code_search import own_codes
-from wae_jax.generation.modes.fidelity import cell_f1, text_table
+from wae_jax.generation.modes.fidelity import text_table
+from wae_jax.metrics.reconstruction import cell_f1
 from wae_jax.pianoroll import Codes, unpack
 
 _NUM_PHRASES = 2048

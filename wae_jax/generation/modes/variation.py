@@ -9,7 +9,8 @@ from wae_jax.generation.latent_paths import at_distance
 from wae_jax.generation.model import Model
 from wae_jax.generation.modes.basic import Phrases, Request, own_report
 from wae_jax.generation.modes.code_search import own_codes
-from wae_jax.generation.modes.fidelity import cell_f1, text_table
+from wae_jax.generation.modes.fidelity import text_table
+from wae_jax.metrics.reconstruction import cell_f1
 
 # Ways to go, from which each variation is chosen.
 _CANDIDATES = 8
