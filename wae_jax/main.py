@@ -10,7 +10,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from wae_jax.errors import UserError
-from wae_jax.training import devices
+from wae_jax.training import processes
 from wae_jax.training.loop import train_and_evaluate
 
 FLAGS = flags.FLAGS
@@ -46,11 +46,11 @@ def main(argv: Sequence[str]) -> None:
     try:
         # Looking for devices, and for other processes, jax logs every step.
         logging.set_verbosity(logging.WARNING)
-        devices.start(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, join_seconds=FLAGS.join_seconds)
-        with devices.leaving_at_once():
+        processes.start(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, join_seconds=FLAGS.join_seconds)
+        with processes.leaving_at_once():
             # Of several processes, the first one alone tells what all are doing.
             if jax.process_index() == 0:
-                print(devices.describe(FLAGS.config.batch_size), flush=True)
+                print(processes.describe(FLAGS.config.batch_size), flush=True)
                 logging.set_verbosity(logging.INFO)
             train_and_evaluate(FLAGS.config, FLAGS.workdir, on_stop=stopped_by.append)
     except (UserError, OSError) as error:

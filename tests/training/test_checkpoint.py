@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import pathlib
 import resource
@@ -20,13 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from absl import logging as absl_logging
 
 import wae_jax
 from wae_jax.errors import CheckpointError, CheckpointMismatchError
-from wae_jax.training.checkpoint import Checkpointer, checkpoint_digest, digests, steps_to_keep
+from wae_jax.training.checkpoint import Checkpointer, steps_to_keep
+from wae_jax.training.checkpoint_meta import checkpoint_digest, digests
 
-# Where the machine is slow, what `_without_stragglers` waits for may come later still.
+# After a failed read or write, tensorstore's threads report that orbax has closed its event loop.
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. None:pytest.PytestUnraisableExceptionWarning")
 
 METRIC = "eval/reconstruction"
@@ -167,12 +166,11 @@ def test_latest_and_best_stay_also_after_reopening(tmp_path):
     scores = [(10, 4.0), (20, 1.0), (30, None), (40, float("nan")), (50, 3.0)]
     with Checkpointer(tmp_path, keep_latest=1) as checkpointer:
         assert checkpointer.best_step() is None
-        assert checkpointer.latest_step() is None
         for step, score in scores:
             checkpointer.save(step, state, None if score is None else {METRIC: score})
         assert checkpointer.all_steps() == [20, 50]
     with Checkpointer(tmp_path, keep_latest=1) as checkpointer:
-        assert (checkpointer.best_step(), checkpointer.latest_step()) == (20, 50)
+        assert (checkpointer.best_step(), checkpointer.all_steps()) == (20, [20, 50])
         checkpointer.save(60, state, {METRIC: 2.0, "other": 0.0})
         checkpointer.save(70, state, {"other": 0.0})
         assert checkpointer.all_steps() == [20, 70]
@@ -183,20 +181,13 @@ def test_latest_and_best_stay_also_after_reopening(tmp_path):
         assert checkpointer.all_steps() == [80]
 
 
-def test_two_latest_by_default(tmp_path):
-    with Checkpointer(tmp_path) as checkpointer:
-        for step in range(1, 5):
-            checkpointer.save(step, {"w": np.ones(2)})
-        assert checkpointer.all_steps() == [3, 4]
-
-
 def test_a_step_is_saved_once_and_never_out_of_order(tmp_path):
     with Checkpointer(tmp_path) as checkpointer:
         checkpointer.save(5, {"w": np.zeros(2)})
         checkpointer.save(5, {"w": np.ones(2)})
         restored, _ = checkpointer.restore(5, {"w": np.zeros(2)})
         np.testing.assert_array_equal(restored["w"], np.zeros(2))
-        with pytest.raises(CheckpointError, match=r"step 4 was not saved.*already holds step 5"):
+        with pytest.raises(CheckpointError, match=r"step 4 was not saved.*already holds the later 5"):
             checkpointer.save(4, {"w": np.ones(2)})
 
 
@@ -293,7 +284,7 @@ def test_truncated_and_missing_files(tmp_path, how):
         ({"a": np.zeros((2, 4), np.float32)}, r"a is float32\[2, 3\] where float32\[2, 4\] is expected"),
         ({"a": np.zeros((2, 3), np.float16)}, r"a is float32\[2, 3\] where float16\[2, 3\] is expected"),
         ({"a": np.zeros((2, 3), np.float32), "n": {"b": np.zeros(1)}}, "n/b is missing"),
-        ({}, "a is not part of the state asked for"),
+        ({}, "a is not expected"),
     ],
 )
 def test_another_state_is_refused_not_skipped(tmp_path, target, expected):
@@ -313,15 +304,15 @@ def test_another_state_is_skipped_where_an_earlier_one_is_right(tmp_path):
         checkpointer.save(3, {"a": np.ones((2, 3), np.float16)})
     target = {"a": np.zeros((2, 3), np.float32)}
     with (
-        pytest.warns(UserWarning, match=r"step 3, going on from step 1: .*a is float16\[2, 3\] where float32\[2, 3\]"),
-        pytest.warns(UserWarning, match=r"step 2, going on from step 1: .*a is float32\[2, 4\] where float32\[2, 3\]"),
+        pytest.warns(UserWarning, match=r"step 3: .*a is float16\[2, 3\] where float32\[2, 3\]"),
+        pytest.warns(UserWarning, match=r"step 2: .*a is float32\[2, 4\] where float32\[2, 3\]"),
         Checkpointer(tmp_path, read_only=True) as reader,
     ):
         assert_same(reader.restore_latest(target)[0], {"a": np.ones((2, 3), np.float32)})
     with Checkpointer(tmp_path, keep_latest=3) as checkpointer:
         with (
-            pytest.warns(UserWarning, match=r"step 3 \(moved to .*3\.damaged\)"),
-            pytest.warns(UserWarning, match=r"step 2 \(moved to .*2\.damaged\)"),
+            pytest.warns(UserWarning, match=r"step 3 \(renamed to .*3\.damaged\)"),
+            pytest.warns(UserWarning, match=r"step 2 \(renamed to .*2\.damaged\)"),
         ):
             assert checkpointer.restore_latest(target)[1]["step"] == 1
         checkpointer.save(2, target)
@@ -342,7 +333,7 @@ def test_an_item_of_another_shape_or_type_than_its_meta_says_is_damage(tmp_path,
     shutil.copytree(tmp_path / "other" / "2" / "state", tmp_path / "right" / "2" / "state")
     with (
         Checkpointer(tmp_path / "right") as checkpointer,
-        pytest.warns(UserWarning, match=r"step 2 \(moved to .*\), going on from step 1: .*a[./]b") as told,
+        pytest.warns(UserWarning, match=r"step 2 \(renamed to .*\): .*a[./]b") as told,
     ):
         assert_same(checkpointer.restore_latest(right)[0], right)
     assert len(told) == 1
@@ -351,7 +342,7 @@ def test_an_item_of_another_shape_or_type_than_its_meta_says_is_damage(tmp_path,
 def test_long_lists_of_differences_are_cut(tmp_path):
     with Checkpointer(tmp_path) as checkpointer:
         checkpointer.save(1, {f"w{i}": np.zeros(1) for i in range(11)})
-        with pytest.raises(CheckpointMismatchError, match=r"w1 is not part of .*; and 3 more$"):
+        with pytest.raises(CheckpointMismatchError, match=r"w1 is not expected.*; and 3 more$"):
             checkpointer.restore(1, {})
 
 
@@ -361,8 +352,8 @@ def test_a_damaged_latest_is_skipped_and_its_step_can_be_saved_again(tmp_path):
     (tmp_path / "2" / "meta" / "metadata").unlink()
     before = tree_of(tmp_path)
     with (
-        pytest.warns(UserWarning, match="step 3, going on from step 1: .*kernel is damaged"),
-        pytest.warns(UserWarning, match="step 2, going on from step 1: .*meta cannot be read"),
+        pytest.warns(UserWarning, match="step 3: .*kernel is damaged"),
+        pytest.warns(UserWarning, match="step 2: .*meta cannot be read"),
     ):
         restored, meta = Checkpointer(tmp_path, read_only=True).restore_latest(make_state())
     assert_same(restored, make_state(1))
@@ -370,8 +361,8 @@ def test_a_damaged_latest_is_skipped_and_its_step_can_be_saved_again(tmp_path):
 
     with Checkpointer(tmp_path, keep_latest=3) as checkpointer:
         with (
-            pytest.warns(UserWarning, match=r"step 3 \(moved to .*3\.damaged\)"),
-            pytest.warns(UserWarning, match=r"step 2 \(moved to .*2\.damaged\)"),
+            pytest.warns(UserWarning, match=r"step 3 \(renamed to .*3\.damaged\)"),
+            pytest.warns(UserWarning, match=r"step 2 \(renamed to .*2\.damaged\)"),
         ):
             restored, meta = checkpointer.restore_latest(make_state())
         assert meta["step"] == 1
@@ -380,7 +371,7 @@ def test_a_damaged_latest_is_skipped_and_its_step_can_be_saved_again(tmp_path):
         checkpointer.save(3, make_state(30))
         assert_same(checkpointer.restore_latest(make_state())[0], make_state(30))
         damage(tmp_path, 3)
-        with pytest.warns(UserWarning, match=r"moved to .*3\.damaged_\)"):
+        with pytest.warns(UserWarning, match=r"renamed to .*3\.damaged_\)"):
             assert_same(checkpointer.restore_latest(make_state())[0], make_state(20))
         checkpointer.save(3, make_state(31))
         assert_same(checkpointer.restore(3, make_state())[0], make_state(31))
@@ -447,22 +438,6 @@ def test_a_write_that_cannot_begin_is_told_at_once(tmp_path):
         checkpointer.save(1, {"w": np.ones(2)})
 
 
-def test_orbax_is_quiet_and_others_are_heard(tmp_path):
-    heard = []
-    handler = logging.Handler()
-    handler.emit = heard.append
-    logger, verbosity = logging.getLogger("absl"), absl_logging.get_verbosity()
-    logger.addHandler(handler)
-    absl_logging.set_verbosity(absl_logging.INFO)
-    try:
-        save_steps(tmp_path, 1)
-        absl_logging.info("said by the program")
-    finally:
-        absl_logging.set_verbosity(verbosity)
-        logger.removeHandler(handler)
-    assert [record.getMessage() for record in heard] == ["said by the program"]
-
-
 def start(script: str, *arguments: object) -> subprocess.Popen:
     """Runs a script in another process, with one device."""
     root = pathlib.Path(wae_jax.__file__).parents[1]
@@ -479,7 +454,7 @@ def start(script: str, *arguments: object) -> subprocess.Popen:
 KILLED = """
 import os, pathlib, signal, sys, threading
 import numpy as np
-from wae_jax.checkpoint import Checkpointer
+from wae_jax.training.checkpoint import Checkpointer
 
 directory = pathlib.Path(sys.argv[1])
 
@@ -520,35 +495,42 @@ import numpy as np
 from jax.experimental import multihost_utils
 index, port, directory = int(sys.argv[1]), sys.argv[2], pathlib.Path(sys.argv[3])
 jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=index)
-from wae_jax.checkpoint import Checkpointer, CheckpointError
+from wae_jax.errors import CheckpointError
+from wae_jax.training.checkpoint import Checkpointer
 
 def state(step):
     return {"w": jax.numpy.full(3, step, jax.numpy.float32), "empty": {}}
 
-told = []
-with Checkpointer(directory) as checkpointer:
-    told.append(checkpointer.restore_latest(state(0)))
-    for step in (1, 2):
-        checkpointer.save(step, state(step))
-    told.append(checkpointer.all_steps())
+def save(step, value):
+    checkpointer.save(step, state(value))
+    checkpointer.wait()
     multihost_utils.sync_global_devices("saved")
+
+found = []
+with Checkpointer(directory) as checkpointer:
+    found.append(checkpointer.restore_latest(state(0)))
+    save(1, 1)
+    save(2, 2)
+    found.append(checkpointer.all_steps())
+    multihost_utils.sync_global_devices("listed")
     if index == 0:
         (directory / "2" / "meta" / "metadata").write_text("{")
     multihost_utils.sync_global_devices("damaged")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         restored, meta = checkpointer.restore_latest(state(0))
-    told += [restored["w"].tolist(), meta["step"], checkpointer.all_steps()]
-    checkpointer.save(2, state(5))
-    told.append(checkpointer.restore(2, state(0))[0]["w"].tolist())
+    found += [restored["w"].tolist(), meta["step"]]
+    save(2, 5)
+    found.append(checkpointer.restore(2, state(0))[0]["w"].tolist())
 try:
     Checkpointer(directory if index == 0 else directory / "elsewhere").restore_latest(state(0))
 except CheckpointError as error:
-    told.append(str(error))
-print(json.dumps(told))
+    found.append(str(error))
+print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_save_skip_and_restore_together(tmp_path):
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
@@ -561,7 +543,7 @@ def test_two_processes_save_skip_and_restore_together(tmp_path):
             process.kill()
     for output, errors in results:
         assert output.endswith("]\n"), errors
-        told = json.loads(output.splitlines()[-1])
-        assert told[:-1] == [None, [1, 2], [1.0, 1.0, 1.0], 1, [1], [5.0, 5.0, 5.0]]
-        assert "(process 0: step 2, process 1: no checkpoint)" in told[-1]
+        found = json.loads(output.splitlines()[-1])
+        assert found[:-1] == [None, [1, 2], [1.0, 1.0, 1.0], 1, [5.0, 5.0, 5.0]]
+        assert "(process 0: step 2, process 1: no checkpoint)" in found[-1]
     assert sorted(os.listdir(tmp_path)) == ["1", "2", "2.damaged"]

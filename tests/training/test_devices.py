@@ -14,7 +14,7 @@ import pytest
 from tests.helpers import ROOT, finish, last_state, read_metrics, run_steps, start_run, tiny_config
 from wae_jax.errors import DeviceError
 from wae_jax.models.networks import NETWORKS, TRACKS, Conv
-from wae_jax.training import devices
+from wae_jax.training import devices, processes
 from wae_jax.training.loop import train_and_evaluate
 from wae_jax.training.workdir import WorkdirLock, holder
 
@@ -220,7 +220,7 @@ def test_two_processes_train_what_one_process_trains(tmp_path):
 
 
 def test_a_batch_that_does_not_divide_is_refused_with_its_numbers(tmp_path):
-    with pytest.raises(DeviceError, match=r"batch_size 6 does not divide over 4 devices \(1 processes x 4\): take"):
+    with pytest.raises(DeviceError, match=r"batch_size 6 does not divide over 4 devices \(1 processes x 4\); expected"):
         train_and_evaluate(tiny_config(batch_size=6), str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
     with pytest.raises(ValueError, match="leading axis of 6 does not divide over 4"):
@@ -238,11 +238,11 @@ def test_a_batch_that_does_not_divide_is_refused_with_its_numbers(tmp_path):
 )
 def test_processes_that_make_no_sense_are_refused(given, message):
     with pytest.raises(DeviceError, match=message):
-        devices.start(*given)
+        processes.start(*given)
 
 
 def test_what_a_scheduler_leaves_out_is_said():
-    program = "from wae_jax import devices; devices.start()"
+    program = "from wae_jax.training import processes; processes.start()"
     environment = {**os.environ, "JAX_COORDINATOR_ADDRESS": "localhost:1", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
@@ -252,20 +252,20 @@ def test_what_a_scheduler_leaves_out_is_said():
 
 def test_the_line_at_the_start():
     assert (
-        devices.describe(6)
+        processes.describe(6)
         == f"processes 1, devices 4 local / 4 global, cpu, batch per device 1.5, jax {jax.__version__}"
     )
 
 
 def test_the_code_is_told_by_its_content(monkeypatch):
-    before = devices.code_version()
-    assert before == devices.code_version()
+    before = processes.code_version()
+    assert before == processes.code_version()
     assert f"jax {jax.__version__}" in before
     read = pathlib.Path.read_bytes
     monkeypatch.setattr(
         pathlib.Path, "read_bytes", lambda path: read(path) + (b"#" if path.name == "harmony.py" else b"")
     )
-    assert devices.code_version() != before
+    assert processes.code_version() != before
 
 
 def test_who_holds_a_work_folder_can_be_read(tmp_path):

@@ -1,6 +1,6 @@
-"""Several real processes on this host: how they find each other, and that none goes on alone.
+"""Several real processes on this host: how they find each other, agree, and end together.
 
-What they compute together is in `test_processes_train.py`.
+What they compute together is tested in `test_processes_train.py`.
 """
 
 import http.server
@@ -20,11 +20,19 @@ import os, sys
 import jax
 if "GCE_METADATA_IP" in os.environ:
     os.environ.pop("TPU_SKIP_MDS_QUERY")  # jax sets it where it finds no TPU
-from wae_jax import devices
-devices.start(*eval(sys.argv[1]), join_seconds=30)
-devices.check_agreement({"a": 1})
-print(jax.process_index(), devices.describe(6))
+from wae_jax.training import processes
+processes.start(*eval(sys.argv[1]), join_seconds=30)
+processes.check_agreement({"a": 1})
+print(jax.process_index(), processes.describe(6))
 """
+STEP = (
+    JOIN
+    + """
+import jax.numpy as jnp
+mean = jax.pmap(lambda x: jax.lax.pmean(x, "batch"), "batch", out_axes=None)
+print("mean", mean(jnp.full((1,), 1.0 + 4 * jax.process_index())))
+"""
+)
 
 
 def free_port():
@@ -70,12 +78,17 @@ def given_by_a_jobset_of_tpus(i, port):
     return names | slices | {"JAX_COORDINATOR_PORT": str(port)}
 
 
-# The ways to ask differ, in jax; what is done with the answers does not.
-OTHERS = [pytest.param(given, marks=pytest.mark.slow) for given in (given_by_open_mpi, given_by_a_jobset_of_tpus)]
+def test_two_processes_join_agree_and_compute_together():
+    address = f"localhost:{free_port()}"
+    for i, (status, output) in enumerate(run_together(STEP, [((address, 2, i),) for i in range(2)])):
+        assert status == 0, output
+        assert f"{i} processes 2, devices 1 local / 2 global, cpu, batch per device 3, jax " in output
+        assert "mean 3.0" in output
 
 
-@pytest.mark.parametrize("given", [given_by_slurm, *OTHERS])
-def test_the_situation_is_found(given):
+@pytest.mark.slow
+@pytest.mark.parametrize("given", [given_by_slurm, given_by_open_mpi, given_by_a_jobset_of_tpus])
+def test_the_scheduler_is_detected(given):
     port = free_port()
     for i, (status, output) in enumerate(run_together(JOIN, [("()",)] * 2, [given(i, port) for i in range(2)])):
         assert status == 0, output
@@ -83,7 +96,7 @@ def test_the_situation_is_found(given):
 
 
 class Metadata(http.server.BaseHTTPRequestHandler):
-    """What the metadata server of a Cloud TPU says to worker `i`, at the path /i/..."""
+    """Answers like the metadata server of a Cloud TPU, to worker `i` at the path /i/..."""
 
     def do_GET(self):
         worker, _, key = self.path.strip("/").partition("/computeMetadata/v1/instance/attributes/")
@@ -100,6 +113,7 @@ class Metadata(http.server.BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 def test_the_workers_of_a_tpu_slice_are_found():
     pytest.importorskip("requests", reason="jax asks a TPU's metadata server by requests, which comes with jax[tpu]")
     server = http.server.ThreadingHTTPServer(("localhost", 0), Metadata)
@@ -123,9 +137,10 @@ def test_the_workers_of_a_tpu_slice_are_found():
         assert f"{i} processes 2, devices 1 local / 2 global" in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coordinator", ["none", "localhost"])
-def test_a_scheduler_is_left_aside_where_that_is_asked_for(coordinator):
-    """Not even what it says of GPUs counts: it may have started a launcher that divides them in its own way."""
+def test_a_coordinator_flag_overrides_the_scheduler(coordinator):
+    """Also the scheduler's choice of GPUs: it may have started a launcher that divides them itself."""
     port = free_port()
     given = (coordinator,) if coordinator == "none" else (f"{coordinator}:{port}", 1, 0)
     program = f"{JOIN}\nprint('GPUs', jax.config.read('jax_cuda_visible_devices'))"
@@ -137,53 +152,52 @@ def test_a_scheduler_is_left_aside_where_that_is_asked_for(coordinator):
 
 LATE = """
 import sys
-from wae_jax import devices
-devices.start(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), join_seconds=4)
+from wae_jax.training import processes
+processes.start(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), join_seconds=4)
 """
 
 
-def test_a_missing_process_is_told_of_in_time():
+@pytest.mark.slow
+def test_a_missing_process_ends_the_others_in_time():
     # Of the first three the third is missing; of the others, the first.
     one, other = (f"localhost:{free_port()}" for _ in range(2))
     started = time.monotonic()
     results = run_together(LATE, [(one, 3, 0), (one, 3, 1), (other, 2, 1)])
     assert time.monotonic() - started < 60
-    assert [status for status, _ in results] == [1, 1, 1]
-    first, second, alone = (output for _, output in results)
-    assert f"error: process 0 of 3 waited 4 s for the others: not all of the others have come to {one};" in first
-    # The first one gave up while this one was looking, or after.
-    assert f"error: process 1 of 3 waited 4 s for the others: process 0 answers at {one}" in second or (
-        f"nothing answers at {one}" in second
-    )
-    assert f"error: process 1 of 2 waited 4 s for the others: nothing answers at {other}: process 0 has not" in alone
+    for (status, output), who in zip(results, (f"0 of 3|{one}", f"1 of 3|{one}", f"1 of 2|{other}"), strict=True):
+        assert status == 1
+        process, _, address = who.partition("|")
+        assert f"error: process {process} waited 4 s for the others at {address};" in output
 
 
 AGREE = """
 import sys
-from wae_jax import devices
+from wae_jax.errors import DeviceError
+from wae_jax.training import processes
 i = int(sys.argv[2])
-devices.start(sys.argv[1], 3, i, join_seconds=30)
-with devices.leaving_at_once():
-    devices.check_agreement({"a": 1, "text": "ä" * 1000})
-    with devices.failing_together():
+processes.start(sys.argv[1], 3, i, join_seconds=30)
+with processes.leaving_at_once():
+    processes.check_agreement({"a": 1, "text": "ä" * 1000})
+    with processes.failing_together():
         pass
     try:
-        devices.check_agreement({"a": 1, "b.c": 2 if i != 1 else 2.5} | ({"d": None} if i else {}))
+        processes.check_agreement({"a": 1, "b.c": 2 if i != 1 else 2.5} | ({"d": None} if i else {}))
     except DeviceError as error:
         print(error)
     try:
-        with devices.failing_together():
+        with processes.failing_together():
             if i == 2:
                 raise OSError("no room")
     except OSError as error:
         print("mine:", error)
     except DeviceError as error:
         print(error)
-    devices.check_agreement({"a": i})
+    processes.check_agreement({"a": i})
 """
 
 
-def test_what_processes_disagree_on_is_named_in_all_of_them():
+@pytest.mark.slow
+def test_disagreements_are_named_in_all_processes():
     port = free_port()
     for i, (status, output) in enumerate(run_together(AGREE, [(f"localhost:{port}", i) for i in range(3)])):
         assert (
@@ -193,7 +207,7 @@ def test_what_processes_disagree_on_is_named_in_all_of_them():
         ) in output
         failed = "mine: no room" if i == 2 else "another process of the run has failed; process 2: no room"
         assert failed + "\n" in output
-        # Where the first one has gone before the others have said it, they say that instead.
+        # If the first one has ended before the others print it, they report that instead.
         assert status in ((1,) if i == 0 else (1, -6)), output
         if status == 1:
             assert "error: the processes of the run do not agree:\n  a: 0 in process 0; 1 in process 1" in output
@@ -201,8 +215,9 @@ def test_what_processes_disagree_on_is_named_in_all_of_them():
 
 UNEQUAL = """
 import sys
-from wae_jax import devices
-devices.start(sys.argv[1], 2, int(sys.argv[2]), join_seconds=30)
+from wae_jax.errors import DeviceError
+from wae_jax.training import devices, processes
+processes.start(sys.argv[1], 2, int(sys.argv[2]), join_seconds=30)
 try:
     devices.check_devices()
 except DeviceError as error:
@@ -210,6 +225,7 @@ except DeviceError as error:
 """
 
 
+@pytest.mark.slow
 def test_processes_need_equally_many_devices():
     port = free_port()
     environments = [{"JAX_NUM_CPU_DEVICES": count} for count in ("1", "3")]
@@ -226,9 +242,10 @@ def train_together(folders, *flags_of_each):
     return [finish(process) for process in processes]
 
 
-def test_a_run_of_two_minds_does_not_begin(tmp_path):
+@pytest.mark.slow
+def test_processes_with_different_configurations_do_not_start(tmp_path):
     results = train_together([tmp_path / "run"] * 2, (), ("--config.objective.penalty_weight=2.5", "--config.seed=3"))
-    assert any("  penalty_weight: " in output for _, output in results)
+    assert any("  objective.penalty_weight: " in output for _, output in results)
     for status, output in results:
         assert status in (1, -6)
         if "penalty_weight" in output:
@@ -237,15 +254,17 @@ def test_a_run_of_two_minds_does_not_begin(tmp_path):
     assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
 
 
-def test_what_only_one_process_can_see_ends_all(tmp_path):
-    """The first process alone looks at the work folder; the others learn from it that it is of no use."""
+@pytest.mark.slow
+def test_an_error_of_the_first_process_ends_all(tmp_path):
+    """Only the first process checks the workdir; the others hear of its error."""
     (tmp_path / "run" / "checkpoints" / "1").mkdir(parents=True)
     results = train_together([tmp_path / "run"] * 2, (), ())
     assert "checkpoints but no config.json" in results[0][1]
     assert [status in (1, -6) for status, _ in results] == [True, True]
 
 
-def test_work_folders_of_their_own_are_refused(tmp_path):
+@pytest.mark.slow
+def test_a_workdir_that_is_not_shared_is_refused(tmp_path):
     results = train_together([tmp_path / "one", tmp_path / "other"], (), ())
     assert any("the work folder is held by: " in output and "null in process 1" in output for _, output in results)
     assert [status in (1, -6) for status, _ in results] == [True, True]

@@ -1,6 +1,6 @@
-"""Several real processes train what one trains, all end when one ends, and what they leave goes on.
+"""Several real processes train what one trains, end together, and leave a run that resumes.
 
-The processes are started by `launch/local_processes.py`, unless they have networks of their own.
+The processes are started by `launch/local_processes.py`.
 """
 
 import contextlib

@@ -29,7 +29,7 @@ from wae_jax.errors import CheckpointError
 from wae_jax.files import whole_file
 from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.pianoroll import PHRASE_SHAPE
-from wae_jax.training.checkpoint import digests
+from wae_jax.training.checkpoint_meta import digests
 
 FORMAT = "wae_jax trained run"
 VERSION = 2

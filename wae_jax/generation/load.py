@@ -11,7 +11,8 @@ from wae_jax.errors import CheckpointError
 from wae_jax.generation.export_file import load_portable
 from wae_jax.generation.model import Model
 from wae_jax.pianoroll import NUM_TRACKS
-from wae_jax.training.checkpoint import Checkpointer, checkpoint_digest
+from wae_jax.training.checkpoint import Checkpointer
+from wae_jax.training.checkpoint_meta import checkpoint_digest
 from wae_jax.training.state import create_train_state
 from wae_jax.training.workdir import load_config
 

@@ -23,7 +23,7 @@ from wae_jax.generation.latent_mixture import Mixture, fit_mixture, sample_mixtu
 from wae_jax.models.autoencoder import Autoencoder, make_autoencoder
 from wae_jax.objective.prior import sample_prior
 from wae_jax.pianoroll import Codes, PackedPhrases, Probabilities, Rolls, unpack
-from wae_jax.training.checkpoint import checkpoint_digest, digests
+from wae_jax.training.checkpoint_meta import checkpoint_digest, digests
 from wae_jax.training.state import TrainState
 
 _PHRASES_AT_A_TIME = 32

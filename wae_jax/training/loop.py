@@ -28,7 +28,7 @@ from wae_jax.files import Closing
 from wae_jax.generation.calibration import calibrate
 from wae_jax.generation.sampling import make_sampler
 from wae_jax.pianoroll import PackedPhrases
-from wae_jax.training import devices
+from wae_jax.training import devices, processes
 from wae_jax.training.checkpoint import Checkpointer
 from wae_jax.training.metric_writer import MetricWriter, Progress
 from wae_jax.training.state import TrainState, create_train_state
@@ -217,7 +217,7 @@ def train_and_evaluate(
     """
     devices.check_devices()
     with contextlib.ExitStack() as stack:
-        with devices.failing_together():
+        with processes.failing_together():
             config = read_config(config)
             _check_precision(config.dtype)
             devices.check_batch_size(config.batch_size)
@@ -227,8 +227,8 @@ def train_and_evaluate(
             )
             _check_data(data)
         if jax.process_count() > 1:
-            devices.check_agreement(_facts(config, work, data))
-        with devices.failing_together():
+            processes.check_agreement(_facts(config, work, data))
+        with processes.failing_together():
             if jax.process_index() == 0:
                 claim_config(
                     work.folder,
@@ -245,7 +245,7 @@ def _facts(config: Config, work: Workdir, data: Dataset) -> dict[str, Any]:
     # Each host may have the data in another place.
     del facts["data.path"]
     held_by = "the work folder is held by"
-    return facts | {"code": devices.code_version(), "digest of the data": data.digest, held_by: work.holder()}
+    return facts | {"code": processes.code_version(), "digest of the data": data.digest, held_by: work.holder()}
 
 
 def _run(
@@ -317,7 +317,7 @@ def _run(
     progress = stack.enter_context(Progress(total, config.batch_size, enabled=is_first))
     stop = stack.enter_context(Stop())
     # Last, since it comes first on the way out.
-    stack.enter_context(devices.leaving_at_once())
+    stack.enter_context(processes.leaving_at_once())
 
     if not start:
         writer.write_text(0, {"config": json.dumps(config.to_dict(), indent=2)})
