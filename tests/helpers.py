@@ -67,7 +67,7 @@ _TINY = {
 
 def tiny_config(penalty="gan", **changes) -> Config:
     """A run that compiles and trains in seconds; `changes` are fields, as in `changed`."""
-    return changed(Config(), **_TINY, objective__penalty=penalty, **changes)
+    return changed(changed(Config(), **_TINY, objective__penalty=penalty), **changes)
 
 
 def changed(config, **changes):
