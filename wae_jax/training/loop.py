@@ -30,7 +30,8 @@ from wae_jax.generation.sampling import make_sampler
 from wae_jax.pianoroll import PackedPhrases
 from wae_jax.training import devices, processes
 from wae_jax.training.checkpoint import Checkpointer
-from wae_jax.training.metric_writer import MetricWriter, Progress
+from wae_jax.training.metric_writer import MetricWriter
+from wae_jax.training.progress import Progress
 from wae_jax.training.state import TrainState, create_train_state
 from wae_jax.training.step import (
     BATCH_AXIS,
@@ -314,14 +315,13 @@ def _run(
         return figures
 
     writer = stack.enter_context(MetricWriter(folder, start, enabled=is_first))
-    progress = stack.enter_context(Progress(total, config.batch_size, enabled=is_first))
+    progress = stack.enter_context(Progress(total, config.batch_size, initial_step=start, enabled=is_first))
     stop = stack.enter_context(Stop())
     # Last, since it comes first on the way out.
     stack.enter_context(processes.leaving_at_once())
 
     if not start:
         writer.write_text(0, {"config": json.dumps(config.to_dict(), indent=2)})
-    progress.update(start)
 
     figures: dict[str, float] = {}
     step = start
