@@ -158,7 +158,7 @@ def read_song(folder):
 def read_cells(folder):
     bars = random_rolls(2).reshape(2, 4, 48, 84, 5)
     np.savez(folder / "a.npz", nonzero=np.array(np.nonzero(bars)), shape=np.array(bars.shape))
-    return musegan_npz.read_cells(folder / "a.npz", musegan_npz.read_shape(folder / "a.npz"), 0, 2)
+    return musegan_npz.read_cells(folder / "a.npz", 2, 0, 2)
 
 
 RECORDS = {

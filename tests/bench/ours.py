@@ -217,10 +217,8 @@ def read_midi(*, paths: list[str]) -> Contender:
 
     from wae_jax.data.build.formats import open_source
     from wae_jax.data.build.sources import Options
-    from wae_jax.data.build.workers import keep_freed_memory
     from wae_jax.errors import SourceError
 
-    keep_freed_memory()
     phrases = failed = place = 0
     options = Options()
 

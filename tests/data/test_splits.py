@@ -39,28 +39,29 @@ def test_positions_spread_evenly_and_depend_on_the_seed():
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.08
 
 
-def test_songs_join_through_chains_of_links():
-    songs = ["d", "c", "b", "a", "e", "f"]
-    links = [(0, 1), (1, 2), (3, 2), (4, 4)]
-    assert [songs[i] for i in splits.group_songs(songs, links)] == ["a", "a", "a", "a", "e", "f"]
+def test_songs_join_through_chains_of_shared_phrases():
+    songs = ["d", "c", "c", "b", "a", "b", "e", "e", "f"]
+    phrases = [0, 0, 1, 1, 2, 2, 3, 3, 4]
+    assert splits.group_songs(songs, phrases) == dict.fromkeys("abcd", "a") | {"e": "e", "f": "f"}
 
 
-def test_grouping_does_not_depend_on_the_order_of_links():
+def test_grouping_does_not_depend_on_the_order_of_rows():
     rng = np.random.default_rng(3)
-    songs = [str(number) for number in rng.permutation(60)]
-    links = rng.integers(0, 60, (40, 2))
-    expected = splits.group_songs(songs, zip(*links.T.tolist(), strict=True))
-    assert 1 < len(set(expected)) < 60
+    rows = [(str(number), -number) for number in range(60)]
+    for phrase, pair in enumerate(rng.integers(0, 60, (40, 2)).tolist()):
+        rows += [(str(song), phrase) for song in pair]
+    expected = splits.group_songs(*zip(*rows, strict=True))
+    assert 1 < len(set(expected.values())) < 60
     for _ in range(5):
-        shuffled = rng.permutation(links)[:, rng.permutation(2)]
-        assert splits.group_songs(songs, zip(*shuffled.T.tolist(), strict=True)) == expected
+        shuffled = [rows[i] for i in rng.permutation(len(rows))]
+        assert splits.group_songs(*zip(*shuffled, strict=True)) == expected
 
 
-def test_rows_of_a_song_count_where_half_of_all_is_asked():
-    songs = ["big", "a", "b"]
-    codes = splits.split_songs(songs, np.array([50, 1, 1]), [(1, 2)], seed=0, valid_fraction=0.4, test_fraction=0.4)
-    assert codes[0] == splits.TRAIN
-    assert codes[1] == codes[2] != splits.TRAIN
+def test_rows_of_a_group_count_towards_half_of_all():
+    songs = ["big"] * 50 + ["a", "b"]
+    codes = splits.split_by_song(songs, [*range(50), 50, 50], seed=0, valid_fraction=0.4, test_fraction=0.4)
+    assert set(codes[:50].tolist()) == {splits.TRAIN}
+    assert codes[50] == codes[51] != splits.TRAIN
 
 
 def test_no_song_and_no_phrase_is_in_two_splits():

@@ -96,7 +96,7 @@ def test_npy_round_trip(tmp_path, dtype, shape, monkeypatch):
 @pytest.mark.parametrize("shape", [BARS, (192, 84, 5)])
 def test_npy_in_fortran_order(tmp_path, shape, monkeypatch):
     monkeypatch.setattr(array_files, "PHRASES_PER_CHUNK", 2)
-    monkeypatch.setattr(array_files, "_CHUNKS_INTERLEAVED", 2)
+    monkeypatch.setattr(array_files, "_PHRASES_AT_ONCE_IN_FORTRAN_ORDER", 4)
     rolls = make_rolls(7)
     path = save_npy(tmp_path / "a.npy", np.asfortranarray(rolls.reshape(-1, *shape)))
     for rows in (slice(None), slice(1, 6), slice(6, 7)):

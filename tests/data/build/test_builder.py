@@ -155,7 +155,7 @@ def test_splits_as_given_with_rows_of_one_file(tmp_path, capsys):
     assert (described["duplicates_dropped"], described["duplicates_across_splits"]) == (1, 1)
     out, err = capsys.readouterr()
     assert "dropped: 1 duplicates (1 of a phrase in another split), 0 silent" in out
-    assert err == "note: 1 song names stand in more than one split\n"
+    assert err == "note: 1 song names are in more than one split\n"
 
 
 def test_bad_inputs_are_listed_and_the_others_used(tmp_path, capsys):
@@ -210,11 +210,11 @@ def test_a_split_that_comes_out_empty_is_told(tmp_path, capsys):
     assert capsys.readouterr().err.splitlines() == ["note: valid is empty", "note: test is empty"]
 
 
-def test_a_data_set_is_replaced_only_when_asked(tmp_path, capsys):
+def test_a_dataset_is_replaced_only_on_request(tmp_path, capsys):
     first, second = save(tmp_path / "a.npy", make_rolls(3, 0)), save(tmp_path / "b.npy", make_rolls(4, 1))
     assert run("--input", first, "--output", tmp_path / "set") == 0
     assert run("--input", second, "--output", tmp_path / "set") == 1
-    assert "already holds a data set" in capsys.readouterr().err
+    assert "already holds a dataset" in capsys.readouterr().err
     assert len(dataset.load_dataset(tmp_path / "set").phrases) == 3
     assert run("--input", second, "--output", tmp_path / "set", "--overwrite") == 0
     assert len(dataset.load_dataset(tmp_path / "set").phrases) == 4
@@ -246,26 +246,28 @@ def test_a_place_that_cannot_be_written_is_said_plainly(tmp_path, capsys):
         ("--output o", "expected either --input, or --train"),
         ("--input a --train b --output o", "expected either --input, or --train"),
         ("--input a", "expected --output, or --describe or --verify"),
-        ("--input a --describe b", "--describe and --verify stand alone"),
-        ("--describe a --verify b", "--describe and --verify stand alone"),
-        ("--input a --output o --min-tracks 6", "'6'; expected 1 to 5"),
+        ("--input a --describe b", "--describe and --verify are used alone"),
+        ("--describe a --verify b", "--describe and --verify are used alone"),
+        ("--input a --output o --min-tracks 6", "invalid choice: 6"),
         ("--input a --output o --workers 0", "'0'; expected a whole number of at least 1"),
         ("--input a --output o --hop-bars x", "'x'; expected a whole number"),
         ("--input a --output o --tonality minor", "invalid choice: 'minor'"),
-        ("--rows 0:1 --input a --output o", "argument --rows: stands before any input"),
-        ("--input a b --rows 0:1 --output o", "argument --rows: follows 2 inputs; expected one"),
-        ("--input a --rows 0:1 --rows 1:2 --output o", "argument --rows: stands twice after a"),
+        ("--rows 0:1 --input a --output o", "argument --rows: follows 0 inputs; expected exactly one before it"),
+        ("--input a b --rows 0:1 --output o", "argument --rows: follows 2 inputs; expected exactly one"),
+        ("--input a --rows 0:1 --rows 1:2 --output o", "argument --rows: given twice after a"),
         ("--input a --rows 5 --output o", "'5'; expected a:b"),
         ("--input a --rows 0:9:2 --output o", "'0:9:2'; expected a:b"),
         ("--input a --output o --valid-fraction .6 --test-fraction .4", "sum is below 1"),
-        ("--train a --output o --seed 1", "--seed has no say"),
-        ("--train a --output o --test-fraction 0", "--test-fraction has no say"),
+        ("--train a --output o --seed 1", "--seed applies only to --input"),
+        ("--train a --output o --test-fraction 0", "--test-fraction applies only to --input"),
+        ("--input  --output o", "argument --input: the path is empty; expected a file or a folder"),
+        ("--input a --output ", "argument --output: the path is empty"),
         ("--input a --output o --over", "unrecognized arguments: --over"),
     ],
 )
 def test_a_command_line_without_sense_is_refused(arguments, message, capsys):
     with pytest.raises(SystemExit) as raised:
-        build_dataset.parse_arguments(arguments.split())
+        build_dataset.parse_arguments(arguments.split(" "))
     assert raised.value.code == 2
     assert message in capsys.readouterr().err
 
@@ -299,7 +301,7 @@ def test_the_command_itself(tmp_path):
 # The real command, but for a phrase that takes a minute to look at.
 SLOW_COMMAND = """
 import runpy, signal, sys, time
-from wae_jax import splits
+from wae_jax.data import splits
 # A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 splits.phrase_keys = lambda rows: time.sleep(60)
@@ -410,7 +412,7 @@ def test_a_folder_of_songs_gives_the_same_bytes_whatever_the_workers(tmp_path, c
     assert described["options"]["min_tracks"] == 2
     skipped = dict(read_tsv(tmp_path / "1/skipped.tsv"))
     assert list(skipped) == ["path", *(f"{folder}/{name}" for name in ("broken.midi", "short.mid", "thin.kar"))]
-    assert skipped[f"{folder}/thin.kar"] == "no phrase has 2 tracks that sound"
+    assert skipped[f"{folder}/thin.kar"] == "no phrase has 2 active tracks"
     index = read_tsv(tmp_path / "1/index.tsv")
     assert {line[3] for line in index[1:]} == {*"abcd", "music/high.smf", *(f"music/deep/er/{i}.MID" for i in range(6))}
     assert {line[5] for line in index[1:]} == {"", "120"}

@@ -33,8 +33,8 @@ def fill(folder, value=1):
 
 
 def make(output, *, value=1, overwrite=False, then=lambda: None):
-    with dataset_writer.new_dataset_folder(output, overwrite=overwrite) as workshop:
-        fill(workshop.folder, value)
+    with dataset_writer.staging_folder(output, overwrite=overwrite) as staging:
+        fill(staging.folder, value)
         then()
 
 
@@ -44,11 +44,11 @@ def content(folder):
 
 def test_appears_whole_and_only_at_the_end(tmp_path):
     output = tmp_path / "deep" / "er" / "set"
-    with dataset_writer.new_dataset_folder(output) as workshop:
-        fill(workshop.folder)
-        (workshop.scratch / "rows").write_text("on the way")
+    with dataset_writer.staging_folder(output) as staging:
+        fill(staging.folder)
+        (staging.scratch / "rows").write_text("on the way")
         assert not output.exists()
-        assert workshop.scratch.parent == output.parent
+        assert staging.scratch.parent == output.parent
     assert content(tmp_path) == {"deep", "deep/er", "deep/er/set", *(f"deep/er/set/{name}" for name in NAMES)}
 
 
@@ -82,12 +82,12 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path):
     assert content(tmp_path / "disk" / "music") == set(NAMES)
 
 
-def test_a_data_set_is_replaced_only_when_asked(tmp_path):
+def test_a_dataset_is_replaced_only_on_request(tmp_path):
     fill(tmp_path / "set", value=1)
-    with pytest.raises(DatasetError, match=r"already holds a data set; .*--overwrite"):
+    with pytest.raises(DatasetError, match=r"already holds a dataset; .*--overwrite"):
         make(tmp_path / "set", value=2, then=lambda: pytest.fail("entered"))
-    with dataset_writer.new_dataset_folder(tmp_path / "set", overwrite=True) as workshop:
-        fill(workshop.folder, value=2)
+    with dataset_writer.staging_folder(tmp_path / "set", overwrite=True) as staging:
+        fill(staging.folder, value=2)
         assert dataset.load_dataset(tmp_path / "set").phrases[0, 0] == 1
     assert dataset.load_dataset(tmp_path / "set").phrases[0, 0] == 2
     assert content(tmp_path) == {"set", *(f"set/{name}" for name in NAMES)}
@@ -103,14 +103,14 @@ def test_a_failed_replacement_leaves_the_old_one(tmp_path):
 
 def test_the_old_one_comes_back_where_the_last_rename_fails(tmp_path):
     fill(tmp_path / "set", value=1)
-    workshop = dataset_writer.Workshop(tmp_path / "scratch" / "gone", tmp_path / "scratch")
-    workshop.scratch.mkdir()
+    staging = dataset_writer.StagingFolder(tmp_path / "scratch" / "gone", tmp_path / "scratch")
+    staging.scratch.mkdir()
     with pytest.raises(FileNotFoundError):
-        dataset_writer._publish(workshop, tmp_path / "set")
+        dataset_writer._publish(staging, tmp_path / "set")
     assert dataset.load_dataset(tmp_path / "set").phrases[0, 0] == 1
 
 
-def test_what_is_no_data_set_is_never_deleted(tmp_path):
+def test_other_folders_are_never_deleted(tmp_path):
     (tmp_path / "file").write_text("notes")
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.png").write_text("cat")
@@ -121,9 +121,9 @@ def test_what_is_no_data_set_is_never_deleted(tmp_path):
     before = content(tmp_path)
     for name, message in [
         ("file", "is a file"),
-        ("photos", "holds something else than a data set"),
-        ("mixed", "holds notes.txt beside a data set"),
-        ("damaged", "holds something else than a data set .*cannot be read as JSON"),
+        ("photos", "holds something else than a dataset"),
+        ("mixed", "holds notes.txt beside a dataset"),
+        ("damaged", "holds something else than a dataset .*cannot be read as JSON"),
     ]:
         for overwrite in (False, True):
             with pytest.raises(DatasetError, match=message):
@@ -132,7 +132,7 @@ def test_what_is_no_data_set_is_never_deleted(tmp_path):
 
 
 def test_what_appears_meanwhile_is_left_alone(tmp_path):
-    with pytest.raises(DatasetError, match="already holds a data set"):
+    with pytest.raises(DatasetError, match="already holds a dataset"):
         make(tmp_path / "set", value=2, then=lambda: fill(tmp_path / "set", value=1))
     assert dataset.load_dataset(tmp_path / "set").phrases[0, 0] == 1
 
@@ -147,19 +147,14 @@ def test_a_disk_that_is_full_only_at_the_end_leaves_nothing(tmp_path, monkeypatc
     assert content(tmp_path) == set()
 
 
-def test_rows_are_copied_in_the_order_asked_for_out_of_several_files(tmp_path, monkeypatch):
+def test_rows_are_copied_in_the_requested_order(tmp_path, monkeypatch):
     monkeypatch.setattr(dataset_writer, "_ROWS_AT_A_TIME", 2)
     rows = np.random.default_rng(0).integers(0, 256, (6, 10080), np.uint8)
     order = np.array([5, 0, 3, 2, 1])
-    for borders in ([6], [0, 2, 2, 5, 6]):
-        files = [tmp_path / f"rows {i}" for i in range(len(borders))]
-        for file, part in zip(files, np.split(rows, borders), strict=False):
-            file.write_bytes(part.tobytes())
-        # Of an empty file nothing is asked.
-        parts = dataset_writer.read_rows(files, order)
-        digest = dataset_writer.write_phrases(tmp_path / "phrases.npy", 5, parts)
-        np.testing.assert_array_equal(np.load(tmp_path / "phrases.npy"), rows[order])
-        assert digest == hashlib.sha256(rows[order].tobytes()).hexdigest()
+    (tmp_path / "rows").write_bytes(rows.tobytes())
+    digest = dataset_writer.copy_phrases(tmp_path / "rows", order, tmp_path / "phrases.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "phrases.npy"), rows[order])
+    assert digest == hashlib.sha256(rows[order].tobytes()).hexdigest()
 
 
 def test_escaped_text_stays_in_its_line_and_comes_back(tmp_path):

@@ -49,12 +49,12 @@ def test_kinds_are_told_by_content(tmp_path):
     for name in ("a.npy", "a.npz", "a.mid", "b.npz"):
         renamed = tmp_path / f"{name}.data"
         (tmp_path / name).rename(renamed)
-        found[name] = formats.kind_of(renamed)
+        found[name] = formats.format_of(renamed)
         source = formats.open_source(renamed)
         assert sum(len(chunk.rows) for chunk in source.chunks) == (1 if found[name].is_song else 2)
         assert source.is_song == found[name].is_song
     assert [found[name].is_song for name in found] == [False, False, True, True]
-    assert len({kind.open for kind in found.values()}) == 4
+    assert len({each.open for each in found.values()}) == 4
 
 
 def save_zip(path):
@@ -77,7 +77,7 @@ def save_zip(path):
 def test_what_is_of_no_kind_is_refused_with_the_reason(tmp_path, write, message):
     write(tmp_path / "a")
     with pytest.raises(SourceError, match=message):
-        formats.kind_of(tmp_path / "a")
+        formats.format_of(tmp_path / "a")
 
 
 def test_files_are_found_in_folders_in_any_case_and_in_order(tmp_path):

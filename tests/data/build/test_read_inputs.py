@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from wae_jax.data.build import read_inputs
-from wae_jax.data.build.read_inputs import Input
+from wae_jax.data.build.build_spec import BuildSpec, Input
 from wae_jax.data.build.sources import Options
 
 SHAPE = (4, 48, 84, 5)
-HOW = {"options": Options(), "min_tracks": 1, "workers": 1}
 
 
 def make_rolls(num_phrases, seed=0):
@@ -21,6 +20,11 @@ def packed(rolls):
     return np.packbits(rolls.reshape(len(rolls), -1), axis=1)
 
 
+def ingest(inputs, file):
+    spec = BuildSpec(inputs, Options(), min_tracks=1, seed=0, valid_fraction=0.1, test_fraction=0.1)
+    return read_inputs.ingest(spec, file, num_workers=1)
+
+
 def save(path, rolls, songs=None):
     np.save(path, rolls)
     if songs is not None:
@@ -29,7 +33,7 @@ def save(path, rolls, songs=None):
     return str(path)
 
 
-def test_gathers_sounding_phrases_with_their_songs(tmp_path, capsys):
+def test_active_phrases_are_read_with_their_songs(tmp_path, capsys):
     first, second = make_rolls(4, 0), make_rolls(3, 1)
     first[[0, 2]] = False
     inputs = [
@@ -37,17 +41,17 @@ def test_gathers_sounding_phrases_with_their_songs(tmp_path, capsys):
         Input(save(tmp_path / "b.npy", second), rows=slice(1, None)),
     ]
     file = io.BytesIO()
-    gathered = read_inputs.gather(inputs, file, **HOW)
+    ingested = ingest(inputs, file)
     assert file.getvalue() == packed(np.concatenate([first[[1, 3]], second[1:]])).tobytes()
-    table = gathered.table
-    assert [table.song_name(song) for song in table.entries["song"].tolist()] == ["b", "d", "", ""]
-    assert table.entries["source"].tolist() == [0, 0, 1, 1]
-    assert table.entries["first_bar"].tolist() == [4, 12, -1, -1]
-    assert np.isnan(table.entries["tempo"]).all()
-    assert len(set(map(tuple, table.entries["key"].tolist()))) == 4
-    assert gathered.num_silent == 2
-    assert gathered.opened[1].rows == (1, 3)
-    assert gathered.skipped == {}
+    table = ingested.table
+    assert [table.song_name(song) for song in table.records["song"].tolist()] == ["b", "d", "", ""]
+    assert table.records["source"].tolist() == [0, 0, 1, 1]
+    assert table.records["first_bar"].tolist() == [4, 12, -1, -1]
+    assert np.isnan(table.records["tempo"]).all()
+    assert len(set(map(tuple, table.records["key"].tolist()))) == 4
+    assert ingested.num_silent == 2
+    assert ingested.sources[1].rows == (1, 3)
+    assert ingested.skipped == {}
     out, err = capsys.readouterr()
     assert out.splitlines() == [
         f"read {tmp_path}/a.npy: 4 phrases, 2 songs",
@@ -64,11 +68,11 @@ def test_an_input_that_breaks_half_way_leaves_nothing(tmp_path, capsys):
     whole = make_rolls(2)
     inputs = [Input(save(tmp_path / name, rolls)) for name, rolls in [("a.npy", whole), ("b.npy", broken)]]
     file = io.BytesIO()
-    gathered = read_inputs.gather([*inputs, Input(inputs[0].path)], file, **HOW)
+    ingested = ingest([*inputs, Input(inputs[0].path)], file)
     assert file.getvalue() == packed(whole).tobytes() * 2
-    assert gathered.table.entries["source"].tolist() == [0, 0, 2, 2]
-    assert gathered.num_silent == 0
-    assert gathered.skipped == {1: "phrases 576 to 599 hold values from 0 to 2; expected 0 and 1"}
+    assert ingested.table.records["source"].tolist() == [0, 0, 2, 2]
+    assert ingested.num_silent == 0
+    assert ingested.skipped == {1: "phrases 576 to 599 hold values from 0 to 2; expected 0 and 1"}
     assert f"skipped {tmp_path}/b.npy: phrases 576 to 599" in capsys.readouterr().err
 
 
@@ -78,7 +82,7 @@ def test_a_full_disk_is_not_taken_for_a_bad_input(tmp_path):
             raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        read_inputs.gather([Input(save(tmp_path / "a.npy", make_rolls(1)))], Full(), **HOW)
+        ingest([Input(save(tmp_path / "a.npy", make_rolls(1)))], Full())
 
 
 def test_a_bar_that_no_song_has_is_a_reason(tmp_path):
@@ -86,6 +90,6 @@ def test_a_bar_that_no_song_has_is_a_reason(tmp_path):
     sidecar = tmp_path / "a.tsv"
     sidecar.write_text(sidecar.read_text().replace("b\t4", f"b\t{10**20}"))
     file = io.BytesIO()
-    gathered = read_inputs.gather([Input(path)], file, **HOW)
+    ingested = ingest([Input(path)], file)
     assert file.getvalue() == b""
-    assert "OverflowError" in gathered.skipped[0]
+    assert "OverflowError" in ingested.skipped[0]

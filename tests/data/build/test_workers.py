@@ -1,4 +1,4 @@
-"""Real processes, with kinds of input that behave badly."""
+"""Real processes, with inputs that behave badly."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ import time
 import numpy as np
 
 from tests.data.build.test_formats import midi_bytes, save_multitrack
+from wae_jax.data.build.build_spec import Input
 from wae_jax.data.build.sources import Options, Source
-from wae_jax.data.build.workers import Request, SongReaders
+from wae_jax.data.build.workers import read_songs
 from wae_jax.errors import SourceError
 
 ROOT = pathlib.Path(__file__).parents[3]
 
 
 def write_songs(folder, num):
-    requests = []
+    songs = []
     for i in range(num):
         path = folder / f"{i}.mid"
         path.write_bytes(midi_bytes() if i % 3 else b"MThd and nothing")
-        requests.append(Request(str(path), None))
-    return requests
+        songs.append(Input(str(path)))
+    return songs
 
 
 def test_songs_come_in_their_order_with_the_reasons_of_those_that_fail(tmp_path):
-    requests = write_songs(tmp_path, 20)
+    songs = write_songs(tmp_path, 20)
     save_multitrack(tmp_path / "m.npz")
-    requests.append(Request(str(tmp_path / "m.npz"), slice(0, 1)))
-    with SongReaders(2, Options()) as readers:
-        results = list(readers.read(requests))
+    songs.append(Input(str(tmp_path / "m.npz"), rows=slice(0, 1)))
+    results = list(read_songs(songs, Options(), num_workers=2))
     assert [isinstance(result, Source) for result in results] == [bool(i % 3) for i in range(20)] + [True]
     assert all(isinstance(results[i], SourceError) and str(results[i]) for i in range(0, 20, 3))
     rows = [np.concatenate([chunk.rows for chunk in results[i].chunks]) for i in (1, 2, 20)]
@@ -46,22 +46,22 @@ def test_songs_come_in_their_order_with_the_reasons_of_those_that_fail(tmp_path)
 # A reader that is killed by what it reads, as a fault in a library of another language would.
 CRASHING = """
 import os, pathlib, signal, sys
-from wae_jax import openers, song_readers
-from wae_jax.sources import Options, Source
+from wae_jax.data.build import formats, workers
+from wae_jax.data.build.build_spec import Input
+from wae_jax.data.build.sources import Options, Source
 
-real = openers.open_source
+real = formats.open_source
 
 def open_source(path, **how):
     if "evil" in pathlib.Path(path).name:
         os.kill(os.getpid(), signal.SIGSEGV)
     return real(path, **how)
 
-openers.open_source = open_source
+formats.open_source = open_source
 
 if __name__ == "__main__":
-    with song_readers.SongReaders(2, Options()) as readers:
-        for result in readers.read([song_readers.Request(path, None) for path in sys.argv[1:]]):
-            print("read" if isinstance(result, Source) else result)
+    for result in workers.read_songs([Input(path) for path in sys.argv[1:]], Options(), num_workers=2):
+        print("read" if isinstance(result, Source) else result)
 """
 
 
@@ -75,26 +75,26 @@ def test_a_song_that_crashes_its_reader_is_named_and_the_others_are_read(tmp_pat
         [sys.executable, script, *(str(tmp_path / name) for name in names)],
         env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
-    crash = "makes its reader crash"
+    crash = "crashes the process that reads it"
     assert done.stdout.splitlines() == ["read", crash, "read", "read", crash, "read"]
     assert "Traceback" not in done.stderr
 
 
 WAITING = """
 import os, sys, time
-from wae_jax import openers, song_readers
-from wae_jax.sources import Options
+from wae_jax.data.build import formats, workers
+from wae_jax.data.build.build_spec import Input
+from wae_jax.data.build.sources import Options
 
 def open_source(path, **how):
     with open(path, "w") as file:
         file.write(str(os.getpid()))
     time.sleep(300)
 
-openers.open_source = open_source
+formats.open_source = open_source
 
 if __name__ == "__main__":
-    with song_readers.SongReaders(1, Options()) as readers:
-        list(readers.read([song_readers.Request(sys.argv[1], None)]))
+    list(workers.read_songs([Input(sys.argv[1])], Options(), num_workers=1))
 """
 
 

@@ -1,20 +1,18 @@
-"""Making folders, above all that of a data set, so that a name never stands for something half-made.
+"""Writes a dataset into a staging folder that takes its final name once it is complete.
 
-The files are written into a temporary folder beside the final one and renamed at the end. What breaks
-off before, by an error, Ctrl-C or a full disk, takes the temporary folder with it.
+A build that breaks off, by an error, Ctrl-C or a full disk, removes the staging folder.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import functools
 import hashlib
 import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
@@ -22,31 +20,25 @@ from jaxtyping import Int64
 from wae_jax import pianoroll
 from wae_jax.data import dataset
 from wae_jax.errors import DatasetError
-from wae_jax.pianoroll import PackedPhrases
 
-# What `build_dataset --describe` adds to a data set.
+# Added by `build_dataset --describe`.
 PICTURE_FILE = "phrases.png"
 MIDI_FILE = "phrases.mid"
-FILES = frozenset(
+_FILES = frozenset(
     {
         *(dataset.PHRASES_FILE, dataset.DESCRIPTION_FILE, dataset.INDEX_FILE, dataset.SKIPPED_FILE),
         *(PICTURE_FILE, MIDI_FILE),
     }
 )
-
-# What the folder is called, beside its final name, in which one is being made or was when it broke off.
-UNFINISHED = ".{}.*.partial"
-
 _ROWS_AT_A_TIME = 1024
 
 
-@dataclasses.dataclass(frozen=True)
-class Workshop:
-    """Where a folder is being made.
+class StagingFolder(NamedTuple):
+    """A folder in the making.
 
     Attributes:
-      folder: the future folder; what lies here at the end is published.
-      scratch: room for what is needed on the way; deleted at the end.
+      folder: becomes the dataset.
+      scratch: for temporary files; deleted at the end.
     """
 
     folder: pathlib.Path
@@ -54,131 +46,87 @@ class Workshop:
 
 
 def check_output(output: pathlib.Path, *, overwrite: bool) -> None:
-    """Raises DatasetError unless a data set may be put at `output`.
+    """Raises DatasetError unless a dataset may be written at `output`.
 
-    It may where there is nothing or an empty folder, and with `overwrite` also where there is a data set
-    and nothing besides.
+    Allowed are a free name and an empty folder; with `overwrite` also a folder that holds a dataset and nothing else.
     """
     if not output.exists():
         return
     if not output.is_dir():
-        raise DatasetError(f"{output} is a file; expected a folder, or a name that is free")
+        raise DatasetError(f"{output} is a file; expected a folder or a free name")
     present = {entry.name for entry in output.iterdir()}
     if not present:
         return
     try:
         dataset.load_dataset(output)
     except DatasetError as error:
-        raise DatasetError(
-            f"{output} holds something else than a data set and is left alone ({error}); name another folder"
-        ) from error
-    if present - FILES:
-        raise DatasetError(
-            f"{output} holds {', '.join(sorted(present - FILES))} beside a data set and is left alone; "
-            "name another folder"
-        )
+        raise DatasetError(f"{output} holds something else than a dataset ({error}); name another folder") from error
+    if others := present - _FILES:
+        raise DatasetError(f"{output} holds {', '.join(sorted(others))} beside a dataset; name another folder")
     if not overwrite:
-        raise DatasetError(f"{output} already holds a data set; name another folder, or give --overwrite")
+        raise DatasetError(f"{output} already holds a dataset; name another folder, or give --overwrite")
 
 
 @contextlib.contextmanager
-def new_folder(output: pathlib.Path, check: Callable[[], None] = lambda: None) -> Iterator[Workshop]:
-    """Gives a place to fill a folder in, and moves it to `output` when the block ends well.
+def staging_folder(output: pathlib.Path, *, overwrite: bool = False) -> Iterator[StagingFolder]:
+    """Creates a staging folder beside `output`, and renames it to `output` when the block ends without an error.
 
     Args:
-      output: the final folder, of which the path holds no link; its parents are made where they are missing. What is
-        there is replaced.
-      check: raises where `output` may not be written; called before and after.
+      output: the final folder; its parents are created if they are missing.
+      overwrite: whether a dataset at `output` may be replaced.
 
     Raises:
-      OSError: if the disk does not do what is asked.
+      DatasetError: if `output` may not be written (see `check_output`), before or after the block.
+      OSError: if the file system fails.
     """
-    check()
+    output = output.resolve()
+    check_output(output, overwrite=overwrite)
     output.parent.mkdir(parents=True, exist_ok=True)
-    prefix, suffix = UNFINISHED.format(output.name).split("*")
-    scratch = pathlib.Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=output.parent))
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=output.parent))
     try:
-        # A folder inside, because mkdtemp's own may be entered by nobody else.
-        workshop = Workshop(scratch / "folder", scratch)
-        workshop.folder.mkdir()
-        yield workshop
-        check()
-        for file in workshop.folder.iterdir():
-            _sync(file)
-        _publish(workshop, output)
+        staging = StagingFolder(scratch / "new", scratch)
+        staging.folder.mkdir()  # with the usual permissions, which mkdtemp does not give
+        yield staging
+        check_output(output, overwrite=overwrite)
+        for file in staging.folder.iterdir():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())  # some file systems only notice here that they are full
+        _publish(staging, output)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def new_dataset_folder(output: pathlib.Path, *, overwrite: bool = False) -> contextlib.AbstractContextManager[Workshop]:
-    """Gives a place to make a data set in, and moves it to `output` when the block ends well.
-
-    Args:
-      output: the final folder; its parents are made where they are missing.
-      overwrite: whether a data set that is there may be replaced.
-
-    Raises:
-      DatasetError: if `output` may not be written, see `check_output`; looked at before and after.
-      OSError: if the disk does not do what is asked.
-    """
-    output = output.resolve()
-    return new_folder(output, functools.partial(check_output, output, overwrite=overwrite))
-
-
-def _sync(file: pathlib.Path) -> None:
-    """Waits until the file lies on the disk: some file systems only notice here that they are full."""
-    with file.open("rb") as opened:
-        os.fsync(opened.fileno())
-
-
-def _publish(workshop: Workshop, output: pathlib.Path) -> None:
-    """Renames the finished folder; a data set that was there before comes back where that fails."""
-    replaced = workshop.scratch / "replaced"
+def _publish(staging: StagingFolder, output: pathlib.Path) -> None:
+    """Renames the finished folder; if that fails, puts a replaced dataset back."""
+    replaced = staging.scratch / "replaced"
     try:
         if output.exists():
             output.rename(replaced)
-        workshop.folder.rename(output)
+        staging.folder.rename(output)
     finally:
         if replaced.exists() and not output.exists():
             replaced.rename(output)
 
 
-def read_rows(files: Sequence[pathlib.Path], places: Int64[np.ndarray, " N"]) -> Iterator[PackedPhrases]:
-    """Reads packed phrases, some at a time.
+def copy_phrases(staged: pathlib.Path, indices: Int64[np.ndarray, " N"], path: pathlib.Path) -> str:
+    """Copies packed phrases from the staging file to an .npy file, without holding all of them in memory.
 
     Args:
-      files: packed phrases, one after another and nothing else.
-      places: which of them to read, in this order; they are numbered through all files.
-    """
-    stops = np.cumsum([file.stat().st_size // pianoroll.BYTES_PER_PHRASE for file in files])
-    for start in range(0, len(places), _ROWS_AT_A_TIME):
-        wanted = places[start : start + _ROWS_AT_A_TIME]
-        file_of = np.searchsorted(stops, wanted, side="right")
-        rows = np.empty((len(wanted), pianoroll.BYTES_PER_PHRASE), np.uint8)
-        for number in np.unique(file_of).tolist():
-            mine = file_of == number
-            # Mapped anew each time, which gives back the memory of the pages read before.
-            staged = np.memmap(files[number], np.uint8, "r").reshape(-1, pianoroll.BYTES_PER_PHRASE)
-            rows[mine] = staged[wanted[mine] - stops[number] + len(staged)]
-        yield rows
-
-
-def write_phrases(path: pathlib.Path, num_rows: int, parts: Iterable[PackedPhrases]) -> str:
-    """Writes rows into an .npy file, without ever holding them all.
-
-    Args:
+      staged: packed phrases, one after another.
+      indices: the phrases to copy, in this order.
       path: the .npy file to write.
-      num_rows: how many there are.
-      parts: the rows, some at a time.
 
     Returns:
-      The sha256 of the rows' bytes (those of the file without its header), in hexadecimal.
+      The sha256 of the rows (of the .npy file without its header), in hexadecimal.
     """
     digest = hashlib.sha256()
-    shape = (num_rows, pianoroll.BYTES_PER_PHRASE)
+    shape = (len(indices), pianoroll.BYTES_PER_PHRASE)
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for part in parts:
+        for start in range(0, len(indices), _ROWS_AT_A_TIME):
+            # A new map each time gives back the memory of the pages read before.
+            rows = np.memmap(staged, np.uint8, "r").reshape(-1, pianoroll.BYTES_PER_PHRASE)
+            part = np.asarray(rows[indices[start : start + _ROWS_AT_A_TIME]])
             digest.update(part.data)
             file.write(part.data)
     return digest.hexdigest()
@@ -191,7 +139,7 @@ def write_tsv(path: pathlib.Path, lines: Iterable[Sequence[str]]) -> None:
 
 
 def escape(text: str) -> str:
-    r"""The text on one line and in one column: `\t`, `\n`, `\\`, `\x1b` for what would not print as itself."""
+    r"""Text on one line and in one column: `\t`, `\n`, `\\`, `\x1b` stand for characters that do not print."""
     if text.isprintable() and "\\" not in text:
         return text
     return "".join(c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode() for c in text)

@@ -1,122 +1,98 @@
-"""Deciding which phrases stay, in which order, and which split each belongs to, from their keys and songs alone."""
+"""Decides which phrases stay, in which order, and to which split each belongs, from their keys and songs alone."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int8, Int64, UInt64
 
 from wae_jax.data import splits
-from wae_jax.data.build.phrase_table import NO_SONG, PhraseTable
+from wae_jax.data.build.build_spec import BuildSpec
+from wae_jax.data.build.sources import UNKNOWN, PhraseTable
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """Which rows that were read make the data set.
+class Selection:
+    """The phrases that make the dataset.
 
     Attributes:
-      rows: in their final order.
-      codes: for each its place in `splits.SPLITS`, ascending.
-      num_duplicates: how many rows were dropped because an earlier one is equal.
-      num_across: how many of these had their equal in another split.
-      rule: how the splits came about, in words.
+      rows: indices into the table of all phrases, in the order of the dataset.
+      codes: the split of each, an index into `splits.SPLITS`; ascending.
+      num_duplicates: phrases dropped because an earlier one is equal.
+      num_across_splits: how many of them have their equal in another split.
+      rule: a description of how the splits were made.
     """
 
     rows: Int64[np.ndarray, " N"]
     codes: Int8[np.ndarray, " N"]
     num_duplicates: int
-    num_across: int
+    num_across_splits: int
     rule: str
 
 
-def plan_rows(
-    table: PhraseTable,
-    split_of_input: Sequence[str | None],
-    *,
-    seed: int,
-    valid_fraction: float,
-    test_fraction: float,
-) -> Plan:
-    """Drops repeated phrases and gives the others their places.
+def deduplicate_and_split(table: PhraseTable, spec: BuildSpec) -> Selection:
+    """Drops repeated phrases, and sorts the others by split.
 
     Args:
-      table: all phrases, in the order in which the first of equal ones stays.
-      split_of_input: for each input the split that was asked for, or None for all of them.
-      seed: of the split by song.
-      valid_fraction: share of the songs, or of a block, to validate on.
-      test_fraction: share to test on.
+      table: all phrases; the first of equal ones stays.
+      spec: the inputs (whose indices are the `source` of the records) and the rule of the split.
     """
-    first = first_equal(table.entries["key"])
+    first = first_equal(table.records["key"])
     kept = np.flatnonzero(first == np.arange(len(first)))
     num_across = 0
-    if any(split_of_input):
-        code_of = {split: code for code, split in enumerate(splits.SPLITS)}
-        codes = np.array([code_of[split or ""] for split in split_of_input], np.int8)[table.entries["source"]]
+    if any(item.split for item in spec.inputs):
+        of_input = np.array([splits.SPLITS.index(item.split or "train") for item in spec.inputs], np.int8)
+        codes = of_input[table.records["source"]]
         num_across = int((codes != codes[first]).sum())
         rule = "as given: --train, --valid, --test"
     else:
-        codes, rule = _split_by_rule(table, kept, seed=seed, valid_fraction=valid_fraction, test_fraction=test_fraction)
+        codes, rule = _split_by_rule(table, kept, spec)
     order = np.argsort(codes[kept], kind="stable")
-    return Plan(kept[order], codes[kept][order], len(table) - len(kept), num_across, rule)
+    return Selection(kept[order], codes[kept][order], len(first) - len(kept), num_across, rule)
 
 
 def first_equal(keys: UInt64[np.ndarray, "N 2"]) -> Int64[np.ndarray, " N"]:
-    """For each key the number of the first that is equal to it."""
-    # Stable, so that of equal keys the first comes first.
+    """Index of the first key equal to each key."""
+    # Stable, so that the first of equal keys comes first.
     order = np.lexsort(keys.T)
-    ordered = keys[order]
-    begins = np.append(True, (ordered[1:] != ordered[:-1]).any(axis=1))[: len(keys)]
+    is_new = np.append(True, (np.diff(keys[order], axis=0) != 0).any(axis=1))[: len(keys)]
     first = np.empty(len(keys), np.int64)
-    first[order] = order[begins][np.cumsum(begins) - 1]
+    first[order] = order[is_new][np.cumsum(is_new) - 1]
     return first
 
 
 def _split_by_rule(
-    table: PhraseTable, kept: np.ndarray, *, seed: int, valid_fraction: float, test_fraction: float
-) -> tuple[np.ndarray, str]:
-    """Splits by song what has songs, and each other input by blocks; the codes of all rows, and words.
+    table: PhraseTable, kept: Int64[np.ndarray, " M"], spec: BuildSpec
+) -> tuple[Int8[np.ndarray, " N"], str]:
+    """Splits inputs with songs by song, and each of the others into blocks.
 
-    Repeated phrases count among the songs, because they tell which songs belong together, but not
-    among the blocks, whose sizes should be those of what stays; their codes mean nothing there.
+    Repeated phrases count among the songs, because they tell which songs belong together, but not among the blocks,
+    whose sizes should be those of what stays; their codes are meaningless there.
+
+    Returns:
+      The codes of all rows, and a description.
     """
-    fractions = {"valid_fraction": valid_fraction, "test_fraction": test_fraction}
-    codes = np.zeros(len(table), np.int8)
+    fractions = {"valid_fraction": spec.valid_fraction, "test_fraction": spec.test_fraction}
+    codes = np.zeros(len(table.records), np.int8)
     rules = []
-    has_song = table.entries["song"] != NO_SONG
+    has_song = table.records["song"] != UNKNOWN
     if has_song.any():
-        codes[has_song] = _split_by_song(table.take(has_song), seed=seed, **fractions)
+        records = table.records[has_song]
+        songs = [table.songs[song] for song in records["song"].tolist()]
+        codes[has_song] = splits.split_by_song(songs, first_equal(records["key"]).tolist(), seed=spec.seed, **fractions)
         rules.append(
-            f"by song: sha256 of seed {seed} and the song's name, songs that share a phrase together, "
-            f"{valid_fraction} of the songs valid, {test_fraction} test"
+            f"by song: sha256 of seed {spec.seed} and the song's name, songs that share a phrase together, "
+            f"{spec.valid_fraction} of the songs valid, {spec.test_fraction} test"
         )
     in_blocks = kept[~has_song[kept]]
-    # Each input's phrases stand together.
-    borders = np.flatnonzero(np.diff(table.entries["source"][in_blocks])) + 1
+    # The phrases of an input are neighbours.
+    borders = np.flatnonzero(np.diff(table.records["source"][in_blocks])) + 1
     for rows in np.split(in_blocks, borders) if in_blocks.size else []:
         codes[rows] = splits.split_by_block(len(rows), **fractions)
     if in_blocks.size:
         rules.append(
             f"by contiguous blocks, where songs are unknown: of each such input the first phrases train, "
-            f"then {valid_fraction} of them valid, the last {test_fraction} test"
+            f"then {spec.valid_fraction} of them valid, the last {spec.test_fraction} test"
         )
     return codes, "; ".join(rules)
-
-
-def _split_by_song(
-    table: PhraseTable, *, seed: int, valid_fraction: float, test_fraction: float
-) -> Int8[np.ndarray, " N"]:
-    """For each phrase its place in `splits.SPLITS`."""
-    used, song = np.unique(table.entries["song"], return_inverse=True)
-    other = song[first_equal(table.entries["key"])]
-    links = np.unique(np.stack([other, song])[:, other != song], axis=1)
-    codes = splits.split_songs(
-        [table.songs[i] for i in used.tolist()],
-        np.bincount(song),
-        zip(*links.tolist(), strict=True),
-        seed=seed,
-        valid_fraction=valid_fraction,
-        test_fraction=test_fraction,
-    )
-    return codes[song]

@@ -1,4 +1,4 @@
-"""Opening an input of any kind, told by its content, and finding the inputs in a folder."""
+"""Opens an input of any format, which its content tells, and finds the inputs in a folder."""
 
 from __future__ import annotations
 
@@ -6,45 +6,54 @@ import dataclasses
 import os
 import pathlib
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from wae_jax.data.build import array_files, song_files
 from wae_jax.data.build.sources import Chunk, Options, Source, reasons
 from wae_jax.errors import SourceError
 
-# What is looked for in folders; a file that is named by itself may have any name.
+# The files that are read in folders; a file named by itself may have any name.
 EXTENSIONS = frozenset({".mid", ".midi", ".kar", ".smf", ".npz", ".npy"})
 _EXPECTED = "expected a MIDI, .npz or .npy file"
 
 
 @dataclasses.dataclass(frozen=True)
-class Kind:
-    """A kind of input.
+class Format:
+    """A file format.
 
     Attributes:
-      open: its opener.
-      is_song: whether a file is one song: small, read in one go, and named after the file.
+      open: its reader.
+      is_song: whether a file is one song: small, read at once, and named after the file.
     """
 
     open: Callable[[pathlib.Path, slice | None, Options], Source]
     is_song: bool
 
 
+_FORMAT_OF_MAGIC = {
+    b"MThd": Format(song_files.open_midi, is_song=True),
+    b"\x93NUMPY": Format(array_files.open_dense_npy, is_song=False),
+}
+_FORMAT_OF_ZIP_MEMBER = {
+    "nonzero.npy": Format(array_files.open_musegan_npz, is_song=False),
+    "info.json": Format(song_files.open_multitrack_npz, is_song=True),
+}
+
+
 def open_source(path: pathlib.Path, *, rows: slice | None = None, options: Options | None = None) -> Source:
-    """Opens an input of any known kind; names do not matter.
+    """Opens an input; its name does not matter.
 
     Args:
-      path: a MIDI file, a file with MuseGAN's sparse phrases (npz with `nonzero` and `shape` = (N, 4, 48, 84, 5)),
-        a Multitrack of pypianoroll (npz with `info.json`), or a dense array (npy of shape (N, 4, 48, 84, 5) or
-        (N, 192, 84, 5)).
-      rows: which phrases to take, as Python slices do; None takes all.
+      path: a MIDI file, MuseGAN's sparse phrases (npz with `nonzero` and `shape` = (N, 4, 48, 84, 5)), a Multitrack of
+        pypianoroll (npz with `info.json`), or a dense array (npy of shape (N, 4, 48, 84, 5) or (N, 192, 84, 5)).
+      rows: the phrases to read; None for all.
       options: how to read it.
 
     Raises:
       SourceError: whatever is wrong with the file; no other exception leaves this function.
     """
     with reasons():
-        source = kind_of(path).open(path, rows, options or Options())
+        source = format_of(path).open(path, rows, options or Options())
     return dataclasses.replace(source, chunks=_guarded(source.chunks))
 
 
@@ -53,38 +62,34 @@ def _guarded(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
         yield from chunks
 
 
-def kind_of(path: pathlib.Path) -> Kind:
-    """The kind of a file by its content. Raises SourceError if there is no such file or it is of no known kind."""
+def format_of(path: pathlib.Path) -> Format:
+    """The format of a file, by its content. Raises SourceError if there is no such file or its format is unknown."""
     with reasons():
         if not path.is_file():
-            what = "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else "does not exist"
-            raise SourceError(f"{what}; {_EXPECTED}")
+            problem = "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else "does not exist"
+            raise SourceError(f"{problem}; {_EXPECTED}")
         with path.open("rb") as file:
             start = file.read(8)
         if not start:
             raise SourceError(f"is empty; {_EXPECTED}")
         if start.startswith(b"PK"):
-            return _kind_of_zip(path)
-        for magic, kind in _MAGIC.items():
+            with zipfile.ZipFile(path) as archive:
+                members = archive.namelist()
+            for member, found in _FORMAT_OF_ZIP_MEMBER.items():
+                if member in members:
+                    return found
+            held = ", ".join(sorted(members)[:5]) or "nothing"
+            raise SourceError(f"is a zip that holds {held}; expected {' or '.join(_FORMAT_OF_ZIP_MEMBER)} in it")
+        for magic, found in _FORMAT_OF_MAGIC.items():
             if start.startswith(magic):
-                return kind
+                return found
         raise SourceError(f"is neither MIDI nor .npz nor .npy: it starts with the bytes {start.hex(' ')}")
 
 
-def _kind_of_zip(path: pathlib.Path) -> Kind:
-    with zipfile.ZipFile(path) as file:
-        members = set(file.namelist())
-    for member, kind in _ZIP_MEMBERS.items():
-        if member in members:
-            return kind
-    held = ", ".join(sorted(members)[:5]) or "nothing"
-    raise SourceError(f"is a zip that holds {held}; expected {' or '.join(_ZIP_MEMBERS)} in it")
-
-
 def find_files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """All files in a folder and the folders in it whose extension is one of `EXTENSIONS`, in any case.
+    """Finds all files in a folder and its subfolders with one of the `EXTENSIONS`, in upper or lower case.
 
-    Hidden files and folders are left out: systems leave companions such as `._song.mid` there. Links are followed,
+    Hidden files and folders are left out: systems leave companions such as `._song.mid` there. Links are followed;
     each folder is entered once.
 
     Returns:
@@ -92,21 +97,12 @@ def find_files(folder: pathlib.Path) -> list[pathlib.Path]:
     """
     found = []
     seen: set[str] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        folders[:] = [] if real in seen else [name for name in folders if not name.startswith(".")]
-        if real not in seen:
-            found += [pathlib.Path(place, name) for name in files if not name.startswith(".")]
+    for parent, subfolders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:
+            subfolders.clear()
+            continue
         seen.add(real)
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        found += [pathlib.Path(parent, name) for name in files if not name.startswith(".")]
     return sorted(path for path in found if path.suffix.lower() in EXTENSIONS)
-
-
-_MAGIC: Mapping[bytes, Kind] = {
-    b"MThd": Kind(song_files.open_midi, is_song=True),
-    b"\x93NUMPY": Kind(array_files.open_dense_npy, is_song=False),
-}
-
-_ZIP_MEMBERS: Mapping[str, Kind] = {
-    "nonzero.npy": Kind(array_files.open_musegan_npz, is_song=False),
-    "info.json": Kind(song_files.open_multitrack_npz, is_song=True),
-}

@@ -61,7 +61,7 @@ def read_own_phrase(path: str | os.PathLike[str], start_bar: int | None = None) 
     """
     path = pathlib.Path(path)
     try:
-        read = _from_song if formats.kind_of(path).is_song else _from_phrases
+        read = _from_song if formats.format_of(path).is_song else _from_phrases
         return read(path, start_bar)
     except SourceError as error:
         raise RequestError(f"{path} {error}") from error
