@@ -1,6 +1,8 @@
 """What documents name exists: files, links, commands, fields of the configuration and flags."""
 
+import importlib
 import re
+import shlex
 
 import pytest
 
@@ -56,3 +58,11 @@ def test_flags_exist(document):
     used |= set(re.findall(r"`--([a-z][\w-]*)", text))
     made = {"config", "steps", "rounds", "devices"}  # by ml_collections, and by tests/bench/report.py for all benches
     assert used - known - made == set()
+
+
+def test_commands_are_understood(document):
+    for line in commands(document.read_text()):
+        found = re.search(r"-m wae_jax\.(generate|evaluate|build_dataset|export|listen) ([^#&]*)", line)
+        if found and not re.search(r"[${…]", line):
+            module = importlib.import_module(f"wae_jax.{found.group(1)}")
+            module.parse_arguments(shlex.split(found.group(2)))
