@@ -1,6 +1,7 @@
 """What documents name exists: files, links, commands, fields of the configuration and flags."""
 
 import importlib
+import pkgutil
 import re
 import shlex
 
@@ -66,3 +67,10 @@ def test_commands_are_understood(document):
         if found and not re.search(r"[${…]", line):
             module = importlib.import_module(f"wae_jax.{found.group(1)}")
             module.parse_arguments(shlex.split(found.group(2)))
+
+
+def test_the_names_of_the_api_exist():
+    names = re.findall(r"^::: (\S+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
+    assert len(names) > 10
+    for name in names:
+        pkgutil.resolve_name(name)
