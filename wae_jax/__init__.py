@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from wae_jax.generation.load import load
     from wae_jax.generation.model import Model
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Model", "__version__", "load"]
 
 

@@ -28,7 +28,11 @@ class SourceError(UserError, ValueError):
 
 
 class WorkdirError(UserError, RuntimeError):
-    """A workdir is in use, belongs to another configuration, data set or version, or cannot be reached."""
+    """A workdir is in use, belongs to another configuration, data set or version."""
+
+
+class RemoteError(UserError, RuntimeError):
+    """A file at a URL cannot be read or written."""
 
 
 class CheckpointError(UserError, RuntimeError):

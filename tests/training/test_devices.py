@@ -16,7 +16,6 @@ from wae_jax.errors import DeviceError
 from wae_jax.models.networks import NETWORKS, TRACKS, Conv
 from wae_jax.training import devices, processes
 from wae_jax.training.loop import train_and_evaluate
-from wae_jax.training.workdir import WorkdirLock, holder
 
 EVERYTHING = {"model__dropout_rate": 0.3, "data__transpose_semitones": 3, "ema_decay": 0.9}
 
@@ -266,9 +265,3 @@ def test_the_code_is_told_by_its_content(monkeypatch):
         pathlib.Path, "read_bytes", lambda path: read(path) + (b"#" if path.name == "harmony.py" else b"")
     )
     assert processes.code_version() != before
-
-
-def test_who_holds_a_work_folder_can_be_read(tmp_path):
-    assert holder(tmp_path) is None
-    with WorkdirLock(tmp_path):
-        assert holder(tmp_path) == f"process {os.getpid()} on {socket.gethostname()}"

@@ -13,9 +13,8 @@ import sys
 import pytest
 
 import wae_jax
-from wae_jax.config import flatten_config
 from wae_jax.errors import WorkdirError
-from wae_jax.training.workdir import WorkdirLock, claim_config, load_config
+from wae_jax.training.workdir import Workdir, WorkdirLock, claim_config, load_config
 
 CONFIG = {
     "seed": 0,
@@ -44,7 +43,7 @@ def claim(workdir: pathlib.Path, config: dict, digest: str = "d1", **arguments) 
 
 HOLDER = """
 import sys, time
-from wae_jax.workdir import WorkdirLock
+from wae_jax.training.workdir import WorkdirLock
 with WorkdirLock(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
@@ -88,7 +87,7 @@ def test_lock_is_released_on_exit_and_on_error(tmp_path):
             pass
 
 
-def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_is_used_with_a_warning(tmp_path, monkeypatch):
     def refuse(descriptor: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -97,41 +96,41 @@ def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch):
         pass
 
 
-def test_flatten_config():
-    assert flatten_config({"a": 1, "b": {"c": {"d": [1, {"e": 2}]}, "f": {}}, "g": None}) == {
-        "a": 1,
-        "b.c.d": [1, {"e": 2}],
-        "b.f": {},
-        "g": None,
-    }
-
-
 def test_the_first_claim_writes_the_files_and_nothing_else(tmp_path):
     claim(tmp_path / "run", CONFIG, data_name="corpus")
-    assert sorted(os.listdir(tmp_path / "run")) == ["config.json", "data.json"]
+    assert sorted(os.listdir(tmp_path / "run")) == ["config.json", "run.json"]
     text = (tmp_path / "run" / "config.json").read_text()
     assert json.loads(text) == changed(optimizer__betas=[0.5, 0.999])
     assert text.index('"batch_size"') < text.index('"data"') < text.index('"seed"')
-    assert json.loads((tmp_path / "run" / "data.json").read_text()) == {"digest": "d1", "name": "corpus"}
+    assert json.loads((tmp_path / "run" / "run.json").read_text()) == {
+        "format_version": 1,
+        "wae_jax": wae_jax.__version__,
+        "data": {"digest": "d1", "name": "corpus"},
+    }
     assert load_config(tmp_path / "run") == json.loads(text)
 
 
-def test_the_same_configuration_may_go_on(tmp_path):
+def test_the_same_configuration_may_resume(tmp_path):
     claim(tmp_path, CONFIG)
     before = (tmp_path / "config.json").read_bytes()
     claim(tmp_path, changed(optimizer__betas=[0.5, 0.999], seed=0.0))
     assert load_config(tmp_path) == json.loads(before)
 
 
-def test_a_run_of_before_a_field_may_go_on_where_the_field_means_what_it_did(tmp_path):
-    def complete(stored):
-        return {"encoder": "deterministic", "kernel_size": (12, 12), **stored}
+def stored_digest(workdir: pathlib.Path) -> str:
+    return json.loads((workdir / "run.json").read_text())["data"]["digest"]
 
+
+def test_a_workdir_of_another_version_is_refused_with_both_versions(tmp_path):
     claim(tmp_path, CONFIG)
-    with pytest.raises(WorkdirError, match='encoder: "deterministic" in the work folder, "gaussian" now'):
-        claim(tmp_path, changed(encoder="gaussian", kernel_size=(12, 12)), complete=complete)
-    claim(tmp_path, changed(encoder="deterministic", kernel_size=(12, 12)), complete=complete)
-    assert load_config(tmp_path)["encoder"] == "deterministic"
+    run = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({**run, "format_version": 9, "wae_jax": "7.1"}))
+    for read in (lambda: load_config(tmp_path), lambda: claim(tmp_path, CONFIG)):
+        with pytest.raises(WorkdirError, match=rf"written by wae_jax 7\.1, and wae_jax {wae_jax.__version__} cannot"):
+            read()
+    (tmp_path / "run.json").unlink()
+    with pytest.raises(WorkdirError, match=r"written by wae_jax before 0\.2\.0, and wae_jax"):
+        load_config(tmp_path)
 
 
 def test_every_difference_is_listed_with_both_values(tmp_path):
@@ -142,12 +141,12 @@ def test_every_difference_is_listed_with_both_values(tmp_path):
     with pytest.raises(WorkdirError) as caught:
         claim(tmp_path, other)
     assert [line.strip() for line in str(caught.value).splitlines()[1:]] == [
-        "batch_size: 64 in the work folder, null now",
-        'data.split: "song" in the work folder, "row" now',
-        "new: absent in the work folder, 1 now",
-        "optimizer.learning_rate: 0.001 in the work folder, 0.002 now",
-        "seed: 0 in the work folder, false now",
-        "tables: {} in the work folder, absent now",
+        "batch_size: 64 in the workdir, null now",
+        'data.split: "song" in the workdir, "row" now',
+        "new: absent in the workdir, 1 now",
+        "optimizer.learning_rate: 0.001 in the workdir, 0.002 now",
+        "seed: 0 in the workdir, false now",
+        "tables: {} in the workdir, absent now",
     ]
     assert str(tmp_path) in str(caught.value)
     assert (tmp_path / "config.json").read_bytes() == before
@@ -160,19 +159,16 @@ def test_free_fields_may_change_and_are_written_down(tmp_path):
     )
     claim(tmp_path, now)
     assert load_config(tmp_path) == now
-    with pytest.raises(WorkdirError, match="num_train_steps: 200 in the work folder, 300 now"):
-        claim(tmp_path, {**now, "num_train_steps": 300}, free_fields=["*_every_steps", "optimizer.*"])
-    claim(tmp_path, {**now, "optimizer": {}}, free_fields=["optimizer*"])
 
 
 def test_data_may_move_but_not_change(tmp_path):
     claim(tmp_path, CONFIG)
     claim(tmp_path, changed(data__path="/music/b"), data_name="moved")
     assert load_config(tmp_path)["data"]["path"] == "/music/b"
-    assert json.loads((tmp_path / "data.json").read_text()) == {"digest": "d1", "name": "moved"}
-    with pytest.raises(WorkdirError, match="content of the data: digest d1 in the work folder, d2 now"):
+    assert stored_digest(tmp_path) == "d1"
+    with pytest.raises(WorkdirError, match="content of the data: digest d1 in the workdir, d2 now"):
         claim(tmp_path, changed(data__path="/music/b"), "d2")
-    with pytest.raises(WorkdirError, match=r'data\.path: "/music/b" in the work folder, "/music/c" now\n.*digest d1'):
+    with pytest.raises(WorkdirError, match=r'data\.path: "/music/b" in the workdir, "/music/c" now\n.*digest d1'):
         claim(tmp_path, changed(data__path="/music/c"), "d2")
 
 
@@ -187,23 +183,26 @@ def test_a_folder_with_other_things_may_be_used_unless_these_are_checkpoints(tmp
     claim(tmp_path, CONFIG)
 
 
-@pytest.mark.parametrize("name", ["config.json", "data.json"])
+@pytest.mark.parametrize("name", ["config.json", "run.json"])
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
-        (None, "no {} in .*: is this a work folder made by wae_jax.main"),
         (b'{"seed": 0,', "{} cannot be read: Expecting"),
         (b"\xff\xfe", "{} cannot be read: 'utf-8'"),
-        (b"[1]", "{} holds a list where a JSON object is expected"),
+        (b"[1]", "{} holds a list; expected a JSON object"),
     ],
 )
-def test_missing_and_damaged_files_are_told(tmp_path, name, content, told):
+def test_damaged_files_are_refused(tmp_path, name, content, message):
     claim(tmp_path, CONFIG)
-    (tmp_path / name).unlink()
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(WorkdirError, match=told.format(name)):
-        load_config(tmp_path) if name == "config.json" else claim(tmp_path, CONFIG)
+    (tmp_path / name).write_bytes(content)
+    for read in (lambda: load_config(tmp_path), lambda: claim(tmp_path, CONFIG)):
+        with pytest.raises(WorkdirError, match=message.format(name)):
+            read()
+
+
+def test_a_folder_that_is_no_workdir_is_refused(tmp_path):
+    with pytest.raises(WorkdirError, match=r"no config\.json in .*expected a workdir of wae_jax\.main"):
+        load_config(tmp_path)
 
 
 @pytest.mark.parametrize("value", [float("nan"), {1, 2}, object])
@@ -211,3 +210,10 @@ def test_values_that_json_does_not_know(tmp_path, value):
     with pytest.raises(ValueError, match=r"the field data\.path of the configuration is"):
         claim(tmp_path / "run", changed(data__path=value))
     assert not (tmp_path / "run").exists()
+
+
+def test_processes_recognise_a_shared_workdir_by_its_holder(tmp_path):
+    other = Workdir(tmp_path, is_first=False)
+    assert other.holder() is None
+    with Workdir(tmp_path, is_first=True) as first, other:
+        assert first.holder() == other.holder() == f"process {os.getpid()} on {socket.gethostname()}"

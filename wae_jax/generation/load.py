@@ -11,6 +11,7 @@ from wae_jax.errors import CheckpointError
 from wae_jax.generation.export_file import load_portable
 from wae_jax.generation.model import Model
 from wae_jax.pianoroll import NUM_TRACKS
+from wae_jax.remote import CHECKPOINTS_FOLDER, local_copy
 from wae_jax.training.checkpoint import Checkpointer
 from wae_jax.training.checkpoint_meta import checkpoint_digest
 from wae_jax.training.state import create_train_state
@@ -23,12 +24,13 @@ def load(source: str | os.PathLike[str] | None = None, checkpoint: str = "best")
     """Opens a trained model.
 
     Args:
-      source: a workdir of `wae_jax.main`, or a file of `wae_jax.export`; None for the model that ships with the
-        package, a WAE-GAN trained on the built-in corpus.
+      source: a workdir of `wae_jax.main`, or a file of `wae_jax.export`, each also at a URL; None for the model that
+        ships with the package, a WAE-GAN trained on the built-in corpus.
       checkpoint: "best", "latest", or the number of a step. An exported file holds one checkpoint, which is both.
 
     Raises:
-      WorkdirError: if there is no configuration.
+      WorkdirError: if there is no configuration, or the workdir is of another version of this package.
+      RemoteError: if the URL cannot be read.
       CheckpointError: if there is no such checkpoint, or it is damaged.
       ConfigError: if the configuration is of another version of this package.
     """
@@ -36,9 +38,10 @@ def load(source: str | os.PathLike[str] | None = None, checkpoint: str = "best")
         shipped = importlib.resources.files("wae_jax").joinpath("shipped", SHIPPED)
         with importlib.resources.as_file(shipped) as path:
             return _load_exported(path, checkpoint)
-    if os.path.isfile(source):
-        return _load_exported(pathlib.Path(source), checkpoint)
-    return _load_workdir(os.fspath(source), checkpoint)
+    path = local_copy(source)
+    if path.is_file():
+        return _load_exported(path, checkpoint)
+    return _load_workdir(path, checkpoint)
 
 
 def _load_exported(path: pathlib.Path, checkpoint: str) -> Model:
@@ -52,13 +55,13 @@ def _load_exported(path: pathlib.Path, checkpoint: str) -> Model:
     return model
 
 
-def _load_workdir(workdir: str, checkpoint: str) -> Model:
+def _load_workdir(workdir: pathlib.Path, checkpoint: str) -> Model:
     config = read_config(load_config(workdir))
     if checkpoint not in ("best", "latest") and not checkpoint.isdecimal():
         raise CheckpointError(f"no checkpoint is called {checkpoint!r}; expected best, latest or the number of a step")
     target = create_train_state(config, track_densities=(0.5,) * NUM_TRACKS, num_train_steps=1)
     checkpoints = Checkpointer(
-        pathlib.Path(workdir) / "checkpoints",
+        workdir / CHECKPOINTS_FOLDER,
         best_metric=config.best_metric,
         best_mode=config.best_mode,
         read_only=True,
