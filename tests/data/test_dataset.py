@@ -107,7 +107,7 @@ def test_digest_depends_on_rows_and_splits_alone(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": "something"}, "does not describe a data set"),
+        ({"format": "something"}, "does not describe a dataset"),
         ({"format_version": 2}, "has format_version 2; this version of wae_jax reads 1"),
         ({"num_phrases": "5"}, "num_phrases = '5'; expected int"),
         ({"num_phrases": 6}, r"holds uint8 \(5, 10080\); dataset.json promises uint8 \(6, 10080\)"),

@@ -1,9 +1,9 @@
 """Packed phrases, their splits, and batches as a pure function of (seed, step).
 
-A data set is a folder made by `python -m wae_jax.build_dataset`:
+A dataset is a folder written by `python -m wae_jax.build_dataset`:
 
     phrases.npy    uint8 [N, 10080], `pianoroll.pack` of all phrases: train rows, then valid, then test
-    dataset.json   where each split starts and stops, where the phrases come from, checksums
+    dataset.json   where each split starts and stops, where the phrases come from, digests
     index.tsv      one line a row: row, split, source, song, first bar, tempo in quarter notes a minute
     skipped.tsv    the inputs that gave no phrase, and why
 """
@@ -34,6 +34,7 @@ INDEX_COLUMNS = ("row", "split", "source", "song", "first_bar", "tempo")
 SKIPPED_FILE = "skipped.tsv"
 FORMAT = "wae_jax packed phrases"
 FORMAT_VERSION = 1
+_REBUILD = "build the dataset again"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,11 +42,11 @@ class Dataset:
     """Packed phrases and their splits.
 
     Attributes:
-      phrases: a memmap where they lie on disk.
-      splits: for each split that holds a phrase, the rows it starts at and stops before.
-      digest: sha256 over the rows and the splits, in hexadecimal; equal for equal data.
-      name: the folder or its address, or what the lines of a log should call it.
-      read_songs: gives the name of each row's song, "" where it is not known.
+      phrases: the packed phrases; a memmap if they are on disk.
+      splits: for each split that has phrases, its first row and the row after its last.
+      digest: sha256 of the rows and the splits, in hexadecimal; equal for equal data.
+      name: the folder, or another name for log lines.
+      read_songs: returns the name of the song of each row, "" where it is unknown.
     """
 
     phrases: PackedPhrases
@@ -58,23 +59,23 @@ class Dataset:
         """The rows of one split, without copying.
 
         Raises:
-          ValueError: if there is no such split; the message names those there are.
+          ValueError: if there is no such split; the message names the existing ones.
         """
         return self.phrases[self._rows(name)]
 
     def songs(self, name: str) -> Int64[np.ndarray, " B"] | None:
-        """A number for each row of a split, equal for rows of one song, or None where no song is known.
+        """A number for each row of a split, equal for rows of one song; None if no song is known.
 
-        A row whose song is not known counts as a song of its own.
+        A row whose song is unknown counts as a song of its own.
 
         Raises:
           ValueError: if there is no such split.
-          DatasetError: if the file that tells cannot be read.
+          DatasetError: if the index of the dataset cannot be read.
         """
-        of_rows = self.read_songs()[self._rows(name)]
-        if not any(of_rows):
+        names = self.read_songs()[self._rows(name)]
+        if not any(names):
             return None
-        labels: list[object] = [song or (i,) for i, song in enumerate(of_rows)]
+        labels: list[object] = [song or (i,) for i, song in enumerate(names)]
         number = {label: i for i, label in enumerate(dict.fromkeys(labels))}
         return np.array([number[label] for label in labels])
 
@@ -85,16 +86,16 @@ class Dataset:
 
 
 def dataset_digest(phrases_sha256: str, rows_of: Mapping[str, Sequence[int]]) -> str:
-    """The sha256 of the rows' own sha256 and of where the splits start and stop, in hexadecimal."""
+    """The sha256 of the rows' own sha256 and the borders of the splits, in hexadecimal."""
     parts = [phrases_sha256, sorted((name, list(rows)) for name, rows in rows_of.items())]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def split_rows(codes: Integer[np.ndarray, " N"]) -> dict[str, tuple[int, int]]:
-    """The first row and the one after the last of each split that holds a row.
+    """The first row of each split that has rows, and the row after its last.
 
     Args:
-      codes: in ascending order, each a place in `splits.SPLITS`.
+      codes: the split of each row, an index into `splits.SPLITS`; ascending.
     """
     stops = np.cumsum(np.bincount(codes, minlength=len(splits.SPLITS))).tolist()
     starts = [0, *stops[:-1]]
@@ -102,7 +103,7 @@ def split_rows(codes: Integer[np.ndarray, " N"]) -> dict[str, tuple[int, int]]:
 
 
 def load_dataset(path: str | os.PathLike[str]) -> Dataset:
-    """Opens a folder made by `build_dataset`; the rows stay on disk.
+    """Opens a folder written by `build_dataset`; the rows stay on disk.
 
     Raises:
       DatasetError: if a file is missing, cannot be read, or disagrees with another.
@@ -121,19 +122,19 @@ def _read_songs(file: pathlib.Path, num_phrases: int) -> list[str]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{file} cannot be read: {error}; build the data set again") from error
+        raise DatasetError(f"{file} cannot be read: {error}; {_REBUILD}") from error
     header, *rows = (line.split("\t") for line in lines or [""])
     if "song" not in header or len(rows) != num_phrases or any(len(row) != len(header) for row in rows):
         raise DatasetError(
             f"{file} has {len(rows)} lines below its header, {' '.join(header)!r:.80}; expected {num_phrases} and a "
-            "column song: build the data set again"
+            f"column song: {_REBUILD}"
         )
-    place = header.index("song")
-    return [row[place] for row in rows]
+    column = header.index("song")
+    return [row[column] for row in rows]
 
 
 def _read_description(folder: pathlib.Path) -> dict[str, Any]:
-    """The object in dataset.json, with the fields that `load_dataset` needs."""
+    """The object in dataset.json, its fields checked as far as `load_dataset` needs them."""
     file = folder / DESCRIPTION_FILE
     if not file.is_file():
         raise DatasetError(
@@ -142,46 +143,40 @@ def _read_description(folder: pathlib.Path) -> dict[str, Any]:
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{file} cannot be read as JSON: {error}; build the data set again") from error
+        raise DatasetError(f"{file} cannot be read as JSON: {error}; {_REBUILD}") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise DatasetError(f"{file} does not describe a data set: expected an object with 'format': {FORMAT!r}")
-    if description.get("format_version") != FORMAT_VERSION:
+        raise DatasetError(f"{file} does not describe a dataset: expected an object with 'format': {FORMAT!r}")
+    if (version := description.get("format_version")) != FORMAT_VERSION:
         raise DatasetError(
-            f"{file} has format_version {description.get('format_version')!r}; this version of wae_jax reads "
-            f"{FORMAT_VERSION}: build the data set again"
+            f"{file} has format_version {version!r}; this version of wae_jax reads {FORMAT_VERSION}: {_REBUILD}"
         )
     for field, kind in (("num_phrases", int), ("splits", dict), ("phrases_sha256", str)):
-        if not isinstance(description.get(field), kind):
-            raise DatasetError(
-                f"{file} has {field} = {description.get(field)!r}; expected {kind.__name__}: build the data set again"
-            )
-    if description.get("tracks") != list(pianoroll.TRACK_NAMES):
-        raise DatasetError(
-            f"{file} has tracks {description.get('tracks')!r}; expected {list(pianoroll.TRACK_NAMES)}, in this order"
-        )
+        if not isinstance(value := description.get(field), kind):
+            raise DatasetError(f"{file} has {field} = {value!r}; expected {kind.__name__}: {_REBUILD}")
+    if (tracks := description.get("tracks")) != list(pianoroll.TRACK_NAMES):
+        raise DatasetError(f"{file} has tracks {tracks!r}; expected {list(pianoroll.TRACK_NAMES)}, in this order")
     return description
 
 
 def _open_phrases(file: pathlib.Path, num_phrases: int) -> PackedPhrases:
     """The rows as a read-only memmap."""
     if not file.is_file():
-        raise DatasetError(f"{file} is missing; build the data set again")
+        raise DatasetError(f"{file} is missing; {_REBUILD}")
     try:
         phrases = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise DatasetError(f"{file} cannot be read: {error}; build the data set again") from error
+        raise DatasetError(f"{file} cannot be read: {error}; {_REBUILD}") from error
     expected = (num_phrases, pianoroll.BYTES_PER_PHRASE)
     if not isinstance(phrases, np.ndarray) or phrases.dtype != np.uint8 or phrases.shape != expected:
         raise DatasetError(
             f"{file} holds {getattr(phrases, 'dtype', 'no array')} {getattr(phrases, 'shape', '')}; {DESCRIPTION_FILE} "
-            f"promises uint8 {expected}: build the data set again"
+            f"promises uint8 {expected}: {_REBUILD}"
         )
     return phrases
 
 
 def _check_splits(file: pathlib.Path, given: dict[str, Any], num_phrases: int) -> dict[str, tuple[int, int]]:
-    """The splits as pairs, known to be inside the rows and apart from one another."""
-    end, end_of = 0, "row 0"
+    """The splits as pairs. Raises DatasetError unless they lie inside the rows and do not overlap."""
     rows: dict[str, tuple[int, int]] = {}
     for name, pair in given.items():
         if not (isinstance(pair, list) and len(pair) == 2 and all(type(row) is int for row in pair)):
@@ -189,10 +184,11 @@ def _check_splits(file: pathlib.Path, given: dict[str, Any], num_phrases: int) -
         if not 0 <= pair[0] <= pair[1] <= num_phrases:
             raise DatasetError(f"{file}: split {name!r} is {pair}; expected 0 <= start <= stop <= {num_phrases} rows")
         rows[name] = (pair[0], pair[1])
+    end, previous = 0, ""
     for name, (start, stop) in sorted(rows.items(), key=lambda item: item[1]):
         if start < end:
-            raise DatasetError(f"{file}: splits {end_of!r} and {name!r} share row {start}; expected them apart")
-        end, end_of = stop, name
+            raise DatasetError(f"{file}: splits {previous!r} and {name!r} share row {start}; expected them apart")
+        end, previous = stop, name
     return rows
 
 
@@ -205,15 +201,15 @@ def from_songs(
     valid_fraction: float,
     test_fraction: float,
 ) -> Dataset:
-    """Makes a data set in memory, split by song as `build_dataset` would; every row is kept.
+    """A dataset in memory, split by song as `build_dataset` would; every row is kept.
 
     Args:
       phrases: the rows.
       songs: the song of each row; anything that `str` tells apart.
-      name: what the data set is called.
-      seed: of the split.
-      valid_fraction: share of the songs to validate on.
-      test_fraction: share of the songs to test on.
+      name: name of the dataset.
+      seed: seed of the split.
+      valid_fraction: share of the songs for validation.
+      test_fraction: share of the songs for testing.
 
     Returns:
       The rows in the order train, valid, test, and in the given order within each.
@@ -226,7 +222,7 @@ def from_songs(
     keys = splits.phrase_keys(phrases)
     codes = splits.split_by_song(
         [str(song) for song in songs],
-        # A silent phrase says nothing about who copied from whom, so it joins no songs.
+        # A silent phrase does not tell which song copied from which, so it joins no songs.
         [key if row.any() else i for i, (key, row) in enumerate(zip(keys, phrases, strict=True))],
         seed=seed,
         valid_fraction=valid_fraction,
@@ -234,34 +230,34 @@ def from_songs(
     )
     order = np.argsort(codes, kind="stable")
     ordered = np.ascontiguousarray(phrases[order])
-    of_rows = [str(songs[i]) for i in order]
+    song_names = [str(songs[i]) for i in order]
     rows = split_rows(codes[order])
     digest = dataset_digest(hashlib.sha256(ordered.data).hexdigest(), rows)
-    return Dataset(ordered, rows, digest, name, lambda: of_rows)
+    return Dataset(ordered, rows, digest, name, lambda: song_names)
 
 
 @functools.lru_cache(maxsize=4)
 def _epoch_order(seed: int, epoch: int, num_rows: int) -> Int64[np.ndarray, " {num_rows}"]:
-    """The order of one epoch.
+    """The order of the rows in one epoch.
 
-    Sorting raw random words, because NumPy promises the stream of a bit generator for ever, but not
-    that of `Generator.permutation`: a run resumed under another NumPy must read the same batches.
+    Sorts raw random words, because NumPy guarantees the stream of a bit generator for all versions, but not that of
+    `Generator.permutation`: a run resumed under another NumPy must read the same batches.
     """
     words = np.random.PCG64(np.random.SeedSequence([seed, epoch])).random_raw(num_rows)
     order = np.argsort(words, kind="stable")
-    order.flags.writeable = False  # The cache hands the same array to every caller.
+    order.flags.writeable = False  # the cache returns the same array to every caller
     return order
 
 
 def batch_indices(seed: int, step: int, *, num_rows: int, batch_size: int) -> Int64[np.ndarray, " {batch_size}"]:
     """The rows of one batch: a pure function of its arguments, so that resuming needs no saved iterator.
 
-    Batch after batch runs through one shuffled epoch after another. Each epoch visits every row exactly
-    once, in an order of its own; a batch may lie across the border of two or more epochs.
+    Batches run through one shuffled epoch after another. Each epoch visits every row exactly once, in an order of its
+    own; a batch may span two or more epochs.
 
     Args:
-      seed: of the shuffling, at least 0.
-      step: which batch, from 0.
+      seed: seed of the shuffling, at least 0.
+      step: index of the batch, from 0.
       num_rows: rows to choose from.
       batch_size: rows of a batch over all processes.
 

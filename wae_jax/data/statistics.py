@@ -1,4 +1,4 @@
-"""What the music of a data set is like, track by track: what a rule that decides which cells sound is fitted to."""
+"""Statistics of the music of a dataset, track by track, to which binarization rules are fitted."""
 
 from __future__ import annotations
 
@@ -13,20 +13,18 @@ from wae_jax.data.dataset import spread
 from wae_jax.metrics.music import note_length_histogram
 from wae_jax.pianoroll import PackedPhrases
 
-# Lengths of notes that shares are told of.
-# Ten megabytes at a time of what may be larger than memory.
-_ROWS_AT_A_TIME = 1024
+_ROWS_AT_A_TIME = 1024  # ten megabytes of what may be larger than memory
 _PHRASES_WITH_LENGTHS = 2048
 
 
 class TrackStatistics(NamedTuple):
-    """Statistics of some phrases.
+    """Statistics of phrases, one value a track.
 
     Attributes:
-      densities: share of cells that are on, one a track.
-      empty_bar_rates: share of bars in which no cell is on, one a track.
-      short_note_shares: of each track the share of notes that last at most 1, 2 ... 12 steps, as the mean over the
-        phrases in which it has notes; 0 where it has none.
+      densities: share of active cells.
+      empty_bar_rates: share of bars without an active cell.
+      short_note_shares: shares of notes of at most 1, 2, ... 12 steps, averaged over the phrases in which the track has
+        notes; 0 if it has none.
     """
 
     densities: tuple[float, ...]
@@ -35,10 +33,10 @@ class TrackStatistics(NamedTuple):
 
 
 def track_densities(packed: PackedPhrases) -> tuple[float, ...]:
-    """The share of cells that are on, one a track, counted without unpacking.
+    """The share of active cells of each track, counted without unpacking.
 
     Raises:
-      ValueError: if there is no row or the rows are not packed phrases.
+      ValueError: if `packed` is empty or not packed phrases.
     """
     _check(packed)
     cells = sum(pianoroll.count_track_cells(rows).sum(axis=0) for rows in _parts(packed))
@@ -46,14 +44,14 @@ def track_densities(packed: PackedPhrases) -> tuple[float, ...]:
 
 
 def track_statistics(packed: PackedPhrases, densities: tuple[float, ...] | None = None) -> TrackStatistics:
-    """The statistics of packed phrases; notes are looked at in up to 2,048 of them, spread over all.
+    """The statistics of packed phrases; those of note lengths from up to 2,048 phrases, evenly spread.
 
     Args:
       packed: the phrases.
-      densities: theirs, where they have been found already.
+      densities: their `track_densities` if known.
 
     Raises:
-      ValueError: if there is no row or the rows are not packed phrases.
+      ValueError: if `packed` is empty or not packed phrases.
     """
     _check(packed)
     bars = sum(pianoroll.active_track_bars(rows).sum(axis=(0, 1)) for rows in _parts(packed))
@@ -65,11 +63,11 @@ def track_statistics(packed: PackedPhrases, densities: tuple[float, ...] | None 
 
 
 def _short_note_shares(packed: PackedPhrases) -> tuple[tuple[float, ...], ...]:
-    # A bin each, and one for all that are longer.
+    # The last bin has all longer notes.
     counts = note_length_histogram(pianoroll.unpack(np.asarray(packed)), bins=range(1, LONGEST_FITTED_SHORT_NOTE + 2))
-    of_phrase = counts.sum(axis=2, keepdims=True)
-    shares = np.divide(counts.cumsum(axis=2), of_phrase, out=np.zeros(counts.shape), where=of_phrase > 0)
-    mean = shares.sum(axis=0) / np.maximum((of_phrase > 0).sum(axis=0), 1)
+    num_notes = counts.sum(axis=2, keepdims=True)
+    shares = np.divide(counts.cumsum(axis=2), num_notes, out=np.zeros(counts.shape), where=num_notes > 0)
+    mean = shares.sum(axis=0) / np.maximum((num_notes > 0).sum(axis=0), 1)
     return tuple(tuple(each) for each in mean[:, :LONGEST_FITTED_SHORT_NOTE].tolist())
 
 
@@ -82,6 +80,5 @@ def _check(packed: PackedPhrases) -> None:
 
 
 def _parts(packed: PackedPhrases) -> Iterator[PackedPhrases]:
-    """The rows, a part at a time."""
     for start in range(0, len(packed), _ROWS_AT_A_TIME):
         yield packed[start : start + _ROWS_AT_A_TIME]

@@ -39,7 +39,7 @@ def test_description_tells_what_is_in_the_data_and_shows_it(folder, capsys):
     assert "40 phrases (" + ", ".join(f"{name} {size}" for name, size in sizes.items()) + ")" in text
     assert "sources: 1 files, and 0 that gave no phrase" in text
     assert "songs: 20, of 2 to 2 phrases, median 2" in text
-    assert "keys, estimated a song: C major 100%" in text
+    assert "estimated keys of the songs: C major 100%" in text
     assert "tempo: unknown" in text
     # By hand: a C of 192 steps, seven other notes of 20, two single cells.
     cells = 192 + 7 * 20 + 1 + 1
@@ -66,7 +66,7 @@ def test_silence_and_unknown_songs_have_a_description_too(tmp_path):
     assert build_dataset.main(["--input", str(tmp_path / "a.npy"), "--output", str(tmp_path / "set")]) == 0
     text = describe.describe(tmp_path / "set")
     assert "songs: unknown" in text
-    assert "none: no pitched track sounds" in text
+    assert "none: no pitched track is active" in text
 
 
 def change_row(folder):

@@ -1,4 +1,4 @@
-"""What is in a data set, and whether it is whole."""
+"""Describes a dataset, and verifies that it is intact."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PROBLEMS_SHOWN = 20
 
 
 class IndexLine(NamedTuple):
-    """A line of index.tsv: where a row comes from; the song's name is as it stands there, through `escape`."""
+    """A line of index.tsv: the origin of a row; the song's name is escaped as in the file."""
 
     split: str
     source: int
@@ -40,18 +40,16 @@ class IndexLine(NamedTuple):
 
 
 def describe(folder: pathlib.Path, *, seed: int = 0) -> str:
-    """Tells what is in a data set, and writes sixteen random phrases into it, as a picture and as MIDI.
+    """Describes a dataset, and writes sixteen random phrases into its folder, as a picture and as MIDI.
 
     Returns:
       Counts, songs and sources, the splits side by side, tempos and keys.
 
     Raises:
-      DatasetError: if the folder holds no data set, or the index does not fit it.
+      DatasetError: if the folder holds no dataset, or the index does not fit it.
       OSError: if the picture cannot be written.
     """
-    data = dataset.load_dataset(folder)
-    description = json.loads((folder / dataset.DESCRIPTION_FILE).read_text(encoding="utf-8"))
-    index = read_index(folder, len(data.phrases))
+    data, description, index = _load(folder)
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(len(data.phrases))[:_PHRASES_IN_PICTURE])
     rolls = pianoroll.unpack(np.asarray(data.phrases[chosen]))
@@ -60,7 +58,9 @@ def describe(folder: pathlib.Path, *, seed: int = 0) -> str:
     midi.write_midi(folder / MIDI_FILE, rolls, name=f"{len(chosen)} random phrases")
 
     sizes = ", ".join(f"{name} {stop - start:,}" for name, (start, stop) in data.splits.items())
-    num_skipped = max(_count_lines(folder / dataset.SKIPPED_FILE) - 1, 0)
+    num_skipped = max((folder / dataset.SKIPPED_FILE).read_bytes().count(b"\n") - 1, 0)
+    densities = track_densities(data.phrases)
+    of_tracks = ", ".join(f"{name} {share:.3%}" for name, share in zip(pianoroll.TRACK_NAMES, densities, strict=True))
     lines = [
         f"{escape(str(folder))}: {len(index):,} phrases ({sizes})",
         f"sources: {len(description['sources']):,} files, and {num_skipped:,} that gave no phrase",
@@ -70,13 +70,19 @@ def describe(folder: pathlib.Path, *, seed: int = 0) -> str:
         music_table({name: _sample(data.split(name), rng) for name in data.splits}),
         f"(of at most {_PHRASES_IN_TABLE:,} random phrases a split)",
         "",
-        f"density: {', '.join(_densities(data.phrases))}",
+        f"active cells: {np.mean(densities):.3%} of all, {of_tracks}",
         f"tempo: {_tempos(index)}",
-        f"keys, estimated a song: {_keys(data.phrases, index)}",
+        f"estimated keys of the songs: {_keys(data.phrases, index)}",
         "",
         f"sixteen random phrases: {escape(str(folder / PICTURE_FILE))} and {MIDI_FILE}",
     ]
     return "\n".join(lines)
+
+
+def _load(folder: pathlib.Path) -> tuple[dataset.Dataset, dict[str, Any], list[IndexLine]]:
+    data = dataset.load_dataset(folder)
+    description = json.loads((folder / dataset.DESCRIPTION_FILE).read_text(encoding="utf-8"))
+    return data, description, read_index(folder, len(data.phrases))
 
 
 def _title(row: int, line: IndexLine) -> str:
@@ -98,13 +104,6 @@ def _sample(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return pianoroll.unpack(np.asarray(rows[chosen]))
 
 
-def _densities(phrases: np.ndarray) -> Iterator[str]:
-    densities = track_densities(phrases)
-    yield f"{np.mean(densities):.3%} of cells are on"
-    for name, density in zip(pianoroll.TRACK_NAMES, densities, strict=True):
-        yield f"{name} {density:.3%}"
-
-
 def _tempos(index: Sequence[IndexLine]) -> str:
     tempos = np.array([line.tempo for line in index if line.tempo is not None])
     if not len(tempos):
@@ -115,49 +114,41 @@ def _tempos(index: Sequence[IndexLine]) -> str:
 
 
 def _keys(phrases: np.ndarray, index: Sequence[IndexLine]) -> str:
-    """The estimated keys, of each song, or of each phrase where its song is not known; the ten most frequent."""
+    """The ten most frequent estimated keys of the songs, or of the phrases whose song is unknown."""
     names = [str(row) if line.song is None else f"song {line.song}" for row, line in enumerate(index)]
     number = {name: i for i, name in enumerate(dict.fromkeys(names))}
     group = np.array([number[name] for name in names])
     durations = np.zeros((len(number), 12))
     for start in range(0, len(phrases), _ROWS_AT_A_TIME):
-        part = slice(start, start + _ROWS_AT_A_TIME)
-        np.add.at(durations, group[part], _pitch_class_durations(np.asarray(phrases[part])))
+        rolls = pianoroll.unpack(np.asarray(phrases[start : start + _ROWS_AT_A_TIME]))
+        steps = rolls[..., list(pianoroll.PITCHED_TRACKS)].sum(axis=(1, 3))
+        # The lowest of the 84 pitches is a C.
+        np.add.at(durations, group[start : start + len(rolls)], steps.reshape(len(rolls), -1, 12).sum(axis=1))
     found = collections.Counter(key_estimation.estimate_key(duration) for duration in durations if duration.any())
     shares = (
         f"{_PITCH_CLASSES[tonic]} {'minor' if is_minor else 'major'} {count / found.total():.0%}"
         for (tonic, is_minor), count in found.most_common(10)
     )
-    return ", ".join(shares) or "none: no pitched track sounds"
-
-
-def _pitch_class_durations(packed: np.ndarray) -> np.ndarray:
-    """Steps for which each pitch class sounds in the pitched tracks, [B, 12]."""
-    steps = pianoroll.unpack(packed)[..., list(pianoroll.PITCHED_TRACKS)].sum(axis=(1, 3))
-    # The lowest of the 84 pitches is a C.
-    return steps.reshape(len(packed), -1, 12).sum(axis=1)
+    return ", ".join(shares) or "none: no pitched track is active"
 
 
 def verify(folder: pathlib.Path) -> str:
-    """Checks a data set: digests, that no phrase stands in two splits or twice, that rows and index agree.
+    """Checks a dataset: digests, that no phrase is in two splits or twice, that rows and index agree.
 
     Returns:
-      What was checked.
+      A sentence about what was checked.
 
     Raises:
       DatasetError: naming everything that is wrong.
     """
-    data = dataset.load_dataset(folder)
-    description = json.loads((folder / dataset.DESCRIPTION_FILE).read_text(encoding="utf-8"))
-    index = read_index(folder, len(data.phrases))
+    data, description, index = _load(folder)
     problems = [*_check_rows(data, description), *_check_index(data, description, index)]
     if problems:
         more = f"\n  and {len(problems) - _PROBLEMS_SHOWN} more" if len(problems) > _PROBLEMS_SHOWN else ""
-        raise DatasetError(
-            f"{folder} is not whole; build it again:\n  " + "\n  ".join(problems[:_PROBLEMS_SHOWN]) + more
-        )
+        shown = "\n  ".join(problems[:_PROBLEMS_SHOWN])
+        raise DatasetError(f"{folder} is damaged; build it again:\n  {shown}{more}")
     return (
-        f"{escape(str(folder))} is whole: the sha256 of {len(data.phrases):,} rows is as written, no phrase stands in "
+        f"{escape(str(folder))} is intact: the sha256 of {len(data.phrases):,} rows is as written, no phrase is in "
         f"two splits or twice, and every row has its line in {dataset.INDEX_FILE}"
     )
 
@@ -169,8 +160,8 @@ def _check_rows(data: dataset.Dataset, description: Mapping[str, Any]) -> Iterat
         part = np.ascontiguousarray(data.phrases[start : start + _ROWS_AT_A_TIME])
         digest.update(part.data)
         for row, key in enumerate(splits.phrase_keys(part), start):
-            if first.setdefault(key, row) != row:
-                yield f"rows {first[key]} ({_split_of(data, first[key])}) and {row} ({_split_of(data, row)}) are equal"
+            if (other := first.setdefault(key, row)) != row:
+                yield f"rows {other} ({_split_of(data, other)}) and {row} ({_split_of(data, row)}) are equal"
         yield from (f"row {start + row} is silent" for row in np.flatnonzero(~part.any(axis=1)).tolist())
     if digest.hexdigest() != description["phrases_sha256"]:
         yield (
@@ -184,25 +175,17 @@ def _check_index(data: dataset.Dataset, description: Mapping[str, Any], index: S
     if covered != len(data.phrases):
         yield f"the splits hold {covered} rows of {len(data.phrases)}"
     for row, line in enumerate(index):
-        if line.split != _split_of(data, row):
-            yield f"row {row} is of {_split_of(data, row)}; {dataset.INDEX_FILE} says {line.split!r}"
-    sources = description["sources"]
+        if line.split != (actual := _split_of(data, row)):
+            yield f"row {row} is of {actual}; {dataset.INDEX_FILE} says {line.split!r}"
+    promised = {i: source["phrases"] for i, source in enumerate(description["sources"])}
     counts = collections.Counter(line.source for line in index)
-    for i in sorted(counts.keys() | set(range(len(sources)))):
-        promised = sources[i]["phrases"] if i < len(sources) else "no such source"
-        if counts[i] != promised:
-            yield (
-                f"source {i} has {counts[i]} rows in {dataset.INDEX_FILE}; {dataset.DESCRIPTION_FILE} says {promised}"
-            )
+    for i in sorted(counts.keys() | promised.keys()):
+        if counts[i] != (expected := promised.get(i, "no such source")):
+            yield f"source {i} has {counts[i]} rows in {dataset.INDEX_FILE}; {dataset.DESCRIPTION_FILE} says {expected}"
 
 
 def _split_of(data: dataset.Dataset, row: int) -> str:
     return next((name for name, (start, stop) in data.splits.items() if start <= row < stop), "no split")
-
-
-def _count_lines(path: pathlib.Path) -> int:
-    with path.open("rb") as file:
-        return sum(1 for _ in file)
 
 
 def read_index(folder: pathlib.Path, num_phrases: int) -> list[IndexLine]:
@@ -212,30 +195,23 @@ def read_index(folder: pathlib.Path, num_phrases: int) -> list[IndexLine]:
         with file.open(encoding="utf-8", newline="") as opened:
             lines = list(csv.reader(opened, delimiter="\t", quoting=csv.QUOTE_NONE))
     except (OSError, ValueError, csv.Error) as error:
-        raise DatasetError(f"{file} cannot be read: {error}; build the data set again") from error
+        raise DatasetError(f"{file} cannot be read: {error}; build the dataset again") from error
     if not lines or tuple(lines[0]) != dataset.INDEX_COLUMNS:
         raise DatasetError(
-            f"{file} has the columns {lines[:1]}; expected {list(dataset.INDEX_COLUMNS)}: build the data set again"
+            f"{file} has the columns {lines[:1]}; expected {list(dataset.INDEX_COLUMNS)}: build the dataset again"
         )
     index = []
     for number, line in enumerate(lines[1:]):
         try:
-            row, split, source, song, first_bar, tempo = line
+            row, split, source, song, bar, tempo = line
             if int(row) != number:
                 raise ValueError(f"row {row}; expected {number}")
-            index.append(
-                IndexLine(
-                    split,
-                    int(source),
-                    song or None,
-                    int(first_bar) if first_bar else None,
-                    float(tempo) if tempo else None,
-                )
-            )
+            first_bar, bpm = int(bar) if bar else None, float(tempo) if tempo else None
+            index.append(IndexLine(split, int(source), song or None, first_bar, bpm))
         except ValueError as error:
-            raise DatasetError(f"{file}, line {number + 2}: {error}; build the data set again") from error
+            raise DatasetError(f"{file}, line {number + 2}: {error}; build the dataset again") from error
     if len(index) != num_phrases:
         raise DatasetError(
-            f"{file} has {len(index)} rows, {dataset.PHRASES_FILE} {num_phrases}: build the data set again"
+            f"{file} has {len(index)} rows, {dataset.PHRASES_FILE} {num_phrases}: build the dataset again"
         )
     return index
