@@ -133,9 +133,8 @@ TABLES: Mapping[str, tuple[str, ...]] = {
         "threshold=0.5",
         "threshold=density",
         "threshold=density,hold=0.5",
-        "threshold=density,close_gaps=3",
         "threshold=density,min_length=3",
-        "threshold=density,hold=0.5,close_gaps=3,min_length=3",
+        "threshold=density,hold=0.5,min_length=3",
     ),
     "latent": _one_of_a_setting("latent", "prior", "mixture"),
     "cures": (
@@ -149,7 +148,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
         f"latent_dim=32,{_RULE},{_SHORT},{_RESTS},positive_weight=2,onset_weight=2",
         *(
             f"regulariser=gan,latent_dim=32,{_RULE},{each},positive_weight=2,onset_weight=2"
-            for each in (_SHORT, _RESTS, f"{_SHORT},{_RESTS},close_gaps=1", f"{_SHORT},{_RESTS},close_gaps=2")
+            for each in (_SHORT, _RESTS)
         ),
     ),
 }
@@ -290,7 +289,6 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], Callable[[ml_collections.Conf
     "binarisation": (_one_of("hard", "bernoulli"), lambda config, value: None),
     "threshold": (_threshold, lambda config, value: None),
     "hold": (float, lambda config, value: None),
-    "close_gaps": (int, lambda config, value: None),
     "min_length": (int, lambda config, value: None),
     "keep_short": (_one_of("none", "data"), lambda config, value: None),
     "rests": (_one_of("none", "data"), lambda config, value: None),
@@ -302,7 +300,6 @@ EVALUATION_FLAGS: Mapping[str, tuple[str, Any]] = {
     "binarisation": ("binarize", "hard"),
     "threshold": ("threshold", 0.5),
     "hold": ("hold", 1.0),
-    "close_gaps": ("close-gaps", 0),
     "min_length": ("min-length", 1),
     "keep_short": ("keep-short", "none"),
     "rests": ("rests", "none"),

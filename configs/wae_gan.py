@@ -56,7 +56,6 @@ def set_plain_binarization(config: ml_collections.ConfigDict) -> None:
     """Each cell by itself, above one threshold for all."""
     config.binarization.thresholds = "0.5"
     config.binarization.hysteresis_ratio = 1.0
-    config.binarization.close_gaps = 0
     config.binarization.min_note_length = 1
     config.binarization.short_note_thresholds = "0"
     config.binarization.track_gates = "0"

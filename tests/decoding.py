@@ -1,5 +1,7 @@
 """Models with random variables, and what JAX makes of them."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,8 +42,6 @@ def random_model(network, normalization="batch", activation="relu", output_plane
 def logits(config, variables, codes):
     """What JAX makes of codes, [B, T, P, K]; in float64, so that what differs is not its rounding."""
     with jax.enable_x64(True):
-        config = config.copy_and_resolve_references()
-        config.dtype = "float64"
-        model = autoencoder_of(config)
+        model = autoencoder_of(dataclasses.replace(config, dtype="float64"))
         decode = jax.jit(lambda variables, z: model.apply(variables, z, method="decode"))
         return np.asarray(decode(*jax.tree.map(lambda leaf: leaf.astype(np.float64), (variables, codes))))

@@ -12,6 +12,6 @@ def shorten_searches(patch: pytest.MonkeyPatch, *, num_starts: int = 2, num_step
     quick = functools.partial(code_search.search_codes, num_steps=num_steps)
     patch.setattr(code_search, "search_codes", quick)
     patch.setattr(accompaniment, "search_codes", quick)
-    patch.setattr(code_search, "_STARTS_OF_OWN", num_starts)
-    patch.setattr(accompaniment, "_LEAST_STARTS", 3 * num_starts)
+    patch.setattr(code_search, "_STARTS_OF_INPUT", num_starts)
+    patch.setattr(accompaniment, "_MIN_STARTS", 3 * num_starts)
     patch.setattr(accompaniment, "_STARTS_FOR_EACH", 2)

@@ -1,7 +1,7 @@
-"""A trained run in one small file: `python -m wae_jax.export --workdir runs/gan --output model.npz`.
+"""Writes a trained model to one small file: `python -m wae_jax.export --workdir runs/gan --output model.npz`.
 
-Whatever takes the folder of a trained run takes such a file too. Its kernels have 16 bits; the table that is printed
-shows what that changes: reconstructions of validation phrases and draws of the prior by the run and by the file.
+Every command that reads a workdir reads such a file too. Its kernels have 16 bits; the table that is printed compares
+it with the original, on reconstructions of validation phrases and on samples of the prior.
 """
 
 from __future__ import annotations
@@ -13,74 +13,65 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wae_jax.command_line.run_flags import add_checkpoint_flag, exit_status
-from wae_jax.config import BinarizationRule
+from wae_jax.command_line.arguments import whole_number
+from wae_jax.command_line.exit_status import run_command
+from wae_jax.command_line.model_flags import add_checkpoint_flag
 from wae_jax.errors import RequestError
-from wae_jax.generation.binarization import binarize
-from wae_jax.generation.export_file import save_portable
-from wae_jax.generation.model import load_run, open_run
-from wae_jax.generation.sampling import Sampler
+from wae_jax.generation.export_file import write_model
+from wae_jax.generation.load import load
+from wae_jax.generation.model import Model
 from wae_jax.metrics.reconstruction import packed_cell_scores
-from wae_jax.pianoroll import Codes, PackedPhrases, Probabilities, pack, unpack
+from wae_jax.pianoroll import Codes, PackedPhrases, pack, unpack
 
-_DRAWS = 256
+_SEED = 0
+_NUM_SAMPLES = 256
 
 
-def compare(original: Sampler, small: Sampler, phrases: PackedPhrases, *, rule: BinarizationRule, seed: int) -> str:
-    """What a model's 16 bits change, as a table.
+def compare(original: Model, exported: Model, phrases: PackedPhrases) -> str:
+    """A table of the differences between a model and its exported version, both with the rule of the original.
 
     Args:
-      original: the run.
-      small: the run from its file.
+      original: the model.
+      exported: the model read from its file.
       phrases: packed validation phrases, [B, 10080].
-      rule: which cells sound.
-      seed: of the draws.
     """
 
-    def decoded(sampler: Sampler, codes: Codes) -> tuple[Probabilities, PackedPhrases]:
-        probabilities = sampler.decode(codes)
-        return probabilities, pack(binarize(probabilities, rule, seed=seed))
+    def decode(model: Model, codes: Codes) -> PackedPhrases:
+        return pack(original.binarize(model.decode(codes), seed=_SEED))
 
     rolls = unpack(np.asarray(phrases))
-    lines = [f"{'validation phrases':30}{len(rolls):>12,}", f"{'':30}{'run':>12}{'file':>12}"]
-    scores = []
-    for sampler in (original, small):
-        scores.append(packed_cell_scores(phrases, decoded(sampler, sampler.encode(rolls))[1]))
-    lines += [f"{name:30}" + "".join(f"{score[name]:12.5f}" for score in scores) for name in scores[0]]
-    codes = original.sample_codes(seed, _DRAWS)
-    (exact, run_cells), (rounded, file_cells) = decoded(original, codes), decoded(small, codes)
-    same = packed_cell_scores(run_cells, file_cells)["f1"]
-    lines.append(f"{f'F1 between {_DRAWS} draws of both':30}{same:24.5f}")
-    lines.append(f"{'largest change of probability':30}{float(np.abs(exact - rounded).max()):24.5f}")
-    return "\n".join(lines)
+    first, second = (packed_cell_scores(phrases, decode(model, model.encode(rolls))) for model in (original, exported))
+    codes = original.sample_codes(_SEED, _NUM_SAMPLES)
+    f1 = packed_cell_scores(decode(original, codes), decode(exported, codes))["f1"]
+    change = float(np.abs(original.decode(codes) - exported.decode(codes)).max())
+    return "\n".join(
+        [
+            f"{'validation phrases':30}{len(rolls):>12,}",
+            f"{'':30}{'original':>12}{'exported':>12}",
+            *(f"{name:30}{first[name]:12.5f}{second[name]:12.5f}" for name in first),
+            f"{f'F1 between {_NUM_SAMPLES} samples of both':30}{f1:24.5f}",
+            f"{'largest change of probability':30}{change:24.5f}",
+        ]
+    )
 
 
 def export(arguments: argparse.Namespace) -> None:
-    """Does what the command line asks for.
+    """Writes the file, and prints the table.
 
     Raises:
-      RequestError, WorkdirError, CheckpointError, DatasetError, ConfigError, OSError: with what is wrong.
+      UserError, OSError: if the model cannot be read, or the file cannot be written.
     """
     output = pathlib.Path(arguments.output)
     if output.is_dir():
         raise RequestError(f"{output} is a folder; expected the name of a file, such as {output / 'model.npz'}")
     if output.exists() and not arguments.overwrite:
         raise RequestError(f"{output} exists; choose another name, or pass --overwrite")
-    run = load_run(arguments.workdir, arguments.checkpoint)
-    rule = run.own_rule()
+    model = load(arguments.workdir, arguments.checkpoint)
     output.parent.mkdir(parents=True, exist_ok=True)
-    digest = save_portable(
-        output,
-        run.config,
-        run.variables,
-        step=run.step,
-        source_digest=run.digest,
-        track_statistics=run.statistics(),
-    )
-    print(f"{arguments.workdir}: step {run.step}, checkpoint {run.digest[:12]}")
+    digest = write_model(output, model)
+    print(f"{arguments.workdir}: step {model.step}, checkpoint {model.digest[:12]}")
     print(f"wrote {output}, {output.stat().st_size / 1e6:.2f} MB, digest {digest}")
-    phrases = np.asarray(run.phrases("valid")[: arguments.num])
-    print(compare(run.sampler, open_run(str(output)).sampler, phrases, rule=rule, seed=0))
+    print(compare(model, load(output), np.asarray(model.phrases("valid")[: arguments.num])))
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -88,20 +79,17 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m wae_jax.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--workdir", required=True, help="folder of a trained run")
+    parser.add_argument("--workdir", required=True, help="workdir of a run, or an exported file")
     parser.add_argument("--output", required=True, help="the file to write, such as model.npz")
     add_checkpoint_flag(parser)
-    parser.add_argument("--num", type=int, default=512, help="validation phrases to compare with (default 512)")
+    parser.add_argument("--num", type=whole_number(1), default=512, help="validation phrases (default 512)")
     parser.add_argument("--overwrite", action="store_true", help="replace a file of that name")
-    arguments = parser.parse_args(argv)
-    if arguments.num < 1:
-        parser.error(f"--num is {arguments.num}; expected at least 1")
-    return arguments
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    return exit_status(export, parse_arguments(argv))
+    return run_command(export, parse_arguments(argv))
 
 
 if __name__ == "__main__":

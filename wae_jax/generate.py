@@ -1,16 +1,16 @@
-"""Music from a trained run: `python -m wae_jax.generate --output music` for the run that ships with the package.
+"""Makes music with a trained model: `python -m wae_jax.generate --output music` with the model that ships.
 
---mode=sample          decodes draws from the prior, or from what --latent says
---mode=reconstruct   encodes and decodes phrases of the run's validation data, originals beside them
---mode=interpolate   walks from one of these phrases to the next through latent space; or from --from to --to
---mode=encode        writes the codes of validation phrases, and which rows of the validation split they are
+--mode=sample        decodes samples of the prior, or of what --latent says
+--mode=reconstruct   encodes and decodes validation phrases, originals beside them
+--mode=interpolate   goes from one validation phrase to the next through latent space; or from --from to --to
+--mode=encode        writes the codes of validation phrases, and their rows in the validation split
 --mode=vary          four bars of --input, and variations at growing distance
---mode=continue      a longer piece without silent bars, from --input on where it is given
+--mode=continue      a longer piece without silent bars, starting with --input where it is given
 --mode=accompany     the tracks --keep of --input as they are, with other tracks found for them
---mode=edit          draws, or four bars of --input, with each --attribute changed
+--mode=edit          samples, or four bars of --input, with each --attribute changed
 
-Music of one's own is a MIDI file, a Multitrack of pypianoroll, or phrases as npz or npy, as `build_dataset` reads them.
-How faithful the music is stands in a table that is printed, and in report.json.
+Music of your own is a MIDI file, a Multitrack of pypianoroll, or phrases as npz or npy, as `build_dataset` reads them.
+How near the music is to what was requested is printed as a table, and written to report.json.
 """
 
 from __future__ import annotations
@@ -20,56 +20,61 @@ import dataclasses
 import json
 import pathlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from wae_jax.command_line.mode_flags import MODES, add_mode_flags, asked_for, check_mode_flags, make_request
-from wae_jax.command_line.run_flags import (
+from wae_jax.command_line.exit_status import run_command
+from wae_jax.command_line.mode_flags import (
+    add_mode_flags,
+    check_mode_flags,
+    given_mode_flags,
+    make_request,
+    read_inputs,
+)
+from wae_jax.command_line.model_flags import (
     add_latent_flags,
-    add_run_flags,
+    add_model_flags,
     add_sampling_flags,
-    asked_run,
     check_latent_flags,
-    check_sampling_flags,
-    exit_status,
+    open_model,
     requested_rule,
 )
-from wae_jax.command_line.sound_flags import add_sound_flags, check_sound_flags, requested_audio
+from wae_jax.command_line.sound_flags import add_sound_flags, requested_audio
 from wae_jax.errors import DatasetError, RequestError
 from wae_jax.files import whole_file
 from wae_jax.generation.binarization import describe as describe_rule
-from wae_jax.generation.model import Model, open_run
-from wae_jax.generation.modes.basic import Phrases, Request
+from wae_jax.generation.model import Model
+from wae_jax.generation.modes.request import Phrases, Request
+from wae_jax.generation.modes.table import MODES
 from wae_jax.listening.page import write_page
 from wae_jax.listening.sections import sections_of_phrases
 from wae_jax.metrics.table import music_table
 from wae_jax.pianoroll import unpack
-from wae_jax.render.audio import describe, missing_parts
+from wae_jax.render.audio import Audio, describe, missing_parts
 from wae_jax.render.phrase_files import write_phrases
 
 PAGE = "listen.html"
+_TRAINING_PHRASES_IN_TABLE = 2048
 
 
 def generate(arguments: argparse.Namespace) -> None:
-    """Does what the command line asks for; writes nothing before all is made.
+    """Makes the phrases, and then writes them.
 
     Raises:
-      RequestError, WorkdirError, CheckpointError, DatasetError, ConfigError, OSError: with what is wrong.
+      UserError, OSError: if the model or the user's music cannot be read, or the files cannot be written.
     """
     output = pathlib.Path(arguments.output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())) and not arguments.overwrite:
         raise RequestError(f"{output} exists and is not an empty folder; choose another, or pass --overwrite")
     audio = requested_audio(arguments)
-    request = make_request(arguments)
-    run = asked_run(open_run(arguments.workdir, arguments.checkpoint), arguments.latent, arguments.components)
-    request = dataclasses.replace(request, rule=run.calibrated(requested_rule(arguments, run.config.binarization)))
-    name = arguments.workdir if arguments.workdir else "the run that ships with wae_jax"
-    phrases = MODES[arguments.mode].make(run, request)
-    print(f"{name}: step {run.step}, checkpoint {run.digest[:12]}")
-    if phrases.rolls is not None:
-        print(f"active cells are {describe_rule(request.rule)}")
+    inputs = read_inputs(arguments)
+    model = open_model(arguments)
+    rule = model.calibrated(requested_rule(arguments, model.config.binarization))
+    request = make_request(arguments, inputs, rule)
+    phrases = MODES[arguments.mode].make(model, request)
+    print(f"{_source(arguments)}: step {model.step}, checkpoint {model.digest[:12]}")
 
     output.mkdir(parents=True, exist_ok=True)
     np.save(output / "codes.npy", phrases.codes)
@@ -77,13 +82,31 @@ def generate(arguments: argparse.Namespace) -> None:
         np.save(output / "rows.npy", phrases.rows)
     if phrases.rolls is None:
         print(f"wrote the codes of {len(phrases.codes)} phrases to {output / 'codes.npy'}")
-        return
-    sound = None if audio is None or missing_parts(audio) else describe(audio)
+    else:
+        print(f"active cells are {describe_rule(rule)}")
+        _write_music(output, arguments, audio, model, request, phrases)
+
+
+def _source(arguments: argparse.Namespace) -> str:
+    return arguments.workdir or "the model that ships with wae_jax"
+
+
+def _write_music(
+    output: pathlib.Path,
+    arguments: argparse.Namespace,
+    audio: Audio | None,
+    model: Model,
+    request: Request,
+    phrases: Phrases,
+) -> None:
+    """Writes and prints everything but codes."""
+    assert phrases.rolls is not None
     options: dict[str, Any] = {
         "tempo": arguments.tempo,
         "programs": arguments.programs,
         "audio": audio,
         "pictures": arguments.pictures,
+        "multitracks": arguments.multitracks,
     }
     probabilities = phrases.probabilities if arguments.probabilities else None
     write_phrases(output, phrases.rolls, probabilities=probabilities, names=phrases.names, **options)
@@ -91,16 +114,24 @@ def generate(arguments: argparse.Namespace) -> None:
     if phrases.originals is not None:
         write_phrases(output / "originals", phrases.originals, names=phrases.original_names, **options)
         sets["originals"] = phrases.originals
-    asked = {name: getattr(arguments, name) for name in ("num", "seed", "latent", "components")}
-    asked |= {"binarization": dataclasses.asdict(request.rule)} | asked_for(arguments)
-    _write_report(output / "report.json", asked, name, run, phrases, sound)
+    requested = {name: getattr(arguments, name) for name in ("seed", "latent", "components")}
+    requested |= {"num": request.num} | given_mode_flags(arguments)
+    sound = None if audio is None or missing_parts(audio) else describe(audio)
+    report = {
+        "model": {"source": _source(arguments), "step": model.step, "digest": model.digest},
+        "requested": requested | {"binarization": dataclasses.asdict(request.rule)},
+        "sound": sound,
+        **phrases.report,
+    }
+    with whole_file(output / "report.json") as part:
+        part.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     try:
-        sets["training data"] = unpack(np.asarray(run.phrases("train")[:2048]))
+        sets["training data"] = unpack(np.asarray(model.phrases("train")[:_TRAINING_PHRASES_IN_TABLE]))
         if arguments.page:
-            _write_page(output / PAGE, arguments, request, run, phrases)
+            _write_page(output / PAGE, arguments, request, model, phrases, requested)
     except DatasetError as error:
-        # A run in one file may have left its data behind.
-        print(f"without training data in the table below, and without a page to listen: {error}")
+        # An exported model may be far from its data.
+        print(f"no page to listen, and no training data in the table below: {error}")
     print(music_table(sets))
     if phrases.table:
         print(f"\n{phrases.table}\n")
@@ -112,9 +143,14 @@ def generate(arguments: argparse.Namespace) -> None:
 
 
 def _write_page(
-    path: pathlib.Path, arguments: argparse.Namespace, request: Request, run: Model, phrases: Phrases
+    path: pathlib.Path,
+    arguments: argparse.Namespace,
+    request: Request,
+    model: Model,
+    phrases: Phrases,
+    requested: dict[str, Any],
 ) -> None:
-    """Writes the listening page of what was made; says so where there would be too much for one."""
+    """Writes the listening page, or says why there is none."""
     assert phrases.rolls is not None
     sections = sections_of_phrases(
         arguments.mode,
@@ -123,33 +159,11 @@ def _write_page(
         originals=phrases.originals,
         original_names=phrases.original_names,
     )
-    asked = {name: getattr(arguments, name) for name in ("num", "seed", "latent")} | asked_for(arguments)
+    source, rule, tempo = arguments.workdir, request.rule, arguments.tempo
     try:
-        write_page(
-            run,
-            path,
-            sections,
-            source=arguments.workdir,
-            rule=request.rule,
-            tempo=arguments.tempo,
-            **asked,
-        )
+        write_page(model, path, sections, source=source, rule=rule, tempo=tempo, **requested)
     except RequestError as error:
         print(f"no page to listen: {error}")
-
-
-def _write_report(
-    path: pathlib.Path, asked: Mapping[str, Any], name: str, run: Model, phrases: Phrases, sound: str | None
-) -> None:
-    """Writes what was asked for, of which run, and how faithful the outcome is."""
-    content = {
-        "run": {"source": name, "step": run.step, "digest": run.digest},
-        "asked": dict(asked),
-        "sound": sound,
-        **phrases.report,
-    }
-    with whole_file(path) as part:
-        part.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -159,11 +173,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_run_flags(parser)
+    add_model_flags(parser)
     parser.add_argument("--output", required=True, help="folder to write to")
     add_sampling_flags(parser, num=None)
     add_latent_flags(parser)
     parser.add_argument("--probabilities", action="store_true", help="write the probabilities too")
+    parser.add_argument("--multitracks", action="store_true", help="write each phrase as a Multitrack of pypianoroll")
     add_sound_flags(parser)
     parser.add_argument("--no-page", dest="page", action="store_false", help=f"no page to listen, {PAGE}")
     parser.add_argument("--no-pictures", dest="pictures", action="store_false", help="no pictures")
@@ -173,15 +188,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add_mode_flags(parser)
     arguments = parser.parse_args(argv)
     check_mode_flags(parser, arguments)
-    check_sampling_flags(parser, arguments)
     check_latent_flags(parser, arguments)
-    check_sound_flags(parser, arguments)
     return arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    return exit_status(generate, parse_arguments(argv))
+    return run_command(generate, parse_arguments(argv))
 
 
 if __name__ == "__main__":

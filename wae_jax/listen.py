@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from wae_jax.command_line.run_flags import exit_status
+from wae_jax.command_line.exit_status import run_command
 from wae_jax.listening import page
 from wae_jax.listening.survey import page as survey
 from wae_jax.listening.survey import score as survey_score
@@ -44,7 +44,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     arguments = parse_arguments(argv)
-    return exit_status(COMMANDS[arguments.command].run, arguments)
+    return run_command(COMMANDS[arguments.command].run, arguments)
 
 
 if __name__ == "__main__":

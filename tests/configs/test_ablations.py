@@ -155,8 +155,8 @@ def test_runs_that_are_the_same_have_one_name(arm, name):
 
 def test_the_way_to_binary_rolls_is_told_to_the_evaluation():
     assert evaluation_flags("latent_dim=8,binarisation=bernoulli") == ("--binarize=bernoulli",)
-    asked = "close_gaps=3,threshold=density,hysteresis_ratio=0.50"
-    assert evaluation_flags(asked) == ("--threshold=density", "--hysteresis_ratio=0.5", "--close-gaps=3")
+    asked = "threshold=density,hysteresis_ratio=0.50"
+    assert evaluation_flags(asked) == ("--threshold=density", "--hysteresis_ratio=0.5")
     assert training_arm(asked) == BASELINE
     assert evaluation_flags("threshold=.5,min_note_length=1,latent=prior") == ()
     assert evaluation_flags("track_gates=data,short_note_thresholds=data") == (

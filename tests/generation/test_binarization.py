@@ -1,20 +1,21 @@
-"""Which cells sound: against loops over single pitches, and by hand."""
+"""Binarization, against loops over single pitches and by hand; and its rule in flags, configuration and JSON."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import itertools
+import json
 
 import numpy as np
 import pytest
 
-from tests.deciding import probabilities, runs
-from tests.helpers import tiny_config
-from wae_jax.command_line.run_flags import add_sampling_flags, check_sampling_flags, requested_rule
-from wae_jax.config import BinarizationRule
+from tests.binarizing import probabilities, runs
+from tests.checking import unchecked
+from wae_jax.command_line.model_flags import add_sampling_flags, requested_rule
+from wae_jax.config import FIT, BinarizationRule, default_config, read_config
 from wae_jax.errors import RequestError
-from wae_jax.generation.binarization import binarize, close_gaps, hold, keep_sure, remove_short
+from wae_jax.generation.binarization import apply_hysteresis, binarize, describe, drop_short_notes, keep_notes_with
 
 
 def lines(*texts):
@@ -45,43 +46,32 @@ def as_lines(phrases):
 def test_notes_last_while_they_may():
     start = lines("..#......#", "#.........", "..........")
     stay = lines(".####..#.#", "##########", "####.#####")
-    assert shown(hold(start, stay)) == ["..###....#", "##########", ".........."]
+    assert shown(apply_hysteresis(start, stay)) == ["..###....#", "##########", ".........."]
 
 
 def test_holding_is_a_state_that_lasts():
     p = as_lines(probabilities()[:, :, ::8, 1])
-    found = hold(p > 0.4, p > 0.2)
+    found = apply_hysteresis(p > 0.4, p > 0.2)
     np.testing.assert_array_equal(found, slow_hold(p, 0.4, 0.2))
     assert (p > 0.4).sum() < found.sum() < (p > 0.2).sum()
 
 
-def test_gaps_are_closed_between_notes_alone():
-    on = lines("#.#..#...#", "..#.....#.", ".#........", "..........")
-    assert shown(close_gaps(on, 1)) == ["###..#...#", "..#.....#.", ".#........", ".........."]
-    assert shown(close_gaps(on, 2))[0] == "######...#"
-    assert shown(close_gaps(on, 5))[:2] == ["##########", "..#######."]
-
-
 def test_short_notes_are_left_out_also_at_the_ends():
     on = lines("#.##.###.#", "##......##", "##########", "..........")
-    assert shown(remove_short(on, 2)) == ["..##.###..", "##......##", "##########", ".........."]
-    assert shown(remove_short(on, 3))[:3] == [".....###..", "..........", "##########"]
+    assert shown(drop_short_notes(on, 2)) == ["..##.###..", "##......##", "##########", ".........."]
+    assert shown(drop_short_notes(on, 3))[:3] == [".....###..", "..........", "##########"]
 
 
-@pytest.mark.parametrize(("longest", "shortest"), [(1, 2), (3, 4)])
-def test_gaps_and_specks_against_runs_of_single_pitches(longest, shortest):
+@pytest.mark.parametrize("shortest", [2, 4])
+def test_short_notes_against_runs_of_single_pitches(shortest):
     on = as_lines(probabilities()[:1, :, ::6, 2] > 0.3)
-    closed, kept = close_gaps(on, longest), remove_short(on, shortest)
-    for n, line in enumerate(on):
-        expected, long_enough = line.copy(), line.copy()
-        found = runs(line)
-        for i, (state, start, length) in enumerate(found):
-            if not state and length <= longest and 0 < i < len(found) - 1:
-                expected[start : start + length] = True
+    kept = drop_short_notes(on, shortest)
+    for line, found in zip(on, kept, strict=True):
+        expected = line.copy()
+        for state, start, length in runs(line):
             if state and length < shortest:
-                long_enough[start : start + length] = False
-        np.testing.assert_array_equal(closed[n], expected)
-        np.testing.assert_array_equal(kept[n], long_enough)
+                expected[start : start + length] = False
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_a_plain_cut_has_a_threshold_a_track():
@@ -100,28 +90,28 @@ def test_a_cell_at_the_very_threshold_is_silent():
 
 def test_the_whole_rule_spares_the_drums():
     p = probabilities()
-    rule = BinarizationRule(thresholds=(0.4,) * 5, hysteresis_ratio=0.5, close_gaps=2, min_note_length=3)
+    rule = BinarizationRule(thresholds=(0.4,) * 5, hysteresis_ratio=0.5, min_note_length=3)
     found = binarize(p, rule)
     np.testing.assert_array_equal(found[..., 0], p[..., 0] > np.float32(0.4))
     for k in range(1, 5):
         held = slow_hold(as_lines(p[:1, :, ::12, k]), 0.4, 0.2)
-        expected = remove_short(close_gaps(held, 2), 3)
+        expected = drop_short_notes(held, 3)
         np.testing.assert_array_equal(as_lines(found[:1, :, ::12, k]), expected)
         lengths = [length for line in found[0, :, :, k].T for state, _, length in runs(line) if state]
         assert min(lengths) >= 3
     assert found[..., 1:].sum() != (p[..., 1:] > 0.4).sum()
 
 
-def test_whole_notes_stay_that_have_a_sure_cell():
+def test_whole_notes_stay_that_have_a_marked_cell():
     on = lines("##.##.###.#", "##......###", "###########", "...........")
     sure = lines(".#.....#...", "#.........#", "#..........", "##.........")
-    assert shown(keep_sure(on, sure)) == ["##....###..", "##......###", "###########", "..........."]
-    # What sounds nowhere keeps no note, however sure it is.
-    assert not keep_sure(lines("##.##"), lines("..#..")).any()
+    assert shown(keep_notes_with(on, sure)) == ["##....###..", "##......###", "###########", "..........."]
+    # A mark beside a note keeps nothing.
+    assert not keep_notes_with(lines("##.##"), lines("..#..")).any()
 
 
-@pytest.mark.parametrize("rule", [{"hysteresis_ratio": 0.5, "close_gaps": 2}, {}])
-def test_short_notes_stay_that_the_decoder_is_surer_of(rule):
+@pytest.mark.parametrize("rule", [{"hysteresis_ratio": 0.5}, {}])
+def test_short_notes_with_a_high_probability_stay(rule):
     p = probabilities()
     plain = BinarizationRule(thresholds=(0.3, 0.2, 0.3, 0.4, 0.5), min_note_length=5, **rule)
     found = binarize(p, dataclasses.replace(plain, short_note_thresholds=(1.0, 1.5, 1.5, 1.2, 0.0)))
@@ -135,23 +125,23 @@ def test_short_notes_stay_that_the_decoder_is_surer_of(rule):
                 note = slice(start, start + length)
                 if state and length < 5:
                     factor = (1.0, 1.5, 1.5, 1.2, np.inf)[k]
-                    is_sure = p[b, note, pitch, k].max() > factor * plain.thresholds[k]
-                    expected[note] = is_sure
-                    num_kept, num_left = num_kept + is_sure, num_left + (not is_sure)
+                    is_high = p[b, note, pitch, k].max() > factor * plain.thresholds[k]
+                    expected[note] = is_high
+                    num_kept, num_left = num_kept + is_high, num_left + (not is_high)
             np.testing.assert_array_equal(found[b, :, pitch, k], expected)
     assert min(num_kept, num_left) > 20
     # A factor of 1 keeps all.
     np.testing.assert_array_equal(binarize(p, dataclasses.replace(plain, short_note_thresholds=(1.0,) * 5)), every)
 
 
-def test_a_track_rests_where_little_is_expected_of_it():
+def test_a_gate_silences_phrases_with_few_expected_cells():
     p = probabilities(num=6)
     expected = p.sum(axis=(1, 2), dtype=np.float64)
-    rests = tuple(float(np.sort(expected[:, k])[k]) for k in range(5))  # of k phrases less is expected
+    gates = tuple(float(np.sort(expected[:, k])[k]) for k in range(5))  # k phrases have less
     plain = BinarizationRule(thresholds=(0.3,) * 5, hysteresis_ratio=0.8, min_note_length=2)
-    found, every = binarize(p, dataclasses.replace(plain, track_gates=rests)), binarize(p, plain)
+    found, every = binarize(p, dataclasses.replace(plain, track_gates=gates)), binarize(p, plain)
     assert every.any(axis=(1, 2)).all()
-    plays = expected >= rests
+    plays = expected >= gates
     np.testing.assert_array_equal((~plays).sum(axis=0), np.arange(5))
     np.testing.assert_array_equal(found, every & plays[:, None, None])
 
@@ -171,117 +161,128 @@ def test_bernoulli_is_random_with_the_right_mean_and_each_phrase_by_itself():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
-        ({"method": "soft"}, "called 'soft'; there are hard and bernoulli"),
+        ({"method": "soft"}, "method is 'soft'; expected one of 'hard', 'bernoulli'"),
         ({"thresholds": (0.5,)}, "expected 5 numbers"),
         ({"thresholds": (0.5, 0.5, 0.5, 0.5, 1.5)}, "between 0 and 1"),
-        ({"hysteresis_ratio": 1.5}, "hold is 1.5"),
-        ({"close_gaps": -1}, "close_gaps is -1"),
-        ({"min_note_length": 0}, "min_length 0"),
-        ({"short_note_thresholds": (0, 0, 0, 0, 0.5)}, "expected 5 factors of at least 1, or 0"),
+        ({"hysteresis_ratio": 1.5}, "hysteresis_ratio is 1.5"),
+        ({"min_note_length": 0}, "min_note_length is 0"),
+        ({"short_note_thresholds": (0, 0, 0, 0, 0.5)}, "expected 5 numbers, each at least 1, or 0"),
         ({"short_note_thresholds": (float("nan"),) * 5}, "short_note_thresholds is .nan"),
-        ({"short_note_thresholds": (1.5,)}, "expected 5 factors"),
-        ({"track_gates": (1.0,)}, "expected 5 numbers of cells"),
+        ({"short_note_thresholds": FIT, "min_note_length": 14}, "min_note_length is 14 .* at most 13 steps"),
+        ({"track_gates": (1.0,)}, "track_gates is .* expected 5 numbers"),
         ({"track_gates": (1.0, 1.0, 1.0, 1.0, -1.0)}, "at least 0"),
     ],
 )
-def test_rules_that_make_no_sense_are_refused(change, told):
-    with pytest.raises(ValueError, match=told):
+def test_rules_that_make_no_sense_are_refused(change, message):
+    with unchecked(), pytest.raises(ValueError, match=message):
         BinarizationRule(**change)
 
 
-def test_the_rule_of_a_configuration():
-    config = tiny_config(eval__threshold=0.3)
-    assert decision_of_config(config) == BinarizationRule(thresholds=(0.3,) * 5)
-    config.rule = {
-        "method": "bernoulli",
-        "thresholds": "density",
-        "hysteresis_ratio": 1,
-        "close_gaps": 2,
-        "min_note_length": 3,
-    }
-    config.rule.update({"short_note_thresholds": "data", "track_gates": "data"})
-    assert decision_of_config(config) == BinarizationRule("bernoulli", None, 1.0, 2, 3, None, None)
+@pytest.mark.parametrize("part", ["thresholds", "short_note_thresholds", "track_gates"])
+def test_a_rule_with_open_parts_does_not_binarize(part):
+    rule = BinarizationRule(min_note_length=2, **{part: FIT})
+    assert rule.fitted_parts == (part,)
+    with pytest.raises(ValueError, match=f"{part} of the rule are still to be fitted"):
+        binarize(probabilities(num=1), rule)
+
+
+def parse(*flags):
+    parser = argparse.ArgumentParser()
+    add_sampling_flags(parser, num=1)
+    return parser.parse_args(flags)
+
+
+OF_MODEL = BinarizationRule(thresholds=(0.3,) * 5, hysteresis_ratio=0.5)
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"),
+    ("flags", "change"),
     [
-        ([], BinarizationRule(thresholds=(0.3,) * 5, hysteresis_ratio=0.5)),
-        (["--threshold=.4"], BinarizationRule(thresholds=(0.4,) * 5, hysteresis_ratio=0.5)),
-        (["--threshold=.1,.2,.3,.4,1", "--hysteresis_ratio=1"], BinarizationRule(thresholds=(0.1, 0.2, 0.3, 0.4, 1.0))),
-        (["--threshold=density", "--close-gaps=0"], BinarizationRule(thresholds=None, hysteresis_ratio=0.5)),
-        (["--binarize=bernoulli", "--min-length=4"], BinarizationRule("bernoulli", (0.3,) * 5, 0.5, 0, 4)),
-        (["--keep-short=1.5", "--track_gates=data"], BinarizationRule("hard", (0.3,) * 5, 0.5, 0, 1, (1.5,) * 5, None)),
+        ([], {}),
+        (["--threshold=.4"], {"thresholds": (0.4,) * 5}),
         (
-            ["--keep-short=data"],
-            BinarizationRule(thresholds=(0.3,) * 5, hysteresis_ratio=0.5, short_note_thresholds=None),
+            ["--threshold=.1,.2,.3,.4,1", "--hysteresis-ratio=1"],
+            {"thresholds": (0.1, 0.2, 0.3, 0.4, 1.0), "hysteresis_ratio": 1.0},
         ),
+        (["--threshold=fit"], {"thresholds": FIT}),
+        (["--binarization=bernoulli", "--min-note-length=4"], {"method": "bernoulli", "min_note_length": 4}),
         (
-            ["--keep-short=0,1,2,2,1"],
-            BinarizationRule(thresholds=(0.3,) * 5, hysteresis_ratio=0.5, short_note_thresholds=(0, 1, 2, 2, 1)),
+            ["--short-note-threshold=1.5", "--track-gate=fit"],
+            {"short_note_thresholds": (1.5,) * 5, "track_gates": FIT},
         ),
-        (
-            ["--track_gates=0,1.5,2,0,30"],
-            BinarizationRule(thresholds=(0.3,) * 5, hysteresis_ratio=0.5, track_gates=(0, 1.5, 2, 0, 30)),
-        ),
-        (["--track_gates=4"], BinarizationRule(thresholds=(0.3,) * 5, hysteresis_ratio=0.5, track_gates=(4,) * 5)),
-        (["--track_gates=4", "--track_gates=none"], BinarizationRule(thresholds=(0.3,) * 5, hysteresis_ratio=0.5)),
+        (["--short-note-threshold=fit", "--min-note-length=13"], {"short_note_thresholds": FIT, "min_note_length": 13}),
+        (["--short-note-threshold=0,1,2,2,1"], {"short_note_thresholds": (0, 1, 2, 2, 1)}),
+        (["--track-gate=0,1.5,2,0,30"], {"track_gates": (0, 1.5, 2, 0, 30)}),
+        (["--track-gate=4", "--track-gate=0"], {"track_gates": (0.0,) * 5}),
     ],
 )
-def test_flags_take_the_place_of_the_configuration(flags, expected):
-    config = tiny_config(eval__threshold=0.3, binarization__hysteresis_ratio=0.5)
-    parser = argparse.ArgumentParser()
-    add_sampling_flags(parser, num=1)
-    arguments = parser.parse_args(flags)
-    check_sampling_flags(parser, arguments)
-    asked = requested_rule(arguments, config)
-    assert asked == expected
-    # What is written down is what would be asked for.
-    written = [f"--{name.replace('_', '-')}={value}" for name, value in as_flags(asked).items()]
-    written = [flag.replace("[", "").replace("]", "").replace(" ", "") for flag in written]
-    assert requested_rule(parser.parse_args(written), tiny_config()) == asked
+def test_flags_configuration_and_json_read_the_same_text(flags, change):
+    expected = dataclasses.replace(OF_MODEL, **change)
+    assert requested_rule(parse(*flags), OF_MODEL) == expected
+    config = default_config()
+    for name, value in dataclasses.asdict(OF_MODEL).items():
+        config.binarization[name] = ",".join(map(str, value)) if isinstance(value, tuple) else value
+    names = {"binarization": "method", "threshold": "thresholds", "short_note_threshold": "short_note_thresholds"}
+    for flag in flags:
+        name, text = flag.removeprefix("--").replace("-", "_").split("=")
+        name = {**names, "track_gate": "track_gates"}.get(name, name)
+        config.binarization[name] = type(config.binarization[name])(text)
+    assert read_config(config).binarization == expected
+    stored = json.loads(json.dumps(read_config(config).to_dict()))
+    assert read_config(stored).binarization == expected
 
 
-def test_shares_of_short_notes_are_known_up_to_a_length():
-    parser = argparse.ArgumentParser()
-    add_sampling_flags(parser, num=1)
-    config = tiny_config()
-    asked = requested_rule(parser.parse_args(["--keep-short=data", "--min-length=13"]), config)
-    assert (asked.short_note_thresholds, asked.min_note_length) == (None, 13)
-    with pytest.raises(RequestError, match="of fewer than 14 steps, are to be as many"):
-        requested_rule(parser.parse_args(["--keep-short=data", "--min-length=14"]), config)
+def test_parts_that_contradict_each_other_are_refused():
+    with pytest.raises(RequestError, match="min_note_length is 14"):
+        requested_rule(parse("--short-note-threshold=fit", "--min-note-length=14"), OF_MODEL)
 
 
-@pytest.mark.parametrize("flag", ["--threshold=.1,.2", "--threshold=dense", "--threshold=-1", "--hysteresis_ratio=2",
-                                  "--close-gaps=-1", "--min-length=0", "--keep-short=.5", "--keep-short=few",
-                                  "--track_gates=-1", "--track_gates=1,2", "--track_gates=all"])  # fmt: skip
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--threshold=.1,.2",
+        "--threshold=dense",
+        "--threshold=-1",
+        "--hysteresis-ratio=2",
+        "--min-note-length=0",
+        "--short-note-threshold=.5",
+        "--short-note-threshold=few",
+        "--track-gate=-1",
+        "--track-gate=1,2",
+        "--track-gate=all",
+        "--num=0",
+        "--num=two",
+        "--seed=-1",
+        "--seed=4294967296",
+        "--seed=9223372036854775808",
+    ],
+)
 def test_a_wrong_flag_is_refused_with_what_would_be_right(flag, capsys):
-    parser = argparse.ArgumentParser()
-    add_sampling_flags(parser, num=1)
     with pytest.raises(SystemExit):
-        check_sampling_flags(parser, parser.parse_args([flag]))
+        parse(flag)
     assert "expected" in capsys.readouterr().err
 
 
-def test_a_rule_tells_what_it_does():
-    assert str(BinarizationRule()) == "above 0.5"
-    told = str(
+def test_the_largest_seed_is_read():
+    assert parse("--seed=4294967295").seed == 2**32 - 1
+
+
+def test_a_rule_is_described_in_words():
+    assert describe(BinarizationRule()) == "above 0.5"
+    found = describe(
         BinarizationRule(min_note_length=3, short_note_thresholds=(0, 1.5, 0, 1.25, 0), track_gates=(0, 120, 0, 0, 7.5))
     )
-    assert told.endswith(
+    assert found.endswith(
         "without notes shorter than 3 steps that stay below 1.5 (Piano), 1.25 (Bass) times the threshold, with "
-        "tracks at rest where fewer cells are expected than 120 (Piano), 7.5 (Strings)"
+        "tracks silent where fewer active cells are expected than 120 (Piano), 7.5 (Strings)"
     )
-    assert "that stay below 2 times" in str(BinarizationRule(min_note_length=3, short_note_thresholds=(2.0,) * 5))
-    assert "as many empty bars" in str(BinarizationRule(track_gates=None))
-    assert "but for as many as the training data have" in str(
-        BinarizationRule(min_note_length=3, short_note_thresholds=None)
-    )
-    assert str(BinarizationRule("bernoulli")) == "at random with their probability"
-    told = str(
-        BinarizationRule(thresholds=(0.1, 0.2, 0.3, 0.4, 0.5), hysteresis_ratio=0.5, close_gaps=2, min_note_length=3)
-    )
-    for part in ("0.1 (Drums)", "0.5 (Strings)", "0.5 times", "up to 2 steps closed", "shorter than 3 steps"):
-        assert part in told
+    assert "that stay below 2 times" in describe(BinarizationRule(min_note_length=3, short_note_thresholds=(2.0,) * 5))
+    assert "as many empty bars" in describe(BinarizationRule(track_gates=FIT))
+    assert "as dense as the training data" in describe(BinarizationRule(thresholds=FIT))
+    assert "as many as the training data" in describe(BinarizationRule(min_note_length=3, short_note_thresholds=FIT))
+    assert describe(BinarizationRule("bernoulli")) == "sampled at random with their probability"
+    found = describe(BinarizationRule(thresholds=(0.1, 0.2, 0.3, 0.4, 0.5), hysteresis_ratio=0.5, min_note_length=3))
+    for part in ("0.1 (Drums)", "0.5 (Strings)", "0.5 times", "shorter than 3 steps"):
+        assert part in found

@@ -1,5 +1,6 @@
-"""A trained run in one file, and the one that ships."""
+"""Exported models, and the one that ships."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,36 +10,35 @@ import jax
 import numpy as np
 import pytest
 
+import wae_jax
 from tests.decoding import Z_DIM, logits, random_model
-from tests.helpers import ROOT, STATISTICS, train_briefly
+from tests.helpers import ROOT, STATISTICS, changed, train_briefly
 from wae_jax import export
 from wae_jax.errors import CheckpointError, ConfigError
 from wae_jax.generation import export_file
-from wae_jax.generation.model import SHIPPED, open_run
+from wae_jax.generation.load import SHIPPED
+from wae_jax.generation.model import Model
 
 SHIPPED_FILE = ROOT / "wae_jax" / "shipped" / SHIPPED
 
 
 @pytest.fixture
 def model():
-    return random_model("tiny")
+    return make_model("tiny")
 
 
-def save(path, model, **changes):
-    config, variables = model
-    facts = {"step": 7, "source_digest": "f" * 64, "track_statistics": STATISTICS}
-    return export_file.save_portable(path, config, variables, **facts | changes)
+def make_model(network, **changes):
+    config, variables = random_model(network, **changes)
+    return Model(config, variables, 7, "f" * 64, STATISTICS)
 
 
 def test_what_is_saved_is_read_back(model, tmp_path):
-    config, variables = model
-    digest = save(tmp_path / "a.npz", model)
-    held = export_file.load_portable(tmp_path / "a.npz")
-    assert (held.step, held.source_digest, held.digest) == (7, "f" * 64, digest)
-    assert held.track_statistics == STATISTICS
-    assert held.config.to_dict() == json.loads(json.dumps(config.to_dict()))
-    assert jax.tree.structure(held.variables) == jax.tree.structure(variables)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+    digest = export_file.write_model(tmp_path / "a.npz", model)
+    held = export_file.read_model(tmp_path / "a.npz")
+    assert (held.step, held.digest, held.track_statistics) == (7, digest, STATISTICS)
+    assert held.config == model.config
+    assert jax.tree.structure(held.variables) == jax.tree.structure(model.variables)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(model.variables):
         found = held.variables
         for key in path:
             found = found[key.key]
@@ -47,24 +47,25 @@ def test_what_is_saved_is_read_back(model, tmp_path):
 
 
 def test_a_decoder_with_planes_is_read_back(tmp_path):
-    config, variables = random_model("tiny", output_planes="onsets_and_sustains")
-    save(tmp_path / "a.npz", (config, variables))
-    run = open_run(str(tmp_path / "a.npz"))
-    assert run.config.model.output_planes == "onsets_and_sustains"
+    model = make_model("tiny", output_planes="onsets_and_sustains")
+    export_file.write_model(tmp_path / "a.npz", model)
+    found = wae_jax.load(tmp_path / "a.npz")
+    assert found.config.model.output_planes == "onsets_and_sustains"
     codes = np.random.default_rng(0).normal(size=(2, Z_DIM)).astype(np.float32)
-    expected = 1 / (1 + np.exp(-logits(config, export_file.stored(variables), codes)))
-    np.testing.assert_allclose(run.sampler.decode(codes), expected, atol=1e-5)
-    # The same variables are none of a decoder of cells.
-    config.model.output_planes = "cells"
-    save(tmp_path / "b.npz", (config, variables))
-    with pytest.raises(
-        CheckpointError, match=r"what differs: params/decoder/conv_1/bias, params/decoder/conv_1/kernel"
-    ):
-        export_file.load_portable(tmp_path / "b.npz")
+    expected = 1 / (1 + np.exp(-logits(model.config, export_file.to_storage(model.variables), codes)))
+    np.testing.assert_allclose(found.decode(codes), expected, atol=1e-5)
+    # A decoder of cells has other variables.
+    other = dataclasses.replace(model, config=changed(model.config, output_planes="cells"))
+    export_file.write_model(tmp_path / "b.npz", other)
+    with pytest.raises(CheckpointError, match="params/decoder/conv_1/bias, params/decoder/conv_1/kernel"):
+        export_file.read_model(tmp_path / "b.npz")
 
 
 def test_the_same_run_makes_the_same_bytes_and_another_step_another_digest(model, tmp_path):
-    one, same, other = (save(tmp_path / name, model, step=step) for name, step in (("a", 7), ("b", 7), ("c", 8)))
+    one, same, other = (
+        export_file.write_model(tmp_path / name, dataclasses.replace(model, step=step))
+        for name, step in (("a", 7), ("b", 7), ("c", 8))
+    )
     assert one == same != other
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
@@ -98,23 +99,24 @@ CHANGES = [
     (lambda meta, held: meta["config"].update(seed=5), "is damaged: its digest"),
     (lambda meta, held: held.pop(KERNEL), "is damaged: its digest"),
     (lambda meta, held: meta.pop("digest"), "is damaged: its digest"),
-    (lambda meta, held: meta.update(version=2), "is of version 2 of the format; this wae_jax reads version 1"),
-    (lambda meta, held: meta.update(format="a song"), "does not hold a trained run"),
+    (lambda meta, held: meta.update(version=3), "is of version 3 of the format .* reads version 2"),
+    (lambda meta, held: meta.update(format="wae_jax trained run", version=1), "is of version 1 .* reads version 2"),
+    (lambda meta, held: meta.update(format="a song"), "is no exported model"),
 ]
 
 
 @pytest.mark.parametrize(("change", "message"), CHANGES)
 def test_changes_are_noticed(model, tmp_path, change, message):
-    save(tmp_path / "a.npz", model)
+    export_file.write_model(tmp_path / "a.npz", model)
     rewrite(tmp_path / "a.npz", lambda meta, held: None)
-    export_file.load_portable(tmp_path / "a.npz")
+    export_file.read_model(tmp_path / "a.npz")
     rewrite(tmp_path / "a.npz", change)
     with pytest.raises(CheckpointError, match=message):
-        export_file.load_portable(tmp_path / "a.npz")
+        export_file.read_model(tmp_path / "a.npz")
 
 
 def test_damage_anywhere_is_one_kind_of_error(model, tmp_path):
-    save(tmp_path / "a.npz", model)
+    export_file.write_model(tmp_path / "a.npz", model)
     content = (tmp_path / "a.npz").read_bytes()
     damaged = tmp_path / "damaged.npz"
     messages = []
@@ -123,17 +125,17 @@ def test_damage_anywhere_is_one_kind_of_error(model, tmp_path):
         flipped[place] ^= 0x55
         damaged.write_bytes(flipped)
         try:
-            held = export_file.load_portable(damaged)
+            held = export_file.read_model(damaged)
         except CheckpointError as error:
             messages.append(str(error))
         else:  # in what zip says of dates and the like; the content is right
-            assert held.digest == export_file.load_portable(tmp_path / "a.npz").digest
+            assert held.digest == export_file.read_model(tmp_path / "a.npz").digest
     assert len(messages) > 60
     assert all(str(damaged) in message for message in messages)
     for length in (0, 10, len(content) // 2, len(content) - 1):
         damaged.write_bytes(content[:length])
         with pytest.raises(CheckpointError, match="cannot be read"):
-            export_file.load_portable(damaged)
+            export_file.read_model(damaged)
 
 
 def test_other_files_are_refused_by_name(tmp_path):
@@ -142,37 +144,33 @@ def test_other_files_are_refused_by_name(tmp_path):
     (tmp_path / "b.npz").write_text("la")
     np.save(tmp_path / "c.npy", np.zeros(3))
     for name in ("a.npz", "b.npz", "c.npy"):
-        with pytest.raises(CheckpointError, match=rf"{name} cannot be read as a trained run"):
-            export_file.load_portable(tmp_path / name)
+        with pytest.raises(CheckpointError, match=rf"{name} cannot be read: it is damaged, or not made by"):
+            export_file.read_model(tmp_path / name)
     with pytest.raises(CheckpointError, match="there is no file"):
-        export_file.load_portable(tmp_path / "d.npz")
+        export_file.read_model(tmp_path / "d.npz")
 
 
 def test_variables_of_another_model_are_refused(model, tmp_path):
-    config, variables = model
-    config.model.h_dim = 4
-    save(tmp_path / "a.npz", (config, variables))
-    with pytest.raises(CheckpointError, match=r"what differs: .*params/decoder/conv_0/kernel"):
-        export_file.load_portable(tmp_path / "a.npz")
+    other = dataclasses.replace(model, config=changed(model.config, h_dim=4))
+    export_file.write_model(tmp_path / "a.npz", other)
+    with pytest.raises(CheckpointError, match=r"different are .*params/decoder/conv_0/kernel"):
+        export_file.read_model(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize("value", [np.inf, np.nan, 7e4])
 def test_what_16_bits_cannot_hold_is_refused(model, tmp_path, value):
-    model[1]["params"]["decoder"]["conv_0"]["kernel"][0, 0, 0, 0] = value
+    model.variables["params"]["decoder"]["conv_0"]["kernel"][0, 0, 0, 0] = value
     with pytest.raises(CheckpointError, match="params/decoder/conv_0/kernel cannot be stored as float16"):
-        save(tmp_path / "a.npz", model)
+        export_file.write_model(tmp_path / "a.npz", model)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_configuration_from_before_some_fields_is_completed(model, tmp_path):
-    config, variables = model
-    del config.objective.sinkhorn_epsilon
-    save(tmp_path / "a.npz", (config, variables))
-    assert export_file.load_portable(tmp_path / "a.npz").config.objective.sinkhorn_epsilon == 0.05
-    config.from_the_future = 1
-    save(tmp_path / "a.npz", (config, variables))
+def test_a_configuration_with_other_fields_is_refused_by_name(model, tmp_path, monkeypatch):
+    stored = {**model.config.to_dict(), "from_the_future": 1}
+    monkeypatch.setattr(type(model.config), "to_dict", lambda config: stored)
+    export_file.write_model(tmp_path / "a.npz", model)
     with pytest.raises(ConfigError, match="from_the_future"):
-        export_file.load_portable(tmp_path / "a.npz")
+        export_file.read_model(tmp_path / "a.npz")
 
 
 @pytest.fixture(scope="module")
@@ -184,12 +182,12 @@ def test_export_says_what_16_bits_change(workdir, tmp_path, capsys):
     output = tmp_path / "folder" / "model.npz"
     assert export.main([f"--workdir={workdir}", f"--output={output}", "--num=8"]) == 0
     said = capsys.readouterr().out
-    run, small = open_run(str(workdir)), open_run(str(output))
+    run, small = wae_jax.load(workdir), wae_jax.load(output)
     assert small.digest in said
     assert small.step == run.step == 3
-    codes = run.sampler.sample_codes(0, 256)
-    np.testing.assert_array_equal(codes, small.sampler.sample_codes(0, 256))
-    change = np.abs(run.sampler.decode(codes) - small.sampler.decode(codes)).max()
+    codes = run.sample_codes(0, 256)
+    np.testing.assert_array_equal(codes, small.sample_codes(0, 256))
+    change = np.abs(run.decode(codes) - small.decode(codes)).max()
     assert 0 < change < 1e-3
     assert float(said.split("largest change of probability")[1]) == pytest.approx(change, abs=1e-5)
     assert np.array_equal(small.phrases("valid"), run.phrases("valid"))
@@ -200,27 +198,26 @@ def test_export_says_what_16_bits_change(workdir, tmp_path, capsys):
 
 
 def test_a_file_holds_one_checkpoint(model, tmp_path):
-    save(tmp_path / "a.npz", model)
+    export_file.write_model(tmp_path / "a.npz", model)
     for checkpoint in ("best", "latest", "7"):
-        assert open_run(str(tmp_path / "a.npz"), checkpoint).step == 7
+        assert wae_jax.load(tmp_path / "a.npz", checkpoint).step == 7
     with pytest.raises(CheckpointError, match="expected best, latest or 7"):
-        open_run(str(tmp_path / "a.npz"), "8")
+        wae_jax.load(tmp_path / "a.npz", "8")
 
 
 def test_the_run_that_ships_is_small_and_opens_in_a_fresh_process():
     assert SHIPPED_FILE.stat().st_size <= 3_000_000
     program = (
-        "from wae_jax.generation.model import open_run; run = open_run(None); "
-        "p = run.sampler.decode(run.sampler.sample_codes(0, 4)); "
-        "print(run.digest, run.step, run.config.objective.penalty, p.shape, (p > .5).sum(axis=(1, 2, 3)).min() > 300)"
+        "import wae_jax; model = wae_jax.load(); p = model.sample(4); "
+        "print(model.digest, model.step, model.config.objective.penalty, p.shape, (p > .5).sum((1, 2, 3)).min() > 300)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    digest = export_file.load_portable(SHIPPED_FILE).digest
+    digest = export_file.read_model(SHIPPED_FILE).digest
     assert done.stdout.split(maxsplit=3) == [digest, "800", "gan", "(4, 192, 84, 5) True\n"]
 
 
 def test_the_run_that_ships_reconstructs_music_it_has_not_seen():
-    run = open_run(None)
+    run = wae_jax.load()
     rolls = np.unpackbits(np.asarray(run.phrases("valid")[:48]), axis=1).reshape(-1, 192, 84, 5).astype(bool)
-    found = run.sampler.decode(run.sampler.encode(rolls)) > 0.5
+    found = run.decode(run.encode(rolls)) > 0.5
     assert 2 * (found & rolls).sum() / (found.sum() + rolls.sum()) > 0.85

@@ -7,13 +7,13 @@ import ml_collections
 import numpy as np
 import pytest
 
+import wae_jax
 from tests.helpers import random_rolls, train_briefly
 from tests.searching import shorten_searches
 from wae_jax import generate
 from wae_jax.command_line.mode_flags import parse_attribute, parse_tracks
 from wae_jax.errors import DatasetError
-from wae_jax.generation.model import open_run
-from wae_jax.generation.modes.own_music import read_own_phrase
+from wae_jax.generation.modes.input_phrase import read_input_phrase
 from wae_jax.generation.sampling import binarize
 from wae_jax.pianoroll import unpack
 from wae_jax.render.midi import write_midi
@@ -164,8 +164,8 @@ def test_what_is_made_of_ones_own_music_depends_on_it(workdir, songs, tmp_path, 
     for name in "ab":
         assert run(workdir, tmp_path / name, f"--mode={mode}", f"--input={songs / f'{name}.mid'}", *flags) == 0
         report = json.loads((tmp_path / name / "report.json").read_text())
-        assert report["asked"]["input"] == str(songs / f"{name}.mid")
-        assert report["asked"]["mode"] == mode
+        assert report["requested"]["input"] == str(songs / f"{name}.mid")
+        assert report["requested"]["mode"] == mode
         assert report["run"]["step"] == 3
         assert load(tmp_path / name).shape[0] == num
         assert "F1" in capsys.readouterr().out
@@ -181,11 +181,11 @@ def test_what_is_made_of_ones_own_music_depends_on_it(workdir, songs, tmp_path, 
     flags = [f"--input={songs / 'a.mid'}", "--start-bar=5", *flags]
     assert run(workdir, tmp_path / "later", f"--mode={mode}", *flags) == 0
     assert np.abs(np.load(tmp_path / "later" / "codes.npy") - one).max() > 1e-3
-    assert json.loads((tmp_path / "later" / "report.json").read_text())["asked"]["start_bar"] == 5
+    assert json.loads((tmp_path / "later" / "report.json").read_text())["requested"]["start_bar"] == 5
 
 
 def own_bars(path):
-    return read_own_phrase(path).roll.reshape(4, 48, 84, 5)
+    return read_input_phrase(path).roll.reshape(4, 48, 84, 5)
 
 
 def test_a_walk_between_two_files(workdir, songs, tmp_path, quick):
@@ -207,7 +207,7 @@ def test_without_a_folder_the_run_that_ships_is_taken(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "the run that ships with wae_jax: step 800" in told
     assert "bars are silent" in told
-    expected = open_run(None).sampler.sample_codes(0, 2)
+    expected = wae_jax.load().sampler.sample_codes(0, 2)
     np.testing.assert_allclose(np.load(tmp_path / "out" / "codes.npy"), expected, atol=1e-6)
     assert load(tmp_path / "out").any()
 
@@ -301,14 +301,14 @@ def test_draws_of_a_mixture_lie_where_the_codes_of_training_phrases_do(workdir, 
     assert run(workdir, tmp_path / "n", "--num=3", *flags[1:]) == 0
     codes = np.load(tmp_path / "m" / "codes.npy")
     np.testing.assert_allclose(np.load(tmp_path / "n" / "codes.npy"), codes[:3], rtol=1e-5, atol=1e-6)
-    opened = open_run(str(workdir))
-    training = opened.sampler.encode(unpack(np.asarray(opened.phrases("train"))))
+    opened = wae_jax.load(str(workdir))
+    training = opened.encode(unpack(np.asarray(opened.phrases("train"))))
     error = 4 * training.std(axis=0) / np.sqrt(len(codes))
     assert np.all(np.abs(codes.mean(axis=0) - training.mean(axis=0)) < error + 0.05)
     # The prior's are elsewhere: a run of a few steps has codes near one another.
-    prior = opened.sampler.sample_codes(0, 200)
+    prior = opened.sample_codes(0, 200)
     assert codes.std(axis=0).max() < 0.8 * prior.std(axis=0).min()
-    assert json.loads((tmp_path / "m" / "report.json").read_text())["asked"]["latent"] == "mixture"
+    assert json.loads((tmp_path / "m" / "report.json").read_text())["requested"]["latent"] == "mixture"
     capsys.readouterr()
     assert run(workdir, tmp_path / "o", "--latent=mixture", "--components=100000") == 1
     assert "--latent=mixture: components is 100000; expected 1 to" in capsys.readouterr().err

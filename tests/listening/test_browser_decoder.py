@@ -13,9 +13,9 @@ from tests.browsing import loudest, opened
 from tests.decoding import Z_DIM, logits, random_model
 from wae_jax.config import BinarizationRule
 from wae_jax.generation.binarization import binarize
-from wae_jax.generation.export_file import stored
-from wae_jax.generation.latent_mixture import Mixture
+from wae_jax.generation.export_file import to_storage
 from wae_jax.generation.latent_paths import slerp
+from wae_jax.generation.learned_prior import Mixture
 from wae_jax.generation.model import Model, open_run
 from wae_jax.generation.sampling import make_sampler
 from wae_jax.listening.document import MODEL_SCRIPTS, note_lists
@@ -75,7 +75,7 @@ def test_the_model_that_ships_decodes_as_in_jax(page, run):
 
 
 def assert_decodes_as_in_jax(page, config, variables):
-    variables = stored(variables)
+    variables = to_storage(variables)
     run = Model(config, variables, make_sampler(config, variables), step=0, digest="")
     codes = np.random.default_rng(2).normal(size=(2, Z_DIM)).astype(np.float32)
     truth = 1 / (1 + np.exp(-logits(config, variables, codes)))
@@ -131,11 +131,10 @@ def test_a_phrase_is_decoded_in_less_than_half_a_second(page, run):
     [
         {},
         {"hysteresis_ratio": 0.5},
-        {"close_gaps": 8},
         {"min_note_length": 9},
-        {"hysteresis_ratio": 0.7, "close_gaps": 16, "min_note_length": 17},
+        {"hysteresis_ratio": 0.7, "min_note_length": 17},
         {"min_note_length": 9, "short_note_thresholds": (1.0, 1.2, 1.1, 1.05, 0.0)},
-        {"hysteresis_ratio": 0.7, "close_gaps": 8, "min_note_length": 17, "short_note_thresholds": (1.05,) * 5},
+        {"hysteresis_ratio": 0.7, "min_note_length": 17, "short_note_thresholds": (1.05,) * 5},
         {"track_gates": (0.0, 1e9, 0.0, 1.0, 8064.0)},
     ],
 )

@@ -59,7 +59,6 @@ def test_directions_are_those_of_the_codes_of_training_phrases(run, model):
     rule = {
         "thresholds": [0.4] * 5,
         "hysteresis_ratio": 0.5,
-        "close_gaps": 0,
         "min_note_length": 2,
         "short_note_thresholds": [0] * 5,
         "track_gates": [0] * 5,

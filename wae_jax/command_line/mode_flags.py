@@ -1,133 +1,99 @@
-"""The modes of `generate`, and the flags that belong to them."""
+"""Flags of `wae_jax.generate` that belong to modes."""
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-from wae_jax.generation.model import Model
-from wae_jax.generation.modes.accompaniment import accompany
+from wae_jax.command_line.arguments import whole_number
+from wae_jax.config import BinarizationRule
 from wae_jax.generation.modes.attributes import ATTRIBUTES
-from wae_jax.generation.modes.basic import Phrases, Request, encode, interpolate, reconstruct, sample
-from wae_jax.generation.modes.continuation import continue_
-from wae_jax.generation.modes.editing import edit
-from wae_jax.generation.modes.own_music import read_own_phrase
-from wae_jax.generation.modes.variation import vary
+from wae_jax.generation.modes.input_phrase import InputPhrase, read_input_phrase
+from wae_jax.generation.modes.request import Request
+from wae_jax.generation.modes.table import MODES
 from wae_jax.pianoroll import NUM_TRACKS, TRACK_NAMES
 
 _LARGEST_CHANGE = 5.0
-
-
-class Mode(NamedTuple):
-    """A row of the table of modes.
-
-    Attributes:
-      make: what it does.
-      num: phrases, if --num does not say.
-      num_of_own: the same with music of the user's; None where it is always one, and --num has no say.
-      needs: flags of its own that it cannot do without.
-      takes: others that it takes.
-    """
-
-    make: Callable[[Model, Request], Phrases]
-    num: int
-    num_of_own: int | None
-    needs: tuple[str, ...] = ()
-    takes: tuple[str, ...] = ()
-
-
-MODES = {
-    "sample": Mode(sample, 64, 64),
-    "reconstruct": Mode(reconstruct, 64, 64),
-    "interpolate": Mode(interpolate, 64, 9, takes=("--from", "--to", "--from-bar", "--to-bar")),
-    "encode": Mode(encode, 64, 64),
-    "vary": Mode(vary, 8, 8, needs=("--input",), takes=("--start-bar",)),
-    "continue": Mode(continue_, 16, 16, takes=("--input", "--start-bar")),
-    "accompany": Mode(accompany, 4, 4, needs=("--input", "--keep"), takes=("--start-bar",)),
-    "edit": Mode(edit, 8, None, needs=("--attribute",), takes=("--input", "--start-bar")),
-}
-# Files of the user's, each with the flag that says where in it to start.
+# The user's files, each with the flag of the first bar that is read.
 _FILES = {"--input": "--start-bar", "--from": "--from-bar", "--to": "--to-bar"}
-_OF_MODES = (*_FILES, *_FILES.values(), "--keep", "--attribute")
+_MODE_FLAGS = (*_FILES, *_FILES.values(), "--keep", "--attribute")
 
 
 def add_mode_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds --mode and what belongs to single modes."""
+    """Adds --mode and the flags of single modes."""
     parser.add_argument("--mode", choices=MODES, default="sample")
-    own = parser.add_argument_group(
-        "music of one's own; bars count from 1, and the first four that sound are the default"
-    )
+    own = parser.add_argument_group("your own music", "bars count from 1; the default is the first four with music")
     for file, bar in _FILES.items():
         own.add_argument(file, dest=_destination(file), metavar="FILE", help=f"four bars of it, from {bar} on")
-        own.add_argument(bar, dest=_destination(bar), type=int, metavar="BAR")
+        own.add_argument(bar, dest=_destination(bar), type=whole_number(1), metavar="BAR")
     own.add_argument(
-        "--keep", type=parse_tracks, metavar="TRACK,...", help="of " + ", ".join(map(str.lower, TRACK_NAMES))
+        "--keep", type=parse_tracks, metavar="TRACK,...", help="some of " + ", ".join(map(str.lower, TRACK_NAMES))
     )
     own.add_argument(
         "--attribute",
         type=parse_attribute,
         action="append",
         metavar="NAME:CHANGE",
-        help="change in standard deviations, as density:+1; may be given for several of "
+        help="change in standard deviations, such as density:+1; once for each of "
         + ", ".join(name.replace(" ", "-") for name in ATTRIBUTES),
     )
 
 
-def asked_for(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The flags of modes that were given, by name."""
-    names = ("mode", *map(_destination, _OF_MODES))
-    return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+def given_mode_flags(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The mode and its flags that were given, by name."""
+    given = {_destination(flag): _value(arguments, flag) for flag in ("--mode", *_MODE_FLAGS)}
+    return {name: value for name, value in given.items() if value is not None}
 
 
-def make_request(arguments: argparse.Namespace) -> Request:
-    """What the mode is asked for, but for the rule, which takes a run.
+def read_inputs(arguments: argparse.Namespace) -> tuple[InputPhrase, ...]:
+    """The user's phrases.
 
     Raises:
-      RequestError: if a file of the user's cannot be read, or does not hold four bars.
+      RequestError: if a file cannot be read, or does not have the four bars.
     """
+    given = [(_value(arguments, file), _value(arguments, bar)) for file, bar in _FILES.items()]
+    return tuple(read_input_phrase(path, bar) for path, bar in given if path is not None)
+
+
+def make_request(arguments: argparse.Namespace, inputs: tuple[InputPhrase, ...], rule: BinarizationRule) -> Request:
+    """The arguments of the mode, from its flags, the user's phrases and the calibrated rule."""
+    mode = MODES[arguments.mode]
+    default = mode.num_with_input if inputs else mode.num
     return Request(
-        num=arguments.num,
+        num=arguments.num or default or 1,
         seed=arguments.seed,
-        own=tuple(
-            read_own_phrase(_value(arguments, file), _value(arguments, bar))
-            for file, bar in _FILES.items()
-            if _value(arguments, file) is not None
-        ),
+        rule=rule,
+        inputs=inputs,
         keep=arguments.keep or (),
         attributes=dict(arguments.attribute or ()),
+        may_be_fewer=arguments.num is None,
     )
 
 
 def check_mode_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    """Leaves with a usage error where a flag has no say in the mode, or one is missing; sets the number of phrases."""
+    """Exits with a usage error where a flag does not apply to the mode, or a required one is missing."""
     mode = MODES[arguments.mode]
-    given = {flag for flag in _OF_MODES if _value(arguments, flag) is not None}
-    for flag in _OF_MODES:
-        if flag in given and flag not in (*mode.needs, *mode.takes):
-            users = [name for name, other in MODES.items() if flag in (*other.needs, *other.takes)]
-            parser.error(f"{flag} has no say in --mode={arguments.mode}; it belongs to --mode={' or '.join(users)}")
-        if flag in mode.needs and flag not in given:
-            parser.error(f"--mode={arguments.mode} needs {' and '.join(mode.needs)}")
+    given = {flag for flag in _MODE_FLAGS if _value(arguments, flag) is not None}
+    for flag in _MODE_FLAGS:
+        if flag in given and flag not in mode.flags:
+            modes = " or ".join(name for name, each in MODES.items() if flag in each.flags)
+            parser.error(f"{flag} applies only to --mode={modes}")
+        if flag in mode.required and flag not in given:
+            parser.error(f"--mode={arguments.mode} needs {' and '.join(mode.required)}")
     for file, bar in _FILES.items():
         if bar in given and file not in given:
-            parser.error(f"{bar} says where in the file of {file} to start; expected {file} too")
-        if bar in given and _value(arguments, bar) < 1:
-            parser.error(f"{bar} is {_value(arguments, bar)}; bars count from 1")
+            parser.error(f"{bar} is a bar of the file of {file}; expected {file} too")
     if len(given & {"--from", "--to"}) == 1:
-        parser.error("--from and --to are the two ends of a walk; expected both")
+        parser.error("--from and --to are the two ends of a path; expected both")
     if arguments.attribute and len(dict(arguments.attribute)) < len(arguments.attribute):
         parser.error("--attribute names one attribute twice; expected each once")
-    has_own = any(file in given for file in _FILES)
-    default = mode.num_of_own if has_own else mode.num
-    if default is None and arguments.num is not None:
-        parser.error(f"--num has no say in --mode={arguments.mode} with --input, which makes one phrase")
-    arguments.num = arguments.num if arguments.num is not None else default or 1
+    if arguments.num is not None and mode.num_with_input is None and given & {*_FILES}:
+        parser.error(f"--num does not apply to --mode={arguments.mode} with --input, which makes one phrase")
 
 
 def parse_tracks(text: str) -> tuple[int, ...]:
-    """The tracks behind --keep, by number, in the order of `TRACKS`.
+    """Ascending indices of the tracks of --keep.
 
     Args:
       text: such as "drums,bass".
@@ -142,12 +108,12 @@ def parse_tracks(text: str) -> tuple[int, ...]:
             raise argparse.ArgumentTypeError(f"{name!r} is no track; expected some of {', '.join(known)}")
     tracks = tuple(sorted({known.index(name) for name in names}))
     if len(tracks) == NUM_TRACKS:
-        raise argparse.ArgumentTypeError("all tracks are kept, which leaves none to make; expected one to four")
+        raise argparse.ArgumentTypeError("all tracks are kept, so that none is left to make; expected one to four")
     return tracks
 
 
 def parse_attribute(text: str) -> tuple[str, float]:
-    """An attribute and its change in standard deviations.
+    """The name and the change, in standard deviations, of --attribute.
 
     Args:
       text: such as "note-length:-1.5".
@@ -159,7 +125,7 @@ def parse_attribute(text: str) -> tuple[str, float]:
     name = name.strip().lower().replace("-", " ").replace("_", " ")
     if name not in ATTRIBUTES:
         known = ", ".join(each.replace(" ", "-") for each in ATTRIBUTES)
-        raise argparse.ArgumentTypeError(f"{text!r}; expected NAME:CHANGE with a name out of {known}")
+        raise argparse.ArgumentTypeError(f"{text!r}; expected NAME:CHANGE with one of the names {known}")
     try:
         change = float(number)
     except ValueError:

@@ -147,21 +147,19 @@ class BinarizationRule:
       thresholds: a cell is active whose probability is above that of its track. "fit": as dense as the training data.
       hysteresis_ratio: a note that has begun lasts while the probability is above this share of its track's threshold;
         1 looks at each cell alone.
-      close_gaps: steps; gaps between two notes of one pitch that are no longer become part of one note.
-      min_note_length: steps; shorter notes are dropped, after gaps have been closed.
+      min_note_length: steps; shorter notes are dropped.
       short_note_thresholds: a note shorter than that stays where a cell of it has a probability above this many times
         the threshold; 0 drops all of them. "fit": as many short notes as the training data.
       track_gates: cells; a track is silent throughout a phrase whose expected number of active cells is lower. "fit":
         as many empty bars as the training data.
 
     Raises:
-      ValueError: if a part is out of range.
+      ValueError: if a part is out of range, or two parts contradict each other.
     """
 
     method: Literal["hard", "bernoulli"] = "hard"
     thresholds: PerTrack = (0.5,) * NUM_TRACKS
     hysteresis_ratio: Probability = 1.0
-    close_gaps: Count = 0
     min_note_length: Positive = 1
     short_note_thresholds: PerTrack = (0.0,) * NUM_TRACKS
     track_gates: PerTrack = (0.0,) * NUM_TRACKS
@@ -171,9 +169,15 @@ class BinarizationRule:
             value = getattr(self, name)
             if value != FIT and (len(value) != NUM_TRACKS or not all(map(is_right, value))):
                 raise ValueError(f"{name} is {value!r}; expected {NUM_TRACKS} numbers, {expected}, or {FIT!r}")
-        for name in ("hysteresis_ratio", "close_gaps", "min_note_length", "method"):
+        for name in ("hysteresis_ratio", "min_note_length", "method"):
             if wrong := find_problem(type_hints(type(self))[name], getattr(self, name)):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected {wrong}")
+        longest = LONGEST_FITTED_SHORT_NOTE + 1
+        if self.short_note_thresholds == FIT and self.min_note_length > longest:
+            raise ValueError(
+                f"min_note_length is {self.min_note_length} and short_note_thresholds {FIT!r}; expected at most "
+                f"{longest} steps, or numbers"
+            )
 
     @property
     def fitted_parts(self) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import ml_collections
 
-from wae_jax.config.fields import LONGEST_FITTED_SHORT_NOTE, PER_TRACK_PARTS, Config
-from wae_jax.config.kinds import FIT, convert, find_problem, format_per_track, type_hints
+from wae_jax.config.fields import PER_TRACK_PARTS, Config
+from wae_jax.config.kinds import convert, find_problem, format_per_track, type_hints
 from wae_jax.errors import ConfigError
 
 
@@ -158,16 +158,6 @@ def _check_adaptive_weight(config: Config) -> str | None:
     return None
 
 
-def _check_short_notes(config: Config) -> str | None:
-    rule, longest = config.binarization, LONGEST_FITTED_SHORT_NOTE + 1
-    if rule.short_note_thresholds == FIT and rule.min_note_length > longest:
-        return (
-            f"binarization.min_note_length is {rule.min_note_length} and short_note_thresholds {FIT!r}; "
-            f"expected at most {longest} steps, or numbers"
-        )
-    return None
-
-
 _CHECKS: tuple[Callable[[Config], str | None], ...] = (
     _check_length,
     _check_layer_norm,
@@ -176,5 +166,4 @@ _CHECKS: tuple[Callable[[Config], str | None], ...] = (
     _check_encoder,
     _check_prior_logit,
     _check_adaptive_weight,
-    _check_short_notes,
 )

@@ -1,50 +1,44 @@
 """Sets of phrases measured against sets of phrases: the sections of an evaluation, as plain dictionaries.
 
-The sets are
+The sets are called
 
-    generated      decoded samples, or whatever phrases are evaluated
+    generated      decoded draws of the prior, or whatever phrases are to be judged
     reconstructed  held-out phrases, encoded and decoded
-    held_out       real phrases that were not trained on
+    held_out       real phrases that no training saw
     training       real phrases of the training split
 
 and each is compared with `held_out`. Every number of a set is a mean over its phrases with a bootstrap interval over
-songs. `floor` is the distance between random halves of `held_out`, divided by song: a difference below it cannot be
-told from none.
+songs. `floor` says how far apart two random halves of `held_out`, divided by song, come to lie: a difference below it
+is no difference.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
 from wae_jax.evaluation import latent_metrics, memorization, projection
-from wae_jax.generation.latent_mixture import Mixture, log_density, normal
+from wae_jax.generation.learned_prior import Mixture, log_density, normal
 from wae_jax.metrics import distances, distribution, intervals, music, suite
 from wae_jax.pianoroll import PITCHED_TRACKS, TRACK_NAMES, Codes, PackedPhrases
 
 SETS = ("generated", "reconstructed", "held_out", "training")
 PITCHED = "Pitched"
-DISTRIBUTION_METRICS = ("precision", "recall", "density", "coverage", "frechet_distance")
-NEIGHBORS = 5
-# The distribution metrics look at each phrase's nearest neighbors among the others.
-MIN_DISTRIBUTION_PHRASES = NEIGHBORS + 1
+NEIGHBOURS = 5
 COPY_PERCENTILE = 1.0
 _PITCHED_NAMES = tuple(TRACK_NAMES[k] for k in PITCHED_TRACKS)
-_NORM_BINS = 30
+_HISTOGRAM_BINS = 30
 _DIVISIONS = 21
-# Distances of all pairs and a covariance of features: the estimates depend on the number of phrases, so that all sets
-# are compared with the same number.
-_MAX_DISTRIBUTION_PHRASES = 4096
-
-Columns = Float64[np.ndarray, "B C"]
+# Distances of all to all and a covariance of features: the estimates depend on how many phrases there are, so that
+# all sets take part with the same number.
+_LARGEST_CLOUD = 4096
 
 
 class PhraseSet(NamedTuple):
-    """Phrases, and the index of each one's song where songs are known."""
+    """Phrases, and the number of each one's song where songs are known."""
 
     packed: PackedPhrases
     songs: Int64[np.ndarray, " B"] | None = None
@@ -54,7 +48,7 @@ Sets = Mapping[str, PhraseSet]
 
 
 def measure_music(sets: Sets, *, seed: int, compat: str = "") -> dict[str, Any]:
-    """Metrics of all sets.
+    """All metrics of one reading on all sets.
 
     Args:
       sets: by name, `held_out` among them.
@@ -62,62 +56,76 @@ def measure_music(sets: Sets, *, seed: int, compat: str = "") -> dict[str, Any]:
       compat: "" or "musegan", see `suite.READINGS`.
 
     Returns:
-      By metric: `unit`, `says`, `columns`, `floor` (median, p95, wasserstein_1), and by set mean, low, high, the
-      difference from `held_out` with its interval, and distances of the distributions over phrases.
+      By metric: `unit`, `says`, `columns`, `floor` (median, p95), and by set mean, low, high, the difference from
+      `held_out` with its interval, and the distances of the distributions over phrases.
     """
     values = {name: suite.measure(each.packed, compat=compat) for name, each in sets.items()}
     section: dict[str, Any] = {}
     for metric in suite.READINGS[compat]:
         columns, of_sets = _with_pitched(metric.columns, {name: of[metric.name] for name, of in values.items()})
-        real, songs = of_sets["held_out"], sets["held_out"].songs
-        floor = intervals.real_floor(real, songs, seed=seed)
-        section[metric.name] = {
+        real, real_songs = of_sets["held_out"], sets["held_out"].songs
+        floor = intervals.real_floor(real, real_songs, seed=seed)
+        entry: dict[str, Any] = {
             "unit": metric.unit,
             "says": metric.says,
             "columns": list(columns),
             "floor": {
                 "median": floor.median,
                 "p95": floor.p95,
-                "wasserstein_1": _distance_of_halves(real, songs, seed),
+                "wasserstein_1": _distance_of_halves(real, real_songs, seed),
             },
-            "sets": {
-                name: intervals.bootstrap_interval(of_set, sets[name].songs, seed=seed)._asdict()
-                | ({} if name == "held_out" else _differences(of_set, real, sets[name].songs, songs, seed))
-                for name, of_set in of_sets.items()
-            },
+            "sets": {},
         }
+        for name, of_set in of_sets.items():
+            entry["sets"][name] = _interval(intervals.bootstrap_interval(of_set, sets[name].songs, seed=seed))
+            if name != "held_out":
+                overlap, divergence = zip(*_by_column(distances.overlap_and_divergence, of_set, real), strict=True)
+                entry["sets"][name] |= {
+                    "difference": _interval(
+                        intervals.bootstrap_difference(of_set, real, sets[name].songs, real_songs, seed=seed)
+                    ),
+                    "wasserstein_1": _by_column(distances.wasserstein_1, of_set, real),
+                    "overlapping_area": overlap,
+                    "kl_divergence": divergence,
+                }
+        section[metric.name] = entry
     return section
 
 
-def _differences(
-    values: Columns,
-    real: Float64[np.ndarray, "N C"],
-    songs: Int64[np.ndarray, " B"] | None,
-    real_songs: Int64[np.ndarray, " N"] | None,
-    seed: int,
-) -> dict[str, Any]:
-    """Difference of the means, and distances of the distributions, of one metric of a set and of held-out music."""
-    overlap, divergence = zip(*_by_column(distances.overlap_and_divergence, values, real), strict=True)
-    return {
-        "difference": intervals.bootstrap_difference(values, real, songs, real_songs, seed=seed)._asdict(),
-        "wasserstein_1": _by_column(distances.wasserstein_1, values, real),
-        "overlapping_area": overlap,
-        "kl_divergence": divergence,
-    }
-
-
-def _distance_of_halves(real: Columns, songs: Int64[np.ndarray, " B"] | None, seed: int) -> list[float]:
-    """Wasserstein-1 distance between halves of real music, by column: the median of some random divisions."""
+def _distance_of_halves(
+    real: Float64[np.ndarray, "B C"], songs: Int64[np.ndarray, " B"] | None, seed: int
+) -> list[float]:
+    """Wasserstein-1 between halves of real music, by column, the median of a few divisions."""
     rng = np.random.default_rng(seed)
     divisions = [_halves(len(real), songs, rng) for _ in range(_DIVISIONS)]
     found = [_by_column(distances.wasserstein_1, real[one], real[other]) for one, other in divisions]
     return np.median(found, axis=0).tolist()
 
 
+def share_blame(measured: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """For each metric and column, how much of the distance from held-out music the decoder has to answer for.
+
+    Args:
+      measured: by `measure_music`, with `generated` and `reconstructed`.
+
+    Returns:
+      By "metric, column": the fields of `latent_metrics.QualityGap`.
+    """
+    at_codes, at_draws, floors = {}, {}, {}
+    for name, entry in measured.items():
+        for i, column in enumerate(entry["columns"]):
+            places = (entry["sets"]["reconstructed"], entry["sets"]["generated"], entry["floor"])
+            found = [each["wasserstein_1"][i] for each in places]
+            if np.isfinite(found).all():
+                label = f"{name}, {column}"
+                at_codes[label], at_draws[label], floors[label] = found
+    return {label: gap._asdict() for label, gap in latent_metrics.quality_gap(at_codes, at_draws, floors).items()}
+
+
 def _with_pitched(
-    columns: tuple[str, ...], values: Mapping[str, Columns]
+    columns: tuple[str, ...], values: Mapping[str, Float64[np.ndarray, "B C"]]
 ) -> tuple[tuple[str, ...], dict[str, Float64[np.ndarray, "B columns"]]]:
-    """The columns, with the mean over the pitched tracks added where there are columns of these."""
+    """Adds to the columns of tracks their mean over the pitched tracks, where a phrase has any."""
     pitched = [i for i, column in enumerate(columns) if column in _PITCHED_NAMES]
     if not pitched:
         return columns, dict(values)
@@ -126,31 +134,19 @@ def _with_pitched(
     }
 
 
-def _by_column(distance: Callable[..., Any], one: Columns, other: Float64[np.ndarray, "N C"]) -> list[Any]:
+def _by_column(distance: Any, one: Float64[np.ndarray, "B C"], other: Float64[np.ndarray, "N C"]) -> list[Any]:
     return [distance(one[:, i], other[:, i]) for i in range(one.shape[1])]
 
 
-def divide_quality_gap(measured: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """How much of each metric's distance from held-out music is due to the decoder, and how much to the regularizer.
-
-    Args:
-      measured: by `measure_music`, with `generated` and `reconstructed`.
-
-    Returns:
-      By "metric, column": the fields of `latent_metrics.QualityGap`.
-    """
-    gaps = {}
-    for name, entry in measured.items():
-        sources = (entry["sets"]["reconstructed"], entry["sets"]["generated"], entry["floor"])
-        for i, column in enumerate(entry["columns"]):
-            found = [each["wasserstein_1"][i] for each in sources]
-            if np.isfinite(found).all():
-                gaps[f"{name}, {column}"] = latent_metrics.quality_gap(*found)._asdict()
-    return gaps
+def _interval(interval: intervals.Interval) -> dict[str, Any]:
+    return {"mean": interval.mean, "low": interval.low, "high": interval.high}
 
 
 def count_note_lengths(sets: Sets) -> dict[str, Any]:
-    """Shares of notes by length, over all notes of a set; `bins` are the shortest lengths of the classes, in steps."""
+    """The share of notes in each class of lengths, of all notes of a set together.
+
+    `bins` are the shortest lengths of the classes, in steps.
+    """
     section: dict[str, Any] = {"bins": list(music.LENGTH_BINS), "columns": [*TRACK_NAMES, PITCHED], "sets": {}}
     for name, each in sets.items():
         counts = suite.over_chunks(each.packed, music.note_length_histogram).sum(axis=0)
@@ -161,60 +157,56 @@ def count_note_lengths(sets: Sets) -> dict[str, Any]:
 
 
 def compare_distributions(sets: Sets, *, seed: int) -> dict[str, Any]:
-    """Precision, recall, density, coverage and Fréchet distance to `held_out`, in the features of `distribution`.
+    """Precision, recall, density, coverage and Fréchet distance to `held_out`, in the features of `manifold`.
 
-    The features are scaled by the training set, or by `held_out` where there is none. All sets are compared with as
-    many phrases as the smallest has; with fewer than `MIN_DISTRIBUTION_PHRASES` the metrics are NaN. `floor` compares
-    two halves of `held_out`, divided by song.
+    The features are scaled by the training set, or by `held_out` where there is none. All sets take part with as many
+    phrases as the smallest has. The row `floor` compares two halves of `held_out`, divided by song,
+    and is None where there are too few.
     """
-    count = min(_MAX_DISTRIBUTION_PHRASES, *(len(each.packed) for each in sets.values()))
+    count = min(_LARGEST_CLOUD, *(len(each.packed) for each in sets.values()))
     rng = np.random.default_rng(seed)
-    features = functools.partial(suite.over_chunks, function=distribution.phrase_features)
     space = distribution.fit_feature_space(
-        features(sets.get("training", sets["held_out"]).packed[: 2 * _MAX_DISTRIBUTION_PHRASES])
+        _features(sets.get("training", sets["held_out"]).packed[: 2 * _LARGEST_CLOUD])
     )
-    points = {name: space.transform(features(each.packed)) for name, each in sets.items()}
+    points = {name: space.transform(_features(each.packed)) for name, each in sets.items()}
     chosen = {name: each[np.sort(rng.permutation(len(each))[:count])] for name, each in points.items()}
+    section: dict[str, Any] = {"phrases": count, "neighbours": NEIGHBOURS, "dimensions": space.components.shape[1]}
+    section["sets"] = {name: _cloud(chosen["held_out"], each) for name, each in chosen.items() if name != "held_out"}
     one, other = _halves(len(points["held_out"]), sets["held_out"].songs, rng)
-    return {
-        "phrases": count,
-        "neighbors": NEIGHBORS,
-        "dimensions": space.components.shape[1],
-        "sets": {
-            name: _distribution_metrics(chosen["held_out"], each) for name, each in chosen.items() if name != "held_out"
-        },
-        "floor": _distribution_metrics(points["held_out"][one], points["held_out"][other]),
-    }
+    is_enough = len(one) > NEIGHBOURS
+    section["floor"] = _cloud(points["held_out"][one], points["held_out"][other]) if is_enough else None
+    return section
 
 
-def _distribution_metrics(real: Float64[np.ndarray, "n F"], other: Float64[np.ndarray, "m F"]) -> dict[str, float]:
-    if min(len(real), len(other)) < MIN_DISTRIBUTION_PHRASES:
-        return dict.fromkeys(DISTRIBUTION_METRICS, np.nan)
-    found = distribution.precision_recall_density_coverage(real, other, neighbours=NEIGHBORS)
+def _features(packed: PackedPhrases) -> Float64[np.ndarray, "B F"]:
+    return suite.over_chunks(packed, distribution.phrase_features)
+
+
+def _cloud(real: Float64[np.ndarray, "n F"], other: Float64[np.ndarray, "m F"]) -> dict[str, float]:
+    found = distribution.precision_recall_density_coverage(real, other, neighbours=NEIGHBOURS)
     return {**found._asdict(), "frechet_distance": distribution.frechet_distance(real, other)}
 
 
 def _halves(
     num: int, songs: Int64[np.ndarray, " B"] | None, rng: np.random.Generator
 ) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
-    """Indices of two halves of the phrases, of one size, with no song in both."""
-    songs = np.arange(num) if songs is None else songs
-    unique, song = np.unique(songs, return_inverse=True)
-    # Songs in random order, each with its phrases.
-    order = np.argsort(np.argsort(rng.permutation(len(unique)))[song], kind="stable")
+    """Two halves of some phrases with no song in both, of the same size."""
+    number = np.arange(num) if songs is None else songs
+    order = {song: i for i, song in enumerate(rng.permutation(np.unique(number)).tolist())}
+    ranked = np.argsort([order[song] for song in number.tolist()], kind="stable")
     # The song across the middle belongs to neither.
-    middle = song[order[num // 2]]
-    one, other = order[: num // 2], order[num // 2 :]
-    one, other = one[song[one] != middle], other[song[other] != middle]
+    middle = number[ranked[num // 2]]
+    one, other = ranked[: num // 2], ranked[num // 2 :]
+    one, other = one[number[one] != middle], other[number[other] != middle]
     size = min(len(one), len(other))
     return one[:size], other[:size]
 
 
 def find_copies(sets: Sets, *, num_threads: int = 1) -> dict[str, Any]:
-    """Distances of phrases to the nearest training phrase, over all transpositions of the pitched tracks.
+    """How near the phrases of each set come to the training phrases, over all transpositions of the pitched tracks.
 
-    A generated phrase is a near copy where it is nearer to the training data than the nearest hundredth of the held-out
-    phrases: so near music comes to other music by itself.
+    Held-out music says how near music comes to other music by itself: a generated phrase is a near copy where it is
+    nearer than the nearest hundredth of the held-out phrases.
     """
     nearest = {
         name: memorization.nearest_phrases(sets[name].packed, sets["training"].packed, num_threads=num_threads)
@@ -230,7 +222,9 @@ def find_copies(sets: Sets, *, num_threads: int = 1) -> dict[str, Any]:
     for name, found in nearest.items():
         copies = memorization.flag_copies(found.distance, baseline, percentile=COPY_PERCENTILE)
         section["sets"][name] = {
-            **found._asdict(),
+            "distance": found.distance,
+            "row": found.row,
+            "semitones": found.semitones,
             "copies": np.flatnonzero(copies),
             "copy_share": copies.mean(),
             "exact_share": (found.distance == 0).mean(),
@@ -238,44 +232,47 @@ def find_copies(sets: Sets, *, num_threads: int = 1) -> dict[str, Any]:
     return section
 
 
-def measure_codes(
+def examine_codes(
     codes: Codes,
-    samples: Float[np.ndarray, "samples Z"],
+    draws: Float[np.ndarray, "draws Z"],
     *,
     songs: Int64[np.ndarray, " B"] | None,
     prior_variance: float,
     seed: int,
     mixture: Mixture | None = None,
 ) -> dict[str, Any]:
-    """Held-out codes compared with the prior.
+    """Held-out codes beside draws of the prior.
 
-    The permutation test assumes independent codes, which those of one song are not: it gets one of each song.
+    The permutation test takes codes to be independent, which those of one song are not: it gets one of each song.
 
     Args:
       codes: of held-out phrases.
-      samples: of the prior.
-      songs: index of each phrase's song; None where songs are not known.
+      songs: the number of each phrase's song, or None where songs are not known.
+      draws: of the prior.
       prior_variance: of each dimension.
       seed: of permutations and projections.
-      mixture: a learned prior; `log_density` then has a "mixture" beside its "prior", both the mean over codes in nats
-        a dimension.
+      mixture: what else codes are drawn from; `log_density` then has a "mixture" beside its "prior", both the mean over
+        codes in nats a dimension.
     """
-    codes, samples = codes.astype(np.float64), samples.astype(np.float64)
+    codes, draws = codes.astype(np.float64), draws.astype(np.float64)
     chosen = np.random.default_rng(seed).permutation(len(codes))
     if songs is not None:
         chosen = chosen[np.unique(songs[chosen], return_index=True)[1]]
-    test = latent_metrics.mmd_permutation_test(codes[chosen], samples, prior_variance=prior_variance, seed=seed)
+    test = latent_metrics.mmd_permutation_test(codes[chosen], draws, prior_variance=prior_variance, seed=seed)
+    moments = latent_metrics.moments(codes, prior_variance=prior_variance)
+    norms = latent_metrics.norm_histogram(codes, prior_variance=prior_variance, bins=_HISTOGRAM_BINS)
+    active = latent_metrics.active_dimensions(codes, prior_variance=prior_variance)
     try:
         plane = projection.least_gaussian_projection(codes, seed=seed)._asdict()
-    except ValueError:  # collapsed codes span no plane
+    except ValueError:  # codes that have collapsed have no plane
         plane = None
     distributions = {"prior": normal(codes.shape[1], prior_variance)} | ({"mixture": mixture} if mixture else {})
     return {
         "dimensions": codes.shape[1],
         "mmd": {**test._asdict(), "codes": len(chosen)},
-        "moments": latent_metrics.moments(codes, prior_variance)._asdict(),
-        "norms": latent_metrics.norm_histogram(codes, prior_variance, _NORM_BINS)._asdict(),
-        "active": latent_metrics.active_dimensions(codes, prior_variance)._asdict(),
+        "moments": moments._asdict(),
+        "norms": norms._asdict(),
+        "active": active._asdict(),
         "projection": plane,
         "log_density": {
             name: float(log_density(each, codes).mean() / codes.shape[1]) for name, each in distributions.items()

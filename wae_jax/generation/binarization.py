@@ -1,12 +1,11 @@
-"""From the probabilities of cells to notes.
+"""Turns the probabilities of cells into notes.
 
-A decoder says how probable each cell is. Looking at each cell alone, above one half or at random, breaks notes into
-splinters: where a decoder is unsure along a note, its cells fall on one side of a threshold and then on the other. A
-`BinarizationRule` lets a note begin above one threshold and last while it stays above a lower one (hysteresis, as in
-Canny's edge detector, doi 10.1109/TPAMI.1986.4767851), closes gaps and drops short notes, except those that the decoder
-is surer of. These parts apply to pitched tracks: drum notes are onsets, one step long. A track whose expected number of
-active cells in a phrase is small is silent throughout, as tracks of music are, where it would otherwise play a few
-stray notes in every phrase.
+Comparing each cell with one half, or sampling each at random, breaks notes into splinters: where a decoder is unsure
+along a note, its cells fall now on one side of a threshold, now on the other. A `BinarizationRule` lets a note begin
+above one threshold and last while it stays above a lower one (hysteresis, as in Canny's edge detector, doi
+10.1109/TPAMI.1986.4767851), and drops short notes but those with a high probability. Both apply to pitched tracks: drum
+notes are onsets, one step long. A gate silences a track in phrases in which it has few expected active cells, where it
+would otherwise play a few stray notes.
 
 Thresholds, short-note thresholds and track gates may be fitted on samples of a model: see `calibration.py`.
 """
@@ -17,12 +16,12 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float64, Int16, Key
+from jaxtyping import Array, Bool, Float, Float64, Key
 
 from wae_jax.config import FIT, BinarizationRule, PerTrack
 from wae_jax.pianoroll import PITCHED_TRACKS, TRACK_NAMES, Probabilities, Rolls
 
-# Single pitches of single phrases.
+# Cells along time, each row a single pitch of a single phrase and track.
 Lines = Bool[np.ndarray, "N T"]
 
 
@@ -30,47 +29,43 @@ class TrackRule(NamedTuple):
     """The part of a `BinarizationRule` that applies to one track; the attributes are described there.
 
     Attributes:
-      threshold: None where cells are chosen at random.
-      hysteresis_ratio: share of the threshold.
-      close_gaps: steps.
+      threshold: None where cells are sampled at random.
+      hysteresis_ratio: a share of the threshold.
       min_note_length: steps.
-      short_note_threshold: in thresholds; 0 drops all short notes.
+      short_note_threshold: in units of the threshold; 0 drops all short notes.
     """
 
     threshold: float | None
     hysteresis_ratio: float = 1.0
-    close_gaps: int = 0
     min_note_length: int = 1
     short_note_threshold: float = 0.0
 
     @property
-    def cleans(self) -> bool:
-        """Whether more is done than to choose cells one by one."""
-        return self.hysteresis_ratio < 1 or self.close_gaps > 0 or self.min_note_length > 1
+    def looks_at_notes(self) -> bool:
+        """Whether a cell depends on its neighbours in time."""
+        return self.hysteresis_ratio < 1 or self.min_note_length > 1
 
 
 def track_rule(rule: BinarizationRule, track: int) -> TrackRule:
-    """The rule of one track; parts that are still to be fitted do nothing. Drum notes are onsets, one step long."""
+    """The rule of one track, without the parts that are still to be fitted."""
     threshold = rule.thresholds[track] if rule.method == "hard" and rule.thresholds != FIT else None
     if track not in PITCHED_TRACKS:
         return TrackRule(threshold)
     short = 0.0 if rule.short_note_thresholds == FIT else rule.short_note_thresholds[track]
-    return TrackRule(threshold, rule.hysteresis_ratio, rule.close_gaps, rule.min_note_length, short)
+    return TrackRule(threshold, rule.hysteresis_ratio, rule.min_note_length, short)
 
 
 def describe(rule: BinarizationRule) -> str:
-    """The rule in words, to follow "active cells are"."""
+    """The rule in words that follow "active cells are"."""
     is_hard = rule.method == "hard"
     if not is_hard:
-        words = ["chosen at random with their probability"]
+        words = ["sampled at random with their probability"]
     elif rule.thresholds == FIT:
         words = ["above thresholds at which samples are as dense as the training data"]
     else:
         words = [f"above {_by_track(rule.thresholds)}"]
     if is_hard and rule.hysteresis_ratio < 1:
         words.append(f"and then, in one note, above {rule.hysteresis_ratio:g} times that")
-    if rule.close_gaps:
-        words.append(f"with gaps of up to {rule.close_gaps} steps closed")
     if rule.min_note_length > 1:
         words.append(f"without notes shorter than {rule.min_note_length} steps")
         if is_hard and rule.short_note_thresholds == FIT:
@@ -108,19 +103,19 @@ def binarize(probabilities: Probabilities, rule: BinarizationRule, *, seed: int 
     else:
         if rule.fitted_parts:
             raise ValueError(
-                f"{' and '.join(rule.fitted_parts)} of the rule are still to be fitted; expected a rule from "
-                "`calibration.calibrate`"
+                f"{' and '.join(rule.fitted_parts)} of the rule are still to be fitted; expected numbers, such as "
+                "`Model.calibrated` finds"
             )
         cells = probabilities > np.asarray(rule.thresholds, probabilities.dtype)
         if any(rule.track_gates):
             cells &= (expected_cells(probabilities) >= rule.track_gates)[:, None, None]
     for k in PITCHED_TRACKS:
         part = track_rule(rule, k)
-        if part.cleans:
-            # Most pitches have no active cell, and then there is nothing to clean.
+        if part.looks_at_notes:
+            # Most pitches have no active cell, and need no work.
             phrases, pitches = np.nonzero(cells[..., k].any(axis=1))
-            lines, likely = cells[phrases, :, pitches, k], probabilities[phrases, :, pitches, k]
-            cells[phrases, :, pitches, k] = clean(lines, likely, part)
+            lines, values = cells[phrases, :, pitches, k], probabilities[phrases, :, pitches, k]
+            cells[phrases, :, pitches, k] = form_notes(lines, values, part)
     return cells
 
 
@@ -130,20 +125,24 @@ def _sample_cells(key: Key[Array, ""], index: Array, probabilities: Float[Array,
     return jax.vmap(jax.random.bernoulli)(keys, probabilities)
 
 
-def clean(lines: Lines, probabilities: Float[np.ndarray, "N T"], rule: TrackRule) -> Lines:
-    """Notes of active cells, after hysteresis, closed gaps and dropped short notes; the rows are pitches of phrases."""
+def form_notes(cells: Lines, probabilities: Float[np.ndarray, "N T"], rule: TrackRule) -> Lines:
+    """The active cells after hysteresis, without short notes.
+
+    Args:
+      cells: above the threshold, or sampled.
+      probabilities: of the same cells.
+      rule: of their track.
+    """
     if rule.threshold is not None and rule.hysteresis_ratio < 1:
-        lines = hold(lines, probabilities > rule.threshold * rule.hysteresis_ratio)
-    if rule.close_gaps:
-        lines = close_gaps(lines, rule.close_gaps)
-    if rule.min_note_length > 1:
-        long = remove_short(lines, rule.min_note_length)
-        if rule.threshold is not None and rule.short_note_threshold:
-            some = (lines > long).any(axis=1)
-            sure = probabilities[some] > rule.threshold * rule.short_note_threshold
-            long[some] |= keep_sure(lines[some], sure)
-        return long
-    return lines
+        cells = apply_hysteresis(cells, probabilities > rule.threshold * rule.hysteresis_ratio)
+    if rule.min_note_length == 1:
+        return cells
+    kept = drop_short_notes(cells, rule.min_note_length)
+    if rule.threshold is not None and rule.short_note_threshold:
+        lost = (cells > kept).any(axis=1)
+        is_high = probabilities[lost] > rule.threshold * rule.short_note_threshold
+        kept[lost] |= keep_notes_with(cells[lost], is_high)
+    return kept
 
 
 def expected_cells(probabilities: Probabilities) -> Float64[np.ndarray, "B K=5"]:
@@ -151,12 +150,12 @@ def expected_cells(probabilities: Probabilities) -> Float64[np.ndarray, "B K=5"]
     return np.asarray(probabilities.sum(axis=(1, 2), dtype=np.float64))
 
 
-def hold(start: Lines, stay: Lines) -> Lines:
-    """Notes that begin where `start` says and last while `stay` says so.
+def apply_hysteresis(start: Lines, stay: Lines) -> Lines:
+    """Notes that begin at a cell of `start` and last through cells of `stay`.
 
     Args:
-      start: where a note begins, or goes on; a part of `stay`.
-      stay: where a note may last.
+      start: cells where a note may begin; all of them are in `stay` too.
+      stay: cells where a note that has begun may last.
     """
     steps = np.arange(start.shape[1], dtype=np.int16)
     last_start = np.maximum.accumulate(np.where(start, steps, np.int16(-1)), axis=1)
@@ -164,29 +163,17 @@ def hold(start: Lines, stay: Lines) -> Lines:
     return last_start > last_break
 
 
-def close_gaps(on: Lines, longest: int) -> Lines:
-    """Fills silences of up to `longest` steps between two notes of one pitch."""
-    before, after = _nearest(on)
-    is_between = (before >= 0) & (after < on.shape[1])
-    return on | (is_between & (after - before - 1 <= longest))
-
-
-def remove_short(on: Lines, shortest: int) -> Lines:
-    """Leaves out notes of fewer than `shortest` steps."""
-    before, after = _nearest(~on)
-    return on & (after - before - 1 >= shortest)
-
-
-def keep_sure(on: Lines, sure: Lines) -> Lines:
-    """Leaves out the notes that have no sure cell."""
-    found = on & sure
-    return hold(found, on) | hold(found[:, ::-1], on[:, ::-1])[:, ::-1]
-
-
-def _nearest(here: Lines) -> tuple[Int16[np.ndarray, "N T"], Int16[np.ndarray, "N T"]]:
-    """For each step the last before it, or itself, where something is, and the first after; -1 and T for none."""
-    num_steps = here.shape[1]
+def drop_short_notes(cells: Lines, min_length: int) -> Lines:
+    """The notes of at least `min_length` steps."""
+    num_steps = cells.shape[1]
     steps = np.arange(num_steps, dtype=np.int16)
-    before = np.maximum.accumulate(np.where(here, steps, np.int16(-1)), axis=1)
-    backwards = np.where(here, steps, np.int16(num_steps))[:, ::-1]
-    return before, np.minimum.accumulate(backwards, axis=1)[:, ::-1]
+    # The last silent step before each cell, and the first after it.
+    before = np.maximum.accumulate(np.where(cells, np.int16(-1), steps), axis=1)
+    after = np.minimum.accumulate(np.where(cells, np.int16(num_steps), steps)[:, ::-1], axis=1)[:, ::-1]
+    return cells & (after - before - 1 >= min_length)
+
+
+def keep_notes_with(cells: Lines, marked: Lines) -> Lines:
+    """The notes that have a marked cell."""
+    found = cells & marked
+    return apply_hysteresis(found, cells) | apply_hysteresis(found[:, ::-1], cells[:, ::-1])[:, ::-1]

@@ -1,13 +1,12 @@
-"""A trained run in one small file: its configuration, its autoencoder's variables, and a digest of both.
+"""Exported models: configuration and autoencoder in one small npz file, verified when it is read.
 
-The file is an npz. Kernels are float16, which is what makes it small; vectors (biases, scales, moving averages), of
-which there are few, are float32. The member `meta` is JSON: format, version, configuration, step, the digest of the
-checkpoint that the file was made from, and the digest of the file's own content, which every reading compares.
+Kernels are float16, which makes the file small; vectors (biases, scales, moving averages), of which there are few, are
+float32. The member `meta` is JSON: format, version, configuration, step, statistics of the training data, digest of the
+checkpoint, and digest of the file's own content.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -27,43 +26,23 @@ from wae_jax.config import Config, read_config
 from wae_jax.data.statistics import TrackStatistics
 from wae_jax.errors import CheckpointError
 from wae_jax.files import whole_file
+from wae_jax.generation.model import Model
 from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.pianoroll import PHRASE_SHAPE
 from wae_jax.training.checkpoint_meta import digests
 
-FORMAT = "wae_jax trained run"
+FORMAT = "wae_jax model"
 VERSION = 2
 _META = "meta"
 _PREFIX = "variables/"
-# What reading a damaged zip of damaged arrays ends in.
+# Exceptions that reading a damaged zip of damaged arrays raises.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError)
 
 _Arrays = dict[str, Shaped[np.ndarray, "*shape"]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Portable:
-    """What a file holds.
-
-    Attributes:
-      config: of the run.
-      variables: of its autoencoder, of the types that its configuration computes in.
-      step: of the checkpoint.
-      source_digest: of the checkpoint that the file was made from.
-      digest: of the file's content.
-      track_statistics: of the training data; None in files of before there was use for them.
-    """
-
-    config: Config
-    variables: dict[str, Any]
-    step: int
-    source_digest: str
-    digest: str
-    track_statistics: TrackStatistics | None = None
-
-
-def stored(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Variables as a file holds them: kernels as float16, vectors as float32.
+def to_storage(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables in the types of the file: kernels as float16, vectors as float32.
 
     Raises:
       CheckpointError: if a value is not finite, or too large for its type.
@@ -82,39 +61,25 @@ def stored(variables: Mapping[str, Any]) -> dict[str, Any]:
     return flax.traverse_util.unflatten_dict(small, sep="/")
 
 
-def save_portable(
-    path: str | os.PathLike[str],
-    config: Config,
-    variables: Mapping[str, Any],
-    *,
-    step: int,
-    source_digest: str,
-    track_statistics: TrackStatistics,
-) -> str:
-    """Writes the file; the same run always makes the same bytes.
+def write_model(path: str | os.PathLike[str], model: Model) -> str:
+    """Writes a model to a file, the same bytes for the same model; returns the digest of its content.
 
     Args:
       path: the file; one that is there is replaced once the new one is complete.
-      config: of the run.
-      variables: of its autoencoder: `Model.variables`.
-      step: of the checkpoint they are from.
-      source_digest: of that checkpoint.
-      track_statistics: of the training data.
-
-    Returns:
-      The digest of the file's content.
+      model: a trained model; its statistics of the training data are stored too.
 
     Raises:
       CheckpointError: if a value is not finite, or too large for 16 bits; no file is written then.
+      DatasetError: if the statistics take data that are no longer where they were.
     """
-    arrays = flax.traverse_util.flatten_dict(stored(variables), sep="/")
+    arrays = flax.traverse_util.flatten_dict(to_storage(model.variables), sep="/")
     meta = {
         "format": FORMAT,
         "version": VERSION,
-        "config": json.loads(json.dumps(config.to_dict())),
-        "step": step,
-        "source_digest": source_digest,
-        "track_statistics": {name: list(values) for name, values in track_statistics._asdict().items()},
+        "config": json.loads(json.dumps(model.config.to_dict())),
+        "step": model.step,
+        "source_digest": model.digest,
+        "track_statistics": {name: list(values) for name, values in model.statistics()._asdict().items()},
     }
     digest = _digest(meta, arrays)
     text = json.dumps({**meta, "digest": digest}, sort_keys=True).encode()
@@ -124,39 +89,15 @@ def save_portable(
     return digest
 
 
-def load_portable(path: str | os.PathLike[str]) -> Portable:
-    """Reads a file back, and verifies it.
+def read_model(path: str | os.PathLike[str]) -> Model:
+    """Reads a model from a file, and verifies it; its digest is that of the file's content.
 
     Raises:
-      CheckpointError: if there is no such file, if it is something else, of another version or damaged, or if its
-        arrays are not those of its configuration's model.
-      ConfigError: if the configuration is of another version of this package.
+      CheckpointError: if the file is missing, damaged, something else or of another version, or if its arrays are not
+        the variables of its configuration's model.
+      ConfigError: if the configuration cannot be read.
     """
     path = pathlib.Path(path)
-    meta, arrays = _read(path)
-    digest = meta.pop("digest", None)
-    if digest != _digest(meta, arrays):
-        raise CheckpointError(f"{path} is damaged: its digest does not match its content; fetch or export it anew")
-    config = read_config(meta["config"])
-    statistics = meta.get("track_statistics")
-    return Portable(
-        config,
-        _fit(path, config, arrays),
-        meta["step"],
-        meta["source_digest"],
-        digest,
-        None if statistics is None else _as_statistics(statistics),
-    )
-
-
-def _as_statistics(found: Mapping[str, Any]) -> TrackStatistics:
-    """Statistics from JSON, which knows no tuples."""
-    shares = tuple(tuple(each) for each in found["short_note_shares"])
-    return TrackStatistics(tuple(found["densities"]), tuple(found["empty_bar_rates"]), shares)
-
-
-def _read(path: pathlib.Path) -> tuple[dict[str, Any], _Arrays]:
-    """The meta and the arrays of a file of the right format and version."""
     if not path.is_file():
         raise CheckpointError(f"there is no file {path}; expected one made by python -m wae_jax.export")
     try:
@@ -173,9 +114,16 @@ def _read(path: pathlib.Path) -> tuple[dict[str, Any], _Arrays]:
         raise
     except _DAMAGE as error:
         raise CheckpointError(
-            f"{path} cannot be read as a trained run: it is damaged, or not made by python -m wae_jax.export ({error})"
+            f"{path} cannot be read: it is damaged, or not made by python -m wae_jax.export ({error})"
         ) from error
-    return meta, arrays
+    digest = meta.pop("digest", None)
+    if digest != _digest(meta, arrays):
+        raise CheckpointError(f"{path} is damaged: its digest does not match its content; fetch or export it again")
+    config = read_config(meta["config"])
+    found = meta["track_statistics"]
+    short_note_shares = tuple(map(tuple, found["short_note_shares"]))
+    statistics = TrackStatistics(tuple(found["densities"]), tuple(found["empty_bar_rates"]), short_note_shares)
+    return Model(config, _to_variables(path, config, arrays), meta["step"], digest, statistics)
 
 
 def _read_array(members: zipfile.ZipFile, name: str) -> Shaped[np.ndarray, "*shape"]:
@@ -186,12 +134,12 @@ def _read_array(members: zipfile.ZipFile, name: str) -> Shaped[np.ndarray, "*sha
 
 
 def _check_version(path: pathlib.Path, meta: Any) -> None:
-    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        raise CheckpointError(f"{path} does not hold a trained run; expected a file made by python -m wae_jax.export")
-    if meta.get("version") != VERSION:
+    if not isinstance(meta, dict) or not str(meta.get("format")).startswith("wae_jax"):
+        raise CheckpointError(f"{path} is no exported model; expected a file made by python -m wae_jax.export")
+    if (meta["format"], meta.get("version")) != (FORMAT, VERSION):
         raise CheckpointError(
-            f"{path} is of version {meta.get('version')!r} of the format; this wae_jax reads version {VERSION}: "
-            "export the run again, or use the wae_jax that made the file"
+            f"{path} is of version {meta.get('version')!r} of the format of exported models, and this wae_jax reads "
+            f"version {VERSION}; export the model again, or use the wae_jax that made the file"
         )
 
 
@@ -200,18 +148,16 @@ def _digest(meta: Mapping[str, Any], arrays: _Arrays) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _fit(path: pathlib.Path, config: Config, arrays: _Arrays) -> dict[str, Any]:
-    """The arrays as the variables of the configuration's model."""
-    model = make_autoencoder(config.model, config.refiner, dtype=config.dtype)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *PHRASE_SHAPE)))
-    expected = flax.traverse_util.flatten_dict(shapes, sep="/")
-    held = {name: array.shape for name, array in arrays.items()}
-    if held != {name: leaf.shape for name, leaf in expected.items()}:
-        different = sorted(
-            name for name in {**held, **expected} if name not in expected or held.get(name) != expected[name].shape
-        )
+def _to_variables(path: pathlib.Path, config: Config, arrays: _Arrays) -> dict[str, Any]:
+    """The arrays as variables of the configuration's autoencoder, in its types."""
+    autoencoder = make_autoencoder(config.model, config.refiner, dtype=config.dtype)
+    variables = jax.eval_shape(autoencoder.init, jax.random.key(0), jnp.zeros((1, *PHRASE_SHAPE)))
+    expected = flax.traverse_util.flatten_dict(variables, sep="/")
+    shapes = ({name: each.shape for name, each in named.items()} for named in (arrays, expected))
+    different = sorted({name for name, _ in set.symmetric_difference(*(set(each.items()) for each in shapes))})
+    if different:
         raise CheckpointError(
-            f"{path} does not hold the variables of its configuration's model; what differs: {', '.join(different[:8])}"
+            f"{path} does not hold the variables of its configuration's model; different are {', '.join(different[:8])}"
         )
-    variables = {name: arrays[name].astype(leaf.dtype) for name, leaf in expected.items()}
-    return {"batch_stats": {}, **flax.traverse_util.unflatten_dict(variables, sep="/")}
+    found = {name: arrays[name].astype(leaf.dtype) for name, leaf in expected.items()}
+    return {"batch_stats": {}, **flax.traverse_util.unflatten_dict(found, sep="/")}

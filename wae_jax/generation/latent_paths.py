@@ -7,13 +7,13 @@ from jaxtyping import Float
 
 
 def slerp(start: Float[np.ndarray, " Z"], end: Float[np.ndarray, " Z"], share: float) -> Float[np.ndarray, " Z"]:
-    """A code between two others whose direction turns, and whose norm changes, evenly.
+    """Spherical interpolation: a code between two others whose direction and norm change evenly.
 
-    A straight line between draws of a Gaussian in many dimensions passes through the middle, where there are none.
+    A straight line between samples of a Gaussian in many dimensions passes near the origin, where it has none.
 
     Args:
-      start: one of the two.
-      end: the other.
+      start: a code.
+      end: another.
       share: 0 at the start, 1 at the end.
     """
     norms = np.linalg.norm(start), np.linalg.norm(end)
@@ -30,7 +30,7 @@ def slerp(start: Float[np.ndarray, " Z"], end: Float[np.ndarray, " Z"], share: f
 def at_distance(
     start: Float[np.ndarray, " Z"], end: Float[np.ndarray, " Z"], distance: float
 ) -> Float[np.ndarray, " Z"]:
-    """The code at a distance from the start on the way of `slerp` to another code.
+    """The code at a distance from the start, on the path of `slerp` to another code.
 
     Args:
       start: a code.
@@ -43,7 +43,7 @@ def at_distance(
     if distance > np.linalg.norm(end - start):
         raise ValueError(f"the end is {np.linalg.norm(end - start):g} from the start, nearer than {distance:g}")
     near, far = 0.0, 1.0
-    # Halved until floats have no more digits for it.
+    # As many halvings as a float has digits.
     for _ in range(60):
         middle = (near + far) / 2
         if np.linalg.norm(slerp(start, end, middle) - start) < distance:

@@ -8,7 +8,7 @@ import pathlib
 
 from wae_jax.config import read_config
 from wae_jax.errors import CheckpointError
-from wae_jax.generation.export_file import load_portable
+from wae_jax.generation.export_file import read_model
 from wae_jax.generation.model import Model
 from wae_jax.pianoroll import NUM_TRACKS
 from wae_jax.remote import CHECKPOINTS_FOLDER, local_copy
@@ -45,8 +45,7 @@ def load(source: str | os.PathLike[str] | None = None, checkpoint: str = "best")
 
 
 def _load_exported(path: pathlib.Path, checkpoint: str) -> Model:
-    held = load_portable(path)
-    model = Model(held.config, held.variables, held.step, held.digest, held.track_statistics)
+    model = read_model(path)
     if checkpoint not in ("best", "latest", str(model.step)):
         raise CheckpointError(
             f"{path} has no checkpoint {checkpoint!r}, only that of step {model.step}; expected best, latest or "

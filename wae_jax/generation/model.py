@@ -19,7 +19,7 @@ from wae_jax.data.statistics import TrackStatistics, track_statistics
 from wae_jax.errors import RequestError
 from wae_jax.generation.binarization import binarize
 from wae_jax.generation.calibration import fit_rule
-from wae_jax.generation.latent_mixture import Mixture, fit_mixture, sample_mixture
+from wae_jax.generation.learned_prior import Mixture, fit_mixture, sample_mixture
 from wae_jax.models.autoencoder import Autoencoder, make_autoencoder
 from wae_jax.objective.prior import sample_prior
 from wae_jax.pianoroll import Codes, PackedPhrases, Probabilities, Rolls, unpack

@@ -18,8 +18,8 @@ from jaxtyping import Float, Float64, Shaped
 
 from wae_jax.config import BinarizationRule
 from wae_jax.data.dataset import spread
-from wae_jax.generation.export_file import stored
-from wae_jax.generation.latent_mixture import Mixture
+from wae_jax.generation.export_file import to_storage
+from wae_jax.generation.learned_prior import Mixture
 from wae_jax.generation.model import Model
 from wae_jax.generation.modes.attributes import ATTRIBUTES, PerPhrase
 from wae_jax.listening.decoder_layers import Layer, decoder_layers
@@ -67,7 +67,7 @@ def latent_model(
     return {
         "shape": list(PHRASE_SHAPE),
         "lowest_pitch": LOWEST_PITCH,
-        "layers": [_describe(layer) for layer in decoder_layers(run.config, stored(run.variables))],
+        "layers": [_describe(layer) for layer in decoder_layers(run.config, to_storage(run.variables))],
         "prior_deviation": deviation,
         "mixture": None if run.mixture is None else _describe_mixture(run.mixture),
         "rule": _page_rule(rule),
@@ -84,7 +84,7 @@ def latent_model(
 def _page_rule(rule: BinarizationRule) -> dict[str, Any]:
     """The rule as the page's JavaScript takes it: hard, with thresholds of one half where it has none."""
     if rule.method == "bernoulli":
-        rule = BinarizationRule(close_gaps=rule.close_gaps, min_note_length=rule.min_note_length)
+        rule = BinarizationRule(min_note_length=rule.min_note_length)
     return dataclasses.asdict(rule)
 
 

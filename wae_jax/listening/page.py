@@ -16,17 +16,16 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from wae_jax.command_line.run_flags import (
+from wae_jax.command_line.model_flags import (
     add_latent_flags,
-    add_run_flags,
+    add_model_flags,
     add_sampling_flags,
-    asked_run,
     check_latent_flags,
-    check_sampling_flags,
+    open_model,
     requested_rule,
 )
 from wae_jax.config import BinarizationRule
-from wae_jax.generation.model import Model, open_run
+from wae_jax.generation.model import Model
 from wae_jax.listening.document import Section, check_output, make_page, save_page
 from wae_jax.listening.latent_model import latent_model
 from wae_jax.listening.parts import embed
@@ -104,7 +103,7 @@ def write_run_page(
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `python -m wae_jax.listen page`."""
-    add_run_flags(parser)
+    add_model_flags(parser)
     parser.add_argument("--output", required=True, help="the HTML file to write")
     add_sampling_flags(parser, num=64)
     add_latent_flags(parser)
@@ -113,7 +112,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def check_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """Leaves with a usage error where a flag is out of range."""
-    check_sampling_flags(parser, arguments)
     check_latent_flags(parser, arguments)
     if not 40 <= arguments.tempo <= 240:
         parser.error(f"--tempo is {arguments.tempo}; expected 40 to 240 bpm")
@@ -125,7 +123,7 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
       RequestError, WorkdirError, CheckpointError, DatasetError, ConfigError, OSError: with what is wrong.
     """
-    trained = asked_run(open_run(arguments.workdir, arguments.checkpoint), arguments.latent, arguments.components)
+    trained = open_model(arguments)
     size = write_run_page(
         trained,
         arguments.output,

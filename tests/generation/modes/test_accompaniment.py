@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
+import wae_jax
 from tests.helpers import random_rolls
 from tests.searching import shorten_searches
 from wae_jax.errors import RequestError
-from wae_jax.generation.model import open_run
 from wae_jax.generation.modes import accompaniment, code_search
 from wae_jax.generation.modes.accompaniment import accompany, choose_different
-from wae_jax.generation.modes.basic import Request
-from wae_jax.generation.modes.own_music import OwnPhrase
+from wae_jax.generation.modes.input_phrase import InputPhrase
+from wae_jax.generation.modes.request import Request
 from wae_jax.metrics.reconstruction import cell_f1
 
 KEEP = (0, 3)
@@ -19,18 +19,18 @@ KEPT = np.array([True, False, False, True, False])
 
 @pytest.fixture(scope="module")
 def run():
-    return open_run(None)
+    return wae_jax.load()
 
 
 @pytest.fixture(scope="module")
 def songs(run):
     """Two phrases unlike each other."""
-    return run.sampler.decode(run.sampler.sample_codes(31, 2)) > 0.5
+    return run.decode(run.sample_codes(31, 2)) > 0.5
 
 
 @pytest.fixture(scope="module")
 def made(run, songs):
-    requests = [Request(3, seed=1, own=(OwnPhrase(song, "mine.mid", 5),), keep=KEEP) for song in songs]
+    requests = [Request(3, seed=1, inputs=(InputPhrase(song, "mine.mid", 5),), keep=KEEP) for song in songs]
     with pytest.MonkeyPatch.context() as patch:
         shorten_searches(patch)
         return [accompany(run, request) for request in requests]
@@ -48,7 +48,7 @@ def test_kept_tracks_are_the_users_and_others_are_new(made, songs):
 
 def test_how_near_the_decoder_itself_comes_is_told(made, songs, run):
     for phrases, song in zip(made, songs, strict=True):
-        decoded = run.sampler.decode(phrases.codes) > 0.5
+        decoded = run.decode(phrases.codes) > 0.5
         found = cell_f1(decoded[..., KEPT], song[None, ..., KEPT])
         rows = phrases.report["accompaniments"]
         np.testing.assert_allclose([row["F1 of the kept tracks"] for row in rows], found, atol=0.01)
@@ -74,11 +74,11 @@ def test_accompaniments_differ_and_depend_on_what_is_kept(made, run, songs):
 def test_silent_tracks_are_not_kept(run, songs):
     roll = songs[0].copy()
     roll[..., [0, 3]] = False
-    own = (OwnPhrase(roll, "mine.mid", 5),)
-    with pytest.raises(RequestError, match=r"mine.mid, bars 5 to 8: Drums, Bass are silent there.* what sounds is "):
-        accompany(run, Request(1, own=own, keep=KEEP))
-    with pytest.raises(RequestError, match="Bass is silent there"):
-        accompany(run, Request(1, own=own, keep=(3,)))
+    own = (InputPhrase(roll, "mine.mid", 5),)
+    with pytest.raises(RequestError, match=r"bars 5 to 8: Drums, Bass are silent; .* some of Piano"):
+        accompany(run, Request(1, inputs=own, keep=KEEP))
+    with pytest.raises(RequestError, match="Bass is silent; expected"):
+        accompany(run, Request(1, inputs=own, keep=(3,)))
 
 
 def test_the_farthest_are_chosen_and_silence_last():
@@ -99,8 +99,8 @@ def test_there_are_as_many_starts_as_accompaniments_need(run, songs, monkeypatch
         return code_search.search_codes(run, target, kept, num_starts=num_starts, seed=seed, num_steps=1)
 
     monkeypatch.setattr(accompaniment, "search_codes", search)
-    own = (OwnPhrase(songs[0], "mine.mid", 1),)
-    assert accompany(run, Request(1, own=own, keep=(0,))).report["difference_between_accompaniments"] is None
-    phrases = accompany(run, Request(5, own=own, keep=(1, 2)))
+    own = (InputPhrase(songs[0], "mine.mid", 1),)
+    assert accompany(run, Request(1, inputs=own, keep=(0,))).report["difference_between_accompaniments"] is None
+    phrases = accompany(run, Request(5, inputs=own, keep=(1, 2)))
     assert len({code.tobytes() for code in phrases.codes}) == 5
     assert asked == [16, 20]

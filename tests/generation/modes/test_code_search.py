@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import wae_jax
 from tests.helpers import autoencoder_of, random_rolls
 from tests.searching import shorten_searches
-from wae_jax.generation.model import open_run
 from wae_jax.generation.modes import code_search
-from wae_jax.generation.modes.code_search import cost, own_codes, search_codes
+from wae_jax.generation.modes.code_search import cost, find_codes, search_codes
 from wae_jax.metrics.reconstruction import cell_f1
 
 KEPT = np.array([True, False, False, True, False])
@@ -19,7 +19,7 @@ KEPT = np.array([True, False, False, True, False])
 
 @pytest.fixture(scope="module")
 def run():
-    return open_run(None)
+    return wae_jax.load()
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -32,10 +32,10 @@ def hard(probabilities):
 
 
 def test_the_cost_by_hand(run):
-    z = np.asarray(run.sampler.sample_codes(3, 2))
+    z = np.asarray(run.sample_codes(3, 2))
     target = random_rolls(2)
     found = np.asarray(costs_of(autoencoder_of(run.config), run.variables, z, target, 2.0))
-    probabilities = run.sampler.decode(z).astype(np.float64)
+    probabilities = run.decode(z).astype(np.float64)
     for i in range(2):
         both = total = 0.0
         for k in (0, 3):
@@ -48,12 +48,12 @@ def test_the_cost_by_hand(run):
 
 
 def test_kept_tracks_of_the_decoders_own_music_are_found_again(run):
-    target = hard(run.sampler.decode(run.sampler.sample_codes(11, 2)))
+    target = hard(run.decode(run.sample_codes(11, 2)))
     codes, costs = search_codes(run, target, KEPT, num_starts=3, seed=0, num_steps=30)
     assert codes.shape == (2, 3, 32)
     assert costs.shape == (2, 3)
-    best = hard(run.sampler.decode(codes[np.arange(2), costs.argmin(axis=1)]))
-    at_encoder = hard(run.sampler.decode(run.sampler.encode(target & KEPT)))
+    best = hard(run.decode(codes[np.arange(2), costs.argmin(axis=1)]))
+    at_encoder = hard(run.decode(run.encode(target & KEPT)))
     found, before = (cell_f1(rolls & KEPT, target & KEPT) for rolls in (best, at_encoder))
     assert (found > before + 0.1).all()
     assert found.mean() > 0.7
@@ -63,7 +63,7 @@ def test_kept_tracks_of_the_decoders_own_music_are_found_again(run):
 
 
 def test_tracks_that_are_not_kept_have_no_say_and_parts_none_either(run, monkeypatch):
-    target = hard(run.sampler.decode(run.sampler.sample_codes(12, 1)))
+    target = hard(run.decode(run.sample_codes(12, 1)))
     codes, costs = search_codes(run, target, KEPT, num_starts=5, seed=1, num_steps=3)
     other = np.where(KEPT, target, random_rolls(1))
     monkeypatch.setattr(code_search, "_CODES_AT_A_TIME", 2)
@@ -89,12 +89,12 @@ def test_the_gradient_is_finite_at_the_origin(run):
 
 def test_codes_of_ones_own_music_are_those_of_that_music(run, monkeypatch):
     shorten_searches(monkeypatch, num_starts=3, num_steps=40)
-    draws = hard(run.sampler.decode(run.sampler.sample_codes(13, 2)))
+    draws = hard(run.decode(run.sample_codes(13, 2)))
     # Shifted by half a beat: unlike all that the encoder knows.
     rolls = np.roll(draws, 6, axis=1)
-    codes, encoded, used = own_codes(run, rolls, binarize=hard, seed=0)
-    decoded = hard(run.sampler.decode(codes))
+    codes, encoded, used = find_codes(run, rolls, binarize=hard, seed=0)
+    decoded = hard(run.decode(codes))
     np.testing.assert_allclose(cell_f1(decoded, rolls), used, atol=1e-3)
-    np.testing.assert_allclose(cell_f1(hard(run.sampler.decode(run.sampler.encode(rolls))), rolls), encoded, atol=1e-3)
+    np.testing.assert_allclose(cell_f1(hard(run.decode(run.encode(rolls))), rolls), encoded, atol=1e-3)
     assert (used > encoded + 0.02).all()
     assert (used > cell_f1(decoded, rolls[::-1]) + 0.1).all()

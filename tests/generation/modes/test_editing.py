@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
+import wae_jax
 from tests.searching import shorten_searches
 from wae_jax.errors import RequestError
-from wae_jax.generation.model import open_run
 from wae_jax.generation.modes import editing
 from wae_jax.generation.modes.attributes import ATTRIBUTES, Directions, measure
-from wae_jax.generation.modes.basic import Request
 from wae_jax.generation.modes.editing import edit, effect
-from wae_jax.generation.modes.own_music import OwnPhrase
+from wae_jax.generation.modes.input_phrase import InputPhrase
+from wae_jax.generation.modes.request import Request
 from wae_jax.pianoroll import unpack
 
 NAMES = list(ATTRIBUTES)
@@ -20,13 +20,13 @@ FAST = (("density", 1.0), ("polyphony", -1.0), ("note length", 1.0))
 
 @pytest.fixture(scope="module")
 def run():
-    return open_run(None)
+    return wae_jax.load()
 
 
 @pytest.fixture(autouse=True)
 def fewer_training_phrases(monkeypatch):
     """As directions of 256 phrases are good enough."""
-    monkeypatch.setattr(editing, "_NUM_PHRASES", 256)
+    monkeypatch.setattr(editing, "_NUM_TRAINING_PHRASES", 256)
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,10 @@ def test_edits_move_the_attribute_the_right_way(run, name, change):
     assert moved < 1.5
     told = {row["attribute"]: row for row in phrases.report["attributes"]}[name]
     assert told["reached"] * change == pytest.approx(moved)
-    assert told["asked"] == change
+    assert told["requested"] == change
     assert told["before"] == pytest.approx(np.nanmedian(before))
     assert told["after"] == pytest.approx(np.nanmedian(after))
-    assert all(row["asked"] is None for row in phrases.report["attributes"] if row["attribute"] != name)
+    assert all(row["requested"] is None for row in phrases.report["attributes"] if row["attribute"] != name)
 
 
 def test_more_is_more_and_two_at_once_both_move(run):
@@ -69,17 +69,16 @@ def test_more_is_more_and_two_at_once_both_move(run):
 
 def test_ones_own_music_is_edited(run, monkeypatch):
     shorten_searches(monkeypatch)
-    songs = run.sampler.decode(run.sampler.sample_codes(41, 2)) > 0.5
-    made = [
-        edit(run, Request(1, own=(OwnPhrase(song, "mine.mid", 1),), attributes={"density": -1.0})) for song in songs
-    ]
+    songs = run.decode(run.sample_codes(41, 2)) > 0.5
+    inputs = [(InputPhrase(song, "mine.mid", 1),) for song in songs]
+    made = [edit(run, Request(1, inputs=each, attributes={"density": -1.0})) for each in inputs]
     for phrases, song in zip(made, songs, strict=True):
         assert phrases.names == ["reconstruction", "edited"]
         np.testing.assert_array_equal(phrases.originals[0], song)
         assert phrases.rolls[1].sum() < phrases.rolls[0].sum()
         row = phrases.report["attributes"][0]
         assert (row["before"], row["after"]) == tuple(phrases.rolls.sum(axis=(1, 2, 3)))
-        assert phrases.report["own"][0]["F1 of the code used"] > 0.5
+        assert phrases.report["inputs"][0]["F1 of the code used"] > 0.5
     assert not np.array_equal(made[0].rolls[1], made[1].rolls[1])
 
 
@@ -91,12 +90,12 @@ def test_effects_by_hand():
     assert [row["attribute"] for row in rows] == NAMES
     assert [row["before"] for row in rows] == [20, 0, None, 2, 5]
     assert [row["after"] for row in rows] == [22, 1, 3, 1.5, 5]
-    assert [row["asked"] for row in rows] == [1.5, None, None, None, None]
+    assert [row["requested"] for row in rows] == [1.5, None, None, None, None]
     assert [row["reached"] for row in rows] == [2, 2, None, 0, None]
     assert [row["fit"] for row in rows] == [0, 0.25, 0.5, 0.75, 1]
 
 
 def test_what_does_not_vary_cannot_be_changed(run, monkeypatch):
     monkeypatch.setitem(ATTRIBUTES, "register", lambda rolls: np.full(len(rolls), 40.0))
-    with pytest.raises(RequestError, match="register is the same in all phrases"):
+    with pytest.raises(RequestError, match="register is the same in all training phrases"):
         edit(run, Request(2, attributes={"register": 1.0}))

@@ -4,28 +4,28 @@ import numpy as np
 import pytest
 import scipy.stats
 
+import wae_jax
 from tests.helpers import random_rolls
 from tests.searching import shorten_searches
-from wae_jax.generation.model import open_run
-from wae_jax.generation.modes.basic import Request
-from wae_jax.generation.modes.own_music import OwnPhrase
+from wae_jax.generation.modes.input_phrase import InputPhrase
+from wae_jax.generation.modes.request import Request
 from wae_jax.generation.modes.variation import choose_growing, vary
 from wae_jax.metrics.reconstruction import cell_f1
 
 
 @pytest.fixture(scope="module")
 def run():
-    return open_run(None)
+    return wae_jax.load()
 
 
 def own(roll):
-    return (OwnPhrase(roll, "mine.mid", 1),)
+    return (InputPhrase(roll, "mine.mid", 1),)
 
 
 def test_distances_grow_in_latent_space_and_in_cells(run, monkeypatch):
     shorten_searches(monkeypatch)
-    originals = run.sampler.decode(run.sampler.sample_codes(21, 2)) > 0.5
-    made = [vary(run, Request(6, seed=3, own=own(original))) for original in originals]
+    originals = run.decode(run.sample_codes(21, 2)) > 0.5
+    made = [vary(run, Request(6, seed=3, inputs=own(original))) for original in originals]
     for phrases, original in zip(made, originals, strict=True):
         assert phrases.rolls.shape == (7, 192, 84, 5)
         np.testing.assert_array_equal(phrases.originals[0], original)
@@ -60,6 +60,6 @@ def test_what_grows_is_chosen_by_hand():
 
 def test_a_phrase_without_likeness_still_has_variations(run, monkeypatch):
     shorten_searches(monkeypatch)
-    phrases = vary(run, Request(1, own=own(random_rolls(1)[0])))
+    phrases = vary(run, Request(1, inputs=own(random_rolls(1)[0])))
     assert phrases.names == ["reconstruction", "variation 1"]
     assert "F1 of the code used" in phrases.table

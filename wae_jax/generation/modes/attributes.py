@@ -1,7 +1,7 @@
-"""What phrases are like, in five figures, and the directions of latent space along which these change.
+"""Attributes of phrases, and the directions of latent space along which they change.
 
 An attribute is one number a phrase. Its slope comes from a linear regression of the attribute on the codes of training
-phrases: ridge regression, which is least squares but for directions in which codes hardly differ. Attributes of music
+phrases: ridge regression, which is least squares except in directions in which codes hardly differ. Attributes of music
 are edited along such directions in MusicVAE (arXiv 1803.05428, there differences of means), and those of faces in
 InterFaceGAN (arXiv 1907.10786, there the normals of linear classifiers).
 """
@@ -26,7 +26,7 @@ _RIDGE = 0.01
 
 
 def _over_pitched_notes(value: Callable[[Notes], Values]) -> Callable[[Rolls], PerPhrase]:
-    """The mean of something over all notes of a phrase but the drums'; NaN where there is none."""
+    """Returns the mean over all notes of the pitched tracks, by phrase; NaN for a phrase without notes."""
 
     def mean(rolls: Rolls) -> PerPhrase:
         number, total = (of_tracks[:, PITCHED_TRACKS].sum(axis=1) for of_tracks in sum_over_notes(rolls, value))
@@ -45,16 +45,16 @@ ATTRIBUTES: dict[str, Callable[[Rolls], PerPhrase]] = {
 
 
 def measure(rolls: Rolls) -> Measured:
-    """All attributes, in the order of `ATTRIBUTES`; NaN where one is not defined."""
+    """All attributes, in the order of `ATTRIBUTES`; NaN where one is undefined."""
     return np.stack([of_rolls(rolls) for of_rolls in ATTRIBUTES.values()], axis=1)
 
 
 class Directions(NamedTuple):
-    """How attributes change with codes, each attribute in standard deviations over the training phrases.
+    """The change of attributes with codes, in standard deviations of each attribute over the training phrases.
 
     Attributes:
-      deviation: of each attribute, in its own unit; 0 for one that does not vary, whose slope is 0 too.
-      slope: of each attribute, a unit of code.
+      deviation: of each attribute, in its own unit; 0 for one that is constant, whose slope is 0 too.
+      slope: change of each attribute a unit of code.
       explained: the share of each attribute's variance that the linear model explains.
     """
 
@@ -68,7 +68,7 @@ def fit_directions(codes: Codes, values: Measured) -> Directions:
 
     Args:
       codes: of phrases.
-      values: their attributes; a phrase in which one is NaN is left out for that one.
+      values: their attributes; where one is NaN, the phrase is left out of its regression.
     """
     found = [_fit_one(codes.astype(np.float64), column) for column in values.T]
     deviation, slope, explained = (np.array(part) for part in zip(*found, strict=True))
@@ -76,7 +76,7 @@ def fit_directions(codes: Codes, values: Measured) -> Directions:
 
 
 def _fit_one(codes: Float64[np.ndarray, "B Z"], values: PerPhrase) -> tuple[float, Float64[np.ndarray, " Z"], float]:
-    """Deviation, slope and explained variance of one attribute."""
+    """The deviation, slope and explained share of variance of one attribute."""
     known = ~np.isnan(values)
     if known.sum() < 2 or np.ptp(values[known]) == 0:
         return 0.0, np.zeros(codes.shape[1]), 0.0
@@ -90,11 +90,12 @@ def _fit_one(codes: Float64[np.ndarray, "B Z"], values: PerPhrase) -> tuple[floa
 
 
 def shortest_step(
-    slope: Float64[np.ndarray, "asked Z"], change: Float64[np.ndarray, " asked"]
+    slope: Float64[np.ndarray, "requested Z"], change: Float64[np.ndarray, " requested"]
 ) -> Float64[np.ndarray, " Z"]:
-    """The shortest change of a code by which, in the linear model, attributes change as asked; others may follow.
+    """The shortest step of a code that changes attributes by the requested amounts in the linear model.
 
-    To hold the others too would take steps out of where codes are: density and polyphony, say, go together.
+    Other attributes may change too: density and polyphony, say, go together, and keeping one of them as it is would
+    lead away from the codes of music.
 
     Args:
       slope: of the attributes that are to change.

@@ -1,13 +1,13 @@
-"""Codes whose decoded phrase comes as near as can be to given tracks: found by descending a cost, not by the encoder.
+"""Gradient descent on codes whose decoded phrases are as near as possible to given tracks.
 
 The cost of a code z is
 
     100 * (1 - soft F1 of the kept tracks)  -  log p(|z|)
 
-The first term is what the figures of faithfulness count, made smooth: with probabilities in place of cells, as in the
-Dice loss of V-Net (arXiv 1606.04797), it weighs a phrase of few cells as much as one of many. In the second, p is the
-density of the norm of draws from the prior, so that codes stay where the decoder has been trained, and are not drawn to
-the origin, where no draw lies.
+The first term is the F1 that modes report, made smooth with probabilities in place of cells, as in the Dice loss of
+V-Net (arXiv 1606.04797); it weighs a phrase of few cells as much as one of many. In the second, p is the density of the
+norm of samples of the prior, which keeps codes where the decoder was trained, and away from the origin, where the prior
+has no samples.
 """
 
 from __future__ import annotations
@@ -31,33 +31,33 @@ from wae_jax.pianoroll import NUM_TRACKS, Codes, Probabilities, Rolls
 _FAITHFULNESS = 100.0
 _LEARNING_RATE = 0.2
 _NUM_STEPS = 100
-# Where a search starts: at the encoder's code and around it, and at draws of the prior.
+# Starts lie at the encoder's code, around it with this deviation, and at samples of the prior.
 _SPREAD = 0.5
-_STARTS_OF_OWN = 12
+_STARTS_OF_INPUT = 12
 _CODES_AT_A_TIME = 32
 # Keeps the logarithm of a norm finite at the origin.
 _LEAST = 1e-6
 
 
 def cost(
-    model: Autoencoder,
+    autoencoder: Autoencoder,
     variables: Any,
     z: Float[AnyArray, "B Z"],
     target: Float[AnyArray, "B T P K"],
     kept: Bool[AnyArray, " K"],
     prior_variance: float | Float[AnyArray, ""],
 ) -> Float[Array, " B"]:
-    """What is descended, one number a code.
+    """The cost of each code.
 
     Args:
-      model: the autoencoder.
-      variables: its own.
+      autoencoder: encoder and decoder.
+      variables: of the autoencoder.
       z: codes.
       target: 0 and 1.
-      kept: the tracks that count.
+      kept: which tracks are given.
       prior_variance: of the prior.
     """
-    probabilities = jax.nn.sigmoid(jnp.asarray(model.apply(variables, z, method="decode"))) * kept
+    probabilities = jax.nn.sigmoid(jnp.asarray(autoencoder.apply(variables, z, method="decode"))) * kept
     target = target * kept
     both, total = jnp.sum(probabilities * target, (1, 2, 3)), jnp.sum(probabilities + target, (1, 2, 3))
     squared_norm = jnp.sum(jnp.square(z), axis=1) / prior_variance
@@ -65,9 +65,9 @@ def cost(
     return _FAITHFULNESS * (1 - 2 * both / total) - log_density
 
 
-@functools.partial(jax.jit, static_argnames=("model", "num_steps"))
+@functools.partial(jax.jit, static_argnames=("autoencoder", "num_steps"))
 def _descend(
-    model: Autoencoder,
+    autoencoder: Autoencoder,
     variables: Any,
     start: Float[Array, "B Z"],
     target: Float[Array, "B T P K"],
@@ -75,14 +75,14 @@ def _descend(
     prior_variance: float | Float[AnyArray, ""],
     num_steps: int,
 ) -> tuple[Float[Array, "B Z"], Float[Array, " B"]]:
-    """The codes after so many steps of Adam, and what they cost."""
+    """The codes after `num_steps` steps of Adam, and their costs."""
     optimizer = optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, num_steps))
 
-    def of(z: Float[Array, "B Z"]) -> Float[Array, " B"]:
-        return cost(model, variables, z, target, kept, prior_variance)
+    def costs(z: Float[Array, "B Z"]) -> Float[Array, " B"]:
+        return cost(autoencoder, variables, z, target, kept, prior_variance)
 
-    # Codes do not see each other, so that the gradient of the sum is that of each.
-    gradient = jax.grad(lambda z: jnp.sum(of(z)))
+    # Each cost depends on its own code alone, so that the gradient of the sum has the gradient of each.
+    gradient = jax.grad(lambda z: jnp.sum(costs(z)))
 
     def step(carry: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], None]:
         z, state = carry
@@ -90,33 +90,39 @@ def _descend(
         return (optax.apply_updates(z, updates), state), None
 
     (z, _), _ = jax.lax.scan(step, (start, optimizer.init(start)), None, length=num_steps)
-    return z, of(z)
+    return z, costs(z)
 
 
 def search_codes(
-    run: Model, target: Rolls, kept: Bool[np.ndarray, " K"], *, num_starts: int, seed: int, num_steps: int = _NUM_STEPS
+    model: Model,
+    target: Rolls,
+    kept: Bool[np.ndarray, " K"],
+    *,
+    num_starts: int,
+    seed: int,
+    num_steps: int = _NUM_STEPS,
 ) -> tuple[Float[np.ndarray, "B starts Z"], Float[np.ndarray, "B starts"]]:
-    """Searches codes for phrases of which some tracks are known, from several starts for each at once.
+    """Searches codes of phrases some tracks of which are given, from several starts for each.
 
-    The first start is the encoder's code of the kept tracks alone; of the others every second one lies around it, and
-    every second one is a draw of the prior.
+    The first start is the encoder's code of the given tracks alone; the others are in turn samples around it and
+    samples of the prior.
 
     Args:
-      run: a trained run.
-      target: phrases; only their kept tracks matter.
-      kept: the tracks that are known.
+      model: the trained model.
+      target: phrases; only their given tracks matter.
+      kept: which tracks are given.
       num_starts: for each phrase.
       seed: of the starts.
       num_steps: of the descent.
 
     Returns:
-      The codes that were found and what they cost, by phrase and start, in the order of the starts.
+      The codes and their costs, by phrase and start, in the order of the starts.
     """
     known = target & kept
-    codes = run.sampler.encode(known)
-    draws = run.sampler.sample_codes(seed, len(target) * num_starts).reshape(len(target), num_starts, -1)
-    by_phrase = draws.copy()
-    by_phrase[:, 1::2] = codes[:, None] + _SPREAD * draws[:, 1::2]
+    codes = model.encode(known)
+    samples = model.sample_codes(seed, len(target) * num_starts).reshape(len(target), num_starts, -1)
+    by_phrase = samples.copy()
+    by_phrase[:, 1::2] = codes[:, None] + _SPREAD * samples[:, 1::2]
     by_phrase[:, 0] = codes
     shape = by_phrase.shape
     starts = by_phrase.reshape(-1, shape[-1])
@@ -124,15 +130,15 @@ def search_codes(
     size = min(len(starts), _CODES_AT_A_TIME)
     found = []
     for begin in range(0, len(starts), size):
-        # The last part is filled up with codes of the first, so that all parts are of one size and compile once.
+        # The last part is filled up with codes of the first: parts of one size compile once.
         part = np.arange(begin, begin + size) % len(starts)
         z, costs = _descend(
-            run.autoencoder,
-            run.variables,
+            model.autoencoder,
+            model.variables,
             jnp.asarray(starts[part], jnp.float32),
             jnp.asarray(known[of_phrase[part]], jnp.float32),
             jnp.asarray(kept),
-            float(run.config.objective.prior_variance),
+            float(model.config.objective.prior_variance),
             num_steps,
         )
         found.append((np.asarray(z), np.asarray(costs)))
@@ -140,25 +146,23 @@ def search_codes(
     return all_codes.reshape(shape), all_costs.reshape(shape[:2])
 
 
-def own_codes(
-    run: Model, rolls: Rolls, *, binarize: Callable[[Probabilities], Rolls], seed: int
+def find_codes(
+    model: Model, rolls: Rolls, *, binarize: Callable[[Probabilities], Rolls], seed: int
 ) -> tuple[Codes, Float64[np.ndarray, " B"], Float64[np.ndarray, " B"]]:
-    """Codes of phrases that may be unlike all that the run was trained on.
-
-    For each, the encoder's code, or the one that a search found if its phrase is nearer.
+    """Codes of phrases that may be unlike the training data: the encoder's, or one that a search found if it is nearer.
 
     Args:
-      run: a trained run.
+      model: the trained model.
       rolls: the phrases.
-      binarize: makes phrases of probabilities.
+      binarize: function from probabilities to phrases.
       seed: of the search.
 
     Returns:
-      The codes; the F1 of the phrases decoded from the encoder's codes; and that of those from the codes returned.
+      The codes; F1 of the phrases decoded from the encoder's codes; F1 of those decoded from the codes returned.
     """
-    encoded = run.sampler.encode(rolls)
-    z, costs = search_codes(run, rolls, np.ones(NUM_TRACKS, bool), num_starts=_STARTS_OF_OWN, seed=seed)
+    encoded = model.encode(rolls)
+    z, costs = search_codes(model, rolls, np.ones(NUM_TRACKS, bool), num_starts=_STARTS_OF_INPUT, seed=seed)
     searched = z[np.arange(len(z)), costs.argmin(axis=1)]
-    at_encoded, at_searched = (cell_f1(binarize(run.sampler.decode(codes)), rolls) for codes in (encoded, searched))
+    at_encoded, at_searched = (cell_f1(binarize(model.decode(codes)), rolls) for codes in (encoded, searched))
     codes = np.where((at_searched > at_encoded)[:, None], searched, encoded).astype(np.float32)
     return codes, at_encoded, np.maximum(at_encoded, at_searched)

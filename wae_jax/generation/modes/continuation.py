@@ -1,4 +1,4 @@
-"""A longer piece out of phrases along a smooth path, without silent bars: `--mode=continue`."""
+"""Mode "continue": a longer piece of phrases along a smooth path, without silent bars."""
 
 from __future__ import annotations
 
@@ -11,117 +11,124 @@ from jaxtyping import Float
 from wae_jax.errors import RequestError
 from wae_jax.generation.latent_paths import slerp
 from wae_jax.generation.model import Model
-from wae_jax.generation.modes.basic import Phrases, Request, own_report, silent_bars, smoothness, smoothness_text
-from wae_jax.generation.modes.code_search import own_codes
-from wae_jax.generation.modes.fidelity import text_table
+from wae_jax.generation.modes.code_search import find_codes
+from wae_jax.generation.modes.request import (
+    Phrases,
+    Request,
+    input_report,
+    silent_bars,
+    smoothness,
+    smoothness_text,
+    text_table,
+)
 from wae_jax.pianoroll import NUM_BARS, Codes, Probabilities, Rolls
 
 # Phrases from one anchor of the path to the next.
 _STRIDE = 4
-_REDRAWS = 16
-_DRAWS_AT_A_TIME = 64
+_MAX_NEW_ANCHORS = 16
+_CODES_AT_A_TIME = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class _Stretch:
-    """Some phrases in a row, the last of which lies at an anchor."""
+    """Consecutive phrases, the last of which lies at or before an anchor of the path."""
 
     codes: Codes
     probabilities: Probabilities
     rolls: Rolls
 
 
-def continue_(run: Model, request: Request) -> Phrases:
-    """Phrases along a path from anchor to anchor, four to each; anchors are draws of the prior.
+def continue_(model: Model, request: Request) -> Phrases:
+    """Phrases along a path from anchor to anchor, four to each; anchors are samples of the prior.
 
     With a phrase of the user's the piece begins with it, as it is, and the path with its code. Where a bar of a stretch
-    would be silent in all tracks, the anchor at its end is drawn anew, up to 16 times. If every one of these stretches
-    has a silent bar, the one that has fewest is taken, and in its silent bars the cells sound whose probability is at
-    least half of the bar's largest.
+    would be silent in all tracks, the anchor at its end is sampled again, up to 16 times. If all of these stretches
+    have a silent bar, the one with the fewest is used, and the active cells of its silent bars are those with at least
+    half of the largest probability of the bar.
 
     Args:
-      run: a trained run.
+      model: the trained model.
       request: with one phrase of the user's, or none, and `num` phrases in all.
 
     Raises:
       RequestError: if a bar of the user's phrase is silent.
     """
-    counts = {"anchors_drawn_anew": 0, "bars_with_lower_threshold": 0}
-    draws = _Draws(run, request.seed)
+    counts = {"anchors_sampled_again": 0, "bars_with_lower_threshold": 0}
+    anchors = _Anchors(model, request.seed)
     table, report, first = [], {}, None
-    if request.own:
-        own = request.own[0]
-        if silent := own.silent_bars():
+    if request.inputs:
+        original = request.inputs[0]
+        if silent := original.silent_bars():
             raise RequestError(
-                f"{own.path} is silent in bar {', '.join(map(str, silent))}, and a piece without silent bars cannot "
-                "start so; expected four bars that sound, see --start-bar"
+                f"{original.path} is silent in bar {', '.join(map(str, silent))}; expected four bars of which none is "
+                "silent, see --start-bar"
             )
-        originals = request.own_rolls()
-        codes, encoded, used = own_codes(run, originals, binarize=request.binarize, seed=request.seed)
-        first = _Stretch(codes, run.sampler.decode(codes), originals)
-        report["own"] = own_report(request.own, encoded, used)
-        table.append(text_table(report["own"]))
-    stretches = [first or _next_stretch(run, request, draws, None, 1, counts)]
+        originals = request.input_rolls()
+        codes, encoded, used = find_codes(model, originals, binarize=request.binarize, seed=request.seed)
+        first = _Stretch(codes, model.decode(codes), originals)
+        report["inputs"] = input_report(request.inputs, encoded, used)
+        table.append(text_table(report["inputs"]))
+    stretches = [first or _next_stretch(model, request, anchors, None, 1, counts)]
     while (num := sum(len(each.codes) for each in stretches)) < request.num:
         length = min(_STRIDE, request.num - num)
-        stretches.append(_next_stretch(run, request, draws, stretches[-1].codes[-1], length, counts))
+        stretches.append(_next_stretch(model, request, anchors, stretches[-1].codes[-1], length, counts))
 
     codes, probabilities, rolls = (
         np.concatenate([getattr(each, field.name) for each in stretches]) for field in dataclasses.fields(_Stretch)
     )
-    smooth = smoothness(run, request, rolls)
-    silent_now = int(silent_bars(rolls).sum())
+    smooth = smoothness(model, request, rolls)
+    num_silent_bars = int(silent_bars(rolls).sum())
     table += [
-        f"{NUM_BARS * len(rolls)} bars, {silent_now} of them silent; anchors drawn anew: "
-        f"{counts['anchors_drawn_anew']}; bars with a lower threshold: {counts['bars_with_lower_threshold']}",
+        f"{NUM_BARS * len(rolls)} bars, {num_silent_bars} of them silent; anchors sampled again: "
+        f"{counts['anchors_sampled_again']}; bars with a lower threshold: {counts['bars_with_lower_threshold']}",
         smoothness_text(smooth),
         "the piece is all_phrases.mid",
     ]
     names = [f"bars {NUM_BARS * i + 1} to {NUM_BARS * (i + 1)}" for i in range(len(rolls))]
     if first is not None:
-        names[0] += f": {request.own[0].name}"
+        names[0] += f": {request.inputs[0].name}"
     return Phrases(
         codes,
         rolls,
         probabilities,
         names,
-        report={**report, **counts, "silent_bars": silent_now, **smooth},
+        report={**report, **counts, "silent_bars": num_silent_bars, **smooth},
         table="\n".join(table),
     )
 
 
-class _Draws:
-    """Draws of the prior, one after another, the same for every length of a piece."""
+class _Anchors:
+    """Samples of the prior, one after another, the same for every length of a piece."""
 
-    def __init__(self, run: Model, seed: int) -> None:
-        self._run, self._seed, self._num = run, seed, 0
-        self._drawn = run.sampler.sample_codes(seed, _DRAWS_AT_A_TIME)
+    def __init__(self, model: Model, seed: int) -> None:
+        self._model, self._seed, self._num = model, seed, 0
+        self._codes = model.sample_codes(seed, _CODES_AT_A_TIME)
 
     def next(self) -> Float[np.ndarray, " Z"]:
-        """The next draw."""
-        if self._num == len(self._drawn):
-            self._drawn = self._run.sampler.sample_codes(self._seed, self._num + _DRAWS_AT_A_TIME)
+        """The next sample."""
+        if self._num == len(self._codes):
+            self._codes = self._model.sample_codes(self._seed, self._num + _CODES_AT_A_TIME)
         self._num += 1
-        return self._drawn[self._num - 1]
+        return self._codes[self._num - 1]
 
 
 def _next_stretch(
-    run: Model,
+    model: Model,
     request: Request,
-    draws: _Draws,
+    anchors: _Anchors,
     start: Float[np.ndarray, " Z"] | None,
     length: int,
     counts: dict[str, int],
 ) -> _Stretch:
-    """A stretch from a code, which is not in it, towards a new anchor; the anchor alone, where there is no code."""
+    """The `length` phrases after the code `start`, towards a new anchor; the anchor itself if `start` is None."""
     best, fewest = None, np.inf
-    for attempt in range(1 + _REDRAWS):
-        counts["anchors_drawn_anew"] += attempt > 0
-        anchor = draws.next()
+    for attempt in range(1 + _MAX_NEW_ANCHORS):
+        counts["anchors_sampled_again"] += attempt > 0
+        anchor = anchors.next()
         shares = np.arange(1, length + 1) / _STRIDE
         codes = anchor[None] if start is None else np.stack([slerp(start, anchor, float(share)) for share in shares])
         codes = codes.astype(np.float32)
-        probabilities = run.sampler.decode(codes)
+        probabilities = model.decode(codes)
         rolls = request.binarize(probabilities)
         num_silent = int(silent_bars(rolls).sum())
         if num_silent < fewest:
@@ -134,7 +141,7 @@ def _next_stretch(
 
 
 def fill_silent_bars(rolls: Rolls, probabilities: Probabilities) -> Rolls:
-    """Phrases in which no bar is silent: in bars that are, cells sound of at least half the bar's largest probability.
+    """Phrases without silent bars: in those, cells with at least half of the bar's largest probability are active.
 
     Args:
       rolls: the phrases.

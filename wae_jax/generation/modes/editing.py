@@ -1,4 +1,4 @@
-"""Phrases with an attribute changed by so many standard deviations: `--mode=edit`."""
+"""Mode "edit": phrases with attributes changed by given numbers of standard deviations."""
 
 from __future__ import annotations
 
@@ -11,55 +11,54 @@ from wae_jax.data.dataset import spread
 from wae_jax.errors import RequestError
 from wae_jax.generation.model import Model
 from wae_jax.generation.modes.attributes import ATTRIBUTES, Directions, Measured, fit_directions, measure, shortest_step
-from wae_jax.generation.modes.basic import Phrases, Request, own_report
-from wae_jax.generation.modes.code_search import own_codes
-from wae_jax.generation.modes.fidelity import text_table
+from wae_jax.generation.modes.code_search import find_codes
+from wae_jax.generation.modes.request import Phrases, Request, input_report, text_table
 from wae_jax.metrics.reconstruction import cell_f1
 from wae_jax.pianoroll import Codes, unpack
 
-_NUM_PHRASES = 2048
-# Lengths of the walk that are tried, in deviations of the prior.
+_NUM_TRAINING_PHRASES = 2048
+# Lengths of a step that are tried, in deviations of the prior.
 _LENGTHS = np.array([0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6])
 
 
-def edit(run: Model, request: Request) -> Phrases:
-    """Changes attributes of the user's phrase, or of draws of the prior.
+def edit(model: Model, request: Request) -> Phrases:
+    """Changes attributes of the user's phrase, or of samples of the prior.
 
-    Directions are regressed on the codes of up to 2,048 training phrases. How far a phrase has to go along them is
-    found out from the decoder: of twelve lengths, a quarter to six deviations of the prior, it is the one at which its
-    attributes come nearest to what was asked for.
+    The direction of the change comes from a regression on the codes of up to 2,048 training phrases. Its length is, of
+    twelve from a quarter to six deviations of the prior, the one at which the attributes of the decoded phrase are
+    nearest to the requested ones.
 
     Args:
-      run: a trained run.
-      request: with `attributes`; and with one phrase of the user's, or none and `num` draws.
+      model: the trained model.
+      request: with `attributes`, and with one phrase of the user's, or none and `num` samples.
 
     Raises:
-      DatasetError: if the run's data are no longer where they were.
-      RequestError: if an attribute does not vary in them.
+      DatasetError: if the training data are no longer where they were.
+      RequestError: if an attribute is constant in them.
     """
-    rows = run.phrases("train")
-    training = unpack(np.asarray(rows[spread(len(rows), _NUM_PHRASES)]))
-    directions = fit_directions(run.sampler.encode(training), measure(training))
-    asked = np.array([request.attributes.get(name, 0.0) for name in ATTRIBUTES])
-    for name, change, deviation in zip(ATTRIBUTES, asked, directions.deviation, strict=True):
+    rows = model.phrases("train")
+    training = unpack(np.asarray(rows[spread(len(rows), _NUM_TRAINING_PHRASES)]))
+    directions = fit_directions(model.encode(training), measure(training))
+    requested = np.array([request.attributes.get(name, 0.0) for name in ATTRIBUTES])
+    for name, change, deviation in zip(ATTRIBUTES, requested, directions.deviation, strict=True):
         if change and not deviation:
-            raise RequestError(f"{name} is the same in all phrases that the run was trained on; nothing shows its way")
+            raise RequestError(f"{name} is the same in all training phrases, so that no direction is known for it")
     report: dict[str, Any] = {}
     lines = []
-    if request.own:
-        originals = request.own_rolls()
-        starts, encoded, used = own_codes(run, originals, binarize=request.binarize, seed=request.seed)
-        report["own"] = own_report(request.own, encoded, used)
-        lines.append(text_table(report["own"]))
+    if request.inputs:
+        originals = request.input_rolls()
+        starts, encoded, used = find_codes(model, originals, binarize=request.binarize, seed=request.seed)
+        report["inputs"] = input_report(request.inputs, encoded, used)
+        lines.append(text_table(report["inputs"]))
     else:
-        starts = run.sampler.sample_codes(request.seed, request.num)
-    unedited = run.sampler.decode(starts)
+        starts = model.sample_codes(request.seed, request.num)
+    unedited = model.decode(starts)
     before = request.binarize(unedited)
     attributes = measure(before)
-    codes = _edited(run, request, starts, attributes, directions, asked)
-    probabilities = run.sampler.decode(codes)
+    codes = _edit_codes(model, request, starts, attributes, directions, requested)
+    probabilities = model.decode(codes)
     rolls = request.binarize(probabilities)
-    table = effect(attributes, measure(rolls), directions, asked)
+    table = effect(attributes, measure(rolls), directions, requested)
     kept = float(np.median(cell_f1(rolls, before)))
     report |= {
         "training_phrases": len(training),
@@ -73,8 +72,8 @@ def edit(run: Model, request: Request) -> Phrases:
         text_table(table),
         f"F1 with the phrase before: {kept:.3f}",
     ]
-    if request.own:
-        # The decoder's own version lies beside what was edited of it.
+    if request.inputs:
+        # The unedited reconstruction, for comparison, and the edited phrase.
         pairs = (starts, codes), (unedited, probabilities), (before, rolls)
         codes, probabilities, rolls = (np.concatenate(pair) for pair in pairs)
         return Phrases(
@@ -83,49 +82,49 @@ def edit(run: Model, request: Request) -> Phrases:
             probabilities,
             ["reconstruction", "edited"],
             originals,
-            [own.name for own in request.own],
+            [each.name for each in request.inputs],
             report=report,
             table="\n".join(lines),
         )
     return Phrases(codes, rolls, probabilities, originals=before, report=report, table="\n".join(lines))
 
 
-def _edited(
-    run: Model,
+def _edit_codes(
+    model: Model,
     request: Request,
     starts: Codes,
     before: Measured,
     directions: Directions,
-    asked: Float64[np.ndarray, " A"],
+    requested: Float64[np.ndarray, " A"],
 ) -> Codes:
-    """The codes along the direction at which the attributes come nearest to what was asked for."""
-    wanted = np.flatnonzero(asked)
-    step = shortest_step(directions.slope[wanted], asked[wanted])
-    step *= float(run.config.objective.prior_variance) ** 0.5 / np.linalg.norm(step)
-    walks = (starts[:, None] + _LENGTHS[:, None] * step).astype(np.float32)
-    decoded = request.binarize(run.sampler.decode(walks.reshape(-1, walks.shape[-1])))
-    reached = measure(decoded).reshape(*walks.shape[:2], -1)
-    changes = (reached - before[:, None])[..., wanted] / directions.deviation[wanted]
-    missed = np.abs(changes - asked[wanted]).sum(axis=-1)
-    # Where an attribute is not defined, nothing was reached.
+    """The codes along the direction at which the attributes are nearest to the requested ones."""
+    edited = np.flatnonzero(requested)
+    step = shortest_step(directions.slope[edited], requested[edited])
+    step *= float(model.config.objective.prior_variance) ** 0.5 / np.linalg.norm(step)
+    candidates = (starts[:, None] + _LENGTHS[:, None] * step).astype(np.float32)
+    decoded = request.binarize(model.decode(candidates.reshape(-1, candidates.shape[-1])))
+    reached = measure(decoded).reshape(*candidates.shape[:2], -1)
+    changes = (reached - before[:, None])[..., edited] / directions.deviation[edited]
+    missed = np.abs(changes - requested[edited]).sum(axis=-1)
+    # A candidate with an undefined attribute is never the nearest.
     nearest = np.where(np.isnan(missed), np.inf, missed).argmin(axis=1)
-    return walks[np.arange(len(walks)), nearest]
+    return candidates[np.arange(len(candidates)), nearest]
 
 
 def effect(
-    before: Measured, after: Measured, directions: Directions, asked: Float64[np.ndarray, " A"]
+    before: Measured, after: Measured, directions: Directions, requested: Float64[np.ndarray, " A"]
 ) -> list[dict[str, Any]]:
-    """What an edit did to each attribute, as rows of a table: medians over phrases.
+    """The effect of an edit on each attribute, as rows of a table of medians over phrases.
 
     Args:
-      before: attributes before it.
-      after: and after.
-      directions: that it went.
-      asked: changes that were asked for, in standard deviations.
+      before: attributes before the edit.
+      after: attributes after it.
+      directions: along which codes were changed.
+      requested: changes in standard deviations, 0 for none.
 
     Returns:
-      By attribute: before, after, the change asked for and the one reached in standard deviations, and the share of
-      variance that its direction explains. None where no phrase has the attribute, or it does not vary.
+      For each attribute its values before and after, the requested change and the reached one in standard deviations,
+      and the share of variance that its direction explains. None where it is undefined in all phrases, or constant.
     """
     rows = []
     for i, name in enumerate(ATTRIBUTES):
@@ -136,7 +135,7 @@ def effect(
                 "attribute": name,
                 "before": _median(before[:, i]),
                 "after": _median(after[:, i]),
-                "asked": float(asked[i]) if asked[i] else None,
+                "requested": float(requested[i]) if requested[i] else None,
                 "reached": _median(change),
                 "fit": float(directions.explained[i]),
             }

@@ -1,4 +1,4 @@
-"""Variations of a user's phrase at growing distance: `--mode=vary`."""
+"""Mode "vary": variations of a user's phrase at growing distance."""
 
 from __future__ import annotations
 
@@ -7,31 +7,30 @@ from jaxtyping import Float64, Int64
 
 from wae_jax.generation.latent_paths import at_distance
 from wae_jax.generation.model import Model
-from wae_jax.generation.modes.basic import Phrases, Request, own_report
-from wae_jax.generation.modes.code_search import own_codes
-from wae_jax.generation.modes.fidelity import text_table
+from wae_jax.generation.modes.code_search import find_codes
+from wae_jax.generation.modes.request import Phrases, Request, input_report, text_table
 from wae_jax.metrics.reconstruction import cell_f1
 
-# Ways to go, from which each variation is chosen.
+# Directions that are tried for each variation.
 _CANDIDATES = 8
-# The farthest variation goes this share of the way to the nearest of the draws it might go to.
+# Distance of the last variation, as a share of that of the nearest of the samples towards which it may lie.
 _FARTHEST = 0.8
 
 
-def vary(run: Model, request: Request) -> Phrases:
+def vary(model: Model, request: Request) -> Phrases:
     """The reconstruction of a phrase, then variations.
 
-    The i-th of n variations lies i/n of the largest distance from the phrase's code, on the great circle to a draw of
-    the prior. For each, eight draws are tried, and one is chosen that differs in more cells than the variation before:
-    of these, the one whose difference is nearest to the median of all eight.
+    The i-th of n variations lies i/n of the largest distance from the phrase's code, on the great circle to a sample
+    of the prior. Eight samples are tried for each. Of those whose phrase differs in more cells than the variation
+    before, the one is chosen whose difference is nearest to the median of all eight.
 
     Args:
-      run: a trained run.
+      model: the trained model.
       request: with one phrase of the user's, and `num` variations.
     """
-    originals = request.own_rolls()
-    codes, encoded, used = own_codes(run, originals, binarize=request.binarize, seed=request.seed)
-    ends = run.sampler.sample_codes(request.seed, request.num * _CANDIDATES)
+    originals = request.input_rolls()
+    codes, encoded, used = find_codes(model, originals, binarize=request.binarize, seed=request.seed)
+    ends = model.sample_codes(request.seed, request.num * _CANDIDATES)
     farthest = _FARTHEST * float(np.linalg.norm(ends - codes[0], axis=1).min())
     distances = farthest * np.arange(1, request.num + 1) / request.num
     candidates = np.stack(
@@ -40,12 +39,12 @@ def vary(run: Model, request: Request) -> Phrases:
             for end, distance in zip(ends, distances.repeat(_CANDIDATES), strict=True)
         ]
     ).astype(np.float32)
-    reconstruction = request.binarize(run.sampler.decode(codes))
-    differences = 1 - cell_f1(request.binarize(run.sampler.decode(candidates)), reconstruction)
+    reconstruction = request.binarize(model.decode(codes))
+    differences = 1 - cell_f1(request.binarize(model.decode(candidates)), reconstruction)
     chosen = choose_growing(differences.reshape(request.num, _CANDIDATES))
     codes = np.concatenate([codes, candidates[np.arange(request.num) * _CANDIDATES + chosen]])
 
-    probabilities = run.sampler.decode(codes)
+    probabilities = model.decode(codes)
     rolls = request.binarize(probabilities)
     names = ["reconstruction", *(f"variation {i + 1}" for i in range(request.num))]
     rows = [
@@ -58,21 +57,21 @@ def vary(run: Model, request: Request) -> Phrases:
             strict=True,
         )
     ]
-    own = own_report(request.own, encoded, used)
+    inputs = input_report(request.inputs, encoded, used)
     return Phrases(
         codes,
         rolls,
         probabilities,
         names,
         originals,
-        [each.name for each in request.own],
-        report={"own": own, "variations": rows},
-        table=f"{text_table(own)}\n{text_table(rows)}",
+        [each.name for each in request.inputs],
+        report={"inputs": inputs, "variations": rows},
+        table=f"{text_table(inputs)}\n{text_table(rows)}",
     )
 
 
 def choose_growing(differences: Float64[np.ndarray, "B candidates"]) -> Int64[np.ndarray, " B"]:
-    """Chooses a candidate in each row so that the differences grow from row to row as far as they can.
+    """Chooses a candidate in each row, so that differences grow from row to row as far as possible.
 
     Args:
       differences: of the candidates of each row.

@@ -21,10 +21,10 @@ class Decoder {
   }
 
   // The notes [track, pitch, onset, length] by onset, as generation/binarization.py makes them: a note begins above the threshold of its
-  // track. On the pitched tracks it lasts while above `hysteresis_ratio` times that; then gaps are closed and short notes left out,
+  // track. On the pitched tracks it lasts while above `hysteresis_ratio` times that; short notes are dropped,
   // but for those that get above `short_note_thresholds` times the threshold. A track of which too little is expected rests.
   notes(probabilities, {
-    thresholds, hysteresis_ratio: hysteresisRatio, close_gaps: longestGap, min_note_length: shortest,
+    thresholds, hysteresis_ratio: hysteresisRatio, min_note_length: shortest,
     short_note_thresholds: shortNoteThresholds, track_gates: trackGates,
   }) {
     const [steps, pitches, tracks] = this.#shape;
@@ -45,8 +45,7 @@ class Decoder {
           const probability = probabilities[(step * pitches + pitch) * tracks + track];
           isOn = probability > (wasOn ? stay : start);
           if (!isOn) continue;
-          const gap = runs.length ? step - runs.at(-1).end : Infinity;
-          if (!wasOn && (isDrums || gap > longestGap)) runs.push({ onset: step, largest: 0 });
+          if (!wasOn) runs.push({ onset: step, largest: 0 });
           runs.at(-1).end = step + 1;
           runs.at(-1).largest = Math.max(runs.at(-1).largest, probability);
         }

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool
 
 import wae_jax
-from wae_jax.command_line.run_flags import add_checkpoint_flag, add_sampling_flags, check_sampling_flags, requested_rule
+from wae_jax.command_line.model_flags import add_checkpoint_flag, add_sampling_flags, requested_rule
 from wae_jax.config import BinarizationRule
 from wae_jax.data.dataset import Dataset, load_dataset
 from wae_jax.errors import RequestError
@@ -197,11 +197,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add_sampling_flags(parser, num=40)
     parser.add_argument("--checks", type=int, help="pairs of music and noise (default: one to ten pairs, at least 2)")
     parser.add_argument("--max-failed-checks", type=int, help="who fails more is not counted (default: one in four)")
-
-
-def check_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    """Leaves with a usage error where a flag is out of range."""
-    check_sampling_flags(parser, arguments)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Four bars of a user's own music, out of any file that `build_dataset` reads."""
+"""Four bars of a user's music, read from any file that `build_dataset` reads."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from wae_jax.data.build.sources import Options
 from wae_jax.errors import RequestError, SourceError
 from wae_jax.pianoroll import NUM_BARS, TRACK_NAMES, unpack
 
-# Songs may start at any bar; probabilities are cut where `generate` cuts them if it is not told otherwise.
+# Phrases of songs may start at any bar.
 _OPTIONS = Options(hop_bars=1, threshold=0.5)
 
 
 @dataclasses.dataclass(frozen=True)
-class OwnPhrase:
+class InputPhrase:
     """Four bars of a user's music.
 
     Attributes:
@@ -36,28 +36,28 @@ class OwnPhrase:
 
     @property
     def name(self) -> str:
-        """The file's name and the bars, for titles."""
+        """The name of the file and the bars, for titles."""
         return f"{pathlib.Path(self.path).name}, bars {self.start_bar} to {self.start_bar + NUM_BARS - 1}"
 
-    def sounding(self) -> list[str]:
-        """The names of the tracks that have a cell on."""
+    def active_tracks(self) -> list[str]:
+        """Names of the tracks that have an active cell."""
         return [name for k, name in enumerate(TRACK_NAMES) if self.roll[..., k].any()]
 
     def silent_bars(self) -> list[int]:
-        """The bars, numbered as in the file, in which no track has a cell on."""
+        """The bars, numbered as in the file, in which no track has an active cell."""
         return [self.start_bar + i for i, bar in enumerate(np.split(self.roll, NUM_BARS)) if not bar.any()]
 
 
-def read_own_phrase(path: str | os.PathLike[str], start_bar: int | None = None) -> OwnPhrase:
+def read_input_phrase(path: str | os.PathLike[str], start_bar: int | None = None) -> InputPhrase:
     """Reads four bars.
 
     Args:
       path: a MIDI file; a Multitrack of pypianoroll; or phrases as npz or npy, where the first has bars 1 to 4, the
         second 5 to 8 and so on.
-      start_bar: the first of the bars, from 1; None takes the first four of 4/4 in which anything sounds.
+      start_bar: the first of the bars, from 1; None for the first four of 4/4 that are not silent.
 
     Raises:
-      RequestError: if the file cannot be read or has no such bars; the message says which it has.
+      RequestError: if the file cannot be read or has no such bars; the message lists those that it has.
     """
     path = pathlib.Path(path)
     try:
@@ -67,34 +67,34 @@ def read_own_phrase(path: str | os.PathLike[str], start_bar: int | None = None) 
         raise RequestError(f"{path} {error}") from error
 
 
-def _from_song(path: pathlib.Path, start_bar: int | None) -> OwnPhrase:
+def _from_song(path: pathlib.Path, start_bar: int | None) -> InputPhrase:
     source = formats.open_source(path, options=_OPTIONS)
     chunk = next(source.chunks)
     bars = [bar + 1 for bar in chunk.first_bars or [] if bar is not None]
     if start_bar is not None and start_bar not in bars:
         raise SourceError(f"has no four bars of 4/4 with music from bar {start_bar} on; it has from {_ranges(bars)}")
-    place = 0 if start_bar is None else bars.index(start_bar)
-    roll = unpack(chunk.rows[place : place + 1])[0]
-    return OwnPhrase(roll, str(path), bars[place], source.notes_out_of_range)
+    index = 0 if start_bar is None else bars.index(start_bar)
+    roll = unpack(chunk.rows[index : index + 1])[0]
+    return InputPhrase(roll, str(path), bars[index], source.notes_out_of_range)
 
 
-def _from_phrases(path: pathlib.Path, start_bar: int | None) -> OwnPhrase:
+def _from_phrases(path: pathlib.Path, start_bar: int | None) -> InputPhrase:
     num_phrases = formats.open_source(path, options=_OPTIONS).num_phrases or 0
     first = 1 if start_bar is None else start_bar
-    place, within = divmod(first - 1, NUM_BARS)
-    if within or place >= num_phrases:
+    index, offset = divmod(first - 1, NUM_BARS)
+    if offset or index >= num_phrases:
         has = "one phrase, at bar 1" if num_phrases == 1 else f"{num_phrases} phrases, at bars 1, 5, 9 and so on"
         last = (num_phrases - 1) * NUM_BARS + 1
         raise SourceError(f"has {has} up to {last}; bar {first} is the start of none of them")
-    source = formats.open_source(path, rows=slice(place, place + 1), options=_OPTIONS)
-    own = OwnPhrase(unpack(next(source.chunks).rows)[0], str(path), first)
-    if not own.roll.any():
+    source = formats.open_source(path, rows=slice(index, index + 1), options=_OPTIONS)
+    found = InputPhrase(unpack(next(source.chunks).rows)[0], str(path), first)
+    if not found.roll.any():
         raise SourceError(f"is silent in bars {first} to {first + NUM_BARS - 1}; choose others with --start-bar")
-    return own
+    return found
 
 
 def _ranges(numbers: list[int]) -> str:
-    """Ascending numbers in few words, as "bars 1 to 8 or 12"."""
+    """Ascending numbers as text, such as "bars 1 to 8 or 12"."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][1] + 1:

@@ -1,6 +1,6 @@
 """Tables of numbers as text."""
 
-from wae_jax.generation.modes.fidelity import text_table
+from wae_jax.generation.modes.request import text_table
 
 
 def test_a_table_is_read_by_columns():

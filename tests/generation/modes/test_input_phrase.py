@@ -9,7 +9,7 @@ import pytest
 from tests.data.build.test_formats import save_multitrack
 from tests.helpers import random_rolls
 from wae_jax.errors import RequestError
-from wae_jax.generation.modes.own_music import read_own_phrase
+from wae_jax.generation.modes.input_phrase import read_input_phrase
 from wae_jax.pianoroll import NUM_BARS
 from wae_jax.render.midi import write_midi
 
@@ -32,28 +32,28 @@ def song(tmp_path):
 def test_bars_of_a_song_count_from_one(song):
     rolls = four_phrases()
     bars = rolls.reshape(-1, 48, 84, 5)
-    first = read_own_phrase(song)
+    first = read_input_phrase(song)
     np.testing.assert_array_equal(first.roll, rolls[0])
     assert (first.start_bar, first.name) == (1, "song.mid, bars 1 to 4")
     for start in (1, 2, 5, 7, 12, 13):
-        own = read_own_phrase(song, start)
+        own = read_input_phrase(song, start)
         np.testing.assert_array_equal(own.roll, np.concatenate(bars[start - 1 : start - 1 + NUM_BARS]))
         assert own.start_bar == start
-    assert read_own_phrase(song, 7).silent_bars() == [9, 10]
-    assert read_own_phrase(song, 1).silent_bars() == []
-    assert read_own_phrase(song).sounding() == ["Drums", "Piano", "Guitar", "Bass", "Strings"]
+    assert read_input_phrase(song, 7).silent_bars() == [9, 10]
+    assert read_input_phrase(song, 1).silent_bars() == []
+    assert read_input_phrase(song).active_tracks() == ["Drums", "Piano", "Guitar", "Bass", "Strings"]
 
 
 @pytest.mark.parametrize("start", [9, 14, 100])
 def test_bars_that_are_not_there_or_silent_are_refused_with_those_that_are(song, start):
     with pytest.raises(RequestError, match=rf"song.mid .*from bar {start} on; it has from bars 1 to 8 or 10 to 13$"):
-        read_own_phrase(song, start)
+        read_input_phrase(song, start)
 
 
 def test_a_song_is_taken_from_its_first_note_on(tmp_path):
     rolls = four_phrases()
     write_midi(tmp_path / "late.mid", rolls[[2, 1]])
-    own = read_own_phrase(tmp_path / "late.mid")
+    own = read_input_phrase(tmp_path / "late.mid")
     np.testing.assert_array_equal(own.roll, rolls[1])
     assert own.start_bar == 5
     assert "bars 5" in own.name
@@ -66,17 +66,17 @@ def test_phrases_and_multitracks_are_read(tmp_path):
     bars = rolls.reshape(4, 4, 48, 84, 5)
     np.savez(tmp_path / "a.npz", nonzero=np.array(np.nonzero(bars)), shape=np.array(bars.shape))
     for name in ("a.npy", "a.npz", "floats.npy"):
-        np.testing.assert_array_equal(read_own_phrase(tmp_path / name).roll, rolls[0])
-        own = read_own_phrase(tmp_path / name, 13)
+        np.testing.assert_array_equal(read_input_phrase(tmp_path / name).roll, rolls[0])
+        own = read_input_phrase(tmp_path / name, 13)
         np.testing.assert_array_equal(own.roll, rolls[3])
         assert own.start_bar == 13
         for start in (2, 17):
             with pytest.raises(RequestError, match=rf"4 phrases, at bars 1, 5, 9 and so on up to 13; bar {start} "):
-                read_own_phrase(tmp_path / name, start)
+                read_input_phrase(tmp_path / name, start)
         with pytest.raises(RequestError, match="silent in bars 9 to 12; choose others with --start-bar"):
-            read_own_phrase(tmp_path / name, 9)
+            read_input_phrase(tmp_path / name, 9)
     save_multitrack(tmp_path / "m.npz")
-    assert read_own_phrase(tmp_path / "m.npz").roll[:, 60 - 24, 1].sum() == 100
+    assert read_input_phrase(tmp_path / "m.npz").roll[:, 60 - 24, 1].sum() == 100
 
 
 def waltz(path, meter=(3, 4), num_notes=24):
@@ -91,20 +91,20 @@ def waltz(path, meter=(3, 4), num_notes=24):
 def test_files_without_four_bars_are_refused_with_the_reason(tmp_path):
     waltz(tmp_path / "waltz.mid")
     with pytest.raises(RequestError, match=r"waltz.mid has no four whole bars of 4/4 .* 3/4 \(8 bars\)"):
-        read_own_phrase(tmp_path / "waltz.mid")
+        read_input_phrase(tmp_path / "waltz.mid")
     waltz(tmp_path / "short.mid", (4, 4), num_notes=12)
     with pytest.raises(RequestError, match=r"short.mid has no four whole bars of 4/4 .* 4/4 \(3 bars\)"):
-        read_own_phrase(tmp_path / "short.mid")
+        read_input_phrase(tmp_path / "short.mid")
     write_midi(tmp_path / "silence.mid", np.zeros((192, 84, 5), bool))
     with pytest.raises(RequestError, match=r"silence.mid has no notes on the five tracks"):
-        read_own_phrase(tmp_path / "silence.mid")
+        read_input_phrase(tmp_path / "silence.mid")
     with pytest.raises(RequestError, match=r"nowhere.mid does not exist; expected a MIDI, .npz or .npy file"):
-        read_own_phrase(tmp_path / "nowhere.mid")
+        read_input_phrase(tmp_path / "nowhere.mid")
     with pytest.raises(RequestError, match="is a folder"):
-        read_own_phrase(tmp_path)
+        read_input_phrase(tmp_path)
     (tmp_path / "text.mid").write_text("la la la")
     with pytest.raises(RequestError, match="neither MIDI nor"):
-        read_own_phrase(tmp_path / "text.mid")
+        read_input_phrase(tmp_path / "text.mid")
 
 
 def test_damaged_files_give_a_reason(shared_data):
@@ -113,5 +113,5 @@ def test_damaged_files_give_a_reason(shared_data):
     read = 0
     for path in paths:
         with contextlib.suppress(RequestError):  # no other exception
-            read += bool(read_own_phrase(path).roll.any())
+            read += bool(read_input_phrase(path).roll.any())
     assert 0 < read < len(paths)

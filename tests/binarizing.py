@@ -1,4 +1,4 @@
-"""Probabilities to decide on, and notes as runs, for the tests of rules and of what is found for them."""
+"""Probabilities to binarize, and notes as runs, for the tests of rules and their calibration."""
 
 from __future__ import annotations
 

@@ -1,0 +1,159 @@
+"""Flags of the commands that read a trained model: which one, how it samples, its binarization rule."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from wae_jax.command_line.arguments import LARGEST_SEED, whole_number
+from wae_jax.config import BinarizationRule, read_per_track
+from wae_jax.config.kinds import find_problem, type_hints
+from wae_jax.errors import RequestError
+from wae_jax.generation.load import load
+from wae_jax.generation.model import Model
+
+
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that choose a trained model, --workdir and --checkpoint."""
+    parser.add_argument(
+        "--workdir",
+        help="workdir of a run, or a file of python -m wae_jax.export (default: the model that ships)",
+    )
+    add_checkpoint_flag(parser)
+
+
+def add_checkpoint_flag(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag that chooses a checkpoint of a run."""
+    parser.add_argument("--checkpoint", default="best", help="best (default), latest, or the number of a step")
+
+
+def add_sampling_flags(parser: argparse.ArgumentParser, *, num: int | None, min_num: int = 1) -> None:
+    """Adds --num, --seed and the parts of the binarization rule.
+
+    Args:
+      parser: of the command.
+      num: default number of phrases; None where it depends on the mode.
+      min_num: the smallest number.
+    """
+    default = "the default depends on the mode" if num is None else f"default {num}"
+    parser.add_argument("--num", type=whole_number(min_num), default=num, help=f"number of phrases ({default})")
+    parser.add_argument("--seed", type=whole_number(0, LARGEST_SEED), default=0)
+    rule = parser.add_argument_group("binarization", "parts that are not given are those of the model's configuration")
+    rule.add_argument(
+        "--binarization",
+        dest="method",
+        choices=("hard", "bernoulli"),
+        help="above a threshold, or at random with the probability of the cell",
+    )
+    rule.add_argument(
+        "--threshold",
+        dest="thresholds",
+        type=_rule_part("thresholds", read_per_track),
+        metavar="T|T,T,T,T,T|fit",
+        help="of all tracks, or of each; fit: samples are as dense as the training data",
+    )
+    rule.add_argument(
+        "--hysteresis-ratio",
+        type=_rule_part("hysteresis_ratio", float),
+        metavar="R",
+        help="a note lasts while above this share of the threshold, 0 to 1",
+    )
+    rule.add_argument(
+        "--min-note-length",
+        type=_rule_part("min_note_length", int),
+        metavar="STEPS",
+        help="shorter notes of pitched tracks are dropped",
+    )
+    rule.add_argument(
+        "--short-note-threshold",
+        dest="short_note_thresholds",
+        type=_rule_part("short_note_thresholds", read_per_track),
+        metavar="F|F,F,F,F,F|fit",
+        help="shorter notes stay that reach this multiple of the threshold, 0 for none; fit: as many as in the "
+        "training data",
+    )
+    rule.add_argument(
+        "--track-gate",
+        dest="track_gates",
+        type=_rule_part("track_gates", read_per_track),
+        metavar="C|C,C,C,C,C|fit",
+        help="a track is silent in phrases with fewer expected active cells; fit: as many empty bars as in the "
+        "training data",
+    )
+
+
+def _rule_part(name: str, convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Returns a reader of one part of a binarization rule, which refuses what the rule refuses."""
+
+    def read(text: str) -> Any:
+        try:
+            value = convert(text)
+        except ValueError:
+            expected = find_problem(type_hints(BinarizationRule)[name], None)
+            raise argparse.ArgumentTypeError(f"{text!r}; expected {expected}") from None
+        try:
+            BinarizationRule(**{name: value})
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return value
+
+    return read
+
+
+def requested_rule(arguments: argparse.Namespace, rule: BinarizationRule) -> BinarizationRule:
+    """The binarization rule with the parts that the command line gives.
+
+    Args:
+      arguments: of a parser with `add_sampling_flags`.
+      rule: of a model's configuration.
+
+    Raises:
+      RequestError: if the parts contradict each other.
+    """
+    names = [field.name for field in dataclasses.fields(BinarizationRule)]
+    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    try:
+        return dataclasses.replace(rule, **given)
+    except ValueError as error:
+        raise RequestError(str(error)) from error
+
+
+def add_latent_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of the distribution that codes are sampled from."""
+    parser.add_argument(
+        "--latent",
+        choices=("prior", "mixture"),
+        default="prior",
+        help="sample codes from the prior (default), or from Gaussians fitted to codes of training phrases",
+    )
+    parser.add_argument(
+        "--components",
+        type=whole_number(1),
+        help="of --latent=mixture (default: the number under which held-out codes are most likely)",
+    )
+
+
+def check_latent_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Exits with a usage error where --components is given without --latent=mixture."""
+    if arguments.components is not None and arguments.latent != "mixture":
+        parser.error("--components applies only to --latent=mixture")
+
+
+def requested_latent(model: Model, latent: str, components: int | None) -> Model:
+    """The model, sampling from the distribution that --latent and --components name.
+
+    Raises:
+      DatasetError, RequestError: if no mixture can be fitted.
+    """
+    return model if latent == "prior" else model.with_mixture(components or 0)
+
+
+def open_model(arguments: argparse.Namespace) -> Model:
+    """The model that --workdir and --checkpoint choose, sampling as --latent and --components say.
+
+    Raises:
+      UserError: if it cannot be opened, or no mixture can be fitted.
+    """
+    return requested_latent(load(arguments.workdir, arguments.checkpoint), arguments.latent, arguments.components)

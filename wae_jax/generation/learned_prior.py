@@ -1,0 +1,151 @@
+"""A mixture of Gaussians fitted to codes: a learned prior, sampled in place of the prior.
+
+The penalty draws the codes of the training data towards the prior, and seldom all the way: where the prior has mass and
+no code lies, a decoder was never trained. A mixture fitted to the codes of training phrases samples where they lie
+(arXiv 1903.12436). With one component it is the Gaussian of their mean and covariance.
+
+Covariances are full. A component may have fewer codes than a covariance has entries, so that the diagonal is raised by
+a share of the variance of all codes. On 3,368 codes of the model that ships, 32 numbers each, this makes held-out codes
+likelier with every doubling of the components up to 32; without it they are less likely from 8 components on than under
+one Gaussian.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+
+import jax
+import numpy as np
+import scipy.linalg
+import scipy.special
+from jaxtyping import Float, Float64, Key
+
+from wae_jax.pianoroll import Codes
+
+# Numbers of components among which one is chosen.
+CANDIDATES = (1, 2, 4, 8, 16, 32)
+_MAX_STEPS = 50
+_TOLERANCE = 1e-2  # of EM: nats a code
+_RAISED_VARIANCE = 0.03  # of each component, as a share of the variance of all codes in each dimension
+# The smallest deviation of a dimension, as a share of the root mean square of all: codes may be constant in one.
+_MIN_DEVIATION = 1e-3
+
+Points = Float64[np.ndarray, "B Z"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixture:
+    """A mixture of Gaussians.
+
+    Attributes:
+      weights: of the components; positive, with a sum of 1.
+      means: of the components.
+      factors: Cholesky factors of their covariances: lower triangles L with a positive diagonal and covariance L Lᵀ.
+    """
+
+    weights: Float64[np.ndarray, " C"]
+    means: Float64[np.ndarray, "C Z"]
+    factors: Float64[np.ndarray, "C Z Z"]
+
+    def __str__(self) -> str:
+        return f"a mixture of {len(self.weights)} Gaussians fitted to the codes of training phrases"
+
+
+def normal(latent_dim: int, variance: float) -> Mixture:
+    """N(0, variance * I), as a mixture of one component."""
+    factor = math.sqrt(variance) * np.eye(latent_dim)
+    return Mixture(np.ones(1), np.zeros((1, latent_dim)), factor[None])
+
+
+def fit_mixture(codes: Codes, *, components: int = 0, seed: int = 0) -> Mixture:
+    """Fits a mixture by expectation and maximisation.
+
+    Args:
+      codes: of training phrases, at least 2; neighbours may be of one song.
+      components: their number. 0 chooses it: 1, 2, 4, 8, 16 or 32, stopping where the next no longer raises the
+        likelihood of two tenths of the codes, which are held out for it; then the mixture is fitted to all codes.
+      seed: of the initial means.
+
+    Raises:
+      ValueError: if there are fewer than 2 codes or fewer than components, or one is not finite.
+    """
+    if len(codes) < 2 or codes.shape[1] < 1:
+        raise ValueError(f"codes have shape {codes.shape}; expected [B, Z] with B >= 2 and Z >= 1")
+    if wrong := np.count_nonzero(~np.isfinite(codes).all(axis=1)):
+        raise ValueError(f"{wrong} of {len(codes)} codes are not finite; expected those of a run that did not diverge")
+    if not 0 <= components <= len(codes):
+        raise ValueError(f"components is {components}; expected 1 to {len(codes)}, the number of codes, or 0 to choose")
+    points = codes.astype(np.float64)
+    return _fit(points, components or _choose_components(points, seed), seed)
+
+
+def sample_mixture(mixture: Mixture, keys: Key[jax.Array, " B"]) -> Codes:
+    """Codes sampled from a mixture, float32, each with a key of its own."""
+    uniform, noise = jax.vmap(_random_numbers, in_axes=(0, None))(keys, mixture.means.shape[1])
+    chosen = np.searchsorted(np.cumsum(mixture.weights)[:-1], np.asarray(uniform, np.float64), side="right")
+    codes = mixture.means[chosen]
+    for component, factor in enumerate(mixture.factors):
+        codes[chosen == component] += np.asarray(noise, np.float64)[chosen == component] @ factor.T
+    return codes.astype(np.float32)
+
+
+def _random_numbers(
+    key: Key[jax.Array, ""], latent_dim: int
+) -> tuple[Float[jax.Array, ""], Float[jax.Array, " {latent_dim}"]]:
+    component_key, noise_key = jax.random.split(key)
+    return jax.random.uniform(component_key), jax.random.normal(noise_key, (latent_dim,))
+
+
+def log_density(mixture: Mixture, codes: Codes) -> Float64[np.ndarray, " B"]:
+    """The logarithm of the density at codes, in nats."""
+    points = codes.astype(np.float64)
+    columns = []
+    for weight, mean, factor in zip(mixture.weights, mixture.means, mixture.factors, strict=True):
+        whitened = scipy.linalg.solve_triangular(factor, (points - mean).T, lower=True)
+        constant = np.log(weight) - np.log(np.diag(factor)).sum() - len(mean) / 2 * math.log(2 * math.pi)
+        columns.append(constant - np.square(whitened).sum(axis=0) / 2)
+    return scipy.special.logsumexp(np.stack(columns, axis=1), axis=1)
+
+
+def _choose_components(points: Points, seed: int) -> int:
+    """The number of components under which held-out codes are most likely."""
+    # Whole tenths rather than single codes: neighbours are often of one song, and alike.
+    is_held_out = np.arange(len(points)) * 10 // len(points) % 5 == 2
+    kept, held_out = points[~is_held_out], points[is_held_out]
+    best, best_density = 1, -math.inf
+    for components in CANDIDATES:
+        if 2 * components > len(kept) or not len(held_out):
+            break
+        density = log_density(_fit(kept, components, seed), held_out).mean()
+        if density <= best_density:
+            break
+        best, best_density = components, density
+    return best
+
+
+def _fit(points: Points, components: int, seed: int) -> Mixture:
+    # Here, since it takes a second to import.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    # In units of each dimension's deviation, in which one number can raise the variances of all.
+    mean, deviation = points.mean(axis=0), points.std(axis=0)
+    # Where all codes are the same, the size of their numbers stands in.
+    scale = math.sqrt(np.square(deviation).mean()) or float(np.abs(mean).max()) or 1.0
+    deviation = np.maximum(deviation, _MIN_DEVIATION * scale)
+    mixture = GaussianMixture(
+        components,
+        reg_covar=_RAISED_VARIANCE,
+        tol=_TOLERANCE,
+        max_iter=_MAX_STEPS,
+        init_params="k-means++",
+        random_state=seed,
+    )
+    with warnings.catch_warnings():
+        # After `_MAX_STEPS` steps a mixture is good enough, and there may be fewer different codes than components.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        mixture.fit((points - mean) / deviation)
+    factors = np.linalg.cholesky(mixture.covariances_)
+    return Mixture(mixture.weights_, mean + deviation * mixture.means_, deviation[:, None] * factors)

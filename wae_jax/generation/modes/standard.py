@@ -1,0 +1,128 @@
+"""Modes that need no music of the user's: sample, encode, reconstruct and interpolate."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wae_jax.errors import RequestError
+from wae_jax.generation.latent_paths import slerp
+from wae_jax.generation.model import Model
+from wae_jax.generation.modes.code_search import find_codes
+from wae_jax.generation.modes.request import (
+    Phrases,
+    Request,
+    input_report,
+    silent_bars,
+    smoothness,
+    smoothness_text,
+    text_table,
+)
+from wae_jax.metrics.reconstruction import cell_f1
+from wae_jax.pianoroll import NUM_BARS, Codes, unpack
+
+# Phrases from one end of a path to the next.
+_INTERPOLATION_STEPS = 8
+
+
+def sample(model: Model, request: Request) -> Phrases:
+    """Decodes samples of the prior, unselected."""
+    codes = model.sample_codes(request.seed, request.num)
+    probabilities = model.decode(codes)
+    rolls = request.binarize(probabilities)
+    silent, bars = int(silent_bars(rolls).sum()), NUM_BARS * len(rolls)
+    report = {"silent_bars": silent, "bars": bars}
+    return Phrases(codes, rolls, probabilities, report=report, table=f"{silent} of {bars} bars are silent")
+
+
+def encode(model: Model, request: Request) -> Phrases:
+    """Encodes random phrases of the validation split."""
+    num_rows = len(model.phrases("valid"))
+    num = min(request.num, num_rows) if request.may_be_fewer else request.num
+    if num > num_rows:
+        raise RequestError(f"--num is {num}; expected at most {num_rows}, the phrases of the validation split")
+    return _encode_rows(model, num, request.seed)
+
+
+def _encode_rows(model: Model, num: int, seed: int) -> Phrases:
+    packed = model.phrases("valid")
+    rows = np.sort(np.random.default_rng(seed).permutation(len(packed))[:num])
+    originals = unpack(np.asarray(packed[rows]))
+    return Phrases(model.encode(originals), rows=rows, originals=originals)
+
+
+def reconstruct(model: Model, request: Request) -> Phrases:
+    """Encodes and decodes random phrases of the validation split."""
+    encoded = encode(model, request)
+    assert encoded.originals is not None
+    probabilities = model.decode(encoded.codes)
+    rolls = request.binarize(probabilities)
+    f1 = cell_f1(rolls, encoded.originals)
+    low, middle, high = np.quantile(f1, (0.25, 0.5, 0.75)).tolist()
+    return dataclasses.replace(
+        encoded,
+        rolls=rolls,
+        probabilities=probabilities,
+        report={"f1": f1.tolist(), "f1_quartiles": [low, middle, high]},
+        table=f"F1 with the original, a phrase: median {middle:.3f}, half of them {low:.3f} to {high:.3f}",
+    )
+
+
+def interpolate(model: Model, request: Request) -> Phrases:
+    """Decodes codes along great circles: from the user's first phrase to the second, or through validation phrases.
+
+    Between random phrases of the validation split there are eight steps from one to the next.
+    """
+    if request.inputs:
+        return _interpolate_inputs(model, request)
+    num_rows = len(model.phrases("valid"))
+    most = (num_rows - 1) * _INTERPOLATION_STEPS
+    num = min(request.num, most) if request.may_be_fewer else request.num
+    if not 0 < num <= most:
+        raise RequestError(
+            f"--num is {num}; expected at most {max(most, 0)}, {_INTERPOLATION_STEPS} from each of the {num_rows} "
+            "phrases of the validation split to the next"
+        )
+    ends = _encode_rows(model, -(-num // _INTERPOLATION_STEPS) + 1, request.seed).codes
+    steps = np.arange(num) / _INTERPOLATION_STEPS
+    codes = np.stack([slerp(ends[int(step)], ends[int(step) + 1], step % 1.0) for step in steps])
+    return _decode_path(model, request, codes, {}, [])
+
+
+def _interpolate_inputs(model: Model, request: Request) -> Phrases:
+    if request.num < 2:
+        raise RequestError(f"--num is {request.num}; expected at least 2 from one file to another")
+    originals = request.input_rolls()
+    ends, encoded, used = find_codes(model, originals, binarize=request.binarize, seed=request.seed)
+    shares = np.linspace(0, 1, request.num)
+    codes = np.stack([slerp(ends[0], ends[1], float(share)) for share in shares]).astype(np.float32)
+    rows = input_report(request.inputs, encoded, used)
+    path = _decode_path(model, request, codes, {"inputs": rows}, [text_table(rows)])
+    assert path.rolls is not None
+    names = [f"{share:.0%} of the way" for share in shares]
+    similarity = [
+        {"phrase": name, "F1 with the first": float(one), "F1 with the second": float(other)}
+        for name, one, other in zip(names, *(cell_f1(path.rolls, each[None]) for each in originals), strict=True)
+    ]
+    return dataclasses.replace(
+        path,
+        names=names,
+        originals=originals,
+        original_names=[each.name for each in request.inputs],
+        report={**path.report, "path": similarity},
+        table=f"{path.table}\n{text_table(similarity)}",
+    )
+
+
+def _decode_path(
+    model: Model, request: Request, codes: Codes, report: Mapping[str, Any], lines: Sequence[str]
+) -> Phrases:
+    """The phrases along a path, and how much each differs from the one before."""
+    probabilities = model.decode(codes)
+    rolls = request.binarize(probabilities)
+    smooth = smoothness(model, request, rolls)
+    table = "\n".join([*lines, smoothness_text(smooth)])
+    return Phrases(codes, rolls, probabilities, report={**report, **smooth}, table=table)

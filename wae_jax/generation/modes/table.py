@@ -1,0 +1,49 @@
+"""The table of modes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from wae_jax.generation.model import Model
+from wae_jax.generation.modes.accompaniment import accompany
+from wae_jax.generation.modes.continuation import continue_
+from wae_jax.generation.modes.editing import edit
+from wae_jax.generation.modes.request import Phrases, Request
+from wae_jax.generation.modes.standard import encode, interpolate, reconstruct, sample
+from wae_jax.generation.modes.variation import vary
+
+
+class Mode(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+      make: the function.
+      num: default number of phrases.
+      num_with_input: the same with music of the user's; None where that makes one phrase, whatever --num is.
+      required: its flags that have to be given.
+      optional: its other flags.
+    """
+
+    make: Callable[[Model, Request], Phrases]
+    num: int
+    num_with_input: int | None
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The flags that the mode reads, besides those that all modes have."""
+        return (*self.required, *self.optional)
+
+
+MODES = {
+    "sample": Mode(sample, 64, 64),
+    "reconstruct": Mode(reconstruct, 64, 64),
+    "interpolate": Mode(interpolate, 64, 9, optional=("--from", "--to", "--from-bar", "--to-bar")),
+    "encode": Mode(encode, 64, 64),
+    "vary": Mode(vary, 8, 8, required=("--input",), optional=("--start-bar",)),
+    "continue": Mode(continue_, 16, 16, optional=("--input", "--start-bar")),
+    "accompany": Mode(accompany, 4, 4, required=("--input", "--keep"), optional=("--start-bar",)),
+    "edit": Mode(edit, 8, None, required=("--attribute",), optional=("--input", "--start-bar")),
+}
