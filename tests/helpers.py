@@ -17,14 +17,16 @@ import numpy as np
 
 from wae_jax import pianoroll
 from wae_jax.config import BinarizationRule, Config, flatten_config, read_config
+from wae_jax.data.pipeline import Batch, replicate
 from wae_jax.data.statistics import TrackStatistics
 from wae_jax.models.autoencoder import Autoencoder, make_autoencoder
 from wae_jax.models.networks import NETWORKS
-from wae_jax.training import devices
 from wae_jax.training.checkpoint import Checkpointer
+from wae_jax.training.devices import parallel_step
+from wae_jax.training.latent_penalties import LatentPenalty, make_penalty
 from wae_jax.training.loop import train_and_evaluate
 from wae_jax.training.state import TrainState, create_train_state
-from wae_jax.training.step import BATCH_AXIS, Batch, make_train_step
+from wae_jax.training.step import make_train_step
 from wae_jax.training.workdir import load_config as config_of
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -63,6 +65,7 @@ _TINY = {
     "eval.num_page_samples": 0,
     "binarization": BinarizationRule(),
 }
+CONSTANT = {"autoencoder_optimizer.warmup_steps": 0, "autoencoder_optimizer.schedule": "constant"}
 
 
 def tiny_config(penalty="gan", **changes) -> Config:
@@ -94,15 +97,33 @@ def autoencoder_of(config) -> Autoencoder:
     return make_autoencoder(config.model, config.refiner, dtype=config.dtype)
 
 
+def penalty_of(config) -> LatentPenalty:
+    """The latent penalty of a configuration."""
+    return make_penalty(config.objective, config.discriminator, latent_dim=config.model.z_dim, dtype=config.dtype)
+
+
 def random_rolls(num, *, density=0.02, seed=0):
     """bool [num, T, P, K], every cell on its own."""
     return np.random.default_rng(seed).random((num, *pianoroll.PHRASE_SHAPE)) < density
 
 
 def make_batch(num, seed=0):
-    """Random phrases as the training step takes them."""
+    """A global batch of random phrases."""
     packed = pianoroll.pack(random_rolls(num, seed=seed))
-    return Batch(packed, np.arange(num, dtype=np.int32), np.ones(num, np.float32))
+    return Batch(packed, np.arange(num, dtype=np.int32))
+
+
+def shard(tree, devices):
+    """Every leaf with its leading axis divided over devices: [n, ...] to [devices, n / devices, ...]."""
+    return jax.tree.map(lambda leaf: np.stack(np.split(leaf, len(devices))), tree)
+
+
+def run_step(step, state, batch, num_devices, **options):
+    """What a step returns for a state and a global batch, on so many devices."""
+    chosen = jax.local_devices()[:num_devices]
+    return jax.device_get(
+        parallel_step(step, devices=chosen, **options)(replicate(state, chosen), shard(batch, chosen))
+    )
 
 
 def run_steps(config, num_devices, num_steps, batches=None) -> Iterator[tuple[TrainState, dict[str, np.ndarray]]]:
@@ -111,17 +132,13 @@ def run_steps(config, num_devices, num_steps, batches=None) -> Iterator[tuple[Tr
     The phrases are those of `batches`, packed, or random ones.
     """
     chosen = jax.local_devices()[:num_devices]
-    state = devices.replicate(
-        create_train_state(config, track_densities=DENSITIES, num_train_steps=num_steps), BATCH_AXIS, chosen
-    )
-    step = devices.parallel_step(
-        make_train_step(config, num_train_steps=num_steps), BATCH_AXIS, returns_state=True, devices=chosen
-    )
+    state = replicate(create_train_state(config, track_densities=DENSITIES, num_train_steps=num_steps), chosen)
+    step = parallel_step(make_train_step(config, num_train_steps=num_steps), donate_state=True, devices=chosen)
     for i in range(num_steps):
         batch = make_batch(config.batch_size, seed=i)
         if batches:
             batch = batch._replace(packed=batches[i])
-        state, metrics = step(state, devices.shard(batch, chosen))
+        state, metrics = step(state, shard(batch, chosen))
         yield jax.device_get((state, metrics))
 
 

@@ -10,49 +10,47 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from wae_jax.errors import UserError
+from wae_jax.hooks import HOOKS
 from wae_jax.training import processes
 from wae_jax.training.loop import train_and_evaluate
 
 FLAGS = flags.FLAGS
 
-config_flags.DEFINE_config_file("config", None, "A configuration file, with :variant if wanted.", lock_config=True)
-flags.DEFINE_string(
-    "workdir",
-    "runs/latest",
-    "Folder of the run; an interrupted run in it goes on.",
+config_flags.DEFINE_config_file(
+    "config", None, "Configuration file, with :variant after it for a variant.", lock_config=True
 )
+flags.DEFINE_string("workdir", "runs/latest", "Folder of the run; an interrupted run in it resumes.")
 flags.DEFINE_string(
     "coordinator",
     "",
-    "host:port of process 0, for a run of several processes; empty: as a scheduler says; none: alone.",
+    "host:port of process 0 of a run with several processes. Empty: ask the scheduler. none: one process.",
 )
-flags.DEFINE_integer("num_processes", 1, "How many processes the run has, with --coordinator.", lower_bound=1)
-flags.DEFINE_integer("process_id", 0, "Which of them this is.", lower_bound=0)
+flags.DEFINE_integer("num_processes", 1, "Number of processes, with --coordinator.", lower_bound=1)
+flags.DEFINE_integer("process_id", 0, "Index of this process, with --coordinator.", lower_bound=0)
 flags.DEFINE_float("join_seconds", 50.0, "How long to wait for the other processes at the start.", lower_bound=1.0)
 flags.DEFINE_integer(
     "status_when_stopped",
     0,
-    "Exit status of a run that a signal has stopped and that has saved; another than 0 has a scheduler start it again.",
+    "Exit status of a run that a signal stopped and that has saved; a scheduler restarts a run whose status is not 0.",
     lower_bound=0,
     upper_bound=255,
 )
 
 
 def main(argv: Sequence[str]) -> None:
-    """Parses nothing and decides nothing: everything is in `train_and_evaluate`."""
+    """Joins the processes of the run and trains."""
     if len(argv) > 1:
         raise app.UsageError(f"arguments without a flag: {' '.join(argv[1:])}")
     stopped_by: list[str] = []
     try:
-        # Looking for devices, and for other processes, jax logs every step.
+        # While it looks for devices and other processes, jax logs every attempt.
         logging.set_verbosity(logging.WARNING)
         processes.start(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, join_seconds=FLAGS.join_seconds)
         with processes.leaving_at_once():
-            # Of several processes, the first one alone tells what all are doing.
             if jax.process_index() == 0:
                 print(processes.describe(FLAGS.config.batch_size), flush=True)
                 logging.set_verbosity(logging.INFO)
-            train_and_evaluate(FLAGS.config, FLAGS.workdir, on_stop=stopped_by.append)
+            train_and_evaluate(FLAGS.config, FLAGS.workdir, hooks=HOOKS, on_stop=stopped_by.append)
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
     if stopped_by:

@@ -16,7 +16,7 @@ import pytest
 from tests.helpers import ROOT, read_metrics, tiny_config
 from wae_jax.errors import WorkdirError
 from wae_jax.models.networks import NETWORKS
-from wae_jax.training.loop import num_train_steps
+from wae_jax.training.calls import num_train_steps
 from wae_jax.training.workdir import WorkdirLock
 
 SWEEP = runpy.run_path(str(ROOT / "launch" / "sweep.py"))

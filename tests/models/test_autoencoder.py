@@ -8,16 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers import random_rolls, tiny_config
-from wae_jax import pianoroll
+from tests.helpers import make_batch, random_rolls, run_step, tiny_config
 from wae_jax.generation.sampling import make_sampler
 from wae_jax.models import autoencoder
 from wae_jax.models.modules import ACTIVATIONS
 from wae_jax.pianoroll import PHRASE_SHAPE
-from wae_jax.training import devices
 from wae_jax.training.checkpoint import Checkpointer
 from wae_jax.training.state import create_train_state
-from wae_jax.training.step import BATCH_AXIS, Batch, make_train_step
+from wae_jax.training.step import make_train_step
 
 
 def test_discriminator_has_five_hidden_layers_and_an_output():
@@ -163,17 +161,11 @@ def test_what_is_not_there_is_refused_by_name(fields, message):
 
 def train_one_step(**changes):
     """The state before and after a step on two devices, and the step's metrics."""
-    config = tiny_config("mmd", batch_size=2, **changes)
-    config.autoencoder_optimizer.warmup_steps = 0
-    chosen = jax.local_devices()[:2]
-    before = create_train_state(config, track_densities=(0.02,) * 5, num_train_steps=1)
-    step = devices.parallel_step(
-        make_train_step(config, num_train_steps=1), BATCH_AXIS, returns_state=True, devices=chosen
-    )
-    batch = Batch(pianoroll.pack(random_rolls(2)), np.arange(2, dtype=np.int32), np.ones(2, np.float32))
-    before = jax.device_get(before)
-    after, metrics = step(devices.replicate(before, BATCH_AXIS, chosen), devices.shard(batch, chosen))
-    return config, before, jax.device_get(after), jax.device_get(metrics)
+    config = tiny_config("mmd", batch_size=2, **changes, autoencoder_optimizer__warmup_steps=0)
+    before = jax.device_get(create_train_state(config, track_densities=(0.02,) * 5, num_train_steps=1))
+    step = make_train_step(config, num_train_steps=1)
+    after, metrics = run_step(step, before, make_batch(2), 2, donate_state=True)
+    return config, before, after, metrics
 
 
 def assert_a_row_trains(network, normalization, activation, dtype):

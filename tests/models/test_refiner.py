@@ -18,7 +18,8 @@ from tests.helpers import (
 )
 from wae_jax.generation.model import open_run
 from wae_jax.training.loop import train_and_evaluate
-from wae_jax.training.state import create_train_state, make_autoencoder_schedule, make_schedule
+from wae_jax.training.optimizers import make_autoencoder_schedule, make_schedule
+from wae_jax.training.state import create_train_state
 
 UNITS = {"refiner__num_units": 2, "refiner__filters": 3, "refiner__kernel_size": (9, 16), "refiner__strides": (8, 14)}
 PLANES = pytest.mark.parametrize("output_planes", ["cells", "onsets_and_sustains"])
@@ -198,7 +199,7 @@ def test_both_stages_on_one_device_and_on_two():
 
 def test_the_schedule_of_both_stages():
     config = tiny_config("mmd", refiner__first_step=300, **UNITS)
-    schedule = make_autoencoder_schedule(config, num_train_steps=1000)
+    schedule = make_autoencoder_schedule(config.autoencoder_optimizer, refiner_first_step=300, num_train_steps=1000)
     for first, length in ((0, 300), (300, 700)):
         alone = make_schedule(config.autoencoder_optimizer, num_train_steps=length)
         for step in (0, 25, 50, 100, length - 1):

@@ -12,6 +12,7 @@ import scipy.special
 import scipy.stats
 
 from tests.checking import unchecked
+from wae_jax.config import DiscriminatorSpec, ObjectiveSpec
 from wae_jax.models.autoencoder import Encoded
 from wae_jax.objective import divergences, prior
 from wae_jax.training import latent_penalties
@@ -28,6 +29,11 @@ def float64():
 
 def normal(seed, *shape):
     return np.random.default_rng(seed).normal(size=shape)
+
+
+def make_penalty(penalty, discriminator=DiscriminatorSpec(), **options):  # noqa: B008 - frozen
+    objective = ObjectiveSpec(penalty=penalty, **options)
+    return latent_penalties.make_penalty(objective, discriminator, latent_dim=3, dtype="float64")
 
 
 def encoded(z, log_variance=None):
@@ -135,12 +141,7 @@ def test_log_variance_penalty_and_prior_density():
 
 def test_the_prior_logit_is_added_to_the_discriminators():
     z, z_prior = normal(6, 5, 3), normal(7, 5, 3)
-    options = {"latent_dim": 3, "widths": (4,), "dtype": jnp.float64}
-
-    def log_prior(z):
-        return prior.prior_log_density(z, prior_variance=2.0)
-
-    penalty = latent_penalties.adversarial_penalty(**options, log_prior=log_prior)
+    penalty = make_penalty("gan", DiscriminatorSpec(widths=(4,), prior_logit=True), prior_variance=2.0)
     params = penalty.init(KEY)
 
     def logit(z):
@@ -151,7 +152,8 @@ def test_the_prior_logit_is_added_to_the_discriminators():
     expected = np.log1p(np.exp(-logit(z))).mean()
     assert float(penalty.evaluate(params, encoded(z), z_prior, KEY)["penalty"]) == pytest.approx(expected, rel=1e-10)
     expected = (np.log1p(np.exp(-logit(z_prior))) + np.log1p(np.exp(logit(z)))).mean()
-    assert float(penalty.player_loss(params, z, z_prior)) == pytest.approx(expected, rel=1e-10)
+    loss, metrics = penalty.discriminator_loss(params, z, z_prior)
+    assert float(loss) == float(metrics["discriminator_loss"]) == pytest.approx(expected, rel=1e-10)
 
 
 def log_domain_sinkhorn(x, y, epsilon):
@@ -191,22 +193,22 @@ def test_sinkhorn_without_ott_names_the_extra(monkeypatch):
     with pytest.raises(
         ModuleNotFoundError, match=r"penalty 'sinkhorn' needs ott-jax .* pip install 'wae_jax\[sinkhorn\]'"
     ):
-        latent_penalties.sinkhorn_penalty(epsilon=1.0)
+        make_penalty("sinkhorn")
 
 
 PENALTIES = {
-    "sliced_wasserstein": lambda: latent_penalties.sliced_wasserstein_penalty(num_projections=64, latent_dim=3),
-    "cramer_wold": lambda: latent_penalties.cramer_wold_penalty(prior_variance=1.0, is_log=False),
-    "log_cramer_wold": lambda: latent_penalties.cramer_wold_penalty(prior_variance=1.0, is_log=True),
-    "kl": lambda: latent_penalties.kl_penalty(prior_variance=1.0),
-    "none": latent_penalties.no_penalty,
+    "sliced_wasserstein": {},
+    "cramer_wold": {},
+    "log_cramer_wold": {"penalty": "cramer_wold", "cramer_wold_log": True},
+    "kl": {},
+    "none": {},
 }
 
 
 @pytest.mark.parametrize("name", PENALTIES)
 def test_gradients_are_finite_differences(name):
-    penalty, z_prior = PENALTIES[name](), normal(11, 8, 3)
-    whole = latent_penalties.WholeBatch(lambda z: z, 0, KEY)
+    penalty, z_prior = make_penalty(**{"penalty": name, **PENALTIES[name]}), normal(11, 8, 3)
+    whole = latent_penalties.GlobalBatch(lambda z: z, 0, KEY)
     log_variance, z, step = 0.3 * normal(12, 8, 3), normal(10, 8, 3) + 0.2, 1e-6
 
     @jax.jit
@@ -226,7 +228,7 @@ def test_gradients_are_finite_differences(name):
 # Mean and deviation under the null lie below the first, codes collapsed to 0 above the second.
 @pytest.mark.parametrize(("name", "null", "collapsed"), [("sliced_wasserstein", 0.08, 0.7), ("cramer_wold", 0.02, 0.2)])
 def test_the_null_and_a_collapse(name, null, collapsed):
-    penalty = PENALTIES[name]()
+    penalty = make_penalty(name)
 
     @jax.jit
     def evaluate(z, z_prior):
@@ -250,4 +252,4 @@ def test_sinkhorn_of_the_null_and_of_a_collapse():
 
 def test_kl_needs_variances():
     with pytest.raises(ValueError, match="needs encoder 'gaussian'"):
-        latent_penalties.kl_penalty(prior_variance=1.0).evaluate({}, encoded(np.zeros((2, 3))), np.zeros((2, 3)), KEY)
+        make_penalty("kl").evaluate({}, encoded(np.zeros((2, 3))), np.zeros((2, 3)), KEY)

@@ -5,13 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from wae_jax.config import DiscriminatorSpec, ObjectiveSpec
 from wae_jax.models.autoencoder import Encoded
 from wae_jax.objective import adversarial
 from wae_jax.objective.reconstruction import squared_error
-from wae_jax.training.latent_penalties import WholeBatch, adversarial_penalty, mmd_penalty
+from wae_jax.training.latent_penalties import GlobalBatch, make_penalty
 
 # One device, whose share is the whole batch.
-ALONE = WholeBatch(lambda z: z, 0, jax.random.key(0))
+ALONE = GlobalBatch(lambda z: z, 0, jax.random.key(0))
 
 
 def encoded(z):
@@ -56,7 +57,7 @@ def test_losses_of_wae_gan_are_the_references(float64):
     """`ae_loss` and `disc_loss` of w00zie/wae_music, train_wae_gan.py: there on probabilities, here on logits."""
     x, x_hat, q_z, p_z = fixed_batch()
     cost_weight, penalty_weight = 0.5, 100.0
-    penalty = adversarial_penalty(latent_dim=3, widths=(4,), dtype=jnp.float64)
+    penalty = make_penalty(ObjectiveSpec(), DiscriminatorSpec(widths=(4,)), latent_dim=3, dtype="float64")
     rng = np.random.default_rng(9)
     params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), penalty.init(jax.random.key(0)))
 
@@ -71,7 +72,7 @@ def test_losses_of_wae_gan_are_the_references(float64):
     ours = cost_weight * jnp.mean(squared_error(x, x_hat))
     ours += penalty_weight * penalty.penalty(params, encoded(q_z), p_z, ALONE)
     assert float(ours) == pytest.approx(autoencoder, rel=1e-10)
-    assert float(penalty_weight * penalty.player_loss(params, q_z, p_z)) == pytest.approx(player, rel=1e-10)
+    assert float(penalty_weight * penalty.discriminator_loss(params, q_z, p_z)[0]) == pytest.approx(player, rel=1e-10)
     assert float(penalty.evaluate(params, encoded(q_z), p_z, jax.random.key(0))["penalty"]) == pytest.approx(
         crossentropy(1, discriminator(q_z)).mean(), rel=1e-10
     )
@@ -81,13 +82,14 @@ def test_loss_of_wae_mmd_is_the_references(float64):
     """`total_loss` of w00zie/wae_music, train_wae_mmd.py."""
     x, x_hat, q_z, p_z = fixed_batch()
     expected = np.square(x - x_hat).sum((1, 2, 3)).mean() + 100 * mmd_of_the_reference(p_z, q_z, 2.0)
-    penalty = mmd_penalty(kernel="imq", prior_variance=2.0)
+    objective = ObjectiveSpec(penalty="mmd", prior_variance=2.0)
+    penalty = make_penalty(objective, DiscriminatorSpec(), latent_dim=3, dtype="float64")
     ours = jnp.mean(squared_error(x, x_hat)) + 100 * penalty.penalty({}, encoded(q_z), p_z, ALONE)
     assert float(ours) == pytest.approx(expected, rel=1e-10)
     assert float(penalty.evaluate({}, encoded(q_z), p_z, jax.random.key(0))["penalty"]) == pytest.approx(
         mmd_of_the_reference(p_z, q_z, 2.0), rel=1e-10
     )
-    assert float(penalty.player_loss({}, q_z, p_z)) == 0
+    assert float(penalty.discriminator_loss({}, q_z, p_z)[0]) == 0
 
 
 def test_probabilities_that_the_reference_clips_stay_exact_here(float64):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers import DENSITIES, autoencoder_of, make_batch, onsets, random_rolls, run_steps, tiny_config
+from tests.helpers import DENSITIES, autoencoder_of, make_batch, onsets, random_rolls, run_step, run_steps, tiny_config
 from wae_jax import pianoroll
 from wae_jax.config import CostSpec
 from wae_jax.generation.sampling import make_sampler
@@ -16,9 +16,8 @@ from wae_jax.models.networks import NETWORKS
 from wae_jax.objective import reconstruction
 from wae_jax.pianoroll import PHRASE_SHAPE, note_planes
 from wae_jax.pianoroll.note_planes import ONSETS_AND_SUSTAINS
-from wae_jax.training import devices
+from wae_jax.training.evaluation_step import make_evaluate_step
 from wae_jax.training.state import create_train_state
-from wae_jax.training.step import BATCH_AXIS, make_evaluate_step
 
 SHAPE = (3, 6, 4, 5)
 KINDS = ["squared_error", "cross_entropy", "focal"]
@@ -203,9 +202,7 @@ def test_evaluation_and_sampling_are_of_cells(trained):
     )
     p = softmax(np.asarray(outputs))[..., :2].sum(-1)
     np.testing.assert_allclose(sampler.decode(codes), p, rtol=1e-4, atol=1e-6)
-    chosen = jax.local_devices()[:2]
-    step = devices.parallel_step(make_evaluate_step(config), BATCH_AXIS, devices=chosen)
-    evaluated = jax.device_get(step(devices.replicate(state, BATCH_AXIS, chosen), devices.shard(batch, chosen)))
+    evaluated = run_step(make_evaluate_step(config), state, batch, 2)
     assert float(evaluated.reconstruction) == pytest.approx(np.square(rolls - p).sum(), rel=1e-4)
     counts = count_cells(rolls, p.astype(np.float32), threshold=0.5)
     np.testing.assert_allclose(evaluated.cells.predicted, np.sum(counts.predicted), atol=2)

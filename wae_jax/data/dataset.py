@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int32, Int64, Integer, Shaped
+from jaxtyping import Int64, Integer, Shaped
 
 from wae_jax import pianoroll
 from wae_jax.data import splits
@@ -276,39 +276,6 @@ def batch_indices(seed: int, step: int, *, num_rows: int, batch_size: int) -> In
             for epoch in range(start // num_rows, (stop - 1) // num_rows + 1)
         ]
     )
-
-
-def local_indices(
-    num_rows: int, seed: int, step: int, *, batch_size: int, process_index: int = 0, process_count: int = 1
-) -> tuple[Integer[np.ndarray, " b"], Int32[np.ndarray, " b"]]:
-    """The share of one process in a batch.
-
-    The shares of all processes, in their order, are `batch_indices`.
-
-    Args:
-      num_rows: of the split to draw from.
-      seed: of the shuffling.
-      step: which batch, from 0.
-      batch_size: rows of the batch over all processes.
-      process_index: which process this is.
-      process_count: how many there are.
-
-    Returns:
-      Which rows, b = batch_size / process_count, and the place of each within the global batch.
-
-    Raises:
-      ValueError: if the batch does not divide among the processes, or there is no such process.
-    """
-    if batch_size % process_count:
-        raise ValueError(
-            f"batch_size {batch_size} does not divide among {process_count} processes; "
-            f"expected a multiple of {process_count}"
-        )
-    if not 0 <= process_index < process_count:
-        raise ValueError(f"process_index {process_index}; expected 0 to {process_count - 1}")
-    share = batch_size // process_count
-    positions = np.arange(process_index * share, (process_index + 1) * share, dtype=np.int32)
-    return batch_indices(seed, step, num_rows=num_rows, batch_size=batch_size)[positions], positions
 
 
 def spread(num_rows: int, num: int) -> Int64[np.ndarray, " at_most_num"]:

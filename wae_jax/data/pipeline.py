@@ -1,154 +1,113 @@
-"""Phrases on their way to the training step: from the host call by call, or lying on every device from the start."""
+"""Input pipeline: the phrases of one split as batches, divided over processes and devices.
+
+Training and evaluation get the same `Batch`. A batch is a pure function of seed, step and split, so that a resumed run
+needs no saved iterator. This file also says how arrays are placed on devices for steps that are mapped over them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int32, Shaped, UInt8
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int32, Int64, UInt8
 
 from wae_jax.array_types import AnyArray
-from wae_jax.data.dataset import local_indices
+from wae_jax.data.dataset import batch_indices
 from wae_jax.pianoroll import PackedPhrases
-from wae_jax.training import devices
-from wae_jax.training.state import TrainState
-from wae_jax.training.step import BATCH_AXIS, Batch, Metrics
 
+BATCH_AXIS = "batch"  # the axis that steps are mapped over
 PLACEMENTS = ("auto", "device", "host")
-_STEPS_ON_ACCELERATORS = 8
-# What the data may take of a device's memory, the rest being the network's.
-_LARGEST_SHARE = 0.25
+PADDING = -1
+_LARGEST_SHARE_OF_MEMORY = 0.25  # of a device, for the phrases; the rest is for the network
 
 
-class Feed(NamedTuple):
-    """What several training steps in one call work on. Leading axes of devices are left out here.
+class Batch(NamedTuple):
+    """One device's share of a global batch.
+
+    Arguments of a mapped step have leading axes in front of these: devices, and steps of one call.
 
     Attributes:
-      phrases: packed phrases to choose from: the whole split, or those of this call.
-      rows: of `phrases`, for S steps.
-      position: places within the global batch, alike in all steps.
+      packed: the phrases.
+      position: index of each phrase in the global batch; `PADDING` for phrases that only fill the last batch of an
+        evaluation and must not be counted.
     """
 
-    phrases: UInt8[AnyArray, "n bytes=10080"]
-    rows: Int32[AnyArray, "S b"]
-    position: Int32[AnyArray, " b"]
+    packed: UInt8[AnyArray, "*axes b bytes=10080"]
+    position: Int32[AnyArray, "*axes b"]
 
 
-def make_several_steps(
-    train_step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
-) -> Callable[..., tuple[TrainState, dict[str, Float[Array, " S"]]]]:
-    """Several training steps in one call, so that the devices do not wait for the host between them.
+class InputPipeline:
+    """Batches of one split.
 
     Args:
-      train_step: one step.
-
-    Returns:
-      (state, phrases, rows, position), the latter three as in `Feed`, to the state after all steps and the metrics of
-      each.
+      rows: the packed phrases of the split; may be a memmap.
+      batch_size: phrases in a global batch, over all processes; a multiple of the number of devices.
+      placement: where `rows` are kept, one of `PLACEMENTS`. "device" holds all of them on every device, so that only
+        indices are sent there; "auto" does so if the devices have memory of their own, and plenty.
     """
 
-    def several_steps(
-        state: TrainState,
-        phrases: UInt8[Array, "n bytes=10080"],
-        rows: Int32[Array, "S b"],
-        position: Int32[Array, " b"],
-    ) -> tuple[TrainState, dict[str, Float[Array, " S"]]]:
-        def one_step(state: TrainState, chosen: Int32[Array, " b"]) -> tuple[TrainState, Metrics]:
-            return train_step(state, Batch(phrases[chosen], position, jnp.ones(chosen.shape, jnp.float32)))
+    def __init__(self, rows: PackedPhrases, *, batch_size: int, placement: str = "host") -> None:
+        self._num_rows = len(rows)
+        self._batch_size = batch_size
+        on_device = should_keep_on_device(placement, rows.nbytes)
+        self._gather = _make_device_gather(rows) if on_device else lambda indices: np.asarray(rows[indices])
 
-        return jax.lax.scan(one_step, state, rows)
+    def training_batches(self, seed: int, step: int, count: int) -> Batch:
+        """Batches of the `count` training steps after `step`, for one call: `[D, count, b]`.
 
-    return several_steps
+        Args:
+          seed: of the shuffling.
+          step: training steps done.
+          count: how many steps the call takes.
+        """
+        steps = range(step, step + count)
+        return self._load(
+            np.stack(
+                [batch_indices(seed, i, num_rows=self._num_rows, batch_size=self._batch_size) for i in steps],
+            )
+        )
 
+    def evaluation_batches(self) -> Iterator[Batch]:
+        """Yields every phrase once, in order: batches of `[D, b]`, the last one padded."""
+        for start in range(0, self._num_rows, self._batch_size):
+            indices = np.arange(start, start + self._batch_size)
+            yield self._load(np.where(indices < self._num_rows, indices, PADDING))
 
-def steps_of_call(step: int, *, at_most: int, total: int, stops: Sequence[int]) -> int:
-    """How many steps the call after `step` steps takes.
-
-    Depends on nothing but its arguments, so that a run that goes on after an interruption makes the calls that an
-    uninterrupted one makes: the same programs, the same rounding.
-
-    Args:
-      step: steps done.
-      at_most: of a call. A call takes as many or 1, so that only two programs are compiled.
-      total: steps of the run.
-      stops: no call goes past a multiple of any of these.
-    """
-    start = max(step // every * every for every in stops)
-    end = min(total, *((step // every + 1) * every for every in stops))
-    return at_most if (step - start) % at_most == 0 and step + at_most <= end else 1
-
-
-def steps_per_call(configured: int) -> int:
-    """The configured number, or where that is 0, the default of the platform."""
-    return configured or (1 if jax.default_backend() == "cpu" else _STEPS_ON_ACCELERATORS)
+    def _load(self, indices: Int64[np.ndarray, "*steps B"]) -> Batch:
+        position = np.where(indices == PADDING, PADDING, np.arange(self._batch_size))
+        return Batch(self._gather(_local_share(indices)), _local_share(position))
 
 
-def lies_on_device(placement: str, num_bytes: int) -> bool:
-    """Whether a split of so many bytes is to lie on every device.
+def _local_share(values: Int64[np.ndarray, "*steps B"]) -> Int32[np.ndarray, "D *steps b"]:
+    """This process's share of a global batch, divided over its devices."""
+    share = np.split(values, jax.process_count(), axis=-1)[jax.process_index()]
+    return np.stack(np.split(share, jax.local_device_count(), axis=-1)).astype(np.int32)
 
-    Args:
-      placement: one of `PLACEMENTS`; "auto" is the device where that has memory of its own, and plenty.
-      num_bytes: of the packed phrases.
-    """
+
+def _make_device_gather(rows: PackedPhrases) -> Callable[[Int32[np.ndarray, "D *steps b"]], Any]:
+    """Returns a function that gathers rows by index on the devices, each of which holds all of them."""
+    on_devices = replicate(np.asarray(rows))
+    gather = jax.pmap(lambda rows, indices: rows[indices], axis_name=BATCH_AXIS, in_axes=(None, 0))
+    return lambda indices: gather(on_devices, indices)
+
+
+def should_keep_on_device(placement: str, num_bytes: int) -> bool:
+    """Whether a split of so many bytes is kept on every device; see `InputPipeline`."""
     if placement != "auto":
         return placement == "device"
     if jax.default_backend() == "cpu":
         return False
     statistics = jax.local_devices()[0].memory_stats() or {}
-    return num_bytes <= _LARGEST_SHARE * statistics.get("bytes_limit", 0)
+    return num_bytes <= _LARGEST_SHARE_OF_MEMORY * statistics.get("bytes_limit", 0)
 
 
-class Feeder:
-    """Hands out what the training steps work on, in the order of the shuffling.
+def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
+    """Copies every leaf to each local device, or to those given, without adding a device axis.
 
-    Args:
-      rows: the training split.
-      seed: of the shuffling.
-      batch_size: of all processes together.
-      placement: see `lies_on_device`.
-
-    Attributes:
-      in_axes: of state, phrases, rows and position, for `devices.parallel_step`.
+    The mesh has the axis of mapped steps: with another name, a step would compile a second time for its own results.
     """
-
-    def __init__(self, rows: PackedPhrases, *, seed: int, batch_size: int, placement: str) -> None:
-        self._rows = rows
-        self._seed = seed
-        self._batch_size = batch_size
-        self._on_device: Any = None
-        if lies_on_device(placement, rows.nbytes):
-            self._on_device = devices.replicate(np.asarray(rows), BATCH_AXIS)
-        self.in_axes = (None, 0 if self._on_device is None else None, 0, 0)
-
-    def feed(self, step: int, count: int) -> Feed:
-        """What `count` steps after `step` work on; arrays with leading axes of devices, as `in_axes` says."""
-        shares = [
-            local_indices(
-                len(self._rows),
-                self._seed,
-                each,
-                batch_size=self._batch_size,
-                process_index=jax.process_index(),
-                process_count=jax.process_count(),
-            )
-            for each in range(step, step + count)
-        ]
-        # [b, S], and a leading axis of devices: a step's phrases are divided over them, its steps are not.
-        indices, position = devices.shard((np.stack([indices for indices, _ in shares], axis=1), shares[0][1]))
-        indices = indices.swapaxes(1, 2).astype(np.int32)
-        if self._on_device is not None:
-            return Feed(self._on_device, indices, position)
-        return Feed(_take(self._rows, indices), _in_order(indices), position)
-
-
-def _take(rows: PackedPhrases, indices: Int32[np.ndarray, "D S b"]) -> UInt8[np.ndarray, "D n bytes=10080"]:
-    return np.asarray(rows[indices.ravel()]).reshape(len(indices), -1, rows.shape[1])
-
-
-def _in_order(indices: Shaped[np.ndarray, "D S b"]) -> Int32[np.ndarray, "D S b"]:
-    """Where each of the phrases that `_take` takes then is, on its device."""
-    places = np.arange(indices[0].size, dtype=np.int32).reshape(indices.shape[1:])
-    return np.broadcast_to(places, indices.shape)
+    mesh = Mesh(np.array(devices or jax.local_devices()), (BATCH_AXIS,))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))

@@ -162,8 +162,7 @@ class Model:
         Raises:
           DatasetError: if it is no longer where it was.
         """
-        data = self.config.data
-        return open_data(data.path, num_songs=data.num_songs, phrases_per_song=data.phrases_per_song)
+        return open_data(self.config.data)
 
     def phrases(self, split: str) -> PackedPhrases:
         """The packed rows of one split of its data set."""

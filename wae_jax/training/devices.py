@@ -1,4 +1,4 @@
-"""Placement of the training state and of batches on the local devices, and the parallel step."""
+"""Checks of the devices of a run, and steps mapped over them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from wae_jax.data.pipeline import BATCH_AXIS
 from wae_jax.errors import DeviceError
-
-Devices = Sequence[jax.Device] | None
 
 
 def check_devices() -> None:
@@ -32,54 +29,25 @@ def check_batch_size(batch_size: int, name: str = "batch_size") -> None:
         )
 
 
-def replicate(tree: Any, axis_name: str, devices: Devices = None) -> Any:
-    """Puts a copy of every leaf on each local device, or on those given, without adding a device axis.
-
-    `axis_name` must be that of the mapped step: under another name the step would compile a second time for its own
-    results.
-    """
-    mesh = Mesh(np.array(devices or jax.local_devices()), (axis_name,))
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
-
-
-def shard(tree: Any, devices: Devices = None) -> Any:
-    """Splits the leading axis of every leaf over the local devices: [n, ...] to [devices, n / devices, ...]."""
-    count = len(devices or jax.local_devices())
-
-    def split(leaf: np.ndarray) -> np.ndarray:
-        if leaf.shape[0] % count:
-            raise ValueError(f"a leading axis of {leaf.shape[0]} does not divide over {count} local devices")
-        return leaf.reshape(count, -1, *leaf.shape[1:])
-
-    return jax.tree.map(split, tree)
-
-
 def parallel_step(
-    step: Callable[..., Any],
-    axis_name: str,
-    *,
-    in_axes: tuple[int | None, ...] = (None, 0),
-    returns_state: bool = False,
-    devices: Devices = None,
+    step: Callable[..., Any], *, donate_state: bool = False, devices: Sequence[jax.Device] | None = None
 ) -> Callable[..., Any]:
-    """Maps `step(state, batch)` over all devices; its results must be alike on all of them.
+    """Maps `step(state, batch)` over the local devices of all processes.
 
     Args:
-      step: a pure function that reduces over `axis_name` whatever it returns.
-      axis_name: the name of the mapped axis.
-      in_axes: of each argument: 0 for one shaped by `shard`, None for one that is alike on all devices.
-      returns_state: whether the state is replaced by the result; its memory is then reused.
-      devices: which; None means all.
+      step: a pure function whose results are reduced over `BATCH_AXIS`, and so are the same on all devices.
+      donate_state: whether the memory of the state may be reused for the result.
+      devices: the devices to use; None means all local ones.
 
     Returns:
-      A function of a state placed by `replicate` and a batch shaped by `shard`.
+      A function of a state placed by `pipeline.replicate` and a batch with a leading axis of devices.
     """
-    # In- and output axes of None keep the state free of a device axis and make the step compile once.
+    # Axes of None keep the state free of a device axis, and make the step compile once.
     return jax.pmap(
         step,
-        axis_name=axis_name,
-        in_axes=in_axes,
+        axis_name=BATCH_AXIS,
+        in_axes=(None, 0),
         out_axes=None,
-        donate_argnums=(0,) if returns_state else (),
+        donate_argnums=(0,) if donate_state else (),
         devices=devices,
     )

@@ -1,0 +1,40 @@
+"""How many steps a run takes, and how they are grouped into calls of the devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+
+from wae_jax.config import Config
+
+_STEPS_ON_ACCELERATORS = 8
+
+
+def num_train_steps(config: Config, num_phrases: int) -> int:
+    """The number of steps of a run: as configured, or that of its epochs after the pretraining."""
+    if config.num_train_steps:
+        return config.num_train_steps
+    return config.objective.pretrain_steps + max(1, round(config.num_epochs * num_phrases / config.batch_size))
+
+
+def max_steps_per_call(configured: int) -> int:
+    """The configured number of steps of one call; where that is 0, the default of the platform."""
+    return configured or (1 if jax.default_backend() == "cpu" else _STEPS_ON_ACCELERATORS)
+
+
+def steps_of_call(step: int, *, at_most: int, total: int, stops: Sequence[int]) -> int:
+    """The number of steps of the call after `step` steps: `at_most` or 1, so that only two programs are compiled.
+
+    It depends on nothing but the arguments: a resumed run makes the calls of an uninterrupted one, with the same
+    programs and the same rounding.
+
+    Args:
+      step: steps done.
+      at_most: steps of a call.
+      total: steps of the run.
+      stops: no call goes past a multiple of any of these.
+    """
+    start = max(step // every * every for every in stops)
+    end = min(total, *((step // every + 1) * every for every in stops))
+    return at_most if (step - start) % at_most == 0 and step + at_most <= end else 1
