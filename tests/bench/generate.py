@@ -3,7 +3,7 @@
     python -m tests.bench.generate --peer=torch --peer=keras
 
 Cases: `decode` takes codes to probabilities and `encode` phrases to codes, both from the host's memory and back, with
-peers; `write` is all that `wae_jax.generate` does for phrases without sound and pictures: draw, decode, cut, and write
+peers; `write` is what `wae_jax.generate` does for phrases without sound and pictures: sample, decode, binarize, and write
 MIDI and arrays. A step is `--batch-size` phrases.
 """
 
@@ -20,18 +20,21 @@ _MODULES = {"keras": "tests.bench.peers.keras_peer", "torch": "tests.bench.peers
 
 
 def write(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Contender:
-    """Draws of the prior to a folder of MIDI files."""
+    """Samples of the prior to a folder of MIDI files."""
     from tests.bench import ours
-    from wae_jax.generation.sampling import binarize, make_sampler
+    from wae_jax.config import BinarizationRule
+    from wae_jax.pianoroll import NUM_TRACKS
     from wae_jax.render.phrase_files import write_phrases
 
-    sampler = make_sampler(*ours.trained(network, batch_size, h_dim, z_dim, dtype))
+    model = ours.make_model(network=network, batch_size=batch_size, h_dim=h_dim, z_dim=z_dim, dtype=dtype)
 
     def run(steps: int) -> None:
         for step in range(steps):
-            probabilities = sampler.decode(sampler.sample_codes(step, batch_size))
-            # Cut where an untrained network's output has music's density: silence is written faster.
-            rolls = binarize(probabilities, method="hard", threshold=_threshold(probabilities), seed=0)
+            probabilities = model.sample(batch_size, seed=step)
+            # A threshold at which an untrained network's output has the density of music: silence is written faster.
+            rolls = model.binarize(
+                probabilities, BinarizationRule(thresholds=(_threshold(probabilities),) * NUM_TRACKS)
+            )
             folder = tempfile.mkdtemp(prefix="wae_jax_bench_")
             try:
                 write_phrases(folder, rolls, audio=None, pictures=False, log=lambda text: None)

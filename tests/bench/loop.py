@@ -3,7 +3,7 @@
     python -m tests.bench.loop --data data/mine
     python -m tests.bench.loop --steps 20 --log-every 10 --eval-phrases 64
 
-Cases: `loop` trains and logs, `loop_evaluating` also evaluates, draws samples and saves a checkpoint, all once a turn;
+Cases: `loop` trains and logs, `loop_evaluating` also evaluates, writes samples and saves a checkpoint, all once a turn;
 `share_of_bare_step` is its rate over that of the bare step in the same rounds. An evaluation once a turn is more often
 than a run has it: `share_at_configured_cadence` is the share where it comes as often as in the configuration.
 
@@ -60,7 +60,7 @@ class _Watch:
 
 
 def real_loop(*, sizes: dict[str, Any], data: str, log_every: int, eval_phrases: int, evaluating: bool) -> Contender:
-    """`train_and_evaluate` in a new work folder for each turn."""
+    """`train_and_evaluate` in a new workdir for each turn."""
     from tests.bench import ours
     from tests.helpers import load_config
     from wae_jax.training.loop import train_and_evaluate
@@ -74,7 +74,7 @@ def real_loop(*, sizes: dict[str, Any], data: str, log_every: int, eval_phrases:
             "batch_size": sizes["batch_size"],
             "data.path": data,
             "model.batch_norm_momentum": 0.99,
-            "reconstruction_weight": 0.5,
+            "objective.reconstruction_weight": 0.5,
         }
     )
     if eval_phrases:

@@ -1,13 +1,9 @@
-"""This package as a contender, and the plain matrix product that bounds everyone.
-
-Imports no more than jax, flax and optax need, so that it runs where only these are installed.
-"""
+"""This package as a contender, and the plain matrix product that bounds all contenders."""
 
 from __future__ import annotations
 
 import os
 import time
-import types
 from typing import Any
 
 import jax
@@ -16,7 +12,7 @@ import numpy as np
 
 from tests.bench.contender import Contender
 from wae_jax import pianoroll
-from wae_jax.config import complete_config
+from wae_jax.config import Config, CostSpec, ModelSpec, ObjectiveSpec, OptimizerSpec
 from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.objective.prior import sample_prior
 from wae_jax.training import devices
@@ -28,63 +24,30 @@ NUM_BATCHES = 4
 _STEPS_IN_FLIGHT = 2  # as in the loop
 
 
-def make_config(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Any:
-    """What the step reads of a configuration: WAE-MMD as the original has it, without dropout."""
-    adam = {
-        "learning_rate": 1e-3,
-        "schedule": "constant",
-        "warmup_steps": 0,
-        "b1": 0.9,
-        "b2": 0.999,
-        "eps": 1e-7,
-        "clip_norm": 0.0,
-    }
-    config = {
-        "seed": 0,
-        "dtype": dtype,
-        "batch_size": batch_size,
-        "penalty": "mmd",
-        "mmd_kernel": "imq",
-        "penalty_weight": 100.0,
-        "penalty_warmup_steps": 0,
-        "reconstruction_weight": 0.5,
-        "prior_variance": 1.0,
-        "pretrain_steps": 0,
-        "ema_decay": 0.0,
-        "data": {"transpose_semitones": 0},
-        "model": {
-            "network": network,
-            "h_dim": h_dim,
-            "z_dim": z_dim,
-            "kernel_size": (6, 6),
-            "normalization": "batch",
-            "activation": "relu",
-            "dropout_rate": 0.0,
-            "batch_norm_momentum": 0.99,
-            "output_bias": "zero",
-        },
-        "discriminator": {},
-        "autoencoder_optimizer": adam,
-        "discriminator_optimizer": adam,
-    }
-    # So that a field which the step reads and which came later has the value that leaves the step as it was.
-    return _namespace(complete_config(config))
-
-
-def _namespace(fields: dict[str, Any]) -> types.SimpleNamespace:
-    """The fields as attributes, as a ConfigDict has them."""
-    return types.SimpleNamespace(
-        **{name: _namespace(value) if isinstance(value, dict) else value for name, value in fields.items()}
+def make_config(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Config:
+    """The configuration of the step: WAE-MMD of the original code, without dropout."""
+    return Config(
+        dtype=dtype,
+        batch_size=batch_size,
+        objective=ObjectiveSpec(
+            cost=CostSpec(positive_weight=1.0, onset_weight=0.0),
+            reconstruction_weight=0.5,
+            penalty="mmd",
+            penalty_weight=100.0,
+        ),
+        model=ModelSpec(network=network, h_dim=h_dim, z_dim=z_dim, batch_norm_momentum=0.99, output_bias="zero"),
+        autoencoder_optimizer=OptimizerSpec(learning_rate=1e-3),
+        discriminator_optimizer=OptimizerSpec(learning_rate=1e-3),
     )
 
 
 def random_phrases(batch_size: int, seed: int) -> np.ndarray:
-    """bool [B, T, P, K], as full as music is."""
+    """Random phrases with the density of music, bool `[B, T, P, K]`."""
     return np.random.default_rng(seed).random((batch_size, *pianoroll.PHRASE_SHAPE), np.float32) < DENSITY
 
 
 def device_facts() -> dict[str, Any]:
-    """Where it runs."""
+    """Devices and the version of jax."""
     return {
         "devices": jax.device_count(),
         "device": jax.devices()[0].device_kind,
@@ -93,13 +56,13 @@ def device_facts() -> dict[str, Any]:
 
 
 def device_memory() -> int | None:
-    """Peak bytes on the first device, where it counts them."""
+    """Peak bytes on the first device; None where they are not counted."""
     statistics = jax.local_devices()[0].memory_stats()
     return statistics["peak_bytes_in_use"] if statistics else None
 
 
 def train_step(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Contender:
-    """The bare training step on batches that lie on the devices already, packed; of one process or of several."""
+    """The bare training step on packed batches that are already on the devices; of one process or of several."""
     config = make_config(network=network, batch_size=batch_size, h_dim=h_dim, z_dim=z_dim, dtype=dtype)
     state = devices.replicate(
         create_train_state(config, track_densities=(DENSITY,) * pianoroll.NUM_TRACKS, num_train_steps=1), BATCH_AXIS
@@ -131,45 +94,44 @@ def train_step(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: 
 def train_step_on_a_core(
     *, core: int, coordinator: str, num_processes: int, process_id: int, **sizes: Any
 ) -> Contender:
-    """`train_step` of a process that has one core; `batch_size` is that of all processes together."""
+    """`train_step` of a process with one core; `batch_size` is that of all processes together."""
     os.sched_setaffinity(0, {core})
     devices.start(coordinator, num_processes, process_id)
     return train_step(**sizes)
 
 
 def decode(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Contender:
-    """Codes to probabilities, both in the host's memory, as `generate` has them."""
-    from wae_jax.generation.sampling import make_sampler
-
-    sampler = make_sampler(*trained(network, batch_size, h_dim, z_dim, dtype))
+    """Codes to probabilities, both in host memory, as in `generate`."""
+    model = make_model(network=network, batch_size=batch_size, h_dim=h_dim, z_dim=z_dim, dtype=dtype)
     codes = np.random.default_rng(0).standard_normal((batch_size, z_dim), np.float32)
 
     def run(steps: int) -> None:
         for _ in range(steps):
-            sampler.decode(codes)
+            model.decode(codes)
 
     return Contender(run, device_facts(), device_memory)
 
 
 def encode(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Contender:
-    """Phrases to codes, both in the host's memory."""
-    from wae_jax.generation.sampling import make_sampler
-
-    sampler = make_sampler(*trained(network, batch_size, h_dim, z_dim, dtype))
+    """Phrases to codes, both in host memory."""
+    model = make_model(network=network, batch_size=batch_size, h_dim=h_dim, z_dim=z_dim, dtype=dtype)
     phrases = random_phrases(batch_size, 0)
 
     def run(steps: int) -> None:
         for _ in range(steps):
-            sampler.encode(phrases)
+            model.encode(phrases)
 
     return Contender(run, device_facts(), device_memory)
 
 
-def trained(network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> tuple[Any, Any]:
-    """A configuration, and variables for it."""
-    config = make_config(network=network, batch_size=batch_size, h_dim=h_dim, z_dim=z_dim, dtype=dtype)
-    model = make_autoencoder(config.model, config.refiner, dtype=config.dtype)
-    return config, jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *pianoroll.PHRASE_SHAPE)))
+def make_model(**sizes: Any) -> Any:
+    """A `Model` with initial variables."""
+    from wae_jax.generation.model import Model
+
+    config = make_config(**sizes)
+    autoencoder = make_autoencoder(config.model, config.refiner, dtype=config.dtype)
+    variables = jax.jit(autoencoder.init)(jax.random.key(0), jnp.zeros((1, *pianoroll.PHRASE_SHAPE)))
+    return Model(config, variables, step=0, digest="")
 
 
 def matmul(*, dtype: str) -> Contender:
@@ -200,13 +162,13 @@ def mmd(*, num: int, z_dim: int, tiled: bool) -> Contender:
     from wae_jax.objective import mmd as of_codes
 
     keys = jax.random.split(jax.random.key(0), num)
-    draws = sample_prior(keys, latent_dim=z_dim, prior_variance=1.0)
+    samples = sample_prior(keys, latent_dim=z_dim, prior_variance=1.0)
     codes = 1.1 * jax.random.normal(jax.random.key(1), (num, z_dim))
     statistic = of_codes.mmd_squared_tiled if tiled else of_codes.mmd_squared
 
     def run(steps: int) -> None:
         for _ in range(steps):
-            statistic(codes, draws, prior_variance=1.0).block_until_ready()
+            statistic(codes, samples, prior_variance=1.0).block_until_ready()
 
     return Contender(run, device_facts(), device_memory)
 
@@ -219,14 +181,14 @@ def read_midi(*, paths: list[str]) -> Contender:
     from wae_jax.data.build.sources import Options
     from wae_jax.errors import SourceError
 
-    phrases = failed = place = 0
+    phrases = failed = index = 0
     options = Options()
 
     def run(steps: int) -> None:
-        nonlocal phrases, failed, place
+        nonlocal phrases, failed, index
         for _ in range(steps):
-            path = pathlib.Path(paths[place % len(paths)])
-            place += 1
+            path = pathlib.Path(paths[index % len(paths)])
+            index += 1
             try:
                 phrases += sum(len(chunk.rows) for chunk in open_source(path, rows=None, options=options).chunks)
             except SourceError:
