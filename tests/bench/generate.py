@@ -3,8 +3,8 @@
     python -m tests.bench.generate --peer=torch --peer=keras
 
 Cases: `decode` takes codes to probabilities and `encode` phrases to codes, both from the host's memory and back, with
-peers; `write` is what `wae_jax.generate` does for phrases without sound and pictures: sample, decode, binarize, and write
-MIDI and arrays. A step is `--batch-size` phrases.
+peers; `write` is what `wae_jax.generate` does without sound and pictures: sample, decode, binarize, write MIDI and
+arrays. A step is `--batch-size` phrases.
 """
 
 from __future__ import annotations

@@ -6,13 +6,15 @@ import dataclasses
 import difflib
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import ml_collections
+from typing import TYPE_CHECKING, Any
 
 from wae_jax.config.fields import PER_TRACK_PARTS, Config
 from wae_jax.config.kinds import convert, find_problem, format_per_track, type_hints
 from wae_jax.errors import ConfigError
+
+# Only for types and in `default_config`: benchmarks run where jax, flax and optax alone are installed.
+if TYPE_CHECKING:
+    import ml_collections
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -20,6 +22,8 @@ def default_config() -> ml_collections.ConfigDict:
 
     What has a number for each track is text here, since the command line gives text: "fit", "0.5" or "0.5,0.4,…".
     """
+    import ml_collections
+
     config = ml_collections.ConfigDict(Config().to_dict())
     for name, _, _ in PER_TRACK_PARTS:
         config.binarization[name] = format_per_track(config.binarization[name])
@@ -37,7 +41,7 @@ def read_config(config: Config | Mapping[str, Any] | ml_collections.ConfigDict) 
         the message names all such fields.
     """
     problems: list[str] = []
-    given = config.to_dict() if isinstance(config, Config | ml_collections.ConfigDict) else config
+    given = config if isinstance(config, Mapping) else config.to_dict()
     found = _read(Config, given, "", problems)
     if not problems:
         problems = [problem for check in _CHECKS if (problem := check(found))]
