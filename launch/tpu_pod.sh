@@ -4,24 +4,24 @@
 #     launch/tpu_pod.sh run --name wae --zone us-central2-b --type v4-32 --spot -- \
 #         --config=configs/wae_gan.py:blog --config.data.path=gs://music/data/lpd5 --workdir=gs://music/runs/blog
 #
-#     create    makes the slice; one that is there stays, one that was preempted is made anew
-#     setup     copies this folder to all hosts and installs it; not under a run in progress
-#     run       does both where it is needed, starts training on all hosts and looks after it until it is finished:
-#               after a preemption everything is made anew, and the run goes on from its last checkpoint. Ctrl-C ends
-#               the looking after, not the run; the same command takes it up again
-#     logs      what the first host says, or another with --worker
+#     create    creates the slice; an existing one is kept, a preempted one is created again
+#     setup     copies this folder to all hosts and installs it; does nothing while a run is in progress
+#     run       creates and sets up if needed, starts training on all hosts and watches it until it has finished: after a
+#               preemption everything is set up again, and the run resumes from its last checkpoint. Ctrl-C ends the
+#               watching, not the run; the same command continues to watch
+#     logs      prints the log of the first host, or of --worker
 #     stop      lets the run save, and ends it
 #     delete    deletes the slice
 #
 #     --name NAME  --zone ZONE  --type ACCELERATOR_TYPE    the slice; --type for create and run
-#     --project PROJECT  --version RUNTIME  --spot         as gcloud has them
+#     --project PROJECT  --version RUNTIME  --spot         as in gcloud
 #     --before COMMAND   is run on all hosts before the installation
-#     --worker N         whose log
-#     --mark FILE        is made when the run is finished, for whoever cannot see its work folder
-#     --dry-run          prints the commands in place of running them
+#     --worker N         the host of the log
+#     --mark FILE        is created when the run has finished, for scripts that cannot see its workdir
+#     --dry-run          prints the commands instead of running them
 #
-# All of a run's hosts must see its work folder; one at gs://BUCKET/... is one that they share, if the slice's service
-# account may write there.
+# All hosts of a run must share its data and workdir: use URLs such as gs://BUCKET/..., which the service account of the
+# slice may read and write. The first host uploads checkpoints and metrics there.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -29,7 +29,7 @@ readonly ROOT
 readonly POLL_SECONDS=${TPU_POD_POLL_SECONDS:-60}
 # A run that fails sooner than this after its start would fail again.
 readonly QUICK_SECONDS=${TPU_POD_QUICK_SECONDS:-300}
-# Main's status when a signal has stopped it and it has saved.
+# Main's exit status when a signal has stopped it and it has saved.
 readonly STOPPED=75
 
 name='' zone='' type='' project='' version=tpu-ubuntu2204-base spot='' before='' mark='' worker=0 dry_run=''
@@ -70,7 +70,7 @@ on() {
   tpu ssh "$name" "--worker=$1" "--command=$2"
 }
 
-# READY, PREEMPTED and so on; nothing where there is no such slice.
+# The state of the slice, such as READY or PREEMPTED; empty if it does not exist.
 state() {
   if [[ -n $dry_run ]]; then
     call gcloud compute tpus tpu-vm describe "$name" '--format=value(state)' "--zone=$zone" \
@@ -85,7 +85,7 @@ create() {
   now=$(state)
   case $now in
     READY)
-      echo "$name is there"
+      echo "$name exists"
       return
       ;;
     CREATING | STARTING | RESTARTING | REPAIRING)
@@ -96,29 +96,29 @@ create() {
       ;;
     '') ;;
     *)
-      echo "$name is $now and is made anew"
+      echo "$name is $now; it is created again"
       tpu delete "$name" --quiet
       ;;
   esac
   tpu create "$name" "--accelerator-type=$type" "--version=$version" ${spot:+--spot}
 }
 
-# What the hosts are asked to do. Their folder is wae_jax; a run in progress has its number in run.pid, one that has
-# ended its status in run.status. A host that was started anew may have given the number to another program.
+# On the hosts, the folder wae_jax holds run.pid, the process of a run, and run.status, the exit status of one that has
+# ended. After a restart of a host, the number in run.pid may belong to another program.
 # shellcheck disable=SC2016  # For the hosts' shells.
 readonly IS_RUNNING='grep -qs wae_jax.main "/proc/$(cat run.pid 2>/dev/null)/cmdline"'
 
 setup() {
   local archive
   archive=$(mktemp -t wae_jax.XXXXXX.tar.gz)
-  # shellcheck disable=SC2064  # The name of now.
+  # shellcheck disable=SC2064  # The name is expanded now.
   trap "rm -f '$archive'" EXIT
   call tar -C "$ROOT" -czf "$archive" --exclude=__pycache__ configs launch pyproject.toml README.md LICENSE wae_jax
   tpu scp "$archive" "$name:wae_jax.tar.gz" --worker=all
   on all "set -e
 mkdir -p wae_jax
 cd wae_jax
-if $IS_RUNNING; then echo 'a run is in progress; left as it is'; exit 0; fi
+if $IS_RUNNING; then echo 'a run is in progress; nothing was changed'; exit 0; fi
 $before
 tar xzf ../wae_jax.tar.gz
 python3 -m pip install --quiet --user uv
@@ -127,7 +127,7 @@ python3 -m uv pip install --quiet --python .venv/bin/python -e '.[tpu,gcs]'"
   rm -f "$archive"
 }
 
-# Starts main on all hosts that do not have it running.
+# Starts main on all hosts where it is not running.
 start() {
   local flag words=''
   for flag in "${flags[@]}"; do
@@ -146,7 +146,7 @@ setsid nohup bash run.sh > run.log 2>&1 < /dev/null &
 sleep 1"
 }
 
-# How the run stands on the hosts, one word for each: running, stopped, lost, or the status with which it ended.
+# The state of the run on each host: running, stopped, lost, or the exit status.
 statuses() {
   on all "cd wae_jax 2>/dev/null || { echo status:lost; exit 0; }
 if $IS_RUNNING; then echo status:running
@@ -155,7 +155,7 @@ elif [ -f run.status ]; then echo status:\$(cat run.status)
 else echo status:lost; fi"
 }
 
-# All hosts' words as one: running, finished, stopped, interrupted, failed; or unknown, where they cannot be asked.
+# The state of the run: running, finished, stopped, interrupted, failed, or unknown if the hosts do not answer.
 verdict() {
   local words
   words=$(statuses 2>/dev/null | sed -n 's/^status://p' | sort -u) || words=''
@@ -177,9 +177,9 @@ run() {
   local began
   while true; do
     if [[ -n $dry_run || $(state) != READY || $(verdict) != running ]]; then
-      # No slice may be free just now.
+      # There may be no free slice.
       until create; do
-        echo "$name could not be made; trying again" >&2
+        echo "$name could not be created; trying again" >&2
         sleep "$POLL_SECONDS"
       done
       setup
@@ -198,7 +198,7 @@ run() {
           return
           ;;
         stopped)
-          echo "stopped; the same command goes on from there"
+          echo "stopped; the same command resumes from there"
           return "$STOPPED"
           ;;
         failed)
@@ -212,7 +212,7 @@ run() {
         interrupted) break ;;
         unknown)
           [[ $(state) == READY ]] || break
-          echo "the hosts of $name cannot be asked; trying again" >&2
+          echo "the hosts of $name do not answer; trying again" >&2
           ;;
       esac
       sleep "$POLL_SECONDS"
@@ -228,13 +228,13 @@ for i in \$(seq 300); do $IS_RUNNING || break; sleep 1; done; fi; tail -n 1 run.
 
 delete() {
   if [[ -z $dry_run && -z $(state) ]]; then
-    echo "there is no $name"
+    echo "$name does not exist"
     return
   fi
   tpu delete "$name" --quiet
 }
 
-[[ $# -gt 0 ]] || fail "expected create, setup, run, logs, stop or delete; --help says more"
+[[ $# -gt 0 ]] || fail "expected create, setup, run, logs, stop or delete; see --help"
 command=$1
 shift
 while [[ $# -gt 0 ]]; do

@@ -158,12 +158,12 @@ def test_all_notes_are_in_key():
     tonics, modes, borrowed = set(), set(), 0
     for seed in range(150):
         rng = np.random.default_rng(seed)
-        song = demo_corpus.draw_song(rng)
+        song = demo_corpus.sample_song(rng)
         allowed = set(SCALE_STEPS[song.mode])
         for numeral in song.progression.replace(".", " ").split():
             if numeral == "bVII" or (numeral == "V" and song.mode == "minor"):
                 allowed.add(BORROWED[numeral])
-        pitched = demo_corpus.render_phrases(song, demo_corpus.draw_variations(rng, 10))[..., [1, 2, 3, 4]]
+        pitched = demo_corpus.render_phrases(song, demo_corpus.sample_variations(rng, 10))[..., [1, 2, 3, 4]]
         above_tonic = {(int(p) + 24 - song.tonic) % 12 for p in np.flatnonzero(pitched.any(axis=(0, 1, 3)))}
         assert above_tonic <= allowed
         assert 0 in above_tonic
@@ -298,7 +298,7 @@ def test_one_part_rests_in_the_bridge(track: int):
 
 def test_a_section_has_every_variation_before_one_comes_back():
     num_phrases = 12 * 40
-    variations = demo_corpus.draw_variations(np.random.default_rng(0), num_phrases)
+    variations = demo_corpus.sample_variations(np.random.default_rng(0), num_phrases)
     bridge_openings = [variations[i] for i in range(8, num_phrases, 12)]
     assert len(set(bridge_openings)) == 40
     assert len(set(variations)) == 54 + 72
@@ -313,7 +313,7 @@ def test_every_style_of_every_feel_can_be_played():
         "strings": demo_patterns.STRINGS,
     }
     for field, table in tables.items():
-        named = {name for feel in demo_patterns.FEELS.values() for name in getattr(feel, field)}
+        named = {name for feel in demo_patterns.FEELS for name in getattr(feel, field)}
         assert named == set(table)
     for name in tables["grooves"]:
         assert demo_corpus.render_phrases(dataclasses.replace(IN_C, groove=name), [PLAIN])[..., DRUMS].sum() >= 30
@@ -339,7 +339,7 @@ def test_progressions_have_four_bars_and_known_chords(mode: str):
 def test_key_weights_are_a_distribution_over_twelve_keys():
     assert sum(demo_patterns.KEY_WEIGHTS.values()) == pytest.approx(1)
     assert sorted(demo_patterns.PITCH_CLASSES[key] for key in demo_patterns.KEY_WEIGHTS) == list(range(12))
-    assert sum(feel.weight for feel in demo_patterns.FEELS.values()) == pytest.approx(1)
+    assert sum(feel.weight for feel in demo_patterns.FEELS) == pytest.approx(1)
 
 
 def test_strokes_by_hand():

@@ -1,5 +1,6 @@
 """Runs side by side, from evaluations written by hand."""
 
+import dataclasses
 import json
 import math
 import pathlib
@@ -8,15 +9,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from wae_jax.config import BinarizationRule
 from wae_jax.errors import CompareError
 from wae_jax.evaluation import comparison
-from wae_jax.evaluation.table import DISTRIBUTION_METRICS, HEADLINE
+from wae_jax.evaluation.measure import DISTRIBUTION_METRICS
+from wae_jax.evaluation.table import HEADLINE
 
 FILE = "evaluation.json"
 
 
 def write(folder, *, penalty, seed, cells, precision=0.5, path="here", **provenance):
-    """An evaluation whose figures are all alike but for cells and precision."""
+    """An evaluation whose metrics are all equal but for cells and precision."""
     music = {}
     for metric, column in HEADLINE:
         entry = music.setdefault(metric, {"columns": [], "floor": {"median": []}, "sets": {"generated": {}}})
@@ -24,14 +27,15 @@ def write(folder, *, penalty, seed, cells, precision=0.5, path="here", **provena
         entry["floor"]["median"].append(0.1)
         for key in ("mean", "low", "high"):
             entry["sets"]["generated"].setdefault(key, []).append(cells if metric == "cells" else 0.25)
-    clouds = dict.fromkeys(DISTRIBUTION_METRICS, 0.75) | {"precision": precision}
+    distribution = dict.fromkeys(DISTRIBUTION_METRICS, 0.75) | {"precision": precision}
     config = {"penalty": penalty, "seed": seed, "data": {"path": path, "num_songs": 3}, "log_every_steps": seed}
     content = {
         "format": "wae_jax evaluation",
+        "format_version": 2,
         "provenance": {"config": config, "data_digest": "d", "split": "valid", "num": 8, "compat": "", **provenance},
         "sets": {"generated": {}},
         "music": music,
-        "distribution": {"sets": {"generated": clouds}},
+        "distribution": {"sets": {"generated": distribution}},
     }
     (folder / "evaluation").mkdir(parents=True)
     (folder / "evaluation" / FILE).write_text(json.dumps(content))
@@ -39,13 +43,13 @@ def write(folder, *, penalty, seed, cells, precision=0.5, path="here", **provena
 
 
 def table(folders):
-    """The figures of each arm, by the figure's name; that of what stands above the figures is empty."""
+    """The cells of each arm by the name of their row; the arm's own name is that of the row without one."""
     return columns(folders)[1:]
 
 
 def columns(folders):
     """`table`, with held-out music before the arms."""
-    lines = comparison.compare([pathlib.Path(folder) for folder in folders], FILE).splitlines()
+    lines = comparison.compare([pathlib.Path(folder) for folder in folders]).splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert all(cell == "---" for cell in rows.pop(1))
     names = [row[0] for row in rows]
@@ -67,14 +71,37 @@ def test_differences_are_taken_seed_by_seed(tmp_path):
     assert second["precision"] == "0.500 (+0.000 [+0.000, +0.000])"
 
 
-def test_rules_of_before_rests_had_none(tmp_path):
-    rule = {"penalty": "gan", "binarize": "hard", "threshold": "density"}
-    before = write(tmp_path / "before", seed=0, cells=1.0, **rule)
-    none = write(tmp_path / "none", seed=1, cells=2.0, short_note_thresholds="none", track_gates="none", **rule)
-    data = write(tmp_path / "data", seed=0, cells=3.0, short_note_thresholds="none", track_gates="data", **rule)
-    first, second = table([before, none, data])
-    assert (first[""], first["seeds"]) == ("track_gates=none", "2")
-    assert (second[""], second["seeds"]) == ("track_gates=data", "1")
+def rule(**parts):
+    """A rule as evaluation.json has it."""
+    return json.loads(json.dumps(dataclasses.asdict(BinarizationRule(**parts))))
+
+
+def test_the_requested_rule_defines_the_arm_and_the_fitted_one_does_not(tmp_path):
+    fit, numbers = rule(thresholds="fit"), rule(thresholds=(0.3,) * 5)
+    folders = [
+        write(
+            tmp_path / f"{i}",
+            penalty="gan",
+            seed=i % 2,
+            cells=1.0,
+            binarization=requested,
+            calibrated_binarization=rule(thresholds=(0.1 * (i + 1),) * 5),
+        )
+        for i, requested in enumerate((fit, fit, numbers))
+    ]
+    first, second = table(folders)
+    assert (first[""], first["seeds"]) == ("thresholds=fit", "2")
+    assert (second[""], second["seeds"]) == ("thresholds=0.3", "1")
+
+
+def test_the_rule_of_the_configuration_does_not_define_the_arm(tmp_path):
+    folders = [write(tmp_path / f"{i}", penalty="gan", seed=i, cells=1.0, binarization=rule()) for i in range(2)]
+    path = folders[1] / "evaluation" / FILE
+    content = json.loads(path.read_text())
+    content["provenance"]["config"]["binarization"] = rule(thresholds="fit")
+    path.write_text(json.dumps(content))
+    (arm,) = table(folders)
+    assert arm["seeds"] == "2"
 
 
 def test_one_seed_has_no_interval(tmp_path):
@@ -137,20 +164,25 @@ def test_two_runs_of_one_arm_and_seed_are_refused(tmp_path):
         table(folders)
 
 
-def test_two_ways_to_decide_about_cells_are_two_arms(tmp_path):
-    hard = write(tmp_path / "run", penalty="gan", seed=0, cells=10.0, binarize="hard")
-    soft = write(tmp_path / "other", penalty="gan", seed=0, cells=14.0, binarize="bernoulli")
+def test_two_rules_are_two_arms(tmp_path):
+    hard = write(tmp_path / "run", penalty="gan", seed=0, cells=10.0, binarization=rule())
+    soft = write(tmp_path / "other", penalty="gan", seed=0, cells=14.0, binarization=rule(method="bernoulli"))
     first, second = table([hard, soft])
-    assert (first[""], second[""]) == ("binarize=hard", "binarize=bernoulli")
+    assert (first[""], second[""]) == ("method=hard", "method=bernoulli")
     assert second["cells"] == "14.00 (+4.000)"
 
 
-def test_draws_from_the_prior_and_from_a_mixture_are_two_arms(tmp_path):
-    # Evaluations of before there were mixtures say nothing of them.
-    prior = write(tmp_path / "run", penalty="gan", seed=0, cells=10.0, binarize="hard")
-    mixture = write(tmp_path / "other", penalty="gan", seed=0, cells=14.0, binarize="hard", latent="mixture")
-    first, second = table([prior, mixture])
-    assert (first[""], second[""]) == ("latent=prior", "latent=mixture")
+def test_samples_of_the_prior_and_of_mixtures_are_arms(tmp_path):
+    latents = (("prior", None), ("mixture", 3), ("mixture", 4))
+    folders = [
+        write(tmp_path / f"{i}", penalty="gan", seed=0, cells=10.0, latent=latent, components=components)
+        for i, (latent, components) in enumerate(latents)
+    ]
+    assert [arm[""] for arm in table(folders)] == [
+        "components=None, latent=prior",
+        "components=3, latent=mixture",
+        "components=4, latent=mixture",
+    ]
 
 
 def test_what_is_no_evaluation_is_named(tmp_path):
@@ -160,5 +192,8 @@ def test_what_is_no_evaluation_is_named(tmp_path):
     with pytest.raises(CompareError, match="cannot be read"):
         table([tmp_path])
     (tmp_path / FILE).write_text("[]")
-    with pytest.raises(CompareError, match="is no evaluation"):
+    with pytest.raises(CompareError, match="is not an evaluation"):
+        table([tmp_path])
+    (tmp_path / FILE).write_text('{"format": "wae_jax evaluation", "format_version": 1}')
+    with pytest.raises(CompareError, match="version 1 of its format, and this program reads version 2"):
         table([tmp_path])

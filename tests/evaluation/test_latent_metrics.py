@@ -99,15 +99,16 @@ def test_of_large_samples_some_points_are_taken():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_moments_are_those_of_scipy(dtype):
+def test_moments_by_their_definition(dtype):
     rng = np.random.default_rng(0)
     codes = np.stack([rng.normal(size=300), rng.exponential(size=300) - 3, rng.uniform(size=300)], 1).astype(dtype)
     found = latent_metrics.moments(codes, 4.0)
     z = codes.astype(np.float64)
     np.testing.assert_allclose(found.mean, z.mean(axis=0) / 2)
     np.testing.assert_allclose(found.variance, z.var(axis=0, ddof=1) / 4)
-    np.testing.assert_allclose(found.skewness, scipy.stats.skew(z))
-    np.testing.assert_allclose(found.excess_kurtosis, scipy.stats.kurtosis(z))
+    standardized = (z - z.mean(axis=0)) / z.std(axis=0)
+    np.testing.assert_allclose(found.skewness, np.mean(standardized**3, axis=0))
+    np.testing.assert_allclose(found.excess_kurtosis, np.mean(standardized**4, axis=0) - 3)
 
 
 def test_a_dimension_that_does_not_vary_has_no_shape():
@@ -158,7 +159,7 @@ def test_active_dimensions_are_counted_in_units_of_the_prior():
     assert found.is_active.tolist() == [True, True, True, False, False]
     assert found.number == 3
     np.testing.assert_allclose(found.variance, codes.var(axis=0, ddof=1) / 4)
-    assert latent_metrics.active_dimensions(codes, 4.0, share=0.5).number == 1
+    assert latent_metrics.active_dimensions(codes, 4.0, min_variance=0.5).number == 1
 
 
 def test_ranks_by_hand_whatever_the_axes():
@@ -232,29 +233,19 @@ def test_dimensions_that_do_not_vary_are_left_out_of_the_plane():
 
 GAPS = {
     "a failed decoder": ((0.5, 0.5, 0.1), (0.4, 0.0, 1.0, 0.0)),
-    "a failed regulariser": ((0.1, 0.5, 0.1), (0.0, 0.4, 0.0, 1.0)),
+    "a failed regularizer": ((0.1, 0.5, 0.1), (0.0, 0.4, 0.0, 1.0)),
     "both": ((0.2, 0.5, 0.1), (0.1, 0.3, 0.25, 0.75)),
-    "draws nearer than reconstructions": ((0.5, 0.3, 0.1), (0.4, 0.0, 1.0, 0.0)),
+    "samples nearer than reconstructions": ((0.5, 0.3, 0.1), (0.4, 0.0, 1.0, 0.0)),
     "codes below the floor": ((0.05, 0.3, 0.1), (0.0, 0.2, 0.0, 1.0)),
     "nothing wrong": ((0.1, 0.05, 0.1), (0.0, 0.0, math.nan, math.nan)),
     "nothing at all": ((0.0, 0.0, 0.0), (0.0, 0.0, math.nan, math.nan)),
-    "no such note anywhere": ((math.nan, 0.3, 0.1), (math.nan,) * 4),
 }
 
 
 @pytest.mark.parametrize("case", GAPS)
-def test_who_is_to_blame(case):
-    (at_codes, at_draws, floor), expected = GAPS[case]
-    gap = latent_metrics.quality_gap({"a": at_codes, "b": 1}, {"a": at_draws, "b": 3}, {"a": floor, "b": 0})
-    assert tuple(gap["a"]) == pytest.approx(expected, nan_ok=True)
-    assert gap["b"] == (1, 2, pytest.approx(1 / 3), pytest.approx(2 / 3))
-
-
-def test_gaps_that_cannot_be_are_refused():
-    with pytest.raises(ValueError, match=r"at_codes has the metrics \['a'\], at_draws \['b'\]"):
-        latent_metrics.quality_gap({"a": 1.0}, {"b": 1.0}, {"a": 1.0})
-    with pytest.raises(ValueError, match=r"a has the distances 1\.0, -2\.0"):
-        latent_metrics.quality_gap({"a": 1.0}, {"a": -2.0}, {"a": 0.0})
+def test_the_gap_is_divided_between_decoder_and_regularizer(case):
+    (at_codes, at_samples, floor), expected = GAPS[case]
+    assert tuple(latent_metrics.quality_gap(at_codes, at_samples, floor)) == pytest.approx(expected, nan_ok=True)
 
 
 FUNCTIONS = {
@@ -283,15 +274,9 @@ def test_codes_that_cannot_be_judged_are_refused(name):
 
 def test_arguments_that_cannot_be_are_refused():
     points = normal((4, 2))
-    with pytest.raises(ValueError, match="1 of 4 draws are not finite"):
+    with pytest.raises(ValueError, match="1 of 4 samples are not finite"):
         latent_metrics.mmd_permutation_test(
             points, np.array([(0, 1), (1, np.nan), (1, 1), (2, 1)]), prior_variance=1.0, seed=0
         )
-    with unchecked(), pytest.raises(ValueError, match="codes have 2 dimensions and draws 3"):
+    with unchecked(), pytest.raises(ValueError, match="codes have 2 dimensions and samples 3"):
         latent_metrics.mmd_permutation_test(points, normal((4, 3)), prior_variance=1.0, seed=0)
-    with pytest.raises(ValueError, match="num_permutations is 0"):
-        latent_metrics.mmd_permutation_test(points, points, prior_variance=1.0, num_permutations=0, seed=0)
-    with pytest.raises(ValueError, match="max_points 1"):
-        latent_metrics.mmd_permutation_test(points, points, prior_variance=1.0, max_points=1, seed=0)
-    with pytest.raises(ValueError, match="bins is 0"):
-        latent_metrics.norm_histogram(points, 1.0, 0)

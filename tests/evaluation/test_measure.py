@@ -55,10 +55,10 @@ def test_splinters_are_far_from_held_out_music(measured):
     assert measured["qualified_note_rate"]["sets"]["generated"]["mean"][5] == 0
 
 
-def test_blame_is_the_regularisers_where_reconstructions_are_right(measured):
-    gap = measure.share_blame(measured)["one_step_share, Pitched"]
+def test_the_gap_is_the_regularizers_where_reconstructions_are_right(measured):
+    gap = measure.divide_quality_gap(measured)["one_step_share, Pitched"]
     assert gap["decoder_share"] == 0
-    assert gap["regulariser_share"] == 1
+    assert gap["regularizer_share"] == 1
 
 
 def test_shares_of_note_lengths_add_up(sets):
@@ -69,7 +69,7 @@ def test_shares_of_note_lengths_add_up(sets):
     np.testing.assert_allclose(shares[:, 0], 1)
 
 
-def test_clouds(sets):
+def test_distribution_metrics(sets):
     section = measure.compare_distributions(sets, seed=0)
     assert section["phrases"] == 32
     same, splinters = section["sets"]["reconstructed"], section["sets"]["generated"]
@@ -77,6 +77,14 @@ def test_clouds(sets):
     assert same["frechet_distance"] == pytest.approx(0, abs=1e-6)
     assert splinters["precision"] < 0.5
     assert splinters["frechet_distance"] > section["floor"]["frechet_distance"] > 0
+
+
+def test_few_phrases_have_no_distribution_metrics(sets):
+    few = {**sets, "generated": PhraseSet(sets["generated"].packed[:5])}
+    section = measure.compare_distributions(few, seed=0)
+    assert section["phrases"] == 5
+    assert all(np.isnan(value) for of_set in section["sets"].values() for value in of_set.values())
+    assert not any(np.isnan(value) for value in section["floor"].values())
 
 
 def test_halves_share_no_song():
@@ -104,13 +112,13 @@ def test_copies_are_found_in_any_key(sets):
 
 def test_codes_beside_the_prior():
     rng = np.random.default_rng(1)
-    draws = rng.normal(size=(300, 6)) * 2**0.5
-    good = measure.examine_codes(rng.normal(size=(300, 6)) * 2**0.5, draws, songs=None, prior_variance=2.0, seed=0)
-    collapsed = measure.examine_codes(0.01 * rng.normal(size=(300, 6)), draws, songs=None, prior_variance=2.0, seed=0)
+    samples = rng.normal(size=(300, 6)) * 2**0.5
+    good = measure.measure_codes(rng.normal(size=(300, 6)) * 2**0.5, samples, songs=None, prior_variance=2.0, seed=0)
+    collapsed = measure.measure_codes(0.01 * rng.normal(size=(300, 6)), samples, songs=None, prior_variance=2.0, seed=0)
     assert good["mmd"]["p_value"] > 0.01 > collapsed["mmd"]["p_value"]
     assert good["mmd"]["codes"] == 300
     songs = np.repeat(np.arange(50), 6)
-    by_song = measure.examine_codes(draws[::-1], draws, songs=songs, prior_variance=2.0, seed=0)
+    by_song = measure.measure_codes(samples[::-1], samples, songs=songs, prior_variance=2.0, seed=0)
     assert by_song["mmd"]["codes"] == 50
     assert good["active"]["number"] == 6
     assert collapsed["active"]["number"] == 0

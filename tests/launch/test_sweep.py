@@ -1,25 +1,24 @@
-"""A sweep runs what is not done yet, tells what failed, and leaves cleanly.
+"""A sweep runs what is not done yet, reports what failed, and ends cleanly.
 
-All but one of the tests put a program in main's place that leaves in the work folder what main would.
+All but one of the tests replace main by a stub that leaves the same files in the workdir.
 """
 
 import json
 import os
-import runpy
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+import sweep
+import sweep_runs
 
 from tests.helpers import ROOT, read_metrics, tiny_config
 from wae_jax.errors import WorkdirError
 from wae_jax.models.networks import NETWORKS
 from wae_jax.training.calls import num_train_steps
 from wae_jax.training.workdir import WorkdirLock
-
-SWEEP = runpy.run_path(str(ROOT / "launch" / "sweep.py"))
 
 # Four steps, a checkpoint after each. It fails where its folder's name is in the file `fail`, waits at step 2 for as
 # long as there is a file `wait`, and saves and leaves when it is told to.
@@ -69,9 +68,7 @@ class Stubs:
         self.arguments = ["--trainer=stub_main", "--evaluator=stub_evaluate", f"--output={self.output}"]
 
     def run(self, *arguments):
-        return SWEEP["main"](
-            [*arguments[: self._flags(arguments)], *self.arguments, *arguments[self._flags(arguments) :]]
-        )
+        return sweep.main([*arguments[: self._flags(arguments)], *self.arguments, *arguments[self._flags(arguments) :]])
 
     def start(self, *arguments):
         command = [sys.executable, "launch/sweep.py", *arguments, *self.arguments]
@@ -176,22 +173,22 @@ def test_an_unfinished_run_goes_on_where_it_was(stubs):
 
 def test_a_half_written_last_checkpoint_is_none(tmp_path):
     (tmp_path / "config.json").write_text('{"num_train_steps": 10}')
-    assert not SWEEP["is_trained"](tmp_path, "")
+    assert not sweep_runs.is_trained(tmp_path, "")
     for name in ("9", "10.orbax-checkpoint-tmp", "10.damaged"):
         (tmp_path / "checkpoints" / name).mkdir(parents=True)
-    assert not SWEEP["is_trained"](tmp_path, "")
+    assert not sweep_runs.is_trained(tmp_path, "")
     (tmp_path / "checkpoints" / "10").mkdir()
-    assert SWEEP["is_trained"](tmp_path, "")
+    assert sweep_runs.is_trained(tmp_path, "")
     (tmp_path / "config.json").write_text('{"num_train_steps": 11}')
-    assert not SWEEP["is_trained"](tmp_path, "")
+    assert not sweep_runs.is_trained(tmp_path, "")
 
 
 @pytest.mark.parametrize("changes", [{"num_train_steps": 7}, {"num_epochs": 3, "pretrain_steps": 5}, {"num_epochs": 1}])
 def test_the_number_of_steps_is_that_of_training(tmp_path, changes):
     config = tiny_config(**{"num_train_steps": 0, **changes})
-    (tmp_path / "config.json").write_text(config.to_json())
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
     (tmp_path / "dataset.json").write_text('{"splits": {"valid": [0, 11], "train": [11, 113]}}')
-    assert SWEEP["total_steps"](tmp_path, str(tmp_path)) == num_train_steps(config, 102)
+    assert sweep_runs.total_steps(tmp_path, str(tmp_path)) == num_train_steps(config, 102)
 
 
 def test_a_failing_arm_is_told_at_the_end_and_the_others_go_on(stubs, capsys):
@@ -201,8 +198,8 @@ def test_a_failing_arm_is_told_at_the_end_and_the_others_go_on(stubs, capsys):
     assert stubs.calls() == [("train", f"latent_dim={z}/seed_0") for z in (4, 8)] + [
         ("evaluate", "latent_dim=8/seed_0")
     ]
-    told = capsys.readouterr().out
-    assert told.endswith(
+    output = capsys.readouterr().out
+    assert output.endswith(
         f"1 failed, 1 finished\n\nlatent_dim=4 seed 0 failed; the end of {stubs.output}/latent_dim=4/seed_0.log:\n"
         "  first line\n  error: latent_dim=4 is unwell\n"
     )
@@ -250,7 +247,7 @@ def test_a_signal_lets_the_run_save_and_ends_the_sweep(stubs, number):
     finally:
         process.kill()
     assert process.returncode == 128 + number
-    assert output.endswith(f"interrupted\n{number.name}: the same command goes on from here\n")
+    assert output.endswith(f"interrupted\n{number.name}: the same command resumes from here\n")
     assert stubs.calls() == [("train", "baseline/seed_0")]
     assert steps(workdir) == [1, 2]
     assert [(record["state"], record["status"]) for record in stubs.records()] == [("interrupted", 0)]
@@ -317,9 +314,9 @@ def test_what_makes_no_sense_is_refused(stubs, capsys, monkeypatch, arguments, m
 def test_a_folder_is_of_one_protocol_data_and_flags(stubs, capsys):
     assert stubs.run("--arms", "baseline", "--no-evaluate") == 0
     assert stubs.run("--arms", "baseline", "--no-evaluate", "--", "--config.batch_size=4") == 2
-    told = capsys.readouterr().err
-    assert "'flags': []}, this one of {" in told
-    assert "'flags': ['--config.batch_size=4']}; choose another --output" in told
+    output = capsys.readouterr().err
+    assert "'flags': []}, this one of {" in output
+    assert "'flags': ['--config.batch_size=4']}; choose another --output" in output
 
 
 @pytest.mark.slow  # half a minute on a busy machine
@@ -339,9 +336,9 @@ def test_a_real_run_is_trained_skipped_and_recognised(tmp_path, monkeypatch, cap
         "--config.eval.num_page_samples=0",
     ]
     arguments = ["--arms", "latent_dim=2", "--trainer=tiny_main", "--no-evaluate", f"--output={tmp_path / 'sweep'}"]
-    assert SWEEP["main"]([*arguments, "--", *flags]) == 0, (tmp_path / "sweep/latent_dim=2/seed_0.log").read_text()
+    assert sweep.main([*arguments, "--", *flags]) == 0, (tmp_path / "sweep/latent_dim=2/seed_0.log").read_text()
     workdir = tmp_path / "sweep" / "latent_dim=2" / "seed_0"
     assert json.loads((workdir / "config.json").read_text())["model"]["z_dim"] == 2
     assert steps(workdir) == [2]
-    assert SWEEP["main"]([*arguments, "--", *flags]) == 0
+    assert sweep.main([*arguments, "--", *flags]) == 0
     assert capsys.readouterr().out.endswith("1 skipped\n")

@@ -2,21 +2,21 @@
 
 A song has a key, a four-bar chord progression, a feel, and from that feel a drum groove and a style for each part
 (`demo_patterns` holds the tables). Guitar and bass play nearly always, piano and strings in about half of the phrases
-each. The phrases go through the form verse, chorus, verse, chorus, bridge, chorus, two phrases each, and vary:
+each. The phrases follow the form verse, chorus, verse, chorus, bridge, chorus, two phrases each, and vary:
 
-- verse and chorus differ in rhythm, in the cymbals and in who plays; the bridge begins the progression at its third
-  bar and lets one part rest;
+- verse and chorus differ in rhythm, in the cymbals and in the active tracks; the bridge begins the progression at its
+  third bar, and one part rests;
 - the first phrase of a pair ends in a slight drum fill or none (3 ways), the second in a full one (4 ways);
-- the bass drum of bars 2 and 4 is plain or busy (2 ways); in the last beat bass and guitar go on, pause, or lead back
-  to the first bar (3 ways each).
+- the bass drum of bars 2 and 4 is plain or busy (2 ways); in the last beat bass and guitar continue, pause, or lead
+  back to the first bar (3 ways each).
 
-12 keys, 13 progressions in major or minor and 334 choices of groove and styles make 52,104 songs, not counting which
-sections have piano and strings and who rests in the bridge; a song has up to 378 phrases. Left out on purpose is chance
-in single notes: it sounds like mistakes and cannot be learned.
+12 keys, 13 progressions in major or minor and 334 choices of groove and styles make 52,104 songs, not counting the
+arrangement; a song has up to 378 phrases. There is no chance in single notes on purpose: it sounds like mistakes and
+cannot be learned.
 
-Every chord tone has one place: the only one within an octave that is fixed for the part. So voices move little from
-chord to chord whatever the key, which is what an arranger would do and what a small network learns most easily. Every
-pitched note ends one step early, because a piano-roll cannot show where one of two touching notes ends.
+Every chord tone has one pitch, the only one within a fixed octave of the part, so voices move little from chord to
+chord in any key, as an arranger would write them and as a small network learns them most easily. Every pitched note
+ends one step early, because a piano-roll cannot show where one of two touching notes ends.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int32, Integer
@@ -33,16 +34,14 @@ from wae_jax import pianoroll
 from wae_jax.data import demo_patterns as patterns
 from wae_jax.pianoroll import PackedPhrases, Rolls
 
-DRUMS, PIANO, GUITAR, BASS, STRINGS = (
-    pianoroll.TRACK_NAMES.index(name) for name in ("Drums", "Piano", "Guitar", "Bass", "Strings")
-)
+DRUMS, PIANO, GUITAR, BASS, STRINGS = range(pianoroll.NUM_TRACKS)
 FORM = ("verse", "chorus", "verse", "chorus", "bridge", "chorus")
-SECTIONS = tuple(dict.fromkeys(FORM))
+SECTIONS = ("verse", "chorus", "bridge")
 LAST_BAR = pianoroll.NUM_STEPS - pianoroll.STEPS_PER_BAR
 LAST_BEAT = pianoroll.NUM_STEPS - pianoroll.STEPS_PER_BEAT
 LAST_EIGHTH = pianoroll.NUM_STEPS - pianoroll.STEPS_PER_BEAT // 2
 
-# The lowest MIDI number of the octave in which the chord tones of a part (or of a hand) lie.
+# The lowest MIDI number of the octave with the chord tones of a part (or of a hand).
 BASS_FLOOR = 28
 POWER_CHORD_FLOOR = 48
 GUITAR_FLOOR = 52
@@ -58,15 +57,10 @@ Block = Bool[np.ndarray, "steps P=84"]
 Voices = Integer[np.ndarray, " voices"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Chord:
-    """A chord in its place.
+class Chord(NamedTuple):
+    """A chord of a phrase: first step, length in steps, pitch class of the root, semitones from root to third.
 
-    Attributes:
-      start: first step within the phrase.
-      length: steps.
-      root: pitch class, 0 is C.
-      third: semitones above the root; the fifth is perfect.
+    The fifth is perfect.
     """
 
     start: int
@@ -104,13 +98,13 @@ class Song:
 
 @dataclasses.dataclass(frozen=True)
 class Variation:
-    """What sets a phrase apart from the others of its song's section.
+    """Differences of a phrase from the others of its section.
 
     Attributes:
-      fill: how the drums end the phrase.
+      fill: the drums at the end of the phrase.
       busy: whether the bass drum of bars 2 and 4 is the busy one.
-      bass_end: the bass in the last beat: one of `ENDS`.
-      guitar_end: the guitar in the last beat: one of `ENDS`.
+      bass_end: the bass in the last beat, one of `ENDS`.
+      guitar_end: the guitar in the last beat, one of `ENDS`.
     """
 
     fill: patterns.Fill
@@ -131,39 +125,34 @@ def make_demo_corpus(
 ) -> tuple[PackedPhrases, Int32[np.ndarray, " B"]]:
     """Makes the built-in corpus.
 
-    Song i of a seed is the same whatever `num_songs` is, and its first phrases are the same whatever
-    `phrases_per_song` is.
+    Song i of a seed does not depend on `num_songs`, nor its first phrases on `phrases_per_song`.
 
     Args:
-      num_songs: songs, at least 1.
+      num_songs: number of songs, at least 1.
       phrases_per_song: phrases of each song, at least 1.
       seed: not negative.
 
     Returns:
-      The phrases, packed as by `pianoroll.pack`, song by song; and the number of each phrase's song, from 0. B is
-      num_songs times phrases_per_song.
+      The packed phrases, song by song, and the index of each phrase's song; B = num_songs * phrases_per_song.
 
     Raises:
       ValueError: if an argument is too small.
     """
-    for name, value, least in (
-        ("num_songs", num_songs, 1),
-        ("phrases_per_song", phrases_per_song, 1),
-        ("seed", seed, 0),
-    ):
-        if value < least:
-            raise ValueError(f"{name} is {value}; expected {least} or more")
+    least = {"num_songs": (num_songs, 1), "phrases_per_song": (phrases_per_song, 1), "seed": (seed, 0)}
+    for name, (value, minimum) in least.items():
+        if value < minimum:
+            raise ValueError(f"{name} is {value}; expected {minimum} or more")
     packed = np.empty((num_songs, phrases_per_song, pianoroll.BYTES_PER_PHRASE), np.uint8)
     for i in range(num_songs):
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(i,)))
-        song = draw_song(rng)
-        packed[i] = pianoroll.pack(render_phrases(song, draw_variations(rng, phrases_per_song)))
+        song = sample_song(rng)
+        packed[i] = pianoroll.pack(render_phrases(song, sample_variations(rng, phrases_per_song)))
     song_ids = np.repeat(np.arange(num_songs, dtype=np.int32), phrases_per_song)
     return packed.reshape(-1, pianoroll.BYTES_PER_PHRASE), song_ids
 
 
-def draw_song(rng: np.random.Generator) -> Song:
-    """Draws key, progression, feel, styles and arrangement of a song."""
+def sample_song(rng: np.random.Generator) -> Song:
+    """A song of random key, progression, feel, styles and arrangement."""
 
     def pick(names: Sequence[str]) -> str:
         return names[int(rng.integers(len(names)))]
@@ -171,8 +160,7 @@ def draw_song(rng: np.random.Generator) -> Song:
     keys = tuple(patterns.KEY_WEIGHTS)
     major_tonic = patterns.PITCH_CLASSES[keys[rng.choice(len(keys), p=tuple(patterns.KEY_WEIGHTS.values()))]]
     mode = "major" if rng.random() < 0.65 else "minor"
-    feels = tuple(patterns.FEELS.values())
-    feel = feels[rng.choice(len(feels), p=[feel.weight for feel in feels])]
+    feel = patterns.FEELS[rng.choice(len(patterns.FEELS), p=[feel.weight for feel in patterns.FEELS])]
     guitar = pick(feel.guitar)
 
     all_but_verse = ("chorus", "bridge")
@@ -198,12 +186,12 @@ def draw_song(rng: np.random.Generator) -> Song:
 
 
 def section_of(index: int) -> str:
-    """The section of a song's phrase number `index`, from 0: "verse", "chorus" or "bridge"."""
+    """The section of a song's phrase by its index: "verse", "chorus" or "bridge"."""
     return FORM[index // 2 % len(FORM)]
 
 
-def draw_variations(rng: np.random.Generator, num_phrases: int) -> list[Variation]:
-    """Draws the variation of each phrase of a song; no section has one twice before it has had all of them."""
+def sample_variations(rng: np.random.Generator, num_phrases: int) -> list[Variation]:
+    """Random variations of the phrases of a song; a section repeats none before it has had all of them."""
     orders = {
         (section, second): itertools.cycle(rng.permutation(len(VARIATIONS[second])).tolist())
         for section in SECTIONS
@@ -213,13 +201,8 @@ def draw_variations(rng: np.random.Generator, num_phrases: int) -> list[Variatio
 
 
 def render_phrases(song: Song, variations: Sequence[Variation]) -> Rolls:
-    """Writes the first phrases of a song.
-
-    Args:
-      song: the song.
-      variations: one a phrase; its section follows from its place.
-    """
-    parts = {section: _render_section(song, section) for section in SECTIONS}  # a phrase only copies them
+    """The first phrases of a song, one for each variation."""
+    parts = {section: _render_section(song, section) for section in SECTIONS}
     rolls = np.zeros((len(variations), *pianoroll.PHRASE_SHAPE), bool)
     for i, (roll, variation) in enumerate(zip(rolls, variations, strict=True)):
         section = section_of(i)
@@ -252,25 +235,23 @@ def chords_of(song: Song, section: str) -> list[Chord]:
 
 
 def _render_section(song: Song, section: str) -> dict[tuple[int, str], Part]:
-    """Draws the pitched parts of a section, bass and guitar with each of the three ends."""
+    """The pitched parts of a section by track and end; bass and guitar have all three `ENDS`."""
     chords = chords_of(song, section)
-    following = [*chords[1:], chords[0]]
     scale = {(song.tonic + step) % 12 for step in patterns.SCALES[song.mode]}
     power = patterns.GUITAR[song.guitar].power
-    bass = [_bass_voices(chord, after, scale) for chord, after in zip(chords, following, strict=True)]
+    bass = [_bass_voices(chord, after, scale) for chord, after in zip(chords, chords[1:] + chords[:1], strict=True)]
     guitar = [_guitar_voices(chord, power) for chord in chords]
-    piano = [_hands(chord, PIANO_LEFT_FLOOR, PIANO_RIGHT_FLOOR) for chord in chords]
-    strings = [_hands(chord, CELLO_FLOOR, VIOLIN_FLOOR) for chord in chords]
-
     parts = {}
     for track, style, voices in (
         (BASS, patterns.BASS[song.bass], bass),
         (GUITAR, patterns.GUITAR[song.guitar], guitar),
-        (PIANO, patterns.PIANO[song.piano], piano),
-        (STRINGS, patterns.STRINGS[song.strings], strings),
+        (PIANO, patterns.PIANO[song.piano], [_hands(chord, PIANO_LEFT_FLOOR, PIANO_RIGHT_FLOOR) for chord in chords]),
+        (STRINGS, patterns.STRINGS[song.strings], [_hands(chord, CELLO_FLOOR, VIOLIN_FLOOR) for chord in chords]),
     ):
         lines = style.chorus if section == "chorus" else style.verse
-        parts[track, "on"] = _render_part(lines, chords, voices)
+        roll = parts[track, "on"] = np.zeros((pianoroll.NUM_STEPS, pianoroll.NUM_PITCHES), bool)
+        for chord, pitches in zip(chords, voices, strict=True):
+            roll[chord.start : chord.start + chord.length] = _render_chord(lines, chord.length, tuple(pitches.tolist()))
     for track, lead in (
         # The bass steps to the first root; the guitar is early with the first chord.
         (BASS, ((LAST_BEAT, bass[-1][:1]), (LAST_EIGHTH, bass[-1][-1:]))),
@@ -281,54 +262,46 @@ def _render_section(song: Song, section: str) -> dict[tuple[int, str], Part]:
     return parts
 
 
-def _place(pitch_class: int, floor: int) -> int:
+def _pitch_above(pitch_class: int, floor: int) -> int:
     """The MIDI number of a pitch class in the octave from `floor` up."""
     return floor + (pitch_class - floor) % 12
 
 
 def _triad(chord: Chord, floor: int) -> list[int]:
-    """The three chord tones in the octave from `floor` up, from below: whichever inversion that makes."""
-    return sorted(_place(chord.root + interval, floor) for interval in (0, chord.third, 7))
+    """The three chord tones in the octave from `floor` up, ascending, in whichever inversion that makes."""
+    return sorted(_pitch_above(chord.root + interval, floor) for interval in (0, chord.third, 7))
 
 
 def _hands(chord: Chord, low_floor: int, high_floor: int) -> Voices:
-    """The root low and the triad high."""
-    return np.array([_place(chord.root, low_floor), *_triad(chord, high_floor)])
+    """The root in the left hand, the triad in the right."""
+    return np.array([_pitch_above(chord.root, low_floor), *_triad(chord, high_floor)])
 
 
 def _guitar_voices(chord: Chord, power: bool) -> Voices:
     if power:
-        return _place(chord.root, POWER_CHORD_FLOOR) + np.array([0, 7, 12])
+        return _pitch_above(chord.root, POWER_CHORD_FLOOR) + np.array([0, 7, 12])
     triad = _triad(chord, GUITAR_FLOOR)
     return np.array([*triad, triad[0] + 12])
 
 
 def _bass_voices(chord: Chord, following: Chord, scale: set[int]) -> Voices:
-    """Root, third, fifth, octave (the fifth where it is too high), and the scale's step to the next root."""
-    root = _place(chord.root, BASS_FLOOR)
+    """Root, third, fifth, octave (the fifth if it is too high), and the step of the scale to the next root."""
+    root = _pitch_above(chord.root, BASS_FLOOR)
     octave = root + 12 if root + 12 <= BASS_CEILING else root + 7
-    target = _place(following.root, BASS_FLOOR)
+    target = _pitch_above(following.root, BASS_FLOOR)
     steps = (-1, -2) if target - 2 >= BASS_FLOOR else (1, 2)
     leading = next(target + step for step in steps if (target + step) % 12 in scale)
     return np.array([root, root + chord.third, root + 7, octave, leading])
 
 
-def _render_part(lines: Sequence[str], chords: Sequence[Chord], voices: Sequence[Voices]) -> Part:
-    """Plays the rhythm on the chords, from its beginning for each; a shorter chord cuts it off."""
-    roll = np.zeros((pianoroll.NUM_STEPS, pianoroll.NUM_PITCHES), bool)
-    for chord, pitches in zip(chords, voices, strict=True):
-        roll[chord.start : chord.start + chord.length] = _play(tuple(lines), chord.length, tuple(pitches.tolist()))
-    return roll
-
-
 @functools.lru_cache(maxsize=4096)
-def _play(lines: tuple[str, ...], num_steps: int, voices: tuple[int, ...]) -> Block:
-    """The rhythm on one chord, shared by all that have the same: songs differ in what follows what."""
+def _render_chord(lines: tuple[str, ...], num_steps: int, voices: tuple[int, ...]) -> Block:
+    """The rhythm on one chord; a short chord cuts it off."""
     roll = np.zeros((num_steps, pianoroll.NUM_PITCHES), bool)
     for line in lines:
         for onset, length, mark in patterns.strokes(line):
             if onset < num_steps:
-                _write(roll, onset, min(onset + length, num_steps), np.array(voices)[patterns.VOICES[mark]])
+                _write_notes(roll, onset, min(onset + length, num_steps), np.array(voices)[patterns.VOICES[mark]])
     roll.flags.writeable = False
     return roll
 
@@ -338,35 +311,34 @@ def _replace_end(part: Part, start: int, notes: Sequence[tuple[int, Voices]]) ->
     part = part.copy()
     part[start - 1 :] = False
     for onset, pitches in notes:
-        _write(part, onset, onset + pianoroll.STEPS_PER_BEAT // 2, pitches)
+        _write_notes(part, onset, onset + pianoroll.STEPS_PER_BEAT // 2, pitches)
     return part
 
 
-def _write(roll: Block, start: int, end: int, pitches: Voices) -> None:
-    """Switches notes on from `start` to one step before `end`, so that the same note can follow."""
+def _write_notes(roll: Block, start: int, end: int, pitches: Voices) -> None:
+    """Writes notes from `start` to one step before `end`, so that the same note can follow."""
     roll[start : end - 1, pitches - pianoroll.LOWEST_PITCH] = True
 
 
 @functools.cache
 def _render_drums(groove: str, chorus: bool, busy: bool, fill: patterns.Fill, crash: bool) -> Part:
-    """The drums of a phrase, one step a stroke, shared by all phrases that have the same."""
+    """The drums of a phrase, one step a stroke."""
     roll = np.zeros((pianoroll.NUM_STEPS, pianoroll.NUM_PITCHES), bool)
+
+    def strike(start: int, drum: int, line: str) -> None:
+        roll[[start + onset for onset, _, _ in patterns.strokes(line)], drum - pianoroll.LOWEST_PITCH] = True
+
     kit = patterns.GROOVES[groove]
     odd, even, busy_even = kit.kicks
     for bar in range(pianoroll.NUM_BARS):
         start = bar * pianoroll.STEPS_PER_BAR
-        kick = odd if bar % 2 == 0 else busy_even if busy else even
-        _strike(roll, start, patterns.KICK, kick)
-        _strike(roll, start, patterns.SNARE, kit.snare)
-        _strike(roll, start, patterns.OPEN_HAT, kit.offbeats)
-        _strike(roll, start, kit.chorus_drum if chorus else kit.verse_drum, kit.time)
+        strike(start, patterns.KICK, odd if bar % 2 == 0 else busy_even if busy else even)
+        strike(start, patterns.SNARE, kit.snare)
+        strike(start, patterns.OPEN_HAT, kit.offbeats)
+        strike(start, kit.chorus_drum if chorus else kit.verse_drum, kit.time)
     roll[LAST_BAR + fill.start * patterns.STEPS_PER_SIXTEENTH :] = False
     for drum, line in fill.drums:
-        _strike(roll, LAST_BAR, drum, line)
+        strike(LAST_BAR, drum, line)
     roll[0, patterns.CRASH - pianoroll.LOWEST_PITCH] = crash
     roll.flags.writeable = False
     return roll
-
-
-def _strike(roll: Part, start: int, drum: int, line: str) -> None:
-    roll[[start + onset for onset, _, _ in patterns.strokes(line)], drum - pianoroll.LOWEST_PITCH] = True

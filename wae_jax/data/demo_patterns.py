@@ -1,22 +1,23 @@
-"""Tables of the built-in corpus: progressions, drum grooves, the styles of each part, and which go together.
+"""Tables of the built-in corpus: progressions, drum grooves, styles of each part, and which go together.
 
-All rhythms are strings of sixteen characters, one a sixteenth note of a 4/4 bar:
+Rhythms are strings of sixteen characters, one a sixteenth note of a 4/4 bar:
 
     .      silence
-    -      the note before goes on
+    -      the note before continues
     x      a drum is struck
-    0 - 4  one voice of the chord is struck; which note that is depends on the part
+    0 - 4  one voice of the chord is struck; its meaning depends on the part
     #      all voices of the chord are struck
     ^      all voices but the lowest are struck
 
-Voices sound together where they stand in several strings of one pattern. The tables are kept small on purpose: a
-network of modest size has to learn them in minutes. Variety comes from their combination (see `demo_corpus`).
+Strings of one pattern sound together. The tables are small on purpose: a network of modest size has to learn them in
+minutes. Variety comes from their combination (see `demo_corpus`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import NamedTuple
 
 SIXTEENTHS_PER_BAR = 16
 STEPS_PER_SIXTEENTH = 3
@@ -25,7 +26,7 @@ STEPS_PER_SIXTEENTH = 3
 KICK, SNARE, CLOSED_HAT, OPEN_HAT, CRASH, RIDE = 36, 38, 42, 46, 49, 51
 FLOOR_TOM, LOW_TOM, MID_TOM, HIGH_TOM = 43, 45, 47, 50
 
-# The voices that a character strikes, as positions in the part's list of voices.
+# The voices that a character strikes, in the part's list of voices.
 VOICES = {"#": slice(None), "^": slice(1, None)} | {str(i): slice(i, i + 1) for i in range(5)}
 
 # Semitones above the tonic.
@@ -34,56 +35,24 @@ SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
 # Numeral: semitones of the root above the tonic, semitones of the third above the root; the fifth is always perfect.
 # Two chords leave the scale: bVII of major has its minor seventh, V of minor its major seventh.
 NUMERALS = {
-    "I": (0, 4),
-    "ii": (2, 3),
-    "iii": (4, 3),
-    "IV": (5, 4),
-    "V": (7, 4),
-    "vi": (9, 3),
-    "bVII": (10, 4),
-    "i": (0, 3),
-    "III": (3, 4),
-    "iv": (5, 3),
-    "VI": (8, 4),
-    "VII": (10, 4),
-}
+    "I": (0, 4), "ii": (2, 3), "iii": (4, 3), "IV": (5, 4), "V": (7, 4), "vi": (9, 3), "bVII": (10, 4),
+    "i": (0, 3), "III": (3, 4), "iv": (5, 3), "VI": (8, 4), "VII": (10, 4),
+}  # fmt: skip
 
 # Four bars each; two chords of half a bar are joined by a full stop.
 PROGRESSIONS = {
     "major": (
-        "I V vi IV",
-        "vi IV I V",
-        "I vi IV V",
-        "I IV V IV",
-        "I iii IV V",
-        "I bVII IV I",
-        "ii V I vi",
+        "I V vi IV", "vi IV I V", "I vi IV V", "I IV V IV", "I iii IV V", "I bVII IV I", "ii V I vi",
         "I.V vi.iii IV.I IV.V",
     ),
-    "minor": (
-        "i VI III VII",
-        "i VII VI VII",
-        "i VII VI V",
-        "i iv VI V",
-        "i.VI III.VII i.VI iv.V",
-    ),
-}
+    "minor": ("i VI III VII", "i VII VI VII", "i VII VI V", "i iv VI V", "i.VI III.VII i.VI iv.V"),
+}  # fmt: skip
 
 # Chance of each major key, and of the minor key that shares its notes: as on a guitar, few flats and sharps are common.
 KEY_WEIGHTS = {
-    "C": 0.18,
-    "G": 0.18,
-    "D": 0.15,
-    "A": 0.12,
-    "F": 0.10,
-    "E": 0.08,
-    "Bb": 0.06,
-    "Eb": 0.04,
-    "B": 0.03,
-    "Ab": 0.02,
-    "Db": 0.02,
-    "Gb": 0.02,
-}
+    "C": 0.18, "G": 0.18, "D": 0.15, "A": 0.12, "F": 0.10, "E": 0.08,
+    "Bb": 0.06, "Eb": 0.04, "B": 0.03, "Ab": 0.02, "Db": 0.02, "Gb": 0.02,
+}  # fmt: skip
 PITCH_CLASSES = {"C": 0, "Db": 1, "D": 2, "Eb": 3, "E": 4, "F": 5, "Gb": 6, "G": 7, "Ab": 8, "A": 9, "Bb": 10, "B": 11}
 
 
@@ -92,11 +61,11 @@ class Groove:
     """One bar of drums.
 
     Attributes:
-      kicks: bass drum of bars 1 and 3, of bars 2 and 4, and a busier choice for bars 2 and 4.
+      kicks: bass drum of bars 1 and 3, of bars 2 and 4, and a busier one for bars 2 and 4.
       snare: snare drum.
-      time: the cymbal (or tom) that counts the time.
+      time: the cymbal or tom that marks the time.
       verse_drum: MIDI number of `time` in verse and bridge.
-      chorus_drum: the same in the chorus.
+      chorus_drum: MIDI number of `time` in the chorus.
       offbeats: open hi-hat.
     """
 
@@ -112,26 +81,26 @@ BACKBEAT = "....x.......x..."
 EIGHTHS = "x.x.x.x.x.x.x.x."
 QUARTERS = "x...x...x...x..."
 
+# fmt: off
 GROOVES = {
     "rock": Groove(
-        ("x.......x.......", "x.......x.......", "x.......x.x....."), BACKBEAT, EIGHTHS, CLOSED_HAT, OPEN_HAT
-    ),
-    "push": Groove(("x.....x.x.......", "x.....x.x.......", "x.....x.x.....x."), BACKBEAT, EIGHTHS, CLOSED_HAT, RIDE),
+        ("x.......x.......", "x.......x.......", "x.......x.x....."), BACKBEAT, EIGHTHS, CLOSED_HAT, OPEN_HAT),
+    "push": Groove(
+        ("x.....x.x.......", "x.....x.x.......", "x.....x.x.....x."), BACKBEAT, EIGHTHS, CLOSED_HAT, RIDE),
     "sixteen": Groove(
-        ("x.......x.......", "x.......x..x....", "x..x....x..x...."), BACKBEAT, "x" * 16, CLOSED_HAT, CLOSED_HAT
-    ),
+        ("x.......x.......", "x.......x..x....", "x..x....x..x...."), BACKBEAT, "x" * 16, CLOSED_HAT, CLOSED_HAT),
     "disco": Groove(
-        (QUARTERS, QUARTERS, "x...x...x...x.x."), BACKBEAT, QUARTERS, CLOSED_HAT, RIDE, offbeats="..x...x...x...x."
-    ),
+        (QUARTERS, QUARTERS, "x...x...x...x.x."), BACKBEAT, QUARTERS, CLOSED_HAT, RIDE, offbeats="..x...x...x...x."),
     "half_time": Groove(
-        ("x.....x.........", "x.....x.........", "x.....x.......x."), "........x.......", EIGHTHS, CLOSED_HAT, RIDE
-    ),
+        ("x.....x.........", "x.....x.........", "x.....x.......x."), "........x.......", EIGHTHS, CLOSED_HAT, RIDE),
     "ballad": Groove(
-        ("x.......x.......", "x.......x.x.....", "x.....x.x.x....."), BACKBEAT, QUARTERS, CLOSED_HAT, RIDE
-    ),
-    "soul": Groove(("x.....x.x.....x.", "x.....x.x.....x.", "x.....x.x.x...x."), QUARTERS, EIGHTHS, CLOSED_HAT, RIDE),
-    "toms": Groove(("x.......x.......", "x.......x.x.....", "x.....x.x.x....."), BACKBEAT, EIGHTHS, FLOOR_TOM, RIDE),
+        ("x.......x.......", "x.......x.x.....", "x.....x.x.x....."), BACKBEAT, QUARTERS, CLOSED_HAT, RIDE),
+    "soul": Groove(
+        ("x.....x.x.....x.", "x.....x.x.....x.", "x.....x.x.x...x."), QUARTERS, EIGHTHS, CLOSED_HAT, RIDE),
+    "toms": Groove(
+        ("x.......x.......", "x.......x.x.....", "x.....x.x.x....."), BACKBEAT, EIGHTHS, FLOOR_TOM, RIDE),
 }
+# fmt: on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,28 +120,21 @@ SLIGHT_FILLS = (
 FULL_FILLS = (
     Fill(12, ((SNARE, "............xxxx"),)),
     Fill(12, ((HIGH_TOM, "............xx.."), (MID_TOM, "..............x."), (FLOOR_TOM, "...............x"))),
-    Fill(
-        8,
-        (
-            (SNARE, "........xx......"),
-            (HIGH_TOM, "..........xx...."),
-            (MID_TOM, "............xx.."),
-            (LOW_TOM, "..............xx"),
-        ),
-    ),
+    Fill(8, ((SNARE, "........xx......"), (HIGH_TOM, "..........xx...."),
+             (MID_TOM, "............xx.."), (LOW_TOM, "..............xx"))),
     Fill(8, ((SNARE, "........x.x.x.x."), (FLOOR_TOM, "........x.x.x.x."))),
-)
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """How a part plays a chord in one bar.
+    """The rhythm of a part on a chord of one bar.
 
     Attributes:
       verse: strings of the verse and the bridge.
       chorus: strings of the chorus, as a rule denser.
       power: whether the voices are a power chord (root, fifth, octave) instead of the triad.
-      thin: whether so few notes sound that the style needs the company of piano or strings.
+      thin: whether the style has so few notes that it needs piano or strings beside it.
     """
 
     verse: tuple[str, ...]
@@ -225,9 +187,8 @@ STRINGS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Feel:
-    """Grooves and styles (names in the tables above) that make sense together, and the feel's share of the songs."""
+class Feel(NamedTuple):
+    """Grooves and styles (names in the tables above) that go together, and the feel's share of the songs."""
 
     weight: float
     grooves: tuple[str, ...]
@@ -237,52 +198,29 @@ class Feel:
     strings: tuple[str, ...]
 
 
-FEELS = {
-    "rock": Feel(
-        0.28,
-        ("rock", "push", "toms"),
-        ("pulse", "eighths"),
-        ("power", "strum", "push"),
-        ("block", "quarters"),
-        ("pad",),
-    ),
-    "pop": Feel(
-        0.28,
-        ("rock", "push", "sixteen"),
-        ("pulse", "fifths", "long"),
-        ("strum", "push", "arpeggio"),
-        ("block", "broken", "push"),
-        ("pad", "line"),
-    ),
-    "ballad": Feel(
-        0.2,
-        ("ballad", "half_time"),
-        ("long", "fifths"),
-        ("arpeggio", "ring"),
-        ("block", "broken", "quarters"),
-        ("pad", "line", "swell"),
-    ),
-    "disco": Feel(
-        0.12, ("disco", "sixteen"), ("octaves", "eighths"), ("offbeat", "strum"), ("push", "offbeat"), ("swell", "line")
-    ),
-    "soul": Feel(
-        0.12, ("soul", "push"), ("walking", "fifths"), ("offbeat", "ring"), ("quarters", "offbeat"), ("pad", "line")
-    ),
-}
+FEELS = (  # rock, pop, ballad, disco, soul
+    Feel(0.28, ("rock", "push", "toms"), ("pulse", "eighths"), ("power", "strum", "push"),
+         ("block", "quarters"), ("pad",)),
+    Feel(0.28, ("rock", "push", "sixteen"), ("pulse", "fifths", "long"), ("strum", "push", "arpeggio"),
+         ("block", "broken", "push"), ("pad", "line")),
+    Feel(0.2, ("ballad", "half_time"), ("long", "fifths"), ("arpeggio", "ring"),
+         ("block", "broken", "quarters"), ("pad", "line", "swell")),
+    Feel(0.12, ("disco", "sixteen"), ("octaves", "eighths"), ("offbeat", "strum"),
+         ("push", "offbeat"), ("swell", "line")),
+    Feel(0.12, ("soul", "push"), ("walking", "fifths"), ("offbeat", "ring"),
+         ("quarters", "offbeat"), ("pad", "line")),
+)  # fmt: skip
 
 
 @functools.cache
 def strokes(line: str) -> tuple[tuple[int, int, str], ...]:
     """Reads a string of the notation.
 
-    Args:
-      line: sixteen characters.
-
     Returns:
-      (first step within the bar, length in steps, character) of every note.
+      First step within the bar, length in steps, and character of every note.
 
     Raises:
-      ValueError: if the string is not sixteen characters long or holds a note that begins nowhere.
+      ValueError: if the string has not sixteen characters or continues a note that does not exist.
     """
     if len(line) != SIXTEENTHS_PER_BAR:
         raise ValueError(f"rhythm {line!r} has {len(line)} characters; expected {SIXTEENTHS_PER_BAR}")
@@ -291,7 +229,7 @@ def strokes(line: str) -> tuple[tuple[int, int, str], ...]:
     for position, mark in enumerate(line):
         if mark == "-":
             if before == ".":
-                raise ValueError(f"rhythm {line!r} holds a note at character {position}, but none sounds there")
+                raise ValueError(f"rhythm {line!r} continues a note at character {position}, but there is none before")
             onset, length, struck = notes[-1]
             notes[-1] = (onset, length + STEPS_PER_SIXTEENTH, struck)
         elif mark != ".":

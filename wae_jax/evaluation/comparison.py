@@ -1,9 +1,9 @@
-"""Evaluated runs side by side: the mean of each arm over its seeds, and how it differs from the first arm.
+"""Evaluated runs side by side: the mean of each arm over its seeds, and its difference from the first arm.
 
-Runs whose configurations differ in nothing but the seed, the place of their data and how they are computed are one arm,
-if their cells were decided alike (`--binarize`, `--threshold`, ...): hard against Bernoulli are two arms of one run.
-Differences are taken seed by seed, since the seed decides the first weights and the batches of both runs; their
-intervals are Student's, and there is none for a single seed.
+Runs whose configurations differ only in the seed, the path of their data and how they are computed are one arm, if
+their samples were made alike: by the same requested binarization rule, from the prior or from a mixture. Differences
+are taken seed by seed, since the seed decides the initial weights and the batches of both runs; their intervals are
+Student's t, and there is none for a single seed.
 """
 
 from __future__ import annotations
@@ -18,79 +18,45 @@ from typing import Any
 
 import numpy as np
 
-from wae_jax.config import flatten_config
+from wae_jax.config import flatten_config, format_per_track
 from wae_jax.errors import CompareError
-from wae_jax.evaluation.table import Figure, figures, short
+from wae_jax.evaluation.result_file import read_evaluation
+from wae_jax.evaluation.table import Value, headline, short
 from wae_jax.metrics import intervals
 from wae_jax.training.workdir import FREE_FIELDS
 
-# What does not make another arm of a run. Its length does.
-_NOT_THE_ARM = (
-    "seed",
-    "data.path",
-    "rule.*",  # what the evaluation was told counts
-    *(pattern for pattern in FREE_FIELDS if not pattern.startswith("num_")),
-)
+# Fields in which runs of one arm may differ. The number of steps is not among them. The rule of the configuration may
+# differ too: what counts is the rule of the evaluation.
+_FREE = ("seed", "data.path", "binarization.*", *(name for name in FREE_FIELDS if not name.startswith("num_")))
 
-# How codes were drawn and cells decided by evaluations of before there was more than the prior and a threshold.
-_PLAIN: Mapping[str, Any] = {
-    "hysteresis_ratio": 1.0,
-    "min_note_length": 1,
-    "short_note_thresholds": "none",
-    "track_gates": "none",
-    "latent": "prior",
-    "components": None,
-}
+Metrics = Mapping[str, float]
 
 
-def read_evaluation(folder: pathlib.Path, file_name: str) -> dict[str, Any]:
-    """The evaluation of a work folder, or of a folder that --output named.
-
-    Raises:
-      CompareError: if there is none, or it is something else.
-    """
-    places = [folder / "evaluation" / file_name, folder / file_name]
-    path = next((place for place in places if place.is_file()), None)
-    if path is None:
-        raise CompareError(
-            f"{folder} has not been evaluated: there is no {places[0]}; "
-            f"run python -m wae_jax.evaluate --workdir {folder}"
-        )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CompareError(f"{path} cannot be read: {error}; evaluate the run again") from error
-    if not isinstance(content, dict) or content.get("format") != "wae_jax evaluation":
-        raise CompareError(f"{path} is no evaluation; evaluate the run again")
-    return content
-
-
-def compare(folders: Sequence[pathlib.Path], file_name: str) -> str:
-    """The table of some runs.
+def compare(folders: Sequence[pathlib.Path]) -> str:
+    """A table of evaluated runs, in Markdown.
 
     Args:
-      folders: work folders that have been evaluated; the arm of the first is what others are compared with.
-      file_name: of the evaluation in them.
+      folders: evaluated workdirs; other arms are compared with the arm of the first.
 
     Returns:
-      Lines of Markdown: one row a figure of the generated set (of the reconstructed one for figures of reconstruction),
-      one column an arm, with its mean and, from the second arm on, `(difference [low, high])`. The column before them
-      has the figure of held-out music.
+      One row a metric, of the generated set where it has the metric, one column an arm, with its mean and, from the
+      second arm on, `(difference [low, high])`. The first column is held-out music.
 
     Raises:
       CompareError: if a run has not been evaluated, or they were evaluated on different held-out music.
     """
-    evaluations = {folder: read_evaluation(folder, file_name) for folder in folders}
+    evaluations = {folder: read_evaluation(folder) for folder in folders}
     _check_same_music(evaluations)
-    configs = {folder: _arm_fields(each["provenance"]) for folder, each in evaluations.items()}
+    fields = {folder: _arm_fields(each["provenance"]) for folder, each in evaluations.items()}
     arms: dict[str, list[pathlib.Path]] = collections.defaultdict(list)
-    for folder, fields in configs.items():
-        arms[json.dumps(fields, sort_keys=True)].append(folder)
-    names = _name_arms([configs[of_arm[0]] for of_arm in arms.values()])
-    by_seed = [{_seed(evaluations[each]): _flat(evaluations[each]) for each in of_arm} for of_arm in arms.values()]
-    for of_arm, seeds in zip(arms.values(), by_seed, strict=True):
-        if len(seeds) < len(of_arm):
+    for folder, of_run in fields.items():
+        arms[json.dumps(of_run, sort_keys=True)].append(folder)
+    by_seed = []
+    for of_arm in arms.values():
+        by_seed.append({_seed(evaluations[each]): _one_value_each(evaluations[each]) for each in of_arm})
+        if len(by_seed[-1]) < len(of_arm):
             raise CompareError(f"{' and '.join(map(str, of_arm))} are runs of one arm and one seed; name one of them")
+    names = _arm_names([fields[of_arm[0]] for of_arm in arms.values()])
     real = _held_out(next(iter(evaluations.values())))
     lines = [
         f"| | held-out | {' | '.join(names)} |",
@@ -99,86 +65,81 @@ def compare(folders: Sequence[pathlib.Path], file_name: str) -> str:
     ]
     for label in next(iter(by_seed[0].values())):
         cells = [_cell(label, by_seed[0], seeds, is_first=seeds is by_seed[0]) for seeds in by_seed]
-        lines.append(f"| {label} | {short(real[label]) if label in real else ''} | {' | '.join(cells)} |")
+        lines.append(f"| {label} | {short(real.get(label, math.nan))} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def _check_same_music(evaluations: Mapping[pathlib.Path, Mapping[str, Any]]) -> None:
-    """Figures that differ in what they are compared with, or in how they are read, are not comparable."""
+    """Refuses evaluations that differ in held-out music, in number of phrases or in how metrics are computed."""
     for field in ("data_digest", "split", "num", "compat"):
         values = {str(folder): each["provenance"].get(field) for folder, each in evaluations.items()}
         if len(set(values.values())) > 1:
-            told = ", ".join(f"{folder} has {value!r}" for folder, value in values.items())
-            raise CompareError(f"the runs were evaluated with different {field}: {told}; evaluate them alike")
+            listed = ", ".join(f"{folder} has {value!r}" for folder, value in values.items())
+            raise CompareError(f"the runs were evaluated with different {field}: {listed}; evaluate them alike")
 
 
 def _arm_fields(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes an arm: the fields of its configuration, or whose phrases they are, and how cells were decided."""
+    """The fields that define an arm: of the configuration, or the phrases' file, and how samples were made."""
+    config = flatten_config(provenance.get("config", {}))
     fields = {
         name: value
-        for name, value in flatten_config(provenance.get("config", {})).items()
-        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in _NOT_THE_ARM)
+        for name, value in config.items()
+        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in _FREE)
     }
-    flags = {**_PLAIN, **provenance} if "binarize" in provenance else provenance
-    return fields | {name: flags[name] for name in ("phrases", "binarize", "threshold", *_PLAIN) if name in flags}
+    sampling = {name: provenance[name] for name in ("phrases", "latent", "components") if name in provenance}
+    rule = {
+        f"binarization.{name}": format_per_track(tuple(value)) if isinstance(value, list) else value
+        for name, value in provenance.get("binarization", {}).items()
+    }
+    return fields | sampling | rule
 
 
-def _name_arms(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What is special about each arm, in its own fields."""
-    fields = sorted({name for config in configs for name in config})
-    differing = [name for name in fields if len({json.dumps(config.get(name)) for config in configs}) > 1]
+def _arm_names(arms: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names of arms: the fields in which they differ, each with the arm's value."""
+    fields = sorted({name for arm in arms for name in arm})
+    differing = [name for name in fields if len({json.dumps(arm.get(name)) for arm in arms}) > 1]
     last = [name.rpartition(".")[2] for name in differing]
-    # Both optimisers have a learning rate.
+    # The last part where it is unique: both optimizers have a learning rate.
     shown = {name: word if last.count(word) == 1 else name for name, word in zip(differing, last, strict=True)}
-    return [
-        ", ".join(f"{shown[name]}={config[name]}" for name in differing if name in config) or "all"
-        for config in configs
-    ]
+    return [", ".join(f"{shown[name]}={arm[name]}" for name in differing if name in arm) or "all" for arm in arms]
 
 
 def _seed(evaluation: Mapping[str, Any]) -> int:
     return evaluation["provenance"].get("config", {}).get("seed", 0)
 
 
-def _flat(evaluation: Mapping[str, Any]) -> dict[str, float]:
-    """One value a figure: that of the set which the figure is about."""
+def _one_value_each(evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """One value a metric: of the generated set, else of the reconstructed or the held-out one."""
 
-    def value(of_sets: Mapping[str, Figure]) -> float:
-        for name in ("generated", "reconstructed", "held_out"):
-            if name in of_sets:
-                return of_sets[name].value
-        return math.nan
+    def value(of_sets: Mapping[str, Value]) -> float:
+        names = (name for name in ("generated", "reconstructed", "held_out") if name in of_sets)
+        return of_sets[next(names)].mean
 
-    return {label: value(of_sets) for label, of_sets in figures(evaluation).items()}
+    return {label: value(of_sets) for label, of_sets in headline(evaluation).items()}
 
 
 def _held_out(evaluation: Mapping[str, Any]) -> dict[str, float]:
-    """What held-out music has of the figures of generated music."""
+    """The metrics of held-out music that generated music has too."""
     both = {"generated", "held_out"}
     return {
-        label: of_sets["held_out"].value for label, of_sets in figures(evaluation).items() if both <= of_sets.keys()
+        label: of_sets["held_out"].mean for label, of_sets in headline(evaluation).items() if both <= of_sets.keys()
     }
 
 
-def _cell(
-    label: str, baseline: Mapping[int, Mapping[str, float]], arm: Mapping[int, Mapping[str, float]], *, is_first: bool
-) -> str:
+def _cell(label: str, baseline: Mapping[int, Metrics], arm: Mapping[int, Metrics], *, is_first: bool) -> str:
     value = float(np.mean([each.get(label, math.nan) for each in arm.values()]))
-    if math.isnan(value):
-        return ""
-    mean = short(value)
-    if is_first:
-        return mean
+    if is_first or math.isnan(value):
+        return short(value)
     shared = [seed for seed in arm if seed in baseline]
     if not shared:
-        return f"{mean} (no seed in common)"
+        return f"{short(value)} (no seed in common)"
     differences = [[arm[seed].get(label, math.nan) - baseline[seed].get(label, math.nan)] for seed in shared]
     interval = intervals.paired_difference(np.array(differences))
-    if np.isnan(interval.mean[0]):  # the first arm has no such figure
-        return mean
+    if np.isnan(interval.mean[0]):  # the first arm has no such metric
+        return short(value)
     low, high = interval.low[0], interval.high[0]
     ends = "" if np.isnan(low) else f" [{_signed(low)}, {_signed(high)}]"
-    return f"{mean} ({_signed(interval.mean[0])}{ends})"
+    return f"{short(value)} ({_signed(interval.mean[0])}{ends})"
 
 
 def _signed(value: float) -> str:

@@ -1,20 +1,21 @@
 """Sets of phrases measured against sets of phrases: the sections of an evaluation, as plain dictionaries.
 
-The sets are called
+The sets are
 
-    generated      decoded draws of the prior, or whatever phrases are to be judged
+    generated      decoded samples, or whatever phrases are evaluated
     reconstructed  held-out phrases, encoded and decoded
-    held_out       real phrases that no training saw
+    held_out       real phrases that were not trained on
     training       real phrases of the training split
 
 and each is compared with `held_out`. Every number of a set is a mean over its phrases with a bootstrap interval over
-songs. `floor` says how far apart two random halves of `held_out`, divided by song, come to lie: a difference below it
-is no difference.
+songs. `floor` is the distance between random halves of `held_out`, divided by song: a difference below it cannot be
+told from none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,18 +28,23 @@ from wae_jax.pianoroll import PITCHED_TRACKS, TRACK_NAMES, Codes, PackedPhrases
 
 SETS = ("generated", "reconstructed", "held_out", "training")
 PITCHED = "Pitched"
-NEIGHBOURS = 5
+DISTRIBUTION_METRICS = ("precision", "recall", "density", "coverage", "frechet_distance")
+NEIGHBORS = 5
+# The distribution metrics look at each phrase's nearest neighbors among the others.
+MIN_DISTRIBUTION_PHRASES = NEIGHBORS + 1
 COPY_PERCENTILE = 1.0
 _PITCHED_NAMES = tuple(TRACK_NAMES[k] for k in PITCHED_TRACKS)
-_HISTOGRAM_BINS = 30
+_NORM_BINS = 30
 _DIVISIONS = 21
-# Distances of all to all and a covariance of features: the estimates depend on how many phrases there are, so that
-# all sets take part with the same number.
-_LARGEST_CLOUD = 4096
+# Distances of all pairs and a covariance of features: the estimates depend on the number of phrases, so that all sets
+# are compared with the same number.
+_MAX_DISTRIBUTION_PHRASES = 4096
+
+Columns = Float64[np.ndarray, "B C"]
 
 
 class PhraseSet(NamedTuple):
-    """Phrases, and the number of each one's song where songs are known."""
+    """Phrases, and the index of each one's song where songs are known."""
 
     packed: PackedPhrases
     songs: Int64[np.ndarray, " B"] | None = None
@@ -48,7 +54,7 @@ Sets = Mapping[str, PhraseSet]
 
 
 def measure_music(sets: Sets, *, seed: int, compat: str = "") -> dict[str, Any]:
-    """All metrics of one reading on all sets.
+    """Metrics of all sets.
 
     Args:
       sets: by name, `held_out` among them.
@@ -56,76 +62,62 @@ def measure_music(sets: Sets, *, seed: int, compat: str = "") -> dict[str, Any]:
       compat: "" or "musegan", see `suite.READINGS`.
 
     Returns:
-      By metric: `unit`, `says`, `columns`, `floor` (median, p95), and by set mean, low, high, the difference from
-      `held_out` with its interval, and the distances of the distributions over phrases.
+      By metric: `unit`, `says`, `columns`, `floor` (median, p95, wasserstein_1), and by set mean, low, high, the
+      difference from `held_out` with its interval, and distances of the distributions over phrases.
     """
     values = {name: suite.measure(each.packed, compat=compat) for name, each in sets.items()}
     section: dict[str, Any] = {}
     for metric in suite.READINGS[compat]:
         columns, of_sets = _with_pitched(metric.columns, {name: of[metric.name] for name, of in values.items()})
-        real, real_songs = of_sets["held_out"], sets["held_out"].songs
-        floor = intervals.real_floor(real, real_songs, seed=seed)
-        entry: dict[str, Any] = {
+        real, songs = of_sets["held_out"], sets["held_out"].songs
+        floor = intervals.real_floor(real, songs, seed=seed)
+        section[metric.name] = {
             "unit": metric.unit,
             "says": metric.says,
             "columns": list(columns),
             "floor": {
                 "median": floor.median,
                 "p95": floor.p95,
-                "wasserstein_1": _distance_of_halves(real, real_songs, seed),
+                "wasserstein_1": _distance_of_halves(real, songs, seed),
             },
-            "sets": {},
+            "sets": {
+                name: intervals.bootstrap_interval(of_set, sets[name].songs, seed=seed)._asdict()
+                | ({} if name == "held_out" else _differences(of_set, real, sets[name].songs, songs, seed))
+                for name, of_set in of_sets.items()
+            },
         }
-        for name, of_set in of_sets.items():
-            entry["sets"][name] = _interval(intervals.bootstrap_interval(of_set, sets[name].songs, seed=seed))
-            if name != "held_out":
-                overlap, divergence = zip(*_by_column(distances.overlap_and_divergence, of_set, real), strict=True)
-                entry["sets"][name] |= {
-                    "difference": _interval(
-                        intervals.bootstrap_difference(of_set, real, sets[name].songs, real_songs, seed=seed)
-                    ),
-                    "wasserstein_1": _by_column(distances.wasserstein_1, of_set, real),
-                    "overlapping_area": overlap,
-                    "kl_divergence": divergence,
-                }
-        section[metric.name] = entry
     return section
 
 
-def _distance_of_halves(
-    real: Float64[np.ndarray, "B C"], songs: Int64[np.ndarray, " B"] | None, seed: int
-) -> list[float]:
-    """Wasserstein-1 between halves of real music, by column, the median of a few divisions."""
+def _differences(
+    values: Columns,
+    real: Float64[np.ndarray, "N C"],
+    songs: Int64[np.ndarray, " B"] | None,
+    real_songs: Int64[np.ndarray, " N"] | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Difference of the means, and distances of the distributions, of one metric of a set and of held-out music."""
+    overlap, divergence = zip(*_by_column(distances.overlap_and_divergence, values, real), strict=True)
+    return {
+        "difference": intervals.bootstrap_difference(values, real, songs, real_songs, seed=seed)._asdict(),
+        "wasserstein_1": _by_column(distances.wasserstein_1, values, real),
+        "overlapping_area": overlap,
+        "kl_divergence": divergence,
+    }
+
+
+def _distance_of_halves(real: Columns, songs: Int64[np.ndarray, " B"] | None, seed: int) -> list[float]:
+    """Wasserstein-1 distance between halves of real music, by column: the median of some random divisions."""
     rng = np.random.default_rng(seed)
     divisions = [_halves(len(real), songs, rng) for _ in range(_DIVISIONS)]
     found = [_by_column(distances.wasserstein_1, real[one], real[other]) for one, other in divisions]
     return np.median(found, axis=0).tolist()
 
 
-def share_blame(measured: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """For each metric and column, how much of the distance from held-out music the decoder has to answer for.
-
-    Args:
-      measured: by `measure_music`, with `generated` and `reconstructed`.
-
-    Returns:
-      By "metric, column": the fields of `latent_metrics.QualityGap`.
-    """
-    at_codes, at_draws, floors = {}, {}, {}
-    for name, entry in measured.items():
-        for i, column in enumerate(entry["columns"]):
-            places = (entry["sets"]["reconstructed"], entry["sets"]["generated"], entry["floor"])
-            found = [each["wasserstein_1"][i] for each in places]
-            if np.isfinite(found).all():
-                label = f"{name}, {column}"
-                at_codes[label], at_draws[label], floors[label] = found
-    return {label: gap._asdict() for label, gap in latent_metrics.quality_gap(at_codes, at_draws, floors).items()}
-
-
 def _with_pitched(
-    columns: tuple[str, ...], values: Mapping[str, Float64[np.ndarray, "B C"]]
+    columns: tuple[str, ...], values: Mapping[str, Columns]
 ) -> tuple[tuple[str, ...], dict[str, Float64[np.ndarray, "B columns"]]]:
-    """Adds to the columns of tracks their mean over the pitched tracks, where a phrase has any."""
+    """The columns, with the mean over the pitched tracks added where there are columns of these."""
     pitched = [i for i, column in enumerate(columns) if column in _PITCHED_NAMES]
     if not pitched:
         return columns, dict(values)
@@ -134,19 +126,31 @@ def _with_pitched(
     }
 
 
-def _by_column(distance: Any, one: Float64[np.ndarray, "B C"], other: Float64[np.ndarray, "N C"]) -> list[Any]:
+def _by_column(distance: Callable[..., Any], one: Columns, other: Float64[np.ndarray, "N C"]) -> list[Any]:
     return [distance(one[:, i], other[:, i]) for i in range(one.shape[1])]
 
 
-def _interval(interval: intervals.Interval) -> dict[str, Any]:
-    return {"mean": interval.mean, "low": interval.low, "high": interval.high}
+def divide_quality_gap(measured: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """How much of each metric's distance from held-out music is due to the decoder, and how much to the regularizer.
+
+    Args:
+      measured: by `measure_music`, with `generated` and `reconstructed`.
+
+    Returns:
+      By "metric, column": the fields of `latent_metrics.QualityGap`.
+    """
+    gaps = {}
+    for name, entry in measured.items():
+        sources = (entry["sets"]["reconstructed"], entry["sets"]["generated"], entry["floor"])
+        for i, column in enumerate(entry["columns"]):
+            found = [each["wasserstein_1"][i] for each in sources]
+            if np.isfinite(found).all():
+                gaps[f"{name}, {column}"] = latent_metrics.quality_gap(*found)._asdict()
+    return gaps
 
 
 def count_note_lengths(sets: Sets) -> dict[str, Any]:
-    """The share of notes in each class of lengths, of all notes of a set together.
-
-    `bins` are the shortest lengths of the classes, in steps.
-    """
+    """Shares of notes by length, over all notes of a set; `bins` are the shortest lengths of the classes, in steps."""
     section: dict[str, Any] = {"bins": list(music.LENGTH_BINS), "columns": [*TRACK_NAMES, PITCHED], "sets": {}}
     for name, each in sets.items():
         counts = suite.over_chunks(each.packed, music.note_length_histogram).sum(axis=0)
@@ -157,56 +161,60 @@ def count_note_lengths(sets: Sets) -> dict[str, Any]:
 
 
 def compare_distributions(sets: Sets, *, seed: int) -> dict[str, Any]:
-    """Precision, recall, density, coverage and Fréchet distance to `held_out`, in the features of `manifold`.
+    """Precision, recall, density, coverage and Fréchet distance to `held_out`, in the features of `distribution`.
 
-    The features are scaled by the training set, or by `held_out` where there is none. All sets take part with as many
-    phrases as the smallest has. The row `floor` compares two halves of `held_out`, divided by song,
-    and is None where there are too few.
+    The features are scaled by the training set, or by `held_out` where there is none. All sets are compared with as
+    many phrases as the smallest has; with fewer than `MIN_DISTRIBUTION_PHRASES` the metrics are NaN. `floor` compares
+    two halves of `held_out`, divided by song.
     """
-    count = min(_LARGEST_CLOUD, *(len(each.packed) for each in sets.values()))
+    count = min(_MAX_DISTRIBUTION_PHRASES, *(len(each.packed) for each in sets.values()))
     rng = np.random.default_rng(seed)
+    features = functools.partial(suite.over_chunks, function=distribution.phrase_features)
     space = distribution.fit_feature_space(
-        _features(sets.get("training", sets["held_out"]).packed[: 2 * _LARGEST_CLOUD])
+        features(sets.get("training", sets["held_out"]).packed[: 2 * _MAX_DISTRIBUTION_PHRASES])
     )
-    points = {name: space.transform(_features(each.packed)) for name, each in sets.items()}
+    points = {name: space.transform(features(each.packed)) for name, each in sets.items()}
     chosen = {name: each[np.sort(rng.permutation(len(each))[:count])] for name, each in points.items()}
-    section: dict[str, Any] = {"phrases": count, "neighbours": NEIGHBOURS, "dimensions": space.components.shape[1]}
-    section["sets"] = {name: _cloud(chosen["held_out"], each) for name, each in chosen.items() if name != "held_out"}
     one, other = _halves(len(points["held_out"]), sets["held_out"].songs, rng)
-    is_enough = len(one) > NEIGHBOURS
-    section["floor"] = _cloud(points["held_out"][one], points["held_out"][other]) if is_enough else None
-    return section
+    return {
+        "phrases": count,
+        "neighbors": NEIGHBORS,
+        "dimensions": space.components.shape[1],
+        "sets": {
+            name: _distribution_metrics(chosen["held_out"], each) for name, each in chosen.items() if name != "held_out"
+        },
+        "floor": _distribution_metrics(points["held_out"][one], points["held_out"][other]),
+    }
 
 
-def _features(packed: PackedPhrases) -> Float64[np.ndarray, "B F"]:
-    return suite.over_chunks(packed, distribution.phrase_features)
-
-
-def _cloud(real: Float64[np.ndarray, "n F"], other: Float64[np.ndarray, "m F"]) -> dict[str, float]:
-    found = distribution.precision_recall_density_coverage(real, other, neighbours=NEIGHBOURS)
+def _distribution_metrics(real: Float64[np.ndarray, "n F"], other: Float64[np.ndarray, "m F"]) -> dict[str, float]:
+    if min(len(real), len(other)) < MIN_DISTRIBUTION_PHRASES:
+        return dict.fromkeys(DISTRIBUTION_METRICS, np.nan)
+    found = distribution.precision_recall_density_coverage(real, other, neighbours=NEIGHBORS)
     return {**found._asdict(), "frechet_distance": distribution.frechet_distance(real, other)}
 
 
 def _halves(
     num: int, songs: Int64[np.ndarray, " B"] | None, rng: np.random.Generator
 ) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
-    """Two halves of some phrases with no song in both, of the same size."""
-    number = np.arange(num) if songs is None else songs
-    order = {song: i for i, song in enumerate(rng.permutation(np.unique(number)).tolist())}
-    ranked = np.argsort([order[song] for song in number.tolist()], kind="stable")
+    """Indices of two halves of the phrases, of one size, with no song in both."""
+    songs = np.arange(num) if songs is None else songs
+    unique, song = np.unique(songs, return_inverse=True)
+    # Songs in random order, each with its phrases.
+    order = np.argsort(np.argsort(rng.permutation(len(unique)))[song], kind="stable")
     # The song across the middle belongs to neither.
-    middle = number[ranked[num // 2]]
-    one, other = ranked[: num // 2], ranked[num // 2 :]
-    one, other = one[number[one] != middle], other[number[other] != middle]
+    middle = song[order[num // 2]]
+    one, other = order[: num // 2], order[num // 2 :]
+    one, other = one[song[one] != middle], other[song[other] != middle]
     size = min(len(one), len(other))
     return one[:size], other[:size]
 
 
 def find_copies(sets: Sets, *, num_threads: int = 1) -> dict[str, Any]:
-    """How near the phrases of each set come to the training phrases, over all transpositions of the pitched tracks.
+    """Distances of phrases to the nearest training phrase, over all transpositions of the pitched tracks.
 
-    Held-out music says how near music comes to other music by itself: a generated phrase is a near copy where it is
-    nearer than the nearest hundredth of the held-out phrases.
+    A generated phrase is a near copy where it is nearer to the training data than the nearest hundredth of the held-out
+    phrases: so near music comes to other music by itself.
     """
     nearest = {
         name: memorization.nearest_phrases(sets[name].packed, sets["training"].packed, num_threads=num_threads)
@@ -222,9 +230,7 @@ def find_copies(sets: Sets, *, num_threads: int = 1) -> dict[str, Any]:
     for name, found in nearest.items():
         copies = memorization.flag_copies(found.distance, baseline, percentile=COPY_PERCENTILE)
         section["sets"][name] = {
-            "distance": found.distance,
-            "row": found.row,
-            "semitones": found.semitones,
+            **found._asdict(),
             "copies": np.flatnonzero(copies),
             "copy_share": copies.mean(),
             "exact_share": (found.distance == 0).mean(),
@@ -232,47 +238,44 @@ def find_copies(sets: Sets, *, num_threads: int = 1) -> dict[str, Any]:
     return section
 
 
-def examine_codes(
+def measure_codes(
     codes: Codes,
-    draws: Float[np.ndarray, "draws Z"],
+    samples: Float[np.ndarray, "samples Z"],
     *,
     songs: Int64[np.ndarray, " B"] | None,
     prior_variance: float,
     seed: int,
     mixture: Mixture | None = None,
 ) -> dict[str, Any]:
-    """Held-out codes beside draws of the prior.
+    """Held-out codes compared with the prior.
 
-    The permutation test takes codes to be independent, which those of one song are not: it gets one of each song.
+    The permutation test assumes independent codes, which those of one song are not: it gets one of each song.
 
     Args:
       codes: of held-out phrases.
-      songs: the number of each phrase's song, or None where songs are not known.
-      draws: of the prior.
+      samples: of the prior.
+      songs: index of each phrase's song; None where songs are not known.
       prior_variance: of each dimension.
       seed: of permutations and projections.
-      mixture: what else codes are drawn from; `log_density` then has a "mixture" beside its "prior", both the mean over
-        codes in nats a dimension.
+      mixture: a learned prior; `log_density` then has a "mixture" beside its "prior", both the mean over codes in nats
+        a dimension.
     """
-    codes, draws = codes.astype(np.float64), draws.astype(np.float64)
+    codes, samples = codes.astype(np.float64), samples.astype(np.float64)
     chosen = np.random.default_rng(seed).permutation(len(codes))
     if songs is not None:
         chosen = chosen[np.unique(songs[chosen], return_index=True)[1]]
-    test = latent_metrics.mmd_permutation_test(codes[chosen], draws, prior_variance=prior_variance, seed=seed)
-    moments = latent_metrics.moments(codes, prior_variance=prior_variance)
-    norms = latent_metrics.norm_histogram(codes, prior_variance=prior_variance, bins=_HISTOGRAM_BINS)
-    active = latent_metrics.active_dimensions(codes, prior_variance=prior_variance)
+    test = latent_metrics.mmd_permutation_test(codes[chosen], samples, prior_variance=prior_variance, seed=seed)
     try:
         plane = projection.least_gaussian_projection(codes, seed=seed)._asdict()
-    except ValueError:  # codes that have collapsed have no plane
+    except ValueError:  # collapsed codes span no plane
         plane = None
     distributions = {"prior": normal(codes.shape[1], prior_variance)} | ({"mixture": mixture} if mixture else {})
     return {
         "dimensions": codes.shape[1],
         "mmd": {**test._asdict(), "codes": len(chosen)},
-        "moments": moments._asdict(),
-        "norms": norms._asdict(),
-        "active": active._asdict(),
+        "moments": latent_metrics.moments(codes, prior_variance)._asdict(),
+        "norms": latent_metrics.norm_histogram(codes, prior_variance, _NORM_BINS)._asdict(),
+        "active": latent_metrics.active_dimensions(codes, prior_variance)._asdict(),
         "projection": plane,
         "log_density": {
             name: float(log_density(each, codes).mean() / codes.shape[1]) for name, each in distributions.items()

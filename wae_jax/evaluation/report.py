@@ -4,36 +4,37 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
-from matplotlib.figure import Figure as Picture
 
-from wae_jax.evaluation import measure, table
-from wae_jax.evaluation.measure import SETS, PhraseSet
+from wae_jax.evaluation import table
+from wae_jax.evaluation.measure import PITCHED, SETS, PhraseSet, Sets
+from wae_jax.files import printable
 from wae_jax.pianoroll import PackedPhrases, unpack
-from wae_jax.render import latent_plots, metric_plots, phrase_plots
+from wae_jax.render import latent_plots, metric_plots
 from wae_jax.render.curves import plot_curves, read_history
+from wae_jax.render.phrase_plots import plot_grid, plot_pairs
+from wae_jax.render.style import figure_png
 
-_PHRASES_SHOWN = 8
-_PAIRS_SHOWN = 6
-_METRICS_SHOWN = (
-    ("qualified_note_rate", "Pitched"),
-    ("one_step_share", "Pitched"),
-    ("note_length", "Pitched"),
-    ("notes_per_bar", "Pitched"),
+_GRID_PHRASES = 8
+_PAIRS = 6
+_PLOTTED_METRICS = (
+    ("qualified_note_rate", PITCHED),
+    ("one_step_share", PITCHED),
+    ("note_length", PITCHED),
+    ("notes_per_bar", PITCHED),
     ("notes_per_bar", "Drums"),
-    ("polyphony_rate", "Pitched"),
-    ("empty_bar_rate", "Pitched"),
+    ("polyphony_rate", PITCHED),
+    ("empty_bar_rate", PITCHED),
     ("cells", "all"),
     ("drum_pattern", "all"),
-    ("in_scale_share", "Pitched"),
-    ("used_pitch_classes", "Pitched"),
-    ("reonset_gap_share", "Pitched"),
+    ("in_scale_share", PITCHED),
+    ("used_pitch_classes", PITCHED),
+    ("reonset_gap_share", PITCHED),
 )
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #1d2330;
@@ -47,28 +48,32 @@ dt { font-weight: 600; } dd { margin: 0 0 .4rem 1rem; overflow-wrap: anywhere; }
 """
 
 
-def make_report(content: Mapping[str, Any], sets: Mapping[str, PhraseSet], *, workdir: pathlib.Path | None) -> str:
-    """The page.
+def make_report(content: Mapping[str, Any], sets: Sets, *, workdir: pathlib.Path | None) -> str:
+    """The HTML page.
 
     Args:
       content: of evaluation.json.
       sets: the phrases that were measured.
-      workdir: of the run, for its training curves; None where phrases have none.
+      workdir: of the model, for its training curves; None where loose phrases were measured.
     """
-    title = f"Evaluation of {workdir if workdir else content['provenance'].get('phrases', 'phrases')}"
+    title = _text(f"Evaluation of {workdir or content['provenance'].get('phrases', 'phrases')}")
     body = [
-        f"<h1>{html.escape(title)}</h1>",
-        "<p>Everything is compared with held-out music, which no training saw. A cell is marked where a set differs "
-        f"from it by more than {table.SMALL:g} floors; the floor is the median difference between random "
-        "halves of the held-out music itself, divided by song. Intervals are of 95 %, over songs where songs are "
-        "known.</p>",
+        f"<h1>{title}</h1>",
+        "<p>All sets are compared with held-out music, which was not trained on. A cell is marked where a set differs "
+        f"from it by more than {table.SMALL:g} floors; the floor is the median difference between random halves of the "
+        "held-out music itself, divided by song. Intervals are of 95 %, over songs where songs are known.</p>",
         _table(content),
-        *_pictures(content, sets, workdir),
-        "<h2>Where these figures come from</h2>",
+        *_metrics(content),
+        *_phrases(sets),
+        *_copies(content["copies"], sets),
+        *(_latent_space(content, content["codes"]) if "codes" in content else ()),
+        *_quality_gap(content.get("quality_gap")),
+        *_training(workdir),
+        "<h2>Provenance</h2>",
         _provenance(content),
     ]
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n<body>\n'
         + "\n".join(body)
         + "\n</body></html>\n"
@@ -77,163 +82,27 @@ def make_report(content: Mapping[str, Any], sets: Mapping[str, PhraseSet], *, wo
 
 def _table(content: Mapping[str, Any]) -> str:
     names = [name for name in SETS if name in content["sets"]]
-    head = "".join(f"<th>{name.replace('_', '-')}</th>" for name in names)
+    head = "".join(f"<th>{_name(name)}</th>" for name in names)
     rows = []
-    for label, of_sets in table.figures(content).items():
-        real = of_sets.get("held_out")
-        cells = "".join(_cell(of_sets.get(name), real) for name in names)
+    for label, of_sets in table.headline(content).items():
+        cells = "".join(_cell(of_sets.get(name), of_sets.get("held_out")) for name in names)
         floor = next(iter(of_sets.values())).floor
-        rows.append(f"<tr><td>{html.escape(label)}</td>{cells}<td>{_short(floor)}</td></tr>")
+        rows.append(f"<tr><td>{_text(label)}</td>{cells}<td>{table.short(floor)}</td></tr>")
     return f"<table><thead><tr><th></th>{head}<th>floor</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def _cell(figure: table.Figure | None, real: table.Figure | None) -> str:
-    if figure is None or np.isnan(figure.value):
+def _cell(value: table.Value | None, real: table.Value | None) -> str:
+    if value is None:
         return "<td></td>"
-    interval = "" if np.isnan(figure.low) else f" <small>{_short(figure.low)} to {_short(figure.high)}</small>"
-    mark = ' class="far"' if table.is_far(figure, real) else ""
-    return f"<td{mark}>{_short(figure.value)}{interval}</td>"
+    low, high = table.short(value.low), table.short(value.high)
+    interval = f" <small>{low} to {high}</small>" if low else ""
+    mark = ' class="far"' if table.is_far(value, real) else ""
+    return f"<td{mark}>{table.short(value.mean)}{interval}</td>"
 
 
-def _short(value: float) -> str:
-    return "" if np.isnan(value) else table.short(value)
-
-
-def _pictures(content: Mapping[str, Any], sets: Mapping[str, PhraseSet], workdir: pathlib.Path | None) -> Iterator[str]:
-    """The pictures with their headings, in the order of reading."""
-    yield "<h2>Metrics</h2>"
-    bars, floors = _bars(content)
-    yield _figure(
-        metric_plots.plot_metric_bars(bars, floors=floors),
-        "Means and intervals; the grey band is held-out music and the floor around it.",
-    )
-    lengths = content["note_lengths"]
-    pitched = lengths["columns"].index(measure.PITCHED)
-    yield _figure(
-        metric_plots.plot_note_lengths(
-            {_name(name): _array(each[pitched]) for name, each in lengths["sets"].items()},
-            _length_labels(lengths["bins"]),
-        ),
-        "Shares of the notes of pitched tracks by length, in steps of a twelfth of a quarter note.",
-    )
-    yield "<h2>Phrases</h2>"
-    yield _figure(_grid(sets["generated"], "generated"), "The first phrases of those that were drawn, unselected.")
-    yield _figure(_grid(sets["held_out"], "held out"), "Held-out phrases, chosen at random by the seed.")
-    if "reconstructed" in sets:
-        rows = np.arange(min(_PAIRS_SHOWN, len(sets["held_out"].packed)))
-        yield _figure(
-            phrase_plots.plot_pairs(
-                _dense(sets["held_out"].packed, rows),
-                _dense(sets["reconstructed"].packed, rows),
-                names=("held out", "reconstructed"),
-            ),
-            "Held-out phrases, and what the decoder makes of their codes.",
-        )
-    yield from _memorisation(content, sets)
-    if codes := content.get("codes"):
-        yield from _latent(content, codes)
-    if workdir is not None and (history := read_history(workdir)):
-        yield "<h2>Training</h2>"
-        yield _figure(plot_curves(history), "Training and evaluation as the run went.")
-
-
-def _memorisation(content: Mapping[str, Any], sets: Mapping[str, PhraseSet]) -> Iterator[str]:
-    copies = content["copies"]
-    found = copies["sets"]["generated"]
-    yield "<h2>Memorisation</h2>"
-    yield _figure(
-        metric_plots.plot_nearest_distances(
-            {_name(name): _array(each["distance"]) for name, each in copies["sets"].items()},
-            unit="share of cells that only one of the two has",
-            threshold=copies["threshold"],
-        ),
-        "How far phrases are from the nearest training phrase, in whichever transposition is nearest.",
-    )
-    rows = np.argsort(_array(found["distance"]), kind="stable")[:_PAIRS_SHOWN]
-    yield _figure(
-        phrase_plots.plot_pairs(
-            _dense(sets["generated"].packed, rows),
-            _dense(sets["training"].packed, np.array(found["row"])[rows]),
-            names=("generated", "nearest in training"),
-            captions=[
-                f"distance {found['distance'][i]:.2f}, moved by {found['semitones'][i]:+d}" for i in rows.tolist()
-            ],
-        ),
-        "The generated phrases that are nearest to a training phrase, and that phrase in its own key.",
-    )
-    yield (
-        f"<p>{len(found['copies'])} generated phrases ({found['copy_share']:.1%}) are nearer to a training phrase than "
-        f"the nearest {copies['percentile']:g} % of held-out phrases are: near copies.</p>"
-    )
-    if found["copies"]:
-        items = "".join(
-            f"<li>phrase {i}: training row {found['row'][i]}, moved by {found['semitones'][i]:+d} semitones, "
-            f"distance {found['distance'][i]:.3f}</li>"
-            for i in found["copies"]
-        )
-        yield f"<details><summary>Which</summary><ul>{items}</ul></details>"
-
-
-def _latent(content: Mapping[str, Any], codes: Mapping[str, Any]) -> Iterator[str]:
-    test = codes["mmd"]
-    yield "<h2>Latent space</h2>"
-    yield (
-        f"<p>MMD² between the prior and {test['codes']} held-out codes, one a song where songs are known, is "
-        f"{test['statistic']:.4f}, where samples of one distribution give {test['null_mean']:.4f} ± "
-        f"{test['null_sd']:.4f} (permutation p = {test['p_value']:.3g}). "
-        f"{codes['active']['number']} of {codes['dimensions']} dimensions are active.</p>"
-    )
-    densities = codes["log_density"]
-    drawn = content["provenance"]["latent"]
-    yield (
-        f"<p>The draws are from the {drawn}. Log-density of held-out codes, in nats a dimension: "
-        + ", ".join(f"{value:.3f} under the {name}" for name, value in densities.items())
-        + ".</p>"
-    )
-    yield _figure(
-        latent_plots.plot_moments(
-            **{name: _array(each) for name, each in codes["moments"].items()},
-            num_codes=content["sets"]["held_out"]["phrases"],
-        ),
-        "Moments of held-out codes by dimension, in units of the prior.",
-    )
-    norms = codes["norms"]
-    yield _figure(
-        latent_plots.plot_norms(
-            *(_array(norms[name]) for name in ("edges", "share", "expected")), distance=norms["distance"]
-        ),
-        "Norms of held-out codes beside those of the prior.",
-    )
-    if plane := codes["projection"]:
-        yield _figure(
-            latent_plots.plot_projection(
-                *(_array(plane[name]) for name in ("points", "negentropy", "null_negentropy"))
-            ),
-            "The plane in which held-out codes look least Gaussian.",
-        )
-    if blame := content.get("blame"):
-        yield (
-            "<h3>Decoder or regulariser?</h3><p>The share of the distance from held-out music (Wasserstein-1, less "
-            "what halves of held-out music differ by) that is there already when the codes of held-out phrases are "
-            "decoded; the rest comes with the step from codes to draws of the prior.</p>"
-        )
-        labels = [label for metric, column in table.HEADLINE if (label := f"{metric}, {column}") in blame]
-        rows = "".join(
-            f"<tr><td>{html.escape(label)}</td><td>{_share(blame[label]['decoder_share'])}</td>"
-            f"<td>{_share(blame[label]['regulariser_share'])}</td></tr>"
-            for label in labels
-        )
-        yield f"<table><tr><th></th><th>decoder</th><th>regulariser</th></tr>{rows}</table>"
-
-
-def _share(value: float | None) -> str:
-    return "neither" if value is None else f"{value:.0%}"
-
-
-def _bars(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
-    """What `plot_metric_bars` draws: by title, each set's mean and interval, and the floor."""
+def _metrics(content: Mapping[str, Any]) -> Iterator[str]:
     bars, floors = {}, {}
-    for metric, column in _METRICS_SHOWN:
+    for metric, column in _PLOTTED_METRICS:
         entry = content["music"][metric]
         i = entry["columns"].index(column)
         title = metric.replace("_", " ") + ("" if column == "all" else f", {column.lower()}")
@@ -241,22 +110,140 @@ def _bars(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float]]
             _name(name): tuple(_array([each[key][i] for key in ("mean", "low", "high")]).tolist())
             for name, each in entry["sets"].items()
         }
-        floors[title] = entry["floor"]["median"][i]
-    return bars, floors
+        floors[title] = float(_array(entry["floor"]["median"][i]))
+    yield "<h2>Metrics</h2>"
+    yield _picture(
+        metric_plots.plot_metric_bars(bars, floors=floors),
+        "Means and intervals; the grey band is held-out music and the floor around it.",
+    )
+    lengths = content["note_lengths"]
+    pitched = lengths["columns"].index(PITCHED)
+    shares = {_name(name): _array(each[pitched]) for name, each in lengths["sets"].items()}
+    yield _picture(
+        metric_plots.plot_note_lengths(shares, _length_labels(lengths["bins"])),
+        "Shares of the notes of pitched tracks by length, in steps of a twelfth of a quarter note.",
+    )
+
+
+def _phrases(sets: Sets) -> Iterator[str]:
+    yield "<h2>Phrases</h2>"
+    yield _grid(sets["generated"], "generated", "The first generated phrases, unselected.")
+    yield _grid(sets["held_out"], "held out", "Held-out phrases, chosen at random by the seed.")
+    if "reconstructed" in sets:
+        rows = np.arange(min(_PAIRS, len(sets["held_out"].packed)))
+        originals, reconstructions = (_rolls(sets[name].packed, rows) for name in ("held_out", "reconstructed"))
+        yield _picture(
+            plot_pairs(originals, reconstructions, names=("held out", "reconstructed")),
+            "Held-out phrases and their reconstructions.",
+        )
+
+
+def _copies(copies: Mapping[str, Any], sets: Sets) -> Iterator[str]:
+    found = copies["sets"]["generated"]
+    yield "<h2>Memorization</h2>"
+    yield _picture(
+        metric_plots.plot_nearest_distances(
+            {_name(name): _array(each["distance"]) for name, each in copies["sets"].items()},
+            unit="share of cells that only one of the two has",
+            threshold=copies["threshold"],
+        ),
+        "Distances of phrases from the nearest training phrase, in whichever transposition is nearest.",
+    )
+    rows = np.argsort(_array(found["distance"]), kind="stable")[:_PAIRS]
+    yield _picture(
+        plot_pairs(
+            _rolls(sets["generated"].packed, rows),
+            _rolls(sets["training"].packed, np.array(found["row"])[rows]),
+            names=("generated", "nearest in training"),
+            captions=[f"distance {found['distance'][i]:.2f}, moved by {found['semitones'][i]:+d}" for i in rows],
+        ),
+        "The generated phrases that are nearest to a training phrase, and that phrase in its own key.",
+    )
+    yield (
+        f"<p>{len(found['copies'])} generated phrases ({found['copy_share']:.1%}) are near copies: nearer to a "
+        f"training phrase than the nearest {copies['percentile']:g} % of held-out phrases.</p>"
+    )
+    if found["copies"]:
+        items = "".join(
+            f"<li>phrase {i}: training row {found['row'][i]}, moved by {found['semitones'][i]:+d} semitones, "
+            f"distance {found['distance'][i]:.3f}</li>"
+            for i in found["copies"]
+        )
+        yield f"<details><summary>List</summary><ul>{items}</ul></details>"
+
+
+def _latent_space(content: Mapping[str, Any], codes: Mapping[str, Any]) -> Iterator[str]:
+    test = codes["mmd"]
+    densities = ", ".join(f"{value:.3f} under the {name}" for name, value in codes["log_density"].items())
+    yield (
+        f"<h2>Latent space</h2><p>MMD² between the prior and {test['codes']} held-out codes, one a song where songs "
+        f"are known, is {test['statistic']:.4f}; for two samples of one distribution it is {test['null_mean']:.4f} ± "
+        f"{test['null_sd']:.4f} (permutation p = {test['p_value']:.3g}). "
+        f"{codes['active']['number']} of {codes['dimensions']} dimensions are active.</p>"
+        f"<p>The samples are from the {content['provenance']['latent']}. Log-density of held-out codes, in nats a "
+        f"dimension: {densities}.</p>"
+    )
+    moments = {name: _array(each) for name, each in codes["moments"].items()}
+    yield _picture(
+        latent_plots.plot_moments(**moments, num_codes=content["sets"]["held_out"]["phrases"]),
+        "Moments of held-out codes by dimension, in units of the prior.",
+    )
+    edges, share, expected = (_array(codes["norms"][name]) for name in ("edges", "share", "expected"))
+    yield _picture(
+        latent_plots.plot_norms(edges, share, expected, distance=codes["norms"]["distance"]),
+        "Norms of held-out codes beside those of the prior.",
+    )
+    if plane := codes["projection"]:
+        arrays = (_array(plane[name]) for name in ("points", "negentropy", "null_negentropy"))
+        yield _picture(latent_plots.plot_projection(*arrays), "The plane in which held-out codes are least Gaussian.")
+
+
+def _quality_gap(gaps: Mapping[str, Any] | None) -> Iterator[str]:
+    if not gaps:
+        return
+    yield (
+        "<h3>Decoder or regularizer?</h3><p>Of the distance from held-out music (Wasserstein-1, less the floor), the "
+        "share that codes of held-out phrases already have when they are decoded, and the share that sampling "
+        "adds.</p>"
+    )
+    rows = ""
+    for metric, column in table.HEADLINE:
+        if gap := gaps.get(label := f"{metric}, {column}"):
+            shares = (gap["decoder_share"], gap["regularizer_share"])
+            cells = "".join(f"<td>{'neither' if share is None else f'{share:.0%}'}</td>" for share in shares)
+            rows += f"<tr><td>{_text(label)}</td>{cells}</tr>"
+    yield f"<table><tr><th></th><th>decoder</th><th>regularizer</th></tr>{rows}</table>"
+
+
+def _training(workdir: pathlib.Path | None) -> Iterator[str]:
+    if workdir is not None and (history := read_history(workdir)):
+        yield "<h2>Training</h2>"
+        yield _picture(plot_curves(history), "Training and evaluation over the course of the run.")
+
+
+def _provenance(content: Mapping[str, Any]) -> str:
+    items = {name: value for name, value in content["provenance"].items() if name != "config"}
+    for name, each in content["sets"].items():
+        items[f"{name} phrases"] = f"{each['phrases']} of {each['songs'] or 'unknown'} songs"
+    return f"<dl>{''.join(f'<dt>{_text(name)}</dt><dd>{_text(value)}</dd>' for name, value in items.items())}</dl>"
+
+
+def _text(value: object) -> str:
+    return html.escape(printable(str(value)))
 
 
 def _name(name: str) -> str:
-    """What pictures call a set."""
+    """The name of a set in tables and pictures."""
     return name.replace("_", "-")
 
 
 def _array(values: Any) -> Float64[np.ndarray, ...]:
-    """Numbers as JSON has them, None for NaN."""
+    """Numbers from JSON, where None stands for NaN."""
     return np.array(values, np.float64)
 
 
 def _length_labels(bins: Sequence[int]) -> list[str]:
-    """The classes of lengths in words: "3-5", "48 or more"."""
+    """Labels of classes of lengths: "3-5", "48 or more"."""
     ends = [*(following - 1 for following in bins[1:]), None]
     return [
         f"{first} or more" if last is None else str(first) if first == last else f"{first}-{last}"
@@ -264,34 +251,16 @@ def _length_labels(bins: Sequence[int]) -> list[str]:
     ]
 
 
-def _dense(packed: PackedPhrases, rows: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, "n T P K"]:
-    """Some phrases, to be drawn."""
+def _rolls(packed: PackedPhrases, rows: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, "n T P K"]:
     return unpack(np.asarray(packed[rows]))
 
 
-def _grid(phrases: PhraseSet, name: str) -> Picture:
-    rows = np.arange(min(_PHRASES_SHOWN, len(phrases.packed)))
-    return phrase_plots.plot_grid(_dense(phrases.packed, rows), titles=[f"{name} {i + 1}" for i in rows])
+def _grid(phrases: PhraseSet, name: str, caption: str) -> str:
+    rows = np.arange(min(_GRID_PHRASES, len(phrases.packed)))
+    return _picture(plot_grid(_rolls(phrases.packed, rows), titles=[f"{name} {i + 1}" for i in rows]), caption)
 
 
-def _provenance(content: Mapping[str, Any]) -> str:
-    items = {name: value for name, value in content["provenance"].items() if name != "config"}
-    items |= {
-        f"{name} phrases": f"{each['phrases']} of {each['songs'] or 'unknown'} songs"
-        for name, each in content["sets"].items()
-    }
-    return (
-        "<dl>"
-        + "".join(
-            f"<dt>{html.escape(str(name))}</dt><dd>{html.escape(str(value))}</dd>" for name, value in items.items()
-        )
-        + "</dl>"
-    )
-
-
-def _figure(picture: Picture, caption: str) -> str:
-    stream = io.BytesIO()
-    picture.savefig(stream, format="png")
-    data = base64.b64encode(stream.getvalue()).decode()
-    text = html.escape(caption)
+def _picture(figure: Any, caption: str) -> str:
+    """The HTML of a figure of matplotlib."""
+    data, text = base64.b64encode(figure_png(figure)).decode(), html.escape(caption)
     return f'<figure><img src="data:image/png;base64,{data}" alt="{text}"><figcaption>{text}</figcaption></figure>'

@@ -49,8 +49,8 @@ def _evaluation(workdir: pathlib.Path) -> Iterator[Table]:
     content = json.loads(file.read_text(encoding="utf-8"))
     names = list(content["sets"])
     rows = [
-        [label, *(_short(of_sets[name].value) if name in of_sets else "" for name in names)]
-        for label, of_sets in table.figures(content).items()
+        [label, *(_short(of_sets[name].mean) if name in of_sets else "" for name in names)]
+        for label, of_sets in table.headline(content).items()
     ]
     step = content["provenance"].get("checkpoint_step", "unknown")
     yield Table(f"Evaluation of step {step}", ["", *(name.replace("_", "-") for name in names)], rows)
