@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from tests.helpers import make_batch, random_rolls, run_step, tiny_config
+from wae_jax.config import ModelSpec
+from wae_jax.errors import ConfigError
 from wae_jax.generation.sampling import make_sampler
-from wae_jax.models import autoencoder
+from wae_jax.models.autoencoder import Autoencoder
+from wae_jax.models.discriminator import Discriminator
 from wae_jax.models.modules import ACTIVATIONS
 from wae_jax.pianoroll import PHRASE_SHAPE
 from wae_jax.training.checkpoint import Checkpointer
@@ -19,22 +22,20 @@ from wae_jax.training.step import make_train_step
 
 
 def test_discriminator_has_five_hidden_layers_and_an_output():
-    discriminator = autoencoder.Discriminator(widths=(512,) * 5)
+    discriminator = Discriminator(widths=(512,) * 5)
     params = jax.eval_shape(discriminator.init, jax.random.key(0), jnp.zeros((1, 16)))["params"]
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     assert count == 16 * 512 + 512 + 4 * (512 * 512 + 512) + 512 + 1
 
 
+def small_model(**fields):
+    return Autoencoder(ModelSpec(network="tiny", h_dim=2, z_dim=3, kernel_size=(8, 8), **fields))
+
+
 @pytest.fixture(scope="module")
 def small():
-    model = autoencoder.Autoencoder(
-        network="tiny",
-        h_dim=2,
-        z_dim=3,
-        kernel_size=(8, 8),
-        dropout_rate=0.5,
-        output_bias=(-1.0, -2.0, -3.0, -4.0, -5.0),
-    )
+    model = small_model(dropout_rate=0.5, batch_norm_momentum=0.99)
+    model = model.clone(output_bias=(-1.0, -2.0, -3.0, -4.0, -5.0))
     variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *PHRASE_SHAPE)))
     return model, variables
 
@@ -81,7 +82,7 @@ def test_keys_of_the_phrases_are_all_that_training_draws_on(small):
 
 def with_encoder(kind, **fields):
     """A model whose encoder is of a kind, its variables, and four phrases."""
-    model = autoencoder.Autoencoder(network="tiny", h_dim=2, z_dim=3, kernel_size=(8, 8), encoder_kind=kind, **fields)
+    model = small_model(encoder=kind, **fields)
     variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *PHRASE_SHAPE)))
     return model, variables, random_rolls(4).astype(np.float32)
 
@@ -112,7 +113,7 @@ def test_a_gaussian_encoders_codes_have_its_mean_and_variance():
 
 
 def test_additive_noise_is_on_the_phrase_alone():
-    model, variables, x = with_encoder("additive_noise", input_noise=0.3)
+    model, variables, x = with_encoder("additive_noise", encoder_noise=0.3)
     plain, *_ = with_encoder("deterministic")
     keys = jax.random.split(jax.random.key(5), 4)
     noise = jnp.stack([jax.random.normal(key, PHRASE_SHAPE) for key in keys])
@@ -127,7 +128,7 @@ def test_additive_noise_is_on_the_phrase_alone():
 
 
 def test_layer_normalization_has_no_statistics_and_keeps_phrases_apart():
-    model = autoencoder.Autoencoder(network="tiny", h_dim=2, z_dim=3, kernel_size=(8, 8), normalization="layer")
+    model = small_model(normalization="layer")
     variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *PHRASE_SHAPE)))
     assert set(variables) == {"params"}
     x = random_rolls(3).astype(np.float32)
@@ -147,15 +148,13 @@ def test_leaky_relu_has_kerass_slope():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"network": "alte"}, "no network called 'alte'; there are fir, alt, new_alt, newnew, mus, meter"),
-        ({"network": "fir", "dropout_rate": 0.5}, "the dropout rate is 0.5, and the network 'fir' has no dropout"),
-        ({"normalization": "group"}, "no normalization called 'group'; there are batch, layer"),
-        ({"activation": "gelu"}, "no activation called 'gelu'; there are relu, leaky_relu"),
+        ({"network": "alte"}, "model.network is 'alte'; expected one of fir, alt, new_alt, newnew, mus, meter"),
+        ({"network": "fir", "dropout_rate": 0.5}, "model.dropout_rate is 0.5, but the network 'fir' has no dropout"),
     ],
 )
-def test_what_is_not_there_is_refused_by_name(fields, message):
-    model = autoencoder.Autoencoder(**{"network": "alt", "h_dim": 2, "z_dim": 3, **fields})
-    with pytest.raises(ValueError, match=message):
+def test_networks_that_do_not_exist_are_refused_by_name(fields, message):
+    model = Autoencoder(ModelSpec(**fields))
+    with pytest.raises(ConfigError, match=message):
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *PHRASE_SHAPE)))
 
 

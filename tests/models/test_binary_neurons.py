@@ -9,9 +9,11 @@ import pytest
 
 from tests.helpers import autoencoder_of, make_batch, run_steps, tiny_config
 from wae_jax import pianoroll
-from wae_jax.models.binary_neurons import GRADIENTS, annealed_slope, fire, make_cell_values
+from wae_jax.config import BinaryNeuronSpec
+from wae_jax.models.binary_neurons import annealed_slope, fire, make_cell_values
 from wae_jax.training.step import example_keys
 
+GRADIENTS = ["straight_through", "sigmoid_adjusted"]
 LOGITS = np.random.default_rng(0).normal(0, 2, (4, 6, 3, 5)).astype(np.float32)
 UPSTREAM = np.random.default_rng(1).normal(size=LOGITS.shape).astype(np.float32)
 
@@ -81,8 +83,7 @@ def test_the_same_under_jit_vmap_and_pmap(dtype):
 
 
 def values_of(keys, step, **settings):
-    config = tiny_config(**{f"objective__binary_neurons__{name}": value for name, value in settings.items()})
-    return make_cell_values(config)(keys, jnp.int32(step))
+    return make_cell_values(BinaryNeuronSpec(**settings))(keys, jnp.int32(step))
 
 
 def test_stochastic_neurons_fire_as_often_as_their_probability_says():
@@ -130,8 +131,10 @@ def test_the_cost_of_a_step_is_that_of_binary_cells(kind, gradient, dtype):
         objective__binary_neurons__gradient=gradient,
         dtype=dtype,
         model__output_bias="zero",
+        autoencoder_optimizer__learning_rate=0.05,
+        autoencoder_optimizer__warmup_steps=0,
+        autoencoder_optimizer__schedule="constant",
     )
-    config.autoencoder_optimizer.update({"learning_rate": 0.05, "warmup_steps": 0, "schedule": "constant"})
     batch = make_batch(config.batch_size)
     run = list(run_steps(config, 2, 6, batches=[batch.packed] * 6))
     found = [float(metrics["train/cost"]) for _, metrics in run]

@@ -9,6 +9,7 @@ import pytest
 
 from tests.checking import unchecked
 from wae_jax.models import conv, conv_cpu, conv_plain
+from wae_jax.models.modules import density_logit, dropout
 
 # Height, width, input channels, output channels, kernel, strides: those of the networks, and odd ones.
 CASES = [
@@ -146,7 +147,7 @@ def test_what_does_not_fit_is_refused_with_its_numbers():
 def test_dropout_scales_and_drops_at_its_rate():
     keys = jax.random.split(jax.random.key(0), 4)
     x = jnp.ones((4, 100, 50))
-    y = np.asarray(conv.dropout(keys, x, 0.2))
+    y = np.asarray(dropout(keys, x, 0.2))
     assert set(np.unique(y)) == {0.0, np.float32(1.25)}
     # 20,000 draws: the share dropped is .2 with a standard deviation of .0028.
     assert abs((y == 0).mean() - 0.2) < 0.015
@@ -155,14 +156,14 @@ def test_dropout_scales_and_drops_at_its_rate():
 def test_dropout_of_a_phrase_depends_on_its_key_alone():
     keys = jax.random.split(jax.random.key(0), 4)
     x = jax.random.normal(jax.random.key(1), (4, 30))
-    whole = conv.dropout(keys, x, 0.5)
-    np.testing.assert_array_equal(whole[2:3], conv.dropout(keys[2:3], x[2:3], 0.5))
+    whole = dropout(keys, x, 0.5)
+    np.testing.assert_array_equal(whole[2:3], dropout(keys[2:3], x[2:3], 0.5))
     assert not np.array_equal(whole[0] == 0, whole[1] == 0)
-    np.testing.assert_array_equal(conv.dropout(keys, x, 0.0), x)
+    np.testing.assert_array_equal(dropout(keys, x, 0.0), x)
 
 
 def test_density_logit_inverts_the_sigmoid_and_stays_finite():
     for density in (0.013, 0.5, 0.9):
-        assert 1 / (1 + np.exp(-conv.density_logit(density))) == pytest.approx(density)
-    assert np.isfinite(conv.density_logit(0.0))
-    assert np.isfinite(conv.density_logit(1.0))
+        assert 1 / (1 + np.exp(-density_logit(density))) == pytest.approx(density)
+    assert np.isfinite(density_logit(0.0))
+    assert np.isfinite(density_logit(1.0))

@@ -10,6 +10,7 @@ from tests.helpers import (
     DENSITIES,
     assert_same_run,
     autoencoder_of,
+    changed,
     last_state,
     make_batch,
     random_rolls,
@@ -121,8 +122,12 @@ def test_all_that_decodes_has_it():
 
 
 def constant(config, learning_rate=0.01):
-    config.autoencoder_optimizer.update({"learning_rate": learning_rate, "warmup_steps": 0, "schedule": "constant"})
-    return config
+    return changed(
+        config,
+        autoencoder_optimizer__learning_rate=learning_rate,
+        autoencoder_optimizer__warmup_steps=0,
+        autoencoder_optimizer__schedule="constant",
+    )
 
 
 def leaves(state, *names):
@@ -220,8 +225,7 @@ def test_a_run_in_stages_is_resumed_opened_and_sampled_from(tmp_path):
     config = constant(tiny_config("mmd", refiner__first_step=1, num_train_steps=4, **each, **UNITS))
     train_and_evaluate(config, str(tmp_path / "whole"))
     for steps in (2, 4):
-        config.num_train_steps = steps
-        train_and_evaluate(config, str(tmp_path / "parts"))
+        train_and_evaluate(changed(config, num_train_steps=steps), str(tmp_path / "parts"))
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
     state, meta = last_state(tmp_path / "whole")
     assert meta["step"] == 4

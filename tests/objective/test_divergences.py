@@ -13,7 +13,7 @@ import scipy.stats
 
 from tests.checking import unchecked
 from wae_jax.config import DiscriminatorSpec, ObjectiveSpec
-from wae_jax.models.autoencoder import Encoded
+from wae_jax.models.encoder_decoder import Encoded
 from wae_jax.objective import divergences, prior
 from wae_jax.training import latent_penalties
 

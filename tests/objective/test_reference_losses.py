@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wae_jax.config import DiscriminatorSpec, ObjectiveSpec
-from wae_jax.models.autoencoder import Encoded
+from wae_jax.models.encoder_decoder import Encoded
 from wae_jax.objective import adversarial
 from wae_jax.objective.reconstruction import squared_error
 from wae_jax.training.latent_penalties import GlobalBatch, make_penalty

@@ -1,5 +1,6 @@
-"""The networks: encoder, decoder, discriminator and refiner as flax modules.
+"""The networks as flax modules: encoder, decoder, refiner and discriminator, and one table of architectures.
 
-One table of architectures, and convolutions by platform; no losses, no optimizers, no training state.
-May import `pianoroll`, `config` (specs), `errors` and `array_types`.
+A network is a row of `networks.NETWORKS`; `autoencoder.make_autoencoder` builds it from specs; `modules` has the
+layers, `conv` their convolutions by platform. No losses, optimizers or training state. May import pianoroll, config and
+errors.
 """

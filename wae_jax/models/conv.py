@@ -1,20 +1,17 @@
-"""Strided "same" convolutions, their transposes, and dropout that does not depend on how a batch is sharded.
+"""Strided "same" convolutions and their transposes, in the form that is fast on the platform.
 
-A strided convolution and the transposed convolution with the same kernel are each other's adjoints. Both
-therefore are made of three operations, each given the gradient of the others: the convolution, its adjoint,
-and the gradient with respect to the kernel. CPUs get those of `conv_cpu`, other platforms those of `conv_plain`;
-`tests/test_layers.py` holds both to the same numbers.
+A strided convolution and the transposed convolution with the same kernel are adjoints of each other. Three operations
+make both and their gradients: the convolution, its adjoint, and the gradient with respect to the kernel. CPUs use those
+of `conv_cpu`, other platforms those of `conv_plain`; the tests hold both to the same numbers.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 
 import jax
-import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
 from wae_jax.models import conv_cpu, conv_plain
 
@@ -26,8 +23,8 @@ _Saved = tuple[_Images, _Kernel]
 def _check(x: Array, kernel: Array, strides: tuple[int, int], channel_axis: int) -> None:
     if x.ndim != 4 or kernel.ndim != 4 or x.shape[-1] != kernel.shape[channel_axis]:
         raise ValueError(
-            f"input {x.shape} does not go with kernel {kernel.shape}: expected [B, H, W, C] "
-            f"and {kernel.shape[channel_axis]} channels"
+            f"input {x.shape} does not match kernel {kernel.shape}; "
+            f"expected [B, H, W, {kernel.shape[channel_axis]}] and [k_h, k_w, I, O]"
         )
     if channel_axis == 2 and (x.shape[1] % strides[0] or x.shape[2] % strides[1]):
         raise ValueError(f"strides {strides} do not divide the input's size {x.shape[1:3]}")
@@ -41,14 +38,11 @@ def conv(
 
     Args:
       x: examples.
-      kernel: of one type with `x`.
+      kernel: of the type of `x`.
       strides: (s_h, s_w); they must divide H and W.
 
-    Returns:
-      [B, H / s_h, W / s_w, O].
-
     Raises:
-      ValueError: if shapes or strides do not go together.
+      ValueError: if shapes or strides do not match.
     """
     _check(x, kernel, strides, 2)
     return lax.platform_dependent(
@@ -63,18 +57,15 @@ def conv(
 def conv_transpose(
     y: Float[Array, "B H W O"], kernel: _Kernel, strides: tuple[int, int]
 ) -> Float[Array, "B H*{strides[0]} W*{strides[1]} I"]:
-    """The adjoint of `conv` in its input: what Keras calls Conv2DTranspose with "same" padding.
+    """The adjoint of `conv` in its input: Conv2DTranspose of Keras with "same" padding.
 
     Args:
       y: examples.
-      kernel: in the layout of Keras, which is that of the convolution this is the adjoint of.
+      kernel: in the layout of Keras, which is that of `conv`.
       strides: (s_h, s_w).
 
-    Returns:
-      [B, H * s_h, W * s_w, I].
-
     Raises:
-      ValueError: if shapes do not go together.
+      ValueError: if shapes do not match.
     """
     _check(y, kernel, strides, 3)
     return lax.platform_dependent(
@@ -117,26 +108,3 @@ def _conv_transpose_backward(strides: tuple[int, int], saved: _Saved, dx: Float[
 
 conv.defvjp(_conv_forward, _conv_backward)
 conv_transpose.defvjp(_conv_transpose_forward, _conv_transpose_backward)
-
-
-def dropout(keys: Key[Array, " B"], x: Float[Array, " B *shape"], rate: float) -> Float[Array, " B *shape"]:
-    """Sets each unit to 0 with probability `rate` and scales the others by 1 / (1 - rate).
-
-    Args:
-      keys: one for each example: a mask must not depend on which device an example is on.
-      x: examples.
-      rate: probability, 0 <= rate < 1.
-
-    Returns:
-      An array of the type of `x`.
-    """
-    if rate == 0.0:
-        return x
-    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate, x.shape[1:]))(keys)
-    return jnp.where(keep, x / (1.0 - rate), jnp.zeros_like(x))
-
-
-def density_logit(density: float) -> float:
-    """The logit of a probability, kept finite for tracks that never sound."""
-    clipped = min(max(density, 1e-6), 1.0 - 1e-6)
-    return math.log(clipped / (1.0 - clipped))

@@ -1,10 +1,9 @@
-"""The three operations of `layers` as XLA's CPU compiler runs them fast.
+"""The three operations of `conv` in forms that XLA compiles to fast code for CPUs.
 
-There, a dilated convolution and the plain kernel gradient take many times as long as a stride-1 convolution and a
-matrix product; and so do convolutions from few channels, or to few. So blocks of cells become channels: of b_h x b_w
-cells of the operation's larger side, and of the (b_h / s_h) x (b_w / s_w) cells of its smaller side that belong to
-them. Between blocks the strides are 1, and every operation is one on matrices that are wide enough. In the kernel then
-stand zeros, where a cell of a block does not reach another, which is the price of large blocks.
+There, dilated convolutions, plain kernel gradients, and convolutions from or to few channels are many times slower than
+stride-1 convolutions of many channels and matrix products. So blocks of cells become channels: b_h x b_w cells of the
+operation's larger side, and the (b_h / s_h) x (b_w / s_w) cells of its smaller side that belong to them. Between blocks
+the strides are 1. The price is zeros in the kernel, where a cell of one block does not reach a cell of another.
 """
 
 from __future__ import annotations
@@ -19,8 +18,7 @@ from wae_jax.models.conv_plain import LAYOUT, conv_plain, same_padding
 
 Pair = tuple[int, int]
 
-# Measured: XLA's convolution packs its input four channels at a time, or else one by one; and its inner loop wants some
-# thirty channels to write.
+# Measured: XLA's convolution reads four channels at a time, or else one by one, and writes some thirty at a time.
 _CHANNELS_READ_TOGETHER = 4
 _CHANNELS_WRITTEN_TOGETHER = 30
 
@@ -28,7 +26,7 @@ _CHANNELS_WRITTEN_TOGETHER = 30
 def conv_by_blocks(
     x: Float[Array, "B H W I"], kernel: Float[Array, "k_h k_w I O"], strides: Pair
 ) -> Float[Array, "B H//{strides[0]} W//{strides[1]} O"]:
-    """The same as `conv_plain`; as it, where the input's channels are no fewer than XLA likes to read."""
+    """`conv_plain`, in blocks unless the number of input channels suits XLA."""
     height, width, inputs = x.shape[1:]
     if inputs % _CHANNELS_READ_TOGETHER == 0:
         return conv_plain(x, kernel, strides)
@@ -45,7 +43,7 @@ def conv_by_blocks(
 def adjoint_by_blocks(
     y: Float[Array, "B H W O"], kernel: Float[Array, "k_h k_w I O"], strides: Pair
 ) -> Float[Array, "B H*{strides[0]} W*{strides[1]} I"]:
-    """The same as `adjoint_plain`."""
+    """`adjoint_plain`, in blocks."""
     size = (y.shape[1] * strides[0], y.shape[2] * strides[1])
     block = _block_to_write(size, kernel.shape[2], strides)
     taps = _taps(_sizes(kernel), strides, block)
@@ -62,18 +60,18 @@ def _sizes(kernel: Array) -> Pair:
 
 
 def _in_front(kernel_size: Pair, strides: Pair) -> Pair:
-    """Rows and columns of zeros in front of the input."""
+    """Numbers of rows and columns of zeros in front of the input."""
     return same_padding(kernel_size[0], strides[0])[0], same_padding(kernel_size[1], strides[1])[0]
 
 
 def _taps(kernel_size: Pair, strides: Pair, block: Pair) -> Pair:
-    """Over how many blocks reaches what the first block of outputs sees."""
+    """Size of the kernel of blocks: numbers of blocks of the input that one block of outputs depends on."""
     rows, columns = (-(-(block[i] - strides[i] + kernel_size[i]) // block[i]) for i in (0, 1))
     return rows, columns
 
 
 def _blocks_that_fit(size: Pair, strides: Pair) -> Iterator[Pair]:
-    """Multiples of the strides that divide a size; the higher blocks last."""
+    """Multiples of the strides that divide a size, in ascending order of rows."""
     for rows in range(strides[0], size[0] + 1, strides[0]):
         for columns in range(strides[1], size[1] + 1, strides[1]):
             if size[0] % rows == size[1] % columns == 0:
@@ -81,7 +79,7 @@ def _blocks_that_fit(size: Pair, strides: Pair) -> Iterator[Pair]:
 
 
 def _block_to_read(size: Pair, channels: int, kernel_size: Pair, strides: Pair) -> Pair:
-    """That with the least work, of those with enough channels; the strides, where there are none."""
+    """The block with the least arithmetic whose number of channels suits XLA; the strides if there is none."""
 
     def work(block: Pair) -> int:
         taps = _taps(kernel_size, strides, block)
@@ -96,7 +94,7 @@ def _block_to_read(size: Pair, channels: int, kernel_size: Pair, strides: Pair) 
 
 
 def _block_to_write(size: Pair, channels: int, strides: Pair) -> Pair:
-    """The narrowest with enough channels, without joining rows; the strides, where there are none."""
+    """The narrowest block of one stride's rows with enough channels; the strides if there is none."""
     for rows, columns in _blocks_that_fit((strides[0], size[1]), strides):
         if rows * columns * channels >= _CHANNELS_WRITTEN_TOGETHER:
             return rows, columns
@@ -104,7 +102,7 @@ def _block_to_write(size: Pair, channels: int, strides: Pair) -> Pair:
 
 
 def _to_blocks(x: Float[Array, "B H W C"], block: Pair, front: Pair = (0, 0)) -> Float[Array, "B h w c"]:
-    """Turns blocks of cells into channels, in the order row, column, channel; zeros are put in front."""
+    """Blocks of cells as channels, in the order row, column, channel, with `front` rows and columns of zeros first."""
     count = [-(-(front[i] + x.shape[1 + i]) // block[i]) for i in (0, 1)]
     behind = [count[i] * block[i] - front[i] - x.shape[1 + i] for i in (0, 1)]
     x = jnp.pad(x, [(0, 0), (front[0], behind[0]), (front[1], behind[1]), (0, 0)])
@@ -113,7 +111,7 @@ def _to_blocks(x: Float[Array, "B H W C"], block: Pair, front: Pair = (0, 0)) ->
 
 
 def _to_cells(y: Float[Array, "B h w c"], block: Pair) -> Float[Array, "B H W C"]:
-    """Undoes `_to_blocks`."""
+    """Cells from blocks; the inverse of `_to_blocks`."""
     batch, rows, columns, channels = y.shape
     y = y.reshape(batch, rows, columns, block[0], channels // block[0]).transpose(0, 1, 3, 2, 4)
     return y.reshape(batch, rows * block[0], columns * block[1], -1)
@@ -122,7 +120,7 @@ def _to_cells(y: Float[Array, "B h w c"], block: Pair) -> Float[Array, "B H W C"
 def _kernel_of_blocks(
     kernel: Float[Array, "k_h k_w I O"], strides: Pair, block: Pair
 ) -> Float[Array, "taps_h taps_w i o"]:
-    """From every cell of the blocks that one block of outputs sees to every cell of that block."""
+    """The kernel between blocks: from all cells of the input blocks of one output block to all of its cells."""
     taps = _taps(_sizes(kernel), strides, block)
     moved = [
         jnp.pad(
@@ -147,12 +145,11 @@ def kernel_gradient_by_products(
     kernel_size: tuple[int, int],
     strides: tuple[int, int],
 ) -> Float[Array, "{kernel_size[0]} {kernel_size[1]} I O"]:
-    """The same as `kernel_gradient_plain`: products of `x` with shifted copies of `y`, a few phrases at a time.
+    """`kernel_gradient_plain` as matrix products of `x` with shifted copies of `y`, a few phrases at a time.
 
-    The strides are turned into channels first, so that one product serves a block of the kernel's cells. Where
-    channels are few, neighbouring columns are joined into one wider column, for larger matrices; the kernel's columns
-    are then spread over several products, and are summed at the end. `y` gets as many columns as the padded `x`, the
-    additional ones zero: a shift by rows and columns is then one shift in memory.
+    Strides become channels first, so that one product serves a block of the kernel's cells. If channels are few,
+    neighbouring columns are joined for larger matrices; the kernel's columns are then spread over several products and
+    summed at the end. `y` is padded to the columns of `x`: a shift by rows and columns is then one shift in memory.
     """
     batch, height, width, outputs = y.shape
     inputs = x.shape[3]
@@ -167,7 +164,7 @@ def kernel_gradient_by_products(
     x = jnp.pad(x, [(0, 0), (before[0], max(after[0], 0)), (before[1], max(after[1], 0)), (0, 0)])
     x = x[:, : grid[0] * block[0], : grid[1] * block[1]]
 
-    # As many phrases at a time as keep the operands near a megabyte: large products that stay in cache.
+    # As many phrases at a time as keep the operands near a megabyte, to stay in cache.
     wanted = max(1, 2**18 // ((taps[0] * taps[1] * join * outputs + depth) * grid[0] * grid[1]))
     chunk = next(c for c in range(min(wanted, batch), 0, -1) if batch % c == 0)
     cells = chunk * grid[0] * grid[1]
@@ -196,7 +193,7 @@ def kernel_gradient_by_products(
 def _columns_to_join(
     width: int, inputs: int, outputs: int, kernel_size: tuple[int, int], strides: tuple[int, int]
 ) -> int:
-    """The number of columns that makes for the least work, where a matrix narrower than 64 costs as if it were 64."""
+    """The number of columns with the least arithmetic, if matrices narrower than 64 cost as much as those of 64."""
 
     def work(join: int) -> int:
         block = (strides[0], strides[1] * join)

@@ -1,7 +1,7 @@
-"""The three operations of `layers` as single operations of XLA.
+"""The three operations of `conv` as single operations of XLA.
 
-"Same" padding is TensorFlow's, for sizes that the stride divides: of the max(k - s, 0) rows of padding the first half,
-rounded down, goes in front.
+"Same" padding is that of TensorFlow for sizes that the stride divides: of max(k - s, 0) rows, half, rounded down, are
+in front.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 def same_padding(kernel_size: int, stride: int) -> tuple[int, int]:
-    """Rows of zeros in front of and behind the input, along one axis."""
+    """Numbers of zeros in front of and behind the input along one axis."""
     total = max(kernel_size - stride, 0)
     return total // 2, total - total // 2
 
@@ -31,12 +31,12 @@ def conv_plain(
 def adjoint_plain(
     y: Float[Array, "B H W O"], kernel: Float[Array, "k_h k_w I O"], strides: tuple[int, int]
 ) -> Float[Array, "B H*{strides[0]} W*{strides[1]} I"]:
-    """The adjoint of `conv_plain` in its input, as one convolution over `y` spread out by the strides."""
+    """The adjoint of `conv_plain` in its input: one convolution of `y` dilated by the strides."""
     k_h, k_w = kernel.shape[:2]
     padding = []
     for k, s in ((k_h, strides[0]), (k_w, strides[1])):
         before, after = same_padding(k, s)
-        # A kernel shorter than the stride leaves the last cells of each block without any input.
+        # With a kernel shorter than the stride, the last cells of each stride have no input.
         padding.append((k - 1 - before, k - 1 - after + max(s - k, 0)))
     flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
     return lax.conv_general_dilated(y, flipped, (1, 1), padding, lhs_dilation=strides, dimension_numbers=LAYOUT)
@@ -48,7 +48,7 @@ def kernel_gradient_plain(
     kernel_size: tuple[int, int],
     strides: tuple[int, int],
 ) -> Float[Array, "{kernel_size[0]} {kernel_size[1]} I O"]:
-    """The kernel's gradient where `conv_plain(x, kernel, strides)` has the output gradient `y`."""
+    """The gradient of the kernel of `conv_plain(x, kernel, strides)` for the output gradient `y`."""
     kernel = jnp.zeros((*kernel_size, x.shape[-1], y.shape[-1]), x.dtype)
     (transposed,) = jax.linear_transpose(lambda kernel: conv_plain(x, kernel, strides), kernel)(y)
     return transposed

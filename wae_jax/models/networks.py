@@ -1,27 +1,31 @@
-"""The convolutional networks as rows of one table: numbers alone; `models.py` makes modules of them.
+"""One table of the convolutional networks; `encoder_decoder` makes modules of its rows.
 
-`fir`, `alt`, `new_alt`, `newnew` and `mus` are those of `w00zie/wae_music` (its `models/` folder) at commit 360051b.
-Dropout came to its `alt` and `new_alt` later, at commit 6bf83c8, of rate .2; there `mus` has the configured kernel
-throughout. `meter`, `octaves` and `bars` are this project's own, the last with a decoder in the spirit of MuseGAN's.
+`fir`, `alt`, `new_alt`, `newnew` and `mus` are those of `w00zie/wae_music` (its folder `models`) at commit 360051b, but
+the dropout of `alt` and `new_alt`, which is of commit 6bf83c8 (rate .2), and the kernels of `mus`, which there have the
+configured size throughout. `meter`, `octaves` and `bars` are this project's own, the last with a decoder in the spirit
+of MuseGAN.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-TRACKS = 0  # as a number of filters: one a track, or two with planes for onsets and sustains, whatever the width
+from wae_jax.errors import ConfigError
+
+# In place of a number of filters: one channel a track, or two for onsets and sustains, whatever `h_dim` is.
+TRACKS = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Conv:
-    """One convolution, or transposed convolution, of a network.
+    """A convolution or transposed convolution.
 
     Attributes:
-      filters: how many, as a multiple of `h_dim`, or `TRACKS`.
+      filters: their number as a multiple of `h_dim`, or `TRACKS`.
       strides: along time and pitch.
-      kernel: its size along time and pitch; None takes the configured size.
+      kernel: size along time and pitch; None for the configured size.
       use_bias: whether a bias is added.
-      groups: into how many equal shares the channels are divided on both sides; filters of one see no other.
+      groups: equal shares of the channels, on both sides, that do not see each other.
     """
 
     filters: int
@@ -36,16 +40,14 @@ class Network:
     """A row of the table.
 
     Attributes:
-      encoder: its convolutions; each is followed by normalisation and activation. A dense layer gives the code.
-      bars: how many codes a dense layer makes of the phrase's, one a bar, and their units (as a multiple of `h_dim`).
-        Their normalisation and activation, and all that follows, is the same for each bar and sees no other. None where
-        the whole phrase is made at once.
-      start: steps, pitches and filters (as a multiple of `h_dim`) that the decoder's dense layer is shaped to, after
-        its activation; None where there is no dense layer and the code itself is the start, one step by one pitch.
-      normalize_start: whether that dense layer is normalised before its activation.
-      decoder: its transposed convolutions; each but the last is followed by normalisation and activation.
-      dropout: whether the network has dropout, at the configured rate: before the code's dense layer and after the
-        decoder's. The others take no rate but 0.
+      encoder: convolutions, each followed by normalization and activation; a dense layer then makes the code. start:
+      steps, pitches and filters (as a multiple of `h_dim`) of the decoder's dense layer, reshaped; None means no dense
+        layer: the code is the start, of one step and one pitch.
+      decoder: transposed convolutions, each but the last followed by normalization and activation. dropout: whether
+      dropout is available, before the encoder's and after the decoder's dense layer. normalize_start: whether the
+      decoder's dense layer is normalized before its activation. bars: number of codes, one a bar, that a first dense
+      layer makes of the phrase's code, and their units as a multiple of
+        `h_dim`. All later layers then treat bars as separate examples. None means the whole phrase is decoded at once.
     """
 
     encoder: tuple[Conv, ...]
@@ -70,7 +72,7 @@ NETWORKS = {
         decoder=(Conv(4, (3, 3)), Conv(2, (2, 2)), Conv(1, (2, 2)), Conv(TRACKS, (2, 1), use_bias=True)),
         dropout=True,
     ),
-    # `alt`, and once more over the finished roll.
+    # `alt` with one more layer at full resolution.
     "new_alt": Network(
         encoder=(Conv(1, (2, 1)), Conv(2, (2, 2)), Conv(4, (2, 2)), Conv(8, (3, 3))),
         start=(8, 7, 8),
@@ -83,7 +85,7 @@ NETWORKS = {
         ),
         dropout=True,
     ),
-    # `alt` with wide kernels where the roll is large; none of them follows the configuration.
+    # `alt` with fixed kernels, larger at high resolution.
     "newnew": Network(
         encoder=(
             Conv(1, (2, 1), (12, 12)),
@@ -100,7 +102,7 @@ NETWORKS = {
         ),
         dropout=False,
     ),
-    # After MuseGAN: down to a single cell and up again, convolutions all the way.
+    # After MuseGAN: convolutions down to a single cell and up again.
     "mus": Network(
         encoder=(Conv(1, (1, 1)), Conv(2, (2, 2)), Conv(4, (6, 7)), Conv(8, (4, 2)), Conv(16, (4, 3))),
         start=None,
@@ -114,16 +116,16 @@ NETWORKS = {
         ),
         dropout=False,
     ),
-    # Follows the meter: the encoder's layers end at eighth notes, quarters, halves and bars, and at whole octaves. A
-    # third of the arithmetic of `alt`.
+    # Strides follow the meter: eighth notes, quarters, halves and bars, and whole octaves. A third of the arithmetic of
+    # `alt`.
     "meter": Network(
         encoder=(Conv(1, (6, 1)), Conv(2, (2, 2)), Conv(4, (2, 2)), Conv(8, (2, 3))),
         start=(4, 7, 8),
         decoder=(Conv(4, (2, 3)), Conv(2, (2, 2)), Conv(1, (2, 2)), Conv(TRACKS, (6, 1), use_bias=True)),
         dropout=True,
     ),
-    # `meter`'s grid with kernels that are musical lengths too: a beat of steps where notes are written, and then, for
-    # chords move in octaves, two octaves of pitches taken in one stride of twelve, four eighths, beats or halves long.
+    # The strides of `meter` with kernels of musical size too: first a beat of steps, then two octaves of pitches in one
+    # stride of twelve, four eighths, beats or halves long.
     "octaves": Network(
         encoder=(
             Conv(1, (6, 1), (12, 6)),
@@ -140,9 +142,8 @@ NETWORKS = {
         ),
         dropout=True,
     ),
-    # `meter`'s encoder, and a decoder of three parts: the code of a phrase becomes a code for each bar; each bar is
-    # made of its own as any other is, down to quarters by major thirds; from there on each track has filters of its
-    # own, h of these five times h, and of the last layer's five groups each sees one track's.
+    # The encoder of `meter`. The decoder makes a code for each bar, decodes bars separately to quarters by major
+    # thirds, and has separate filters for each track from there on.
     "bars": Network(
         encoder=(Conv(1, (6, 1)), Conv(2, (2, 2)), Conv(4, (2, 2)), Conv(8, (2, 3))),
         bars=(4, 8),
@@ -159,37 +160,19 @@ NETWORKS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class RefinerUnits:
-    """The residual units of a refiner, which any row may have after its decoder.
-
-    Attributes:
-      num: how many, one after the other; at least 1.
-      filters: of each, for each track.
-      kernel: the size of its two kernels along time and pitch.
-      strides: of its first convolution along time and pitch.
-    """
-
-    num: int
-    filters: int
-    kernel: tuple[int, int]
-    strides: tuple[int, int]
-
-
 def find_network(name: str, *, dropout_rate: float) -> Network:
     """The row called `name`.
 
     Raises:
-      ValueError: if there is none, or if it has no dropout and the rate is not 0. A rate that is left without effect,
-        or dropout where the reference has none, would both be found out late.
+      ConfigError: if there is no such row, or if it has no dropout and the rate is not 0.
     """
     if name not in NETWORKS:
-        raise ValueError(f"no network called {name!r}; there are {', '.join(NETWORKS)}")
+        raise ConfigError(f"model.network is {name!r}; expected one of {', '.join(NETWORKS)}")
     network = NETWORKS[name]
     if dropout_rate and not network.dropout:
         others = ", ".join(other for other, row in NETWORKS.items() if row.dropout)
-        raise ValueError(
-            f"the dropout rate is {dropout_rate:g}, and the network {name!r} has no dropout; "
-            f"set model.dropout_rate to 0, or take a network that has it: {others}"
+        raise ConfigError(
+            f"model.dropout_rate is {dropout_rate:g}, but the network {name!r} has no dropout; "
+            f"expected 0, or a network with dropout: {others}"
         )
     return network

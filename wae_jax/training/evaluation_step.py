@@ -15,7 +15,8 @@ from wae_jax.array_types import AnyArray
 from wae_jax.config import Config
 from wae_jax.data.pipeline import BATCH_AXIS, PADDING, Batch, InputPipeline
 from wae_jax.metrics.reconstruction import CellCounts, cell_scores, count_cells
-from wae_jax.models.autoencoder import draw_codes, make_autoencoder
+from wae_jax.models.autoencoder import make_autoencoder
+from wae_jax.models.encoder_decoder import sample_codes
 from wae_jax.objective.prior import sample_prior
 from wae_jax.objective.reconstruction import squared_error
 from wae_jax.pianoroll import Codes, PackedPhrases, device
@@ -83,7 +84,7 @@ def make_latent_metrics(config: Config) -> Callable[[Any, Codes, Codes | None], 
         step = jnp.int32(_EVALUATION_STEP)
         keys = example_keys(config.seed, step, jnp.arange(len(mean)))
         z_prior = sample_prior(keys.prior, latent_dim=latent_dim, prior_variance=variance)
-        encoded = draw_codes(mean, log_variance, keys.noise)
+        encoded = sample_codes(mean, log_variance, keys.noise)
         return penalty.evaluate(params, encoded, z_prior, shared_key(config.seed, step))
 
     return latent_metrics

@@ -16,7 +16,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from wae_jax.array_types import AnyArray
 from wae_jax.config import DiscriminatorSpec, ObjectiveSpec
-from wae_jax.models.autoencoder import Discriminator, Encoded
+from wae_jax.models.discriminator import Discriminator
+from wae_jax.models.encoder_decoder import Encoded
 from wae_jax.models.modules import full_precision
 from wae_jax.objective import adversarial, divergences, mmd
 from wae_jax.objective.prior import prior_log_density

@@ -23,8 +23,9 @@ from jaxtyping import Array, Float, Int, Integer, Key
 from wae_jax.array_types import AnyArray
 from wae_jax.config import Config, ObjectiveSpec
 from wae_jax.data.pipeline import BATCH_AXIS, Batch
-from wae_jax.models.autoencoder import Encoded, make_autoencoder
+from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.models.binary_neurons import make_cell_values
+from wae_jax.models.encoder_decoder import Encoded
 from wae_jax.models.refiner import make_refine
 from wae_jax.objective.divergences import log_variance_penalty
 from wae_jax.objective.prior import moment_gap, sample_prior

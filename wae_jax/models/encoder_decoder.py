@@ -1,0 +1,185 @@
+"""Encoder and decoder: convolutions after a row of `networks.NETWORKS`.
+
+As in `w00zie/wae_music`, the last layer has a channel for each track, whose sigmoid is the probability of a cell. Its
+networks have batch normalization and ReLU; layer normalization and leaky ReLU, alternatives in its
+`models/func_model.py`, are available for every network here, as are two channels for each track (see
+`pianoroll.note_planes`).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Key, Num
+
+from wae_jax.array_types import AnyArray
+from wae_jax.config import ModelSpec
+from wae_jax.models.modules import (
+    ACTIVATIONS,
+    NORM_EPSILON,
+    Convolution,
+    Filtered,
+    Images,
+    Units,
+    batch_norm,
+    dense,
+    dropout,
+    full_precision,
+)
+from wae_jax.models.networks import TRACKS, Conv, Network, find_network
+from wae_jax.pianoroll import NUM_TRACKS, PHRASE_SHAPE
+from wae_jax.pianoroll.note_planes import CELLS, OUTPUT_PLANES
+
+Codes = Float[AnyArray, "B Z"]
+Rolls = Num[AnyArray, "B T P K"]
+Keys = Key[Array, " B"]
+
+
+class Encoded(NamedTuple):
+    """The codes of phrases.
+
+    Attributes:
+      z: codes; samples of each phrase's distribution if the encoder is random.
+      mean: means of these distributions; the codes themselves if the encoder is deterministic.
+      log_variance: log variances of each dimension; None for a deterministic encoder.
+    """
+
+    z: Codes
+    mean: Codes
+    log_variance: Codes | None
+
+
+def sample_codes(mean: Codes, log_variance: Codes | None, keys: Keys) -> Encoded:
+    """Codes sampled from the normal distribution of each phrase, one key a phrase; the means without a variance."""
+    mean = jnp.asarray(mean)
+    if log_variance is None:
+        return Encoded(mean, mean, None)
+    noise = _standard_normal(keys, mean.shape[1:], mean.dtype)
+    return Encoded(mean + jnp.exp(0.5 * log_variance) * noise, mean, log_variance)
+
+
+def _standard_normal(keys: Keys, shape: tuple[int, ...], dtype: DTypeLike) -> Units:
+    return jax.vmap(lambda key: jax.random.normal(key, shape, dtype))(keys)
+
+
+class _Half(nn.Module):
+    """Layers that encoder and decoder share; the attributes are those of `Autoencoder`."""
+
+    spec: ModelSpec
+    dtype: DTypeLike
+    axis_name: str | None
+
+    @property
+    def network(self) -> Network:
+        """The row of the table."""
+        return find_network(self.spec.network, dropout_rate=self.spec.dropout_rate)
+
+    def _conv(
+        self, conv: Conv, name: str, *, transpose: bool, bias_init: nn.initializers.Initializer = nn.initializers.zeros
+    ) -> Convolution:
+        num_channels = NUM_TRACKS * OUTPUT_PLANES[self.spec.output_planes]
+        return Convolution(
+            filters=num_channels if conv.filters == TRACKS else conv.filters * self.spec.h_dim,
+            strides=conv.strides,
+            kernel_size=conv.kernel or self.spec.kernel_size,
+            use_bias=conv.use_bias,
+            transpose=transpose,
+            dtype=self.dtype,
+            groups=conv.groups,
+            bias_init=bias_init,
+            name=name,
+        )
+
+    def _normalize(self, x: Units, name: str, *, train: bool) -> Units:
+        """Normalizes each channel over the batch of the mapped axis and all cells, or each cell over its channels."""
+        if self.spec.normalization == "layer":
+            param_dtype = full_precision(self.dtype)
+            return nn.LayerNorm(epsilon=NORM_EPSILON, dtype=self.dtype, param_dtype=param_dtype, name=name)(x)
+        momentum = self.spec.batch_norm_momentum
+        return batch_norm(name, train=train, momentum=momentum, dtype=self.dtype, axis_name=self.axis_name)(x)
+
+    def _activate(self, x: Units) -> Units:
+        return ACTIVATIONS[self.spec.activation](x)
+
+    def _drop(self, x: Units, keys: Keys | None) -> Units:
+        return x if keys is None else dropout(keys, x, self.spec.dropout_rate)
+
+    def _convs(self, x: Images, convs: Sequence[Conv], *, transpose: bool, train: bool) -> Filtered:
+        """Convolutions, each followed by normalization and activation."""
+        for i, conv in enumerate(convs):
+            x = self._conv(conv, f"conv_{i}", transpose=transpose)(x)
+            x = self._activate(self._normalize(x, f"norm_{i}", train=train))
+        return x
+
+
+class Encoder(_Half):
+    """Q(z|x): phrases [B, T, P, K] to codes [B, Z], or to normal distributions of codes."""
+
+    @nn.compact
+    def __call__(self, x: Rolls, *, dropout_keys: Keys | None, noise_keys: Keys | None) -> Encoded:
+        """Codes of phrases."""
+        x, dtype = jnp.asarray(x), full_precision(self.dtype)
+        if self.spec.encoder == "additive_noise" and noise_keys is not None:
+            x = x + self.spec.encoder_noise * _standard_normal(noise_keys, x.shape[1:], dtype)
+        x = self._convs(x, self.network.encoder, transpose=False, train=dropout_keys is not None)
+        x = self._drop(x.reshape(x.shape[0], -1), dropout_keys)
+        mean = dense(self.spec.z_dim, self.dtype, "code")(x).astype(dtype)
+        if self.spec.encoder != "gaussian":
+            return Encoded(mean, mean, None)
+        log_variance = dense(self.spec.z_dim, self.dtype, "log_variance")(x).astype(dtype)
+        return Encoded(mean, mean, log_variance) if noise_keys is None else sample_codes(mean, log_variance, noise_keys)
+
+
+class Decoder(_Half):
+    """G(z): codes [B, Z] to logits of cells, [B, T, P, K], or of planes, [B, T, P, K, 2]."""
+
+    output_bias: tuple[float, ...]
+
+    @nn.compact
+    def __call__(
+        self, z: Codes, *, dropout_keys: Keys | None
+    ) -> Float[Array, "B T=192 P=84 K=5"] | Float[Array, "B T=192 P=84 K=5 planes=2"]:
+        """Logits of codes."""
+        *hidden, output = self.network.decoder
+        z = jnp.asarray(z)
+        x = self._start(z, dropout_keys)
+        x = self._convs(x, hidden, transpose=True, train=dropout_keys is not None)
+        # The odds of a cell are the sum of its planes' odds, which start with equal shares.
+        planes = OUTPUT_PLANES[self.spec.output_planes]
+        biases = tuple(bias - math.log(planes) for bias in self.output_bias for _ in range(planes))
+        bias_init = functools.partial(_constant, biases)
+        outputs = self._conv(output, f"conv_{len(hidden)}", transpose=True, bias_init=bias_init)(x)
+        # Joins the bars of a phrase if they were decoded one by one.
+        outputs = outputs.astype(full_precision(self.dtype)).reshape(len(z), *PHRASE_SHAPE, planes)
+        return outputs[..., 0] if self.spec.output_planes == CELLS else outputs
+
+    def _start(self, z: Float[Array, "B Z"], dropout_keys: Keys | None) -> Float[Array, "parts rows columns F"]:
+        """The input of the first transposed convolution, [B, steps, pitches, filters]; B phrases, or all their bars."""
+        network, h_dim, train = self.network, self.spec.h_dim, dropout_keys is not None
+        x: Units = z
+        if network.bars is not None:
+            bars, multiple = network.bars
+            x = dense(bars * multiple * h_dim, self.dtype, "bars")(x).reshape(len(z), bars, -1)
+            x = self._activate(self._normalize(x, "norm_bars", train=train))
+        if network.start is None:
+            return x.reshape(-1, 1, 1, x.shape[-1])
+        steps, pitches, multiple = network.start
+        filters = multiple * h_dim
+        x = dense(steps * pitches * filters, self.dtype, "start")(x)
+        if network.normalize_start:
+            x = self._normalize(x, "norm_start", train=train)
+        return self._drop(self._activate(x), dropout_keys).reshape(-1, steps, pitches, filters)
+
+
+def _constant(
+    values: Sequence[float], key: Key[Array, ""], shape: Sequence[int], dtype: DTypeLike = jnp.float32
+) -> Float[Array, " filters"]:
+    del key
+    return jnp.asarray(values, dtype).reshape(shape)
