@@ -112,6 +112,7 @@ def test_a_gaussian_encoders_codes_have_its_mean_and_variance():
     np.testing.assert_allclose(np.corrcoef(deviations.T), np.eye(3), atol=error)
 
 
+@pytest.mark.slow
 def test_additive_noise_is_on_the_phrase_alone():
     model, variables, x = with_encoder("additive_noise", encoder_noise=0.3)
     plain, *_ = with_encoder("deterministic")

@@ -24,7 +24,7 @@ def decoder(normalization="batch", **fields):
     return variables["params"]["decoder"], variables.get("batch_stats", {}).get("decoder", {}), decode
 
 
-@pytest.mark.parametrize("normalization", ["batch", "layer"])
+@pytest.mark.parametrize("normalization", ["batch", pytest.param("layer", marks=pytest.mark.slow)])
 def test_bars_whose_codes_change_places_change_places(normalization):
     params, averages, decode = decoder(normalization)
     order = [2, 0, 3, 1]
@@ -42,7 +42,7 @@ def test_bars_whose_codes_change_places_change_places(normalization):
     assert all(np.abs(bars[:, i] - bars[:, j]).max() > 0.1 for i in range(4) for j in range(i))
 
 
-@pytest.mark.parametrize("output_planes", ["cells", "onsets_and_sustains"])
+@pytest.mark.parametrize("output_planes", ["cells", pytest.param("onsets_and_sustains", marks=pytest.mark.slow)])
 def test_tracks_see_filters_of_their_own_alone(output_planes):
     params, averages, decode = decoder(output_planes=output_planes)
 

@@ -121,7 +121,10 @@ def test_the_slope_grows_to_its_maximum():
 
 @pytest.mark.parametrize(
     ("kind", "gradient", "dtype"),
-    [("deterministic", "sigmoid_adjusted", "bfloat16"), ("stochastic", "straight_through", "float32")],
+    [
+        pytest.param("deterministic", "sigmoid_adjusted", "bfloat16", marks=pytest.mark.slow),
+        ("stochastic", "straight_through", "float32"),
+    ],
 )
 def test_the_cost_of_a_step_is_that_of_binary_cells(kind, gradient, dtype):
     """The wrong cells, counted; and the cost goes down."""

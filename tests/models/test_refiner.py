@@ -17,13 +17,15 @@ from tests.helpers import (
     run_steps,
     tiny_config,
 )
-from wae_jax.generation.model import open_run
+from wae_jax.generation.load import load
 from wae_jax.training.loop import train_and_evaluate
 from wae_jax.training.optimizers import make_autoencoder_schedule, make_schedule
 from wae_jax.training.state import create_train_state
 
 UNITS = {"refiner__num_units": 2, "refiner__filters": 3, "refiner__kernel_size": (9, 16), "refiner__strides": (8, 14)}
-PLANES = pytest.mark.parametrize("output_planes", ["cells", "onsets_and_sustains"])
+PLANES = pytest.mark.parametrize(
+    "output_planes", ["cells", pytest.param("onsets_and_sustains", marks=pytest.mark.slow)]
+)
 
 
 def refined_model(output_planes="cells", **changes):
@@ -138,7 +140,8 @@ def same(one, other):
     return [np.array_equal(a, b) for a, b in zip(one, other, strict=True)]
 
 
-def test_trained_with_the_rest_it_mends_from_the_first_step_on():
+@pytest.mark.slow
+def test_trained_with_the_rest_it_moves_from_the_first_step_on():
     config = constant(tiny_config("mmd", **UNITS))
     begin = create_train_state(config, track_densities=DENSITIES, num_train_steps=2)
     (first, _), (second, _) = run_steps(config, 2, 2)
@@ -183,6 +186,7 @@ def test_a_stage_of_its_own_begins_where_the_rest_ends():
     np.testing.assert_allclose(averaged, by_hand, rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_first_update_of_a_late_refiner_is_that_of_a_fresh_adam():
     """As large as the learning rate; an Adam that had counted the steps before would make it twice so."""
     config = constant(tiny_config("mmd", refiner__first_step=3, **UNITS))
@@ -194,6 +198,7 @@ def test_the_first_update_of_a_late_refiner_is_that_of_a_fresh_adam():
     assert np.median(moved) == pytest.approx(0.01, rel=0.01)
 
 
+@pytest.mark.slow
 def test_both_stages_on_one_device_and_on_two():
     config = tiny_config("mmd", dtype="float64", refiner__first_step=2, **UNITS | {"refiner__num_units": 1})
     with jax.enable_x64(True):
@@ -211,6 +216,7 @@ def test_the_schedule_of_both_stages():
             assert float(schedule(first + step)) == pytest.approx(float(alone(step)), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_the_cost_goes_down_while_it_alone_is_trained():
     # It has to learn that most cells are silent: the decoder begins with one in two, and stops.
     config = constant(tiny_config("none", refiner__first_step=1, model__output_bias="zero", **UNITS), 0.02)
@@ -220,6 +226,7 @@ def test_the_cost_goes_down_while_it_alone_is_trained():
     assert costs[-1] < 0.9 * costs[1]
 
 
+@pytest.mark.slow
 def test_a_run_in_stages_is_resumed_opened_and_sampled_from(tmp_path):
     each = {"eval_every_steps": 2, "checkpoint_every_steps": 2, "steps_per_call": 2}
     config = constant(tiny_config("mmd", refiner__first_step=1, num_train_steps=4, **each, **UNITS))
@@ -231,7 +238,7 @@ def test_a_run_in_stages_is_resumed_opened_and_sampled_from(tmp_path):
     assert meta["step"] == 4
     units = state.autoencoder.params["refiner"]
     assert all(np.abs(unit["conv_out"]["kernel"]).max() > 0 for unit in units.values())
-    run = open_run(str(tmp_path / "whole"), "latest")
-    codes = run.sampler.sample_codes(0, 2)
+    model = load(tmp_path / "whole", "latest")
+    codes = model.sample_codes(0, 2)
     logits = autoencoder_of(config).apply(state.evaluation_variables(), codes, method="decode")
-    np.testing.assert_allclose(run.sampler.decode(codes), 1 / (1 + np.exp(-logits)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.decode(codes), 1 / (1 + np.exp(-logits)), rtol=1e-4, atol=1e-5)
