@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+
 import jax
 import numpy as np
-from absl import logging
 
 from wae_jax.data.dataset import spread
 from wae_jax.errors import RequestError
@@ -18,6 +19,7 @@ from wae_jax.render.phrase_plots import phrase_image
 from wae_jax.training.loop import Hooks, Run
 from wae_jax.training.state import TrainState
 
+_LOG = logging.getLogger(__name__)
 _CODES_IN_HISTOGRAM = 512
 
 
@@ -74,9 +76,9 @@ def write_page(run: Run, state: TrainState) -> None:
     file = run.folder / "listen.html"
     try:
         model = Model.of_state(run.config, state, run.statistics)
-        write_run_page(model, file, source=str(run.folder), num=num, seed=run.config.seed)
+        write_run_page(model, file, source=run.workdir.path, num=num, seed=run.config.seed)
     except (OSError, RequestError) as error:
-        logging.warning("%s has not been written: %s", file, error)
+        _LOG.warning("%s has not been written: %s", file, error)
 
 
 HOOKS = Hooks(evaluate=evaluate, draw_curves=draw_curves, finish=write_page)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 
 import jax
-from absl import app, flags, logging
+from absl import app, flags
+from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from wae_jax.errors import UserError
@@ -19,7 +21,7 @@ FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file(
     "config", None, "Configuration file, with :variant after it for a variant.", lock_config=True
 )
-flags.DEFINE_string("workdir", "runs/latest", "Folder of the run; an interrupted run in it resumes.")
+flags.DEFINE_string("workdir", "runs/latest", "Folder or URL of the run; an interrupted run in it resumes.")
 flags.DEFINE_string(
     "coordinator",
     "",
@@ -43,13 +45,13 @@ def main(argv: Sequence[str]) -> None:
         raise app.UsageError(f"arguments without a flag: {' '.join(argv[1:])}")
     stopped_by: list[str] = []
     try:
-        # While it looks for devices and other processes, jax logs every attempt.
-        logging.set_verbosity(logging.WARNING)
+        # jax and orbax log every attempt to find a device, and every file of a checkpoint.
+        absl_logging.set_verbosity(absl_logging.WARNING)
         processes.start(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, join_seconds=FLAGS.join_seconds)
         with processes.leaving_at_once():
             if jax.process_index() == 0:
                 print(processes.describe(FLAGS.config.batch_size), flush=True)
-                logging.set_verbosity(logging.INFO)
+                logging.getLogger("wae_jax").setLevel(logging.INFO)
             train_and_evaluate(FLAGS.config, FLAGS.workdir, hooks=HOOKS, on_stop=stopped_by.append)
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")

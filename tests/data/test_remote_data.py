@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from wae_jax.data.dataset import load_dataset
-from wae_jax.data.remote_data import cached_dataset
+from wae_jax.data.remote_data import local_dataset
 from wae_jax.errors import DatasetError, RemoteError
 
 URL = "memory://bucket/data"
@@ -25,24 +25,24 @@ def remote(small_data, tmp_path, monkeypatch):
 
 
 def test_a_dataset_is_copied_once(remote, small_data, tmp_path):
-    folder = cached_dataset(URL)
+    folder = local_dataset(URL)
     assert folder.is_relative_to(tmp_path / "cache" / "wae_jax")
     copy, original = load_dataset(folder), load_dataset(small_data)
     assert copy.digest == original.digest
     np.testing.assert_array_equal(copy.phrases, original.phrases)
     remote.rm_file("/bucket/data/phrases.npy")
-    assert cached_dataset(f"{URL}/") == folder
+    assert local_dataset(f"{URL}/") == folder
 
 
 def test_a_changed_dataset_is_copied_again(remote):
-    folder = cached_dataset(URL)
+    folder = local_dataset(URL)
     description = json.loads(remote.cat_file("/bucket/data/dataset.json"))
     remote.pipe_file("/bucket/data/dataset.json", json.dumps({**description, "note": "new"}).encode())
     remote.rm_file("/bucket/data/index.tsv")
     with pytest.raises(RemoteError, match=r"index\.tsv"):
-        cached_dataset(URL)
+        local_dataset(URL)
     remote.pipe_file("/bucket/data/index.tsv", b"")
-    assert json.loads((cached_dataset(URL) / "dataset.json").read_text())["note"] == "new"
+    assert json.loads((local_dataset(URL) / "dataset.json").read_text())["note"] == "new"
     assert (folder / "index.tsv").read_bytes() == b""
 
 
@@ -52,9 +52,9 @@ def test_damaged_phrases_are_refused_each_time(remote):
     remote.pipe_file("/bucket/data/phrases.npy", bytes(content))
     for _ in range(2):
         with pytest.raises(DatasetError, match=r"memory://bucket/data: phrases\.npy has sha256 .*promises"):
-            cached_dataset(URL)
+            local_dataset(URL)
 
 
 def test_a_missing_dataset_is_named(remote):
     with pytest.raises(RemoteError, match=r"memory://bucket/other could not be read: dataset\.json"):
-        cached_dataset("memory://bucket/other")
+        local_dataset("memory://bucket/other")

@@ -7,6 +7,7 @@ import functools
 from wae_jax.config import DataSpec
 from wae_jax.data.dataset import Dataset, from_songs, load_dataset
 from wae_jax.data.demo_corpus import make_demo_corpus
+from wae_jax.data.remote_data import local_dataset
 
 _CORPUS_SEED = 0
 
@@ -17,9 +18,10 @@ def open_data(spec: DataSpec) -> Dataset:
 
     Raises:
       DatasetError: if `spec.path` is no data set or a damaged one.
+      RemoteError: if it is a URL that cannot be read.
     """
     if spec.path:
-        return load_dataset(spec.path)
+        return load_dataset(local_dataset(spec.path))
     phrases, songs = make_demo_corpus(
         num_songs=spec.num_songs, phrases_per_song=spec.phrases_per_song, seed=_CORPUS_SEED
     )

@@ -14,21 +14,23 @@ import numpy as np
 from wae_jax.data.dataset import DESCRIPTION_FILE, INDEX_FILE, PHRASES_FILE
 from wae_jax.errors import DatasetError
 from wae_jax.files import whole_file
-from wae_jax.remote import RemoteFolder
+from wae_jax.remote import RemoteFolder, is_url
 
 _ROWS_AT_A_TIME = 4096
 
 
-def cached_dataset(url: str) -> pathlib.Path:
-    """A local copy of a data set at a URL, in `$XDG_CACHE_HOME/wae_jax` or `~/.cache/wae_jax`.
+def local_dataset(path: str) -> pathlib.Path:
+    """The folder of a data set; one at a URL is copied to `$XDG_CACHE_HOME/wae_jax` or `~/.cache/wae_jax`.
 
-    The copy is made once; it is made again when dataset.json at the URL has changed.
+    The copy is made once, and again when dataset.json at the URL has changed.
 
     Raises:
       RemoteError: if the URL cannot be reached, or a file of the data set is missing there.
       DatasetError: if the phrases are not those that dataset.json promises.
     """
-    remote = RemoteFolder(url)
+    if not is_url(path):
+        return pathlib.Path(path)
+    remote = RemoteFolder(path)
     folder = _cache_folder(remote.url)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:

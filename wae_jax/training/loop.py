@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import logging
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +14,6 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
-from absl import logging
 from clu import parameter_overview
 from jaxtyping import UInt8
 
@@ -35,6 +35,8 @@ from wae_jax.training.step import make_train_step
 from wae_jax.training.stop import Stop
 from wae_jax.training.workdir import Workdir, claim_config
 
+_LOG = logging.getLogger(__name__)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
@@ -42,7 +44,7 @@ class Run:
 
     Attributes:
       config: of the run.
-      folder: its workdir.
+      workdir: of the run.
       train_rows: packed phrases of the training split.
       valid_rows: packed phrases of the validation split.
       writer: of its metrics and pictures; writes nothing but in the first process.
@@ -50,11 +52,16 @@ class Run:
     """
 
     config: Config
-    folder: pathlib.Path
+    workdir: Workdir
     train_rows: UInt8[np.ndarray, "train bytes=10080"]
     valid_rows: UInt8[np.ndarray, "valid bytes=10080"]
     writer: MetricWriter
     total_steps: int
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """The local folder of the run."""
+        return self.workdir.folder
 
     @functools.cached_property
     def statistics(self) -> TrackStatistics:
@@ -95,7 +102,7 @@ def train_and_evaluate(
 
     Args:
       config: see `wae_jax.config.Config` for the fields.
-      workdir: folder for configuration, metrics, samples and checkpoints, which all processes of the run share.
+      workdir: folder or URL for configuration, metrics, samples and checkpoints, which all processes of the run share.
       hooks: what is shown besides losses.
       on_stop: called with the name of the signal that stopped the run before its last step, once the run has saved.
 
@@ -105,6 +112,7 @@ def train_and_evaluate(
     Raises:
       ConfigError: if the configuration cannot be run.
       DatasetError: if the data cannot be read.
+      RemoteError: if a URL cannot be read or written.
       WorkdirError: if the workdir belongs to a run with another configuration, or is in use.
       CheckpointError: if there are checkpoints but none can be used, or one cannot be written.
       DeviceError: if the devices do not suit the configuration, or the processes of the run do not agree.
@@ -123,8 +131,11 @@ def train_and_evaluate(
             processes.check_agreement(_facts(config, work, data))
         with processes.failing_together():
             if jax.process_index() == 0:
-                claim_config(work.folder, config.to_dict(), data_digest=data.digest, data_name=data.name)
-        return _run(config, data, work.folder, hooks, on_stop, stack)
+                claim_config(
+                    work.folder, config.to_dict(), data_digest=data.digest, data_name=data.name, path=work.path
+                )
+                work.upload()
+        return _run(config, data, work, hooks, on_stop, stack)
 
 
 def _facts(config: Config, work: Workdir, data: Dataset) -> dict[str, Any]:
@@ -142,7 +153,7 @@ def _facts(config: Config, work: Workdir, data: Dataset) -> dict[str, Any]:
 def _run(
     config: Config,
     data: Dataset,
-    folder: pathlib.Path,
+    work: Workdir,
     hooks: Hooks,
     on_stop: Callable[[str], object] | None,
     stack: contextlib.ExitStack,
@@ -151,35 +162,36 @@ def _run(
     is_first = jax.process_index() == 0
     train_rows, valid_rows = data.split("train"), data.split("valid")
     total_steps = num_train_steps(config, len(train_rows))
-    logging.info("%s: %d phrases to train on, %d to validate", data.name, len(train_rows), len(valid_rows))
+    _LOG.info("%s: %d phrases to train on, %d to validate", data.name, len(train_rows), len(valid_rows))
 
     state = create_train_state(config, track_densities=track_densities(train_rows), num_train_steps=total_steps)
     checkpointer = stack.enter_context(
-        Checkpointer(folder / "checkpoints", best_metric=config.best_metric, best_mode=config.best_mode)
+        Checkpointer(work.folder / "checkpoints", best_metric=config.best_metric, best_mode=config.best_mode)
     )
     state, window = _restore(checkpointer, state)
     start = int(state.step)
 
-    writer = stack.enter_context(MetricWriter(folder, start, enabled=is_first))
+    writer = stack.enter_context(MetricWriter(work.folder, start, enabled=is_first))
     progress = stack.enter_context(Progress(total_steps, config.batch_size, initial_step=start, enabled=is_first))
     stop = stack.enter_context(Stop())
     # Entered last, so that it is left first.
     stack.enter_context(processes.leaving_at_once())
-    run = Run(config, folder, train_rows, valid_rows, writer, total_steps)
+    run = Run(config, work, train_rows, valid_rows, writer, total_steps)
     if start == 0:
         writer.write_text(0, {"config": json.dumps(config.to_dict(), indent=2)})
 
     evaluate = _make_evaluate(run, hooks)
     state, metrics, stopped_by = _train(run, state, window, evaluate, hooks, checkpointer, progress, stop)
     if stopped_by:
-        logging.info("%s: saved step %d; the same command resumes from there", stopped_by, int(state.step))
+        _LOG.info("%s: saved step %d; the same command resumes from there", stopped_by, int(state.step))
     else:
         metrics = metrics or evaluate(state)
         if is_first:
             hooks.finish(run, jax.device_get(state))
-        logging.info("finished at step %d; samples, curves and listen.html are in %s", total_steps, folder)
-        logging.info("more music: python -m wae_jax.generate --workdir %s --output %s/music", folder, folder)
+        _LOG.info("finished at step %d; samples, curves and listen.html are in %s", total_steps, work.path)
+        _LOG.info("more music: python -m wae_jax.generate --workdir %s --output music", work.path)
     checkpointer.wait()
+    _upload(run, checkpointer)
     if stopped_by and int(state.step) < total_steps and on_stop is not None:
         on_stop(stopped_by)
     return metrics
@@ -189,10 +201,10 @@ def _restore(checkpointer: Checkpointer, state: TrainState) -> tuple[TrainState,
     """The newest good checkpoint on all devices, with its metrics not yet logged; or the state itself."""
     if restored := checkpointer.restore_latest(state):
         state, meta = restored
-        logging.info("resuming from step %d", int(state.step))
+        _LOG.info("resuming from step %d", int(state.step))
         return replicate(state), MetricWindow(meta["window"])
     params = {"autoencoder": state.autoencoder.params, "discriminator": state.discriminator.params}
-    logging.info("parameters:\n%s", parameter_overview.get_parameter_overview(params))
+    _LOG.info("parameters:\n%s", parameter_overview.get_parameter_overview(params))
     return replicate(state), MetricWindow([])
 
 
@@ -245,7 +257,18 @@ def _train(
             run.writer.write_scalars(step, scalars)
         if evaluated and jax.process_index() == 0:
             hooks.draw_curves(run)
-        if stopped_by or run.is_due(step, config.checkpoint_every_steps):
+        is_saved = stopped_by is not None or run.is_due(step, config.checkpoint_every_steps)
+        if is_saved:
             checkpointer.save(step, state, evaluated, {"window": window.fetch()})
+        if evaluated or is_saved:
+            _upload(run, checkpointer)
         progress.update(step, scalars)
     return state, metrics, stopped_by
+
+
+def _upload(run: Run, checkpointer: Checkpointer) -> None:
+    """Uploads what has changed, with the newest checkpoint, if the workdir is at a URL."""
+    if run.workdir.is_remote:
+        checkpointer.wait()
+        run.writer.flush()
+        run.workdir.upload()

@@ -54,7 +54,7 @@ class Progress(Closing):
             miniters=1,
             dynamic_ncols=is_terminal,
             disable=not enabled,
-            bar_format="{desc}, {rate_fmt}, {remaining} left{postfix}",
+            bar_format="{desc}, {rate_noinv_fmt}, {remaining} left{postfix}",
         )
 
     def update(self, step: int, metrics: Mapping[str, Any] | None = None) -> None:

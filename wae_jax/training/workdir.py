@@ -124,6 +124,11 @@ class Workdir(Closing):
             self._stack.enter_context(WorkdirLock(self.folder))
         return self
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether the workdir is at a URL."""
+        return self._remote is not None
+
     def holder(self) -> str | None:
         """A text that is the same in all processes that use the same workdir: its lock's holder, or its URL."""
         if self._remote:
