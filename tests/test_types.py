@@ -166,7 +166,7 @@ RECORDS = {
     "no notes": lambda folder: notes.find_notes(np.zeros((0, 5, 84, 5), np.uint8)),
     "song": read_song,
     "phrases of a song": lambda folder: segmentation.cut(read_song(folder), sources.Options()),
-    "runs": lambda folder: rasterize.runs(np.array([7, 7]), np.array([0, 3]), np.array([4, 5])),
+    "runs": lambda folder: rasterize.merge_notes(np.array([7, 7]), np.array([0, 3]), np.array([4, 5])),
     "cells": read_cells,
     "data set": lambda folder: dataset.from_songs(
         *demo_corpus.make_demo_corpus(num_songs=4, phrases_per_song=1, seed=0),

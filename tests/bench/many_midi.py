@@ -55,7 +55,7 @@ def make(sources: list[pathlib.Path], output: pathlib.Path, num: int, seed: int)
         elif kind >= _CUT_OFF + _COPIED:
             # One that cannot be read is copied as it is.
             with contextlib.suppress(SourceError, RuntimeError):
-                data = perturbed(midi_validation.sound(data), rng)
+                data = perturbed(midi_validation.validated(data), rng)
         path = output / f"{i // _FILES_IN_FOLDER:04}" / f"{i:07}.mid"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)

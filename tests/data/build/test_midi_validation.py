@@ -10,7 +10,7 @@ from wae_jax.errors import SourceError
 HEADER = b"MThd" + (6).to_bytes(4) + (1).to_bytes(2) + (1).to_bytes(2) + (480).to_bytes(2)
 NOTE = bytes.fromhex("00 90 3c 40  60 80 3c 00")
 END = bytes.fromhex("00 ff 2f 00")
-# What `sound` puts behind the last track.
+# What `validated` appends to the last track.
 ZEROS = bytes(64)
 
 
@@ -36,21 +36,21 @@ def test_a_good_file_stays_as_it_is():
     file.tracks.append(mido.MidiTrack([mido.Message("note_on", time=3), mido.Message("note_on", velocity=0, time=9)]))
     written = io.BytesIO()
     file.save(file=written)
-    assert midi_validation.sound(written.getvalue()) == written.getvalue() + ZEROS
+    assert midi_validation.validated(written.getvalue()) == written.getvalue() + ZEROS
 
 
 def test_events_without_a_status():
     events = hexed(
         "00 90 3c 40  60 3c 00  81 00 3e 40  00 c0 05  10 06  00 b0 07 7f  00 08 00  00 f0 01 f7  00 90 3c 40"
     )
-    assert midi_validation.sound(HEADER + track(events, END)) == HEADER + track(events, END) + ZEROS
+    assert midi_validation.validated(HEADER + track(events, END)) == HEADER + track(events, END) + ZEROS
     # After any other event the status has to be said again.
-    with pytest.raises(SourceError, match=r"its track 1 has no sound event at byte 30, but 00 3c 40$"):
-        midi_validation.sound(HEADER + track(hexed("00 90 3c 40  00 f0 01 f7"), hexed("00 3c 40")))
+    with pytest.raises(SourceError, match=r"its track 1 has no valid event at byte 30, but 00 3c 40$"):
+        midi_validation.validated(HEADER + track(hexed("00 90 3c 40  00 f0 01 f7"), hexed("00 3c 40")))
 
 
 def test_only_tracks_are_left():
-    sound = HEADER + track(NOTE, END) + ZEROS
+    valid = HEADER + track(NOTE, END) + ZEROS
     junk = b"JUNK" + (3).to_bytes(4) + b"abc"
     far = b"JUNK" + (1 << 31).to_bytes(4)
     for variant in (
@@ -62,12 +62,15 @@ def test_only_tracks_are_left():
         # What follows the end of a track inside of it is no event.
         HEADER + track(NOTE, END, hexed("00 90 ff ff")),
     ):
-        assert midi_validation.sound(variant) == sound
+        assert midi_validation.validated(variant) == valid
     # A chunk that claims to be longer than the file hides what is behind it.
-    assert midi_validation.sound(HEADER + far + track(NOTE, END)) == HEADER[:10] + (0).to_bytes(2) + HEADER[12:] + ZEROS
+    assert (
+        midi_validation.validated(HEADER + far + track(NOTE, END))
+        == HEADER[:10] + (0).to_bytes(2) + HEADER[12:] + ZEROS
+    )
 
 
-def test_what_symusic_would_misread_is_made_idle():
+def test_events_that_symusic_would_misread_are_neutralized():
     for before, after in (
         ("00 f7 02 90 ff", "00 f0 02 90 ff"),
         ("81 00 f7 00", "81 00 f0 00"),
@@ -76,8 +79,8 @@ def test_what_symusic_would_misread_is_made_idle():
         ("00 ff 59 00", "00 ff 7f 00"),
         ("00 ff 58 02 04 02", "00 ff 58 02 04 02"),
     ):
-        sound = HEADER + track(hexed(after), NOTE, END) + ZEROS
-        assert midi_validation.sound(HEADER + track(hexed(before), NOTE, END)) == sound
+        valid = HEADER + track(hexed(after), NOTE, END) + ZEROS
+        assert midi_validation.validated(HEADER + track(hexed(before), NOTE, END)) == valid
 
 
 @pytest.mark.parametrize(
@@ -101,14 +104,14 @@ def test_what_symusic_would_misread_is_made_idle():
     ],
 )
 def test_damaged_events(event):
-    with pytest.raises(SourceError, match=rf"^unreadable: its track 2 has no sound event at byte 42, but {event}"[:80]):
-        midi_validation.sound(HEADER + track(NOTE, END) + track(hexed(event)))
+    with pytest.raises(SourceError, match=rf"^unreadable: its track 2 has no valid event at byte 42, but {event}"[:80]):
+        midi_validation.validated(HEADER + track(NOTE, END) + track(hexed(event)))
 
 
 def test_events_that_end_behind_their_track():
     for event in ("00 ff 51 04 07 a1 20", "00 f0 81 00 00", "00 ff 01 ff ff ff 7f"):
         with pytest.raises(SourceError, match=r"^unreadable: its track 1 ends inside the event at byte 30$"):
-            midi_validation.sound(HEADER + track(NOTE, hexed(event)) + track(NOTE))
+            midi_validation.validated(HEADER + track(NOTE, hexed(event)) + track(NOTE))
 
 
 def test_what_is_no_song():
@@ -124,7 +127,7 @@ def test_what_is_no_song():
         (HEADER + track() * 65536, r"has 65536 tracks; expected at most 65535"),
     ):
         with pytest.raises(SourceError, match=reason):
-            midi_validation.sound(data)
+            midi_validation.validated(data)
 
 
 def test_time_does_not_grow_faster_than_the_file():
@@ -132,6 +135,6 @@ def test_time_does_not_grow_faster_than_the_file():
     for unit in (b"\x80", b"\xff", b"\x00", NOTE, hexed("00 3c 40"), hexed("00 c0 01"), hexed("00 f0 00")):
         for first in (b"", NOTE):
             events = first + unit * (2**18 // len(unit)) + b"\xff"
-            with pytest.raises(SourceError, match=r"no sound event"):
-                midi_validation.sound(HEADER + track(events))
+            with pytest.raises(SourceError, match=r"no valid event"):
+                midi_validation.validated(HEADER + track(events))
     assert time.process_time() - began < 5

@@ -5,35 +5,35 @@ from wae_jax.data.build import rasterize
 
 
 def slowly(notes, steps):
-    """Which steps of which places are on, as a set, note by note: what `rasterize.runs` says."""
+    """Which steps of which places are on, as a set, note by note: what `rasterize.merge_notes` says."""
     on = {(place, step) for place, start, end in notes for step in range(start, max(end, start + 1))}
     starts = {(place, start) for place, start, _ in notes}
     paused = {(place, start - 1) for place, start in starts} - starts
     return {(place, step) for place, step in on - paused if step < steps}, on & paused
 
 
-def test_runs_against_a_slow_way():
+def test_notes_are_merged_as_in_a_slow_way():
     generator = np.random.default_rng(0)
     for num_notes in (0, 1, 5, 60):
         place, start = generator.integers(0, 4, num_notes), generator.integers(0, 40, num_notes)
         end = np.maximum(0, start + generator.integers(-2, 15, num_notes))
-        found = rasterize.runs(place, start, end)
+        found = rasterize.merge_notes(place, start, end)
         cells = [
             (place, step)
-            for place, start, length in zip(found.place, found.start, found.length, strict=True)
+            for place, start, length in zip(found.pitch_track, found.start, found.length, strict=True)
             for step in range(start, start + length)
         ]
         on, paused = slowly(list(zip(place.tolist(), start.tolist(), end.tolist(), strict=True)), 100)
         assert len(cells) == len(set(cells)) == len(on)
         assert set(cells) == on
-        assert len(found.place) == num_notes
+        assert len(found.pitch_track) == num_notes
         behind = found.start + found.length
-        assert set(zip(found.place[found.pauses], behind[found.pauses], strict=True)) == paused
+        assert set(zip(found.pitch_track[found.pauses], behind[found.pauses], strict=True)) == paused
 
 
 def test_runs_by_hand():
     # A note in another, two that touch, two at once, and the same steps of another place.
-    found = rasterize.runs(
+    found = rasterize.merge_notes(
         np.array([5, 5, 5, 5, 5, 5, 9]), np.array([0, 3, 10, 12, 20, 20, 3]), np.array([8, 5, 12, 14, 21, 23, 3])
     )
     assert [tuple(run) for run in np.transpose(found).tolist()] == [
@@ -48,7 +48,7 @@ def test_runs_by_hand():
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 1 << 14])
-def test_paint_against_a_slow_way(at_once, monkeypatch):
+def test_runs_are_activated_against_a_slow_way(at_once, monkeypatch):
     monkeypatch.setattr(rasterize, "_CELLS_AT_ONCE", at_once)
     generator = np.random.default_rng(0)
     num_steps = 200
@@ -63,19 +63,19 @@ def test_paint_against_a_slow_way(at_once, monkeypatch):
         first.append(start * rasterize.CELLS_PER_STEP + place)
         lengths.append(length)
     assert sum(lengths) > 500
-    rasterize.paint(packed, np.array(first), np.array(lengths))
+    rasterize.activate_runs(packed, np.array(first), np.array(lengths))
     np.testing.assert_array_equal(packed, np.packbits(on))
 
 
-def test_nothing_to_paint():
+def test_nothing_to_activate():
     packed = np.full(10, 3, np.uint8)
-    rasterize.paint(packed, np.zeros(0, np.int64), np.zeros(0, np.int64))
-    rasterize.paint(packed, np.array([8, 16]), np.array([0, 0]))
-    rasterize.turn_on(packed, np.zeros(0, np.int64))
+    rasterize.activate_runs(packed, np.zeros(0, np.int64), np.zeros(0, np.int64))
+    rasterize.activate_runs(packed, np.array([8, 16]), np.array([0, 0]))
+    rasterize.activate_cells(packed, np.zeros(0, np.int64))
     assert packed.tolist() == [3] * 10
 
 
-def test_turn_on():
+def test_cells_are_activated():
     packed = np.array([0b00000001, 0, 0b10000000], np.uint8)
-    rasterize.turn_on(packed, np.array([23, 0, 6, 8, 17]))
+    rasterize.activate_cells(packed, np.array([23, 0, 6, 8, 17]))
     assert packed.tolist() == [0b10000011, 0b10000000, 0b11000001]

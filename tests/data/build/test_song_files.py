@@ -94,7 +94,7 @@ def test_rows_select_phrases(tmp_path):
     assert len(chunk.rows) == len(chunk.tempos) == 2
     source, chunk = opened(song_files.open_midi, tmp_path / "a.mid", rows=slice(-1, None))
     assert (source.rows, chunk.first_bars) == ((4, 5), [16])
-    with pytest.raises(SourceError, match="gives 5 phrases, of which the rows that were asked for select none"):
+    with pytest.raises(SourceError, match="gives 5 phrases, of which the requested rows select none"):
         opened(song_files.open_midi, tmp_path / "a.mid", rows=slice(5, None))
 
 
@@ -179,7 +179,7 @@ def test_midi_that_cannot_be_read(tmp_path):
         # Files of these kinds end the process when symusic reads them as they are.
         (
             data[:pitch] + b"\xff" + data[pitch + 1 :],
-            r"^unreadable: its track 1 has no sound event at byte 22, but 00 9f ff",
+            r"^unreadable: its track 1 has no valid event at byte 22, but 00 9f ff",
         ),
         (data[:14] + b"JUNK" + (1 << 31).to_bytes(4) + data[14:], r"has no notes on the five tracks"),
         (data[:10] + b"\xff\xff" + data[12:14], r"has no notes on the five tracks"),

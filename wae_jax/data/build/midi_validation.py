@@ -1,8 +1,8 @@
-"""MIDI files as bytes: what may be handed to symusic, which trusts them.
+"""Validates the bytes of MIDI files before symusic reads them, which trusts them.
 
-symusic 0.5.8 writes outside its memory where a note has a pitch above 127, and reads on past the end of a file whose
-chunks claim to be longer than they are: the process ends, or the music is wrong. So every event is looked at first,
-by regular expressions, which takes a fraction of a millisecond a file.
+symusic 0.5.8 writes outside its memory if a note has a pitch above 127, and reads past the end of a file whose chunks
+claim to be longer than they are: the process crashes, or the music is wrong. So regular expressions check every event
+first, in a fraction of a millisecond a file.
 
 The format is that of the MIDI Manufacturers Association, "Standard MIDI Files 1.0" (RP-001, 1996).
 """
@@ -13,56 +13,56 @@ import re
 
 from wae_jax.errors import SourceError
 
-# Every byte by what it may be: data, or the last of a number; a status that two or one bytes of data follow; any other
-# status. What is not the first may also be one of the bytes of a number before its last.
-_KINDS = bytes(
+# The class of every byte: d for data, or the last byte of a number; 2 and 1 for a status with two or one bytes of data;
+# x for any other status. Bytes above 127 may also belong to a number, before its last byte.
+_BYTE_CLASSES = bytes(
     b"d"[0] if i < 0x80 else b"1"[0] if 0xC0 <= i < 0xE0 else b"2"[0] if i < 0xF0 else b"x"[0] for i in range(256)
 )
-# A number has one to four bytes: all but the last have the top bit set.
+# A number has one to four bytes; all but the last have the top bit set.
 _NUMBER = rb"[^d]{0,3}+d"
 
-# Nothing that has matched is tried another way, but for the events of a `_SEVERAL` that breaks off: the time is that of
-# one pass. Events of two bytes may leave out a status that is that of the event before; where that one had a single
-# byte, the possessive repetition has taken all that do.
+# Possessive repetitions never try a match another way (except for the events of a `_SEVERAL` that breaks off), so the
+# time is that of one pass. An event of two bytes may omit its status if it is that of the event before; if that one has
+# a single byte, its possessive repetition has matched all events without a status.
 _TWO_BYTES = _NUMBER + rb"2?+dd"
 _ONE_BYTE = _NUMBER + rb"1d(?:" + _NUMBER + rb"d)*+"
-# A turn of a repetition costs as much as an event; so a turn takes several of them where it can.
+# An iteration of a repetition costs as much as an event, so an iteration matches several events if it can.
 _SEVERAL = _TWO_BYTES * 8
-# The channel events from a place on, each after the time since the one before it; the first has a status. Letters are
-# compared in half the time that ranges of bytes take.
+# Consecutive channel events, each after its delta time; the first has a status. Comparing with letters takes half the
+# time of ranges of bytes.
 _CHANNEL_EVENTS = re.compile(rb"(?=%b[12])(?:%b)++" % (_NUMBER, b"|".join([_SEVERAL, _TWO_BYTES, _ONE_BYTE])))
-# What any other event begins with: its time, its status, for a meta event its kind, and how many bytes follow.
+# The beginning of any other event: delta time, status, the type of a meta event, and the number of bytes that follow.
 _OTHER_EVENT = re.compile(
-    rb"[\x80-\xff]{0,3}+[\x00-\x7f](?P<kind>\xff[\x00-\x7f]|[\xf0\xf7])(?P<length>[\x80-\xff]{0,3}+[\x00-\x7f])"
+    rb"[\x80-\xff]{0,3}+[\x00-\x7f](?P<type>\xff[\x00-\x7f]|[\xf0\xf7])(?P<length>[\x80-\xff]{0,3}+[\x00-\x7f])"
 )
 
 _END_OF_TRACK = b"\xff\x2f"
-# Kinds whose bytes symusic takes without counting them: tempo, time signature, key signature.
-_FEWEST_BYTES = {b"\xff\x51": 3, b"\xff\x58": 2, b"\xff\x59": 2}
-# What symusic does read over: a meta event for the maker of a sequencer, and a system exclusive event.
-_IDLE_META = b"\xff\x7f"
+# Events whose bytes symusic reads without counting them: tempo, time signature, key signature.
+_MIN_BYTES = {b"\xff\x51": 3, b"\xff\x58": 2, b"\xff\x59": 2}
+# Events that symusic skips: a sequencer-specific meta event, and a system exclusive event.
+_IGNORED_META = b"\xff\x7f"
 _ESCAPE, _SYSTEM_EXCLUSIVE = b"\xf7", b"\xf0"
 
 
-def sound(data: bytes) -> bytes:
-    """A MIDI file of format 0 or 1 that says the same as another, and of which a reader may believe everything.
+def validated(data: bytes) -> bytes:
+    """The same music as a valid MIDI file of format 0 or 1, safe for any reader.
 
-    What is between and behind the tracks is left out, as is what follows the end of a track inside of it, and the
-    header has the number of tracks that there are. Tempos and signatures that are too short lose their meaning.
+    Bytes between and after the tracks are left out, as is everything after the end of a track inside of it, and the
+    header has the actual number of tracks. Tempos and signatures that are too short lose their meaning.
 
     Raises:
-      SourceError: if this is no MIDI file, or not one song in ticks a quarter note, or an event is damaged.
+      SourceError: if this is not a MIDI file, or not one song in ticks a quarter note, or an event is damaged.
     """
     if data[:4] != b"MThd" or len(data) < 14 or (header := int.from_bytes(data[4:8])) < 6:
         raise SourceError(f"is no MIDI file: it is {len(data)} bytes that start with {data[:8].hex(' ') or 'nothing'}")
-    kind, division = int.from_bytes(data[8:10]), int.from_bytes(data[12:14])
-    if kind > 1:
-        raise SourceError(f"is a MIDI file of format {kind}, which is not one song; expected format 0 or 1")
+    midi_format, division = int.from_bytes(data[8:10]), int.from_bytes(data[12:14])
+    if midi_format > 1:
+        raise SourceError(f"is a MIDI file of format {midi_format}, which is not one song; expected format 0 or 1")
     if division & 0x8000:
         raise SourceError("counts its time in SMPTE frames; expected ticks a quarter note")
     if not division:
         raise SourceError("has 0 ticks a quarter note; expected at least 1")
-    kinds = data.translate(_KINDS)
+    classes = data.translate(_BYTE_CLASSES)
     tracks: list[bytes] = []
     start = 8 + header
     while start + 8 <= len(data):
@@ -71,7 +71,7 @@ def sound(data: bytes) -> bytes:
             name = f"track {len(tracks) + 1}"
             if end > len(data):
                 raise SourceError(f"is cut off: its {name} ends at byte {end}, the file at byte {len(data)}")
-            events = _sound_events(data, kinds, start + 8, end, name)
+            events = _validated_events(data, classes, start + 8, end, name)
             tracks.append(b"MTrk" + len(events).to_bytes(4) + events)
         start = end
     if len(tracks) > 0xFFFF:
@@ -80,45 +80,45 @@ def sound(data: bytes) -> bytes:
     return b"MThd" + (6).to_bytes(4) + data[8:10] + len(tracks).to_bytes(2) + data[12:14] + b"".join(tracks) + bytes(64)
 
 
-def _sound_events(data: bytes, kinds: bytes, start: int, end: int, name: str) -> bytes:
-    """The events of a track, between two places of a file, up to the end of the track.
+def _validated_events(data: bytes, classes: bytes, start: int, end: int, name: str) -> bytes:
+    """The events of a track up to its end event.
 
     Args:
       data: the file.
-      kinds: its bytes by what they may be, as `_KINDS` has them.
-      start: where the events start.
-      end: where they end.
-      name: what to call the track.
+      classes: the class of each of its bytes, as in `_BYTE_CLASSES`.
+      start: offset of the first event.
+      end: offset after the last event.
+      name: the track's name for messages.
 
     Raises:
-      SourceError: if one of them is damaged.
+      SourceError: if an event is damaged.
     """
     events = bytearray(data[start:end])
-    place = start
-    while place < end:
-        if channel := _CHANNEL_EVENTS.match(kinds, place, end):
-            place = channel.end()
+    offset = start
+    while offset < end:
+        if channel := _CHANNEL_EVENTS.match(classes, offset, end):
+            offset = channel.end()
             continue
-        other = _OTHER_EVENT.match(data, place, end)
+        other = _OTHER_EVENT.match(data, offset, end)
         if other is None:
-            shown = data[place : min(place + 8, end)].hex(" ")
-            raise SourceError(f"unreadable: its {name} has no sound event at byte {place}, but {shown}")
-        kind, length, at = other["kind"], _number(other["length"]), other.start("kind") - start
+            shown = data[offset : min(offset + 8, end)].hex(" ")
+            raise SourceError(f"unreadable: its {name} has no valid event at byte {offset}, but {shown}")
+        event_type, length, at = other["type"], _number(other["length"]), other.start("type") - start
         after = other.end() + length
         if after > end:
-            raise SourceError(f"unreadable: its {name} ends inside the event at byte {place}")
-        if kind == _END_OF_TRACK:
+            raise SourceError(f"unreadable: its {name} ends inside the event at byte {offset}")
+        if event_type == _END_OF_TRACK:
             return bytes(events[: after - start])
-        if kind == _ESCAPE:
+        if event_type == _ESCAPE:
             events[at : at + 1] = _SYSTEM_EXCLUSIVE
-        elif length < _FEWEST_BYTES.get(kind, 0):
-            events[at : at + 2] = _IDLE_META
-        place = after
+        elif length < _MIN_BYTES.get(event_type, 0):
+            events[at : at + 2] = _IGNORED_META
+        offset = after
     return bytes(events)
 
 
 def _number(digits: bytes) -> int:
-    """The number that is written in groups of seven bits."""
+    """A number written in groups of seven bits."""
     value = 0
     for digit in digits:
         value = value << 7 | digit & 0x7F

@@ -1,6 +1,6 @@
-"""A song: its notes on the five tracks, and what it says of its bars, tempo and key.
+"""Songs: notes on the five tracks, meters, tempos and keys.
 
-What a file says of a song is in `Song`. A roll of a whole song is never made, since a small file may last for hours.
+A piano-roll of a whole song never exists, since a small file may last for hours.
 """
 
 from __future__ import annotations
@@ -14,30 +14,29 @@ from jaxtyping import Float64, Int64
 
 from wae_jax.errors import SourceError
 
-# About three hours. A file of some bytes can ask for millions.
+# About three hours. A file of a few bytes can claim millions.
 MAX_BARS = 5000
 
-# What a song says that says nothing.
-_NOTHING = functools.partial(np.zeros, (0, 3), np.int64)
+_NO_EVENTS = functools.partial(np.zeros, (0, 3), np.int64)
 _NO_TEMPOS = functools.partial(np.zeros, (0, 2), np.float64)
 
 
 @dataclasses.dataclass(frozen=True)
 class Song:
-    """The notes of a song on the five tracks, and what it says of its bars, tempo and key.
+    """The notes of a song on the five tracks, and its meters, tempos and keys.
 
     Attributes:
       ticks_per_beat: ticks a quarter note.
-      start: the tick from 0 at which each note starts; in any order.
-      end: the tick at which it ends, not before its start.
-      pitch: MIDI numbers 0 to 127.
-      track: which of `TRACKS` plays it.
-      meters: by tick: a bar begins at the tick, and from there on bars have this numerator and this
-        denominator, both positive; 4/4 before the first.
-      tempos: by tick: the tick and the quarter notes a minute from there on, and of the first also
-        before; empty where the song does not tell.
-      keys: by tick: the tick, the tonic from there on (a pitch class from 0 for C), and 1 for minor.
-      end_tick: where the song ends, if not with its last note.
+      start: tick at which each note starts, from 0; in any order.
+      end: tick at which it ends, not before its start.
+      pitch: its MIDI number, 0 to 127.
+      track: its track, an index into `TRACKS`.
+      meters: tick, numerator and denominator (both positive) of each meter, by tick; a bar begins there. 4/4 before the
+        first.
+      tempos: tick and quarter notes a minute of each tempo, by tick; the first holds before its tick too. Empty if
+        unknown.
+      keys: tick, tonic (a pitch class, 0 is C) and 1 for minor of each key, by tick.
+      end_tick: end of the song; None if it ends with its last note.
     """
 
     ticks_per_beat: int
@@ -45,14 +44,14 @@ class Song:
     end: Int64[np.ndarray, " notes"]
     pitch: Int64[np.ndarray, " notes"]
     track: Int64[np.ndarray, " notes"]
-    meters: Int64[np.ndarray, "meters 3"] = dataclasses.field(default_factory=_NOTHING)
+    meters: Int64[np.ndarray, "meters 3"] = dataclasses.field(default_factory=_NO_EVENTS)
     tempos: Float64[np.ndarray, "tempos 2"] = dataclasses.field(default_factory=_NO_TEMPOS)
-    keys: Int64[np.ndarray, "keys 3"] = dataclasses.field(default_factory=_NOTHING)
+    keys: Int64[np.ndarray, "keys 3"] = dataclasses.field(default_factory=_NO_EVENTS)
     end_tick: int | None = None
 
 
 class Stretch(NamedTuple):
-    """Whole bars of one meter in a row, the first at `tick`; `first_bar` of the song's bars come before them."""
+    """Consecutive whole bars of one meter: the tick and the index of the first, and how many there are."""
 
     tick: int
     first_bar: int
@@ -61,11 +60,11 @@ class Stretch(NamedTuple):
 
 
 def family(program: int, is_drum: bool) -> int | None:
-    """Which of `TRACKS` plays a General MIDI program (from 0), or None where none does.
+    """The track, an index into `TRACKS`, of a General MIDI program (from 0); None if it has none.
 
     The rule by which the Lakh Pianoroll Dataset was merged into LPD-5 (`merger_5.py` of
-    salu133445/lakh-pianoroll-dataset): drums by their flag; organs, winds and synthesisers go to the strings;
-    synthesiser effects, percussion and sound effects are dropped.
+    salu133445/lakh-pianoroll-dataset): drums by their flag; organs, winds and synthesizers become strings; synthesizer
+    effects, percussion and sound effects are dropped.
     """
     if is_drum:
         return 0
@@ -77,8 +76,8 @@ def family(program: int, is_drum: bool) -> int | None:
 def stretches(song: Song) -> list[Stretch]:
     """The bars of a song, in order.
 
-    A meter that comes inside a bar starts a new bar there; the bar that it cuts is counted, but in no stretch. A
-    meter that is said again at a bar line changes nothing. The bar in which the song ends is a whole one.
+    A meter inside a bar starts a new bar there; the bar that it cuts is counted, but in no stretch. A meter repeated at
+    a bar line changes nothing. The bar in which the song ends counts as a whole one.
 
     Raises:
       SourceError: if there are more than `MAX_BARS` bars.
@@ -86,11 +85,11 @@ def stretches(song: Song) -> list[Stretch]:
     last = song.end_tick
     if last is None:
         last = max(int(song.start.max(initial=-1)) + 1, int(song.end.max(initial=0)))
-    # Of several meters at a tick the last holds.
+    # Of several meters at one tick the last one holds.
     meters = {0: (4, 4)} | {tick: (above, below) for tick, above, below in song.meters.tolist() if tick < last}
 
     def bars(meter: tuple[int, int], ticks: int) -> tuple[int, int]:
-        """How many whole bars, and more than 0 if that is not all; a bar need not last a whole number of ticks."""
+        """Number of whole bars, and a positive remainder; a bar need not last a whole number of ticks."""
         above, below = meter
         return divmod(ticks * below, 4 * song.ticks_per_beat * above)
 
