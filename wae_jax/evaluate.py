@@ -34,9 +34,10 @@ from wae_jax.evaluation.result_file import RESULT_FILE, write_evaluation
 from wae_jax.evaluation.table import format_table
 from wae_jax.files import printable, whole_file
 from wae_jax.generation.load import load
+from wae_jax.remote import is_url, local_copy
 
 REPORT_FILE = "report.html"
-_MIN_NUM = 8
+_MIN_NUM = 8  # statistics of fewer phrases say nothing
 # Without a model these have no effect.
 _MODEL_FLAGS = {
     "checkpoint": "--checkpoint",
@@ -53,7 +54,7 @@ _MODEL_FLAGS = {
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.compare:
-        print(compare([pathlib.Path(each) for each in arguments.compare]))
+        print(compare([local_copy(each) for each in arguments.compare]))
         return
     spec = EvaluationSpec(
         **{field.name: getattr(arguments, field.name) for field in dataclasses.fields(EvaluationSpec)}
@@ -61,11 +62,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     data = load_dataset(arguments.data) if arguments.data else None
     workdir = None
     if arguments.workdir:
-        model = load(arguments.workdir, arguments.checkpoint)
-        workdir = pathlib.Path(arguments.workdir)
-        evaluation = evaluate_model(
-            model, data or model.data(), spec, requested_rule(arguments, model.config.binarization)
-        )
+        workdir = local_copy(arguments.workdir)
+        model = load(workdir, arguments.checkpoint)
+        rule = requested_rule(arguments, model.config.binarization)
+        evaluation = evaluate_model(model, data or model.data(), spec, rule)
     elif data is None:
         raise RequestError("--phrases needs --data, a folder made by build_dataset, to compare with")
     else:
@@ -76,7 +76,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     output = pathlib.Path(arguments.output)
     content = write_evaluation(output, evaluation.content)
     with whole_file(output / REPORT_FILE) as part:
-        part.write_text(make_report(content, evaluation.sets, workdir=workdir), encoding="utf-8")
+        name = arguments.workdir or arguments.phrases
+        part.write_text(make_report(content, evaluation.sets, name=name, workdir=workdir), encoding="utf-8")
     print(format_table(content))
     print(printable(f"wrote {output / RESULT_FILE} and {output / REPORT_FILE}"))
 
@@ -103,9 +104,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default="",
         help="also compute metrics as published code does, errors included",
     )
-    parser.add_argument("--output", help="folder to write to (default: evaluation in the workdir)")
+    parser.add_argument("--output", help="folder to write to (default: evaluation in the workdir, or NAME.evaluation)")
     arguments = parser.parse_args(argv)
-    # Statistics of fewer phrases say nothing.
     check_latent_flags(parser, arguments)
     if not arguments.workdir:
         given = [flag for name, flag in _MODEL_FLAGS.items() if getattr(arguments, name) != parser.get_default(name)]
@@ -117,10 +117,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _default_output(arguments: argparse.Namespace) -> str:
-    if arguments.workdir and not os.path.isfile(arguments.workdir):
-        # Joined as text: it may be a URL.
-        return f"{arguments.workdir.rstrip('/')}/evaluation"
-    return f"{os.path.splitext(arguments.workdir or arguments.phrases)[0]}.evaluation"
+    if arguments.workdir and not is_url(arguments.workdir) and not os.path.isfile(arguments.workdir):
+        return os.path.join(arguments.workdir, "evaluation")
+    path = (arguments.workdir or arguments.phrases).rstrip("/")
+    # Nothing is written at a URL.
+    return f"{os.path.splitext(os.path.basename(path) if is_url(path) else path)[0]}.evaluation"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

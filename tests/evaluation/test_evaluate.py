@@ -45,7 +45,7 @@ def test_what_is_measured_is_what_generate_makes(workdir, content, tmp_path):
 def test_everything_has_its_origin(workdir, content):
     provenance = content["provenance"]
     assert provenance["config"] == json.loads((workdir / "config.json").read_text())
-    assert provenance["data_digest"] == json.loads((workdir / "data.json").read_text())["digest"]
+    assert provenance["data_digest"] == json.loads((workdir / "run.json").read_text())["data"]["digest"]
     assert provenance["checkpoint_step"] == 3
     assert len(provenance["checkpoint_digest"]) == 64
     assert (provenance["seed"], provenance["num"], provenance["split"]) == (3, 12, "valid")
@@ -192,3 +192,15 @@ def test_held_out_music_of_one_song_is_refused(workdir, monkeypatch):
     spec = evaluate_model.EvaluationSpec(num=8, seed=0, split="valid", compat="")
     with pytest.raises(RequestError, match="8 phrases of one song; expected at least two songs"):
         evaluate_model.evaluate_model(model, data, spec, BinarizationRule())
+
+
+@pytest.mark.parametrize(
+    ("flag", "output"),
+    [
+        ("--workdir=runs/gan/", "runs/gan/evaluation"),
+        ("--workdir=gs://bucket/runs/gan/", "gan.evaluation"),
+        ("--phrases=music/mine.npz", "music/mine.evaluation"),
+    ],
+)
+def test_where_the_files_go(flag, output):
+    assert evaluate.parse_arguments([flag]).output == output

@@ -48,15 +48,16 @@ dt { font-weight: 600; } dd { margin: 0 0 .4rem 1rem; overflow-wrap: anywhere; }
 """
 
 
-def make_report(content: Mapping[str, Any], sets: Sets, *, workdir: pathlib.Path | None) -> str:
+def make_report(content: Mapping[str, Any], sets: Sets, *, name: str, workdir: pathlib.Path | None) -> str:
     """The HTML page.
 
     Args:
       content: of evaluation.json.
       sets: the phrases that were measured.
+      name: of the model or of the phrases.
       workdir: of the model, for its training curves; None where loose phrases were measured.
     """
-    title = _text(f"Evaluation of {workdir or content['provenance'].get('phrases', 'phrases')}")
+    title = _text(f"Evaluation of {name}")
     body = [
         f"<h1>{title}</h1>",
         "<p>All sets are compared with held-out music, which was not trained on. A cell is marked where a set differs "

@@ -49,7 +49,7 @@ def open_dense_npy(path: pathlib.Path, rows: slice | None, options: Options) -> 
     if array.dtype.kind not in "biuf":
         raise SourceError(f"has type {array.dtype}; expected bool, integers 0 and 1, or floats")
     if options.threshold is None and array.dtype.kind == "f":
-        raise SourceError(f"has type {array.dtype}; floats need --threshold, above which a cell is active")
+        raise SourceError(f"is {array.dtype}; floats need --threshold of build_dataset, above which a cell is active")
     at_once = PHRASES_PER_CHUNK if array.flags.c_contiguous else _PHRASES_AT_ONCE_IN_FORTRAN_ORDER
 
     def load(start: int, stop: int) -> Iterator[np.ndarray]:
