@@ -4,14 +4,12 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterator
 
 import jax
 import numpy as np
 import pytest
 
 from tests import checking, compiling
-from tests.browsing import launched
 
 checking.check_annotations()
 compiling.compile_quickly()
@@ -60,13 +58,6 @@ def shared_data() -> pathlib.Path:
     if not (path / "lpd5" / "free_train.npz").is_file():
         pytest.skip(f"no real music at {path} (set WAE_JAX_SHARED_DATA to a folder that holds lpd5/free_train.npz)")
     return path
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    """A real browser."""
-    with launched() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

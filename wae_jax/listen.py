@@ -1,48 +1,180 @@
-"""To listen to a run, and to have others listen: `python -m wae_jax.listen page --workdir runs/gan --output page.html`.
+"""Listen to a model, and have others listen: `python -m wae_jax.listen page --workdir runs/gan --output page.html`.
 
-page     one HTML file with draws, real music, reconstructions and walks, to hear, to see and to keep
-survey   one HTML file on which listeners compare runs with each other and with real music, blindly
-score    what they preferred, from the results files that they handed back
+page     one HTML file with samples, training music, reconstructions and interpolations to hear, see and save
+survey   one HTML file on which listeners compare models with each other and with real music, blindly
+score    what they preferred, from the results files that they handed in
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import pathlib
 import sys
-from collections.abc import Sequence
-from types import ModuleType
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+from wae_jax.command_line.arguments import LARGEST_SEED, number, whole_number
 from wae_jax.command_line.exit_status import run_command
-from wae_jax.listening import page
-from wae_jax.listening.survey import page as survey
-from wae_jax.listening.survey import score as survey_score
+from wae_jax.command_line.model_flags import (
+    add_checkpoint_flag,
+    add_latent_flags,
+    add_model_flags,
+    add_sampling_flags,
+    check_latent_flags,
+    open_model,
+    requested_rule,
+)
+from wae_jax.data.dataset import load_dataset
+from wae_jax.files import whole_file
+from wae_jax.listening.document import check_output, save_page
+from wae_jax.listening.page import write_run_page
+from wae_jax.listening.survey.page import load_models, make_survey, make_survey_page
+from wae_jax.listening.survey.results import collect
+from wae_jax.listening.survey.score import format_scores, score, to_json
+from wae_jax.pianoroll import DEFAULT_TEMPO
 
-# Each has `add_flags(parser)` and `run(arguments)`, and may have `check_flags(parser, arguments)` for usage errors.
-COMMANDS: dict[str, ModuleType] = {"page": page, "survey": survey, "score": survey_score}
+_PAGE = """The listening page: one HTML file that plays and shows what a model makes.
+
+    python -m wae_jax.listen page --workdir runs/gan --num 64 --output page.html
+"""
+_SURVEY = """A blind survey: one HTML file on which listeners compare models with each other and with real music.
+
+    python -m wae_jax.listen survey --runs runs/gan runs/mmd --real data/lpd5 --num 40 --output survey.html
+
+Give the file to listeners, by mail or from any web server. They hear pairs of clips without knowing their sources,
+after one pair for practice; some pairs are of music and noise, to find those who do not listen. At the end they save a
+results file and hand it in; `python -m wae_jax.listen score results/*.json` reports what they preferred.
+"""
+_SCORE = """The scores of a survey: preferences, strengths and ratings, with intervals.
+
+    python -m wae_jax.listen score results/*.json
+
+The files are those saved by the survey's page; they contain the answer key. Files that are damaged, incomplete, of
+another survey or superseded by a later one of the same listener are skipped, with the reason. Listeners who fail the
+attention checks are dropped, by the rule that the page's first screen states.
+"""
+
+
+class Command(NamedTuple):
+    """A subcommand.
+
+    Attributes:
+      description: for --help.
+      add_flags: adds its flags to a parser.
+      run: runs it.
+    """
+
+    description: str
+    add_flags: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+
+
+def _add_page_flags(parser: argparse.ArgumentParser) -> None:
+    add_model_flags(parser)
+    parser.add_argument("--output", required=True, help="the HTML file to write")
+    add_sampling_flags(parser, num=64)
+    add_latent_flags(parser)
+    parser.add_argument(
+        "--tempo", type=number(40, 240, "bpm"), default=DEFAULT_TEMPO, help="initial tempo in bpm (default 100)"
+    )
+
+
+def _write_page(arguments: argparse.Namespace) -> None:
+    model = open_model(arguments)
+    size = write_run_page(
+        model,
+        arguments.output,
+        source=arguments.workdir,
+        num=arguments.num,
+        seed=arguments.seed,
+        rule=model.calibrated(requested_rule(arguments, model.config.binarization)),
+        tempo=arguments.tempo,
+    )
+    print(f"wrote {arguments.output}, {size / 1e6:.1f} MB: open it in a browser")
+
+
+def _add_survey_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs", nargs="+", required=True, help="workdirs, or files of exported models")
+    parser.add_argument("--real", help="data set made by build_dataset with real music (default: the first run's)")
+    parser.add_argument("--split", default="valid", help="its split (default valid)")
+    parser.add_argument("--output", required=True, help="the HTML file to write")
+    add_checkpoint_flag(parser)
+    add_sampling_flags(parser, num=40)
+    parser.add_argument(
+        "--checks", type=int, help="pairs of music and noise (default: one for every ten pairs, at least 2)"
+    )
+    parser.add_argument(
+        "--max-failed-checks", type=int, help="listeners who fail more are not counted (default: a quarter)"
+    )
+
+
+def _write_survey(arguments: argparse.Namespace) -> None:
+    output = check_output(arguments.output)
+    models = load_models(arguments.runs, arguments.checkpoint)
+    real = load_dataset(arguments.real) if arguments.real else next(iter(models.values())).data()
+    survey = make_survey(
+        models,
+        real,
+        split=arguments.split,
+        num=arguments.num,
+        num_checks=arguments.checks,
+        max_failed_checks=arguments.max_failed_checks,
+        seed=arguments.seed,
+        rules={name: requested_rule(arguments, model.config.binarization) for name, model in models.items()},
+    )
+    size = save_page(make_survey_page(survey), output)
+    key = survey.key
+    print(f"survey {key.survey_id} of {', '.join(key.sources)}: {arguments.num} pairs, {len(key.check_numbers)} checks")
+    print(f"rule: {key.rule}")
+    if survey.num_repeated:
+        print(f"{survey.num_repeated} clips of real music are repeated, since {real.name} has too few")
+    print(f"wrote {output}, {size / 1e6:.1f} MB: have listeners open it, and score what they save")
+
+
+def _add_score_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("results", nargs="+", metavar="FILE", help="results files saved by the survey's page")
+    parser.add_argument("--output", help="a JSON file to write, with all numbers")
+    parser.add_argument(
+        "--seed", type=whole_number(0, LARGEST_SEED), default=0, help="seed of the bootstrap over listeners"
+    )
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    scores = score(collect(arguments.results), seed=arguments.seed)
+    print(format_scores(scores))
+    if arguments.output:
+        output = pathlib.Path(arguments.output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(output) as part:
+            part.write_text(json.dumps(to_json(scores), indent=1) + "\n", encoding="utf-8")
+        print(f"\nwrote {output}")
+
+
+COMMANDS = {
+    "page": Command(_PAGE, _add_page_flags, _write_page),
+    "survey": Command(_SURVEY, _add_survey_flags, _write_survey),
+    "score": Command(_SCORE, _add_score_flags, _score),
+}
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parses and checks the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m wae_jax.listen",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m wae_jax.listen", description=__doc__, formatter_class=form)
     subparsers = parser.add_subparsers(dest="command", required=True)
     parsers = {}
-    for name, module in COMMANDS.items():
-        parsers[name] = subparsers.add_parser(
-            name, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
-        module.add_flags(parsers[name])
+    for name, command in COMMANDS.items():
+        parsers[name] = subparsers.add_parser(name, description=command.description, formatter_class=form)
+        command.add_flags(parsers[name])
     arguments = parser.parse_args(argv)
-    if check := getattr(COMMANDS[arguments.command], "check_flags", None):
-        check(parsers[arguments.command], arguments)
+    if arguments.command == "page":
+        check_latent_flags(parsers["page"], arguments)
     return arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Runs the command; returns its exit status."""
     arguments = parse_arguments(argv)
     return run_command(COMMANDS[arguments.command].run, arguments)
 

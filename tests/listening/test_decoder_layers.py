@@ -84,7 +84,7 @@ def run(layers, code):
 def test_layers_make_the_logits_of_the_module(network, normalization):
     activation = "relu" if normalization == "batch" else "leaky_relu"
     config, variables = random_model(network, normalization, activation)
-    layers = decoder_layers(config, variables)
+    layers = decoder_layers(config.model, config.refiner, variables)
     code = np.random.default_rng(1).normal(size=Z_DIM).astype(np.float32)
     truth = logits(config, variables, code[None])
     assert truth.std() > 0.05
@@ -96,7 +96,7 @@ def test_layers_make_the_logits_of_the_module(network, normalization):
 @pytest.mark.parametrize("network", ["meter", "new_alt"])
 def test_layers_make_the_logits_of_cells_where_there_are_planes(network):
     config, variables = random_model(network, output_planes="onsets_and_sustains")
-    layers = decoder_layers(config, variables)
+    layers = decoder_layers(config.model, config.refiner, variables)
     assert [isinstance(layer, LogSumExp) for layer in layers] == [False] * (len(layers) - 1) + [True]
     codes = np.random.default_rng(1).normal(size=(2, Z_DIM)).astype(np.float32)
     truth = logits(config, variables, codes)
@@ -115,7 +115,7 @@ def test_layers_make_the_logits_of_a_refined_decoder(kernel_size, strides, outpu
         refiner__kernel_size=kernel_size, refiner__strides=strides,
     )  # fmt: skip
     code = np.random.default_rng(1).normal(size=Z_DIM).astype(np.float32)
-    layers = decoder_layers(config, variables)
+    layers = decoder_layers(config.model, config.refiner, variables)
     truth = logits(config, variables, code[None])[0]
     np.testing.assert_allclose(run(layers, code).reshape(truth.shape), truth, rtol=1e-5, atol=1e-5)
     # Both units do something.
@@ -127,7 +127,7 @@ def test_layers_make_the_logits_of_a_refined_decoder(kernel_size, strides, outpu
 
 def test_what_layers_there_are():
     config, variables = random_model("meter")
-    layers = decoder_layers(config, variables)
+    layers = decoder_layers(config.model, config.refiner, variables)
     assert [type(layer) for layer in layers] == [Dense, LeakyRelu, *[ConvTranspose, LeakyRelu] * 3, ConvTranspose]
     convs = [layer for layer in layers if isinstance(layer, ConvTranspose)]
     assert [layer.size for layer in convs] == [(4, 7), (8, 21), (16, 42), (32, 84)]

@@ -6,11 +6,12 @@ import mido
 import numpy as np
 import pytest
 
-from tests.browsing import launched, loudest, opened
-from wae_jax.listening.document import PLAYER_SCRIPTS
-from wae_jax.listening.parts import read_part
+from tests.listening.browsing import launched, loudest, opened
+from wae_jax.listening.document import PLAYER_SCRIPTS, read_browser_file
 from wae_jax.pianoroll import TRACKS
-from wae_jax.render.plots import TRACK_COLOURS
+from wae_jax.render.style import TRACK_COLORS
+
+pytestmark = pytest.mark.browser
 
 STRINGS, BASS = 4, 3
 SILENCE = 1e-3
@@ -20,7 +21,7 @@ PAD = [[STRINGS, 69, 0, 192]]
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     file = tmp_path_factory.mktemp("player") / "player.html"
-    scripts = "".join(f"<script>{read_part(name)}</script>" for name in (*PLAYER_SCRIPTS, "downloads.js"))
+    scripts = "".join(f"<script>{read_browser_file(name)}</script>" for name in PLAYER_SCRIPTS)
     file.write_text(f"<!doctype html><meta charset=utf-8><canvas width=300 height=100></canvas>{scripts}")
     with launched() as browser, opened(browser, file) as page:
         yield page
@@ -51,7 +52,7 @@ def test_tracks_are_those_of_the_project(page):
     assert [(t["name"], t["program"], t["channel"] == 9) for t in tracks] == [
         (t.name, t.program, t.is_drum) for t in TRACKS
     ]
-    assert tuple(t["light"].upper() for t in tracks) == tuple(colour.upper() for colour in TRACK_COLOURS)
+    assert tuple(t["light"].upper() for t in tracks) == tuple(colour.upper() for colour in TRACK_COLORS)
     assert len({t["channel"] for t in tracks}) == 5
 
 
@@ -214,7 +215,7 @@ def test_midi_of_two_phrases_in_a_row(page):
 def test_a_roll_is_drawn_where_its_notes_are(page):
     painted = """(notes) => {
       const canvas = document.querySelector('canvas');
-      drawRoll(canvas, notes);
+      drawPianoRoll(canvas, notes);
       const {data, width} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
       const columns = new Set();
       for (let i = 0; i < data.length; i += 4) {

@@ -1,6 +1,5 @@
-"""Pages that open from disk: the listening page with its latent panel, and the blind survey.
+"""HTML pages that open from disk: the listening page with its latent panel, and the blind survey.
 
-HTML, JavaScript and what they embed; sound files and pictures are made in render.
-May import `evaluation`, `generation`, `training`, `data`, `models`, `metrics`, `render`, `pianoroll`, `config`,
-`files` and `errors`.
+HTML, JavaScript and the data in them; sound files and pictures are made in `render`, flags are in `listen.py`.
+May import every package up to `evaluation`; nothing of `command_line`, and no command.
 """

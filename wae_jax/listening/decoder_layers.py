@@ -1,22 +1,22 @@
-"""A trained decoder as a list of plain layers, for whoever has no flax: a page's script, or twenty lines of NumPy.
+"""A trained decoder as a list of plain layers that can be computed without flax, as by a page's script.
 
-Every layer takes and gives one flat array, a phrase's values in the order row, column, channel, and says by itself all
-that it needs to know. Where the array is several times as long as a layer's input, as that of bars one after the other
-is, the layer does the same to each part. Batch normalisation after a layer is none of its own: with its moving averages
-it is a factor and a summand a channel, and joins the layer before it. They stay beside the kernel, which may so be
-stored as it was trained: a kernel of 16 bits that is multiplied and rounded again would be further from the model than
-need be.
+Each layer maps a flat array, values in the order row, column, channel, to another one. Where an array is several times
+as long as a layer's input, it holds several inputs one after the other (the bars of a phrase), and the layer is applied
+to each of them. Batch normalization with its moving averages is a factor and a summand for each channel, and becomes
+part of the layer before it. They are kept beside the kernel rather than multiplied into it, so that a kernel stored
+with 16 bits is rounded once only.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float32
 
-from wae_jax.config import Config
+from wae_jax.config import ModelSpec, RefinerSpec
 from wae_jax.models.conv_plain import same_padding
 from wae_jax.models.modules import LEAKY_RELU_SLOPE, NORM_EPSILON
 from wae_jax.models.networks import find_network
@@ -26,39 +26,41 @@ from wae_jax.pianoroll.note_planes import CELLS, OUTPUT_PLANES
 Vector = Float32[np.ndarray, " F"]
 
 
-class Dense(NamedTuple):
-    """(x @ kernel) * scale + offset.
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """Base class of the layers; `kind` is their name in JSON."""
 
-    Attributes:
-      kernel: a column a unit.
-      scale: of each unit.
-      offset: of each unit.
-    """
+    kind: ClassVar[str]
 
+
+@dataclasses.dataclass(frozen=True)
+class Dense(Layer):
+    """`(x @ kernel) * scale + offset`."""
+
+    kind = "dense"
     kernel: Float32[np.ndarray, "I F"]
     scale: Vector
     offset: Vector
 
 
-class ConvTranspose(NamedTuple):
-    """A transposed convolution, then `* scale + offset` a channel.
+@dataclasses.dataclass(frozen=True)
+class Conv(Layer):
+    """A convolution with zero padding, then `* scale + offset` by output channel.
 
-    In several groups, output channels are divided into equal shares, and each is made of its share of the input's.
-
-    The value at (row, column) of the input, times the kernel, is added to the rows from
-    `row * strides[0] - front[0]` and to the columns from `column * strides[1] - front[1]` on of the output, which has
-    `strides` times the input's rows and columns; what falls outside is left out.
+    The output at (row, column) is the sum of the kernel times the input from `row * strides[0] - front[0]` and
+    `column * strides[1] - front[1]` on. The input has `strides` times the rows and columns of the output.
 
     Attributes:
-      kernel: what each input channel of a group adds to each output channel, by row and column.
-      scale: of each output channel.
-      offset: of each output channel.
+      kernel: weights by row, column, output channel and input channel within the group.
+      scale: factor of each output channel.
+      offset: summand of each output channel.
       size: rows and columns of the input.
       strides: along rows and columns.
-      front: rows and columns that are left out in front.
-      groups: how many.
+      front: rows and columns of padding before the first.
+      groups: the channels of input and output are divided into this many equal groups; each sees only its own.
     """
 
+    kind = "conv"
     kernel: Float32[np.ndarray, "k_h k_w F I"]
     scale: Vector
     offset: Vector
@@ -68,99 +70,80 @@ class ConvTranspose(NamedTuple):
     groups: int
 
 
-class Conv(NamedTuple):
-    """A convolution, then `* scale + offset` a channel.
+class ConvTranspose(Conv):
+    """A transposed convolution, then `* scale + offset` by output channel; the fields are those of `Conv`.
 
-    The value at (row, column) of the output is the sum of the kernel times the input's values from
-    `row * strides[0] - front[0]` and `column * strides[1] - front[1]` on, where those outside are 0; the input has
-    `strides` times the output's rows and columns. Groups are as in `ConvTranspose`.
-
-    Attributes:
-      kernel: what each output channel gets from each input channel of its group, by row and column.
-      scale: of each output channel.
-      offset: of each output channel.
-      size: rows and columns of the input.
-      strides: along rows and columns.
-      front: rows and columns of zeros in front.
-      groups: how many.
+    The input at (row, column) times the kernel is added to the output from `row * strides[0] - front[0]` and
+    `column * strides[1] - front[1]` on; what falls outside is dropped. The output has `strides` times the rows and
+    columns of the input.
     """
 
-    kernel: Float32[np.ndarray, "k_h k_w F I"]
-    scale: Vector
-    offset: Vector
-    size: tuple[int, int]
-    strides: tuple[int, int]
-    front: tuple[int, int]
-    groups: int
+    kind = "conv_transpose"
 
 
-class Affine(NamedTuple):
-    """Each run of len(scale) values `* scale + offset`: a batch normalisation with no layer before it to join.
+@dataclasses.dataclass(frozen=True)
+class Affine(Layer):
+    """`x * scale + offset`, repeated along the array: a batch normalization without a layer before it."""
 
-    Attributes:
-      scale: of each value of a run.
-      offset: of each value of a run.
-    """
-
+    kind = "affine"
     scale: Vector
     offset: Vector
 
 
-class LayerNorm(NamedTuple):
-    """Each run of len(scale) values less its mean, over the root of its variance + epsilon; then `* scale + offset`.
+@dataclasses.dataclass(frozen=True)
+class LayerNorm(Layer):
+    """`(x - mean) / sqrt(variance + epsilon) * scale + offset` over each run of len(scale) values."""
 
-    Attributes:
-      scale: of each value of a run.
-      offset: of each value of a run.
-      epsilon: what keeps the root from 0.
-    """
-
+    kind = "layer_norm"
     scale: Vector
     offset: Vector
     epsilon: float
 
 
-class LeakyRelu(NamedTuple):
-    """What is negative times `slope`, which is 0 for the ReLU."""
+@dataclasses.dataclass(frozen=True)
+class LeakyRelu(Layer):
+    """Negative values times `slope`, which is 0 for the ReLU."""
 
+    kind = "leaky_relu"
     slope: float
 
 
-class LogSumExp(NamedTuple):
-    """Of each run of `size` values, the logarithm of the sum of their exponentials."""
+@dataclasses.dataclass(frozen=True)
+class LogSumExp(Layer):
+    """Logarithm of the sum of the exponentials of each run of `size` values."""
 
+    kind = "log_sum_exp"
     size: int
 
 
-class Residual(NamedTuple):
-    """The input, and what other layers make of it, together.
+@dataclasses.dataclass(frozen=True)
+class Residual(Layer):
+    """The input plus the output of `layers`, applied in order."""
 
-    Attributes:
-      layers: one after the other.
-    """
-
-    layers: list[Any]
+    kind = "residual"
+    layers: list[Layer]
 
 
-Layer = Dense | ConvTranspose | Conv | Affine | LayerNorm | LeakyRelu | LogSumExp | Residual
-
-
-def decoder_layers(config: Config, variables: Mapping[str, Any]) -> list[Layer]:
-    """The decoder of a trained run.
+def decoder_layers(model: ModelSpec, refiner: RefinerSpec, variables: Mapping[str, Any]) -> list[Layer]:
+    """The layers from a code `[Z]` to the logits of the cells, `[T * P * K]`, without dropout.
 
     Args:
-      config: of the run.
-      variables: of its autoencoder: `Model.variables`.
-
-    Returns:
-      Layers that lead from a code [Z] to the logits of the cells, [T * P * K]; dropout, which evaluation has none of,
-      is left out.
+      model: the model's specification.
+      refiner: the refiner's.
+      variables: {"params": ..., "batch_stats": ...} of the autoencoder.
     """
-    return list(_layers(config, variables))
+    activation = LeakyRelu({"relu": 0.0, "leaky_relu": LEAKY_RELU_SLOPE}[model.activation])
+    layers = list(_network_layers(model, _Variables(variables, "decoder"), activation))
+    for i in range(refiner.num_units):
+        unit = _Variables(variables, "refiner", f"unit_{i}")
+        layers.append(Residual(list(_unit_layers(unit, refiner.strides, activation))))
+    if model.output_planes != CELLS:
+        layers.append(LogSumExp(OUTPUT_PLANES[model.output_planes]))
+    return layers
 
 
-class _Part:
-    """The variables of a part of the model, by the names that its module gives them, as float32."""
+class _Variables:
+    """The variables of one module, read by the names of its submodules, as float32."""
 
     def __init__(self, variables: Mapping[str, Any], *path: str) -> None:
         self._params = variables["params"]
@@ -174,10 +157,10 @@ class _Part:
     def bias(self, module: str, size: int) -> Vector:
         return self.param(module, "bias") if "bias" in self._params[module] else np.zeros(size, np.float32)
 
-    def folded(self, norm: str, bias: Vector) -> tuple[Vector, Vector]:
-        """Scale and offset of a bias and the batch normalisation after it; of the bias alone, where there is none.
+    def scale_and_offset(self, norm: str, bias: Vector) -> tuple[Vector, Vector]:
+        """A bias and the batch normalization after it, if any, as a factor and a summand of each channel.
 
-        What is normalised may be several parts one after the other, of which each is normalised alike.
+        The bias may be several times as long as the normalization, which then applies to each part alike.
         """
         if norm not in self._averages:
             return np.ones_like(bias), bias
@@ -187,60 +170,47 @@ class _Part:
         return np.tile(scale, len(offset)).astype(np.float32), offset.ravel().astype(np.float32)
 
     def layer_norm(self, norm: str) -> Iterator[LayerNorm]:
-        """The layer of a normalisation that cannot be folded; nothing where there is none."""
+        """The layer normalization of this name; nothing if there is none."""
         if norm in self._params and norm not in self._averages:
             yield LayerNorm(self.param(norm, "scale"), self.param(norm, "bias"), NORM_EPSILON)
 
 
-def _layers(config: Config, variables: Mapping[str, Any]) -> Iterator[Layer]:
-    model = config.model
-    half = _Part(variables, "decoder")
+def _network_layers(model: ModelSpec, decoder: _Variables, activation: LeakyRelu) -> Iterator[Layer]:
+    """The decoder of a row of `NETWORKS`."""
     network = find_network(model.network, dropout_rate=model.dropout_rate)
-    activation = LeakyRelu({"relu": 0.0, "leaky_relu": LEAKY_RELU_SLOPE}[model.activation])
-    size = (1, 1)
-    if network.bars is not None:
-        kernel = half.param("bars", "kernel")
-        yield Dense(kernel, *half.folded("norm_bars", half.bias("bars", kernel.shape[1])))
-        yield from half.layer_norm("norm_bars")
-        yield activation
-    if network.start is not None:
-        size = network.start[:2]
-        kernel = half.param("start", "kernel")
-        yield Dense(kernel, *half.folded("norm_start", half.bias("start", kernel.shape[1])))
-        yield from half.layer_norm("norm_start")
-        yield activation
-    last = len(network.decoder) - 1
+    for name, is_there in (("bars", network.bars is not None), ("start", network.start is not None)):
+        if is_there:
+            kernel = decoder.param(name, "kernel")
+            bias = decoder.bias(name, kernel.shape[1])
+            yield Dense(kernel, *decoder.scale_and_offset(f"norm_{name}", bias))
+            yield from decoder.layer_norm(f"norm_{name}")
+            yield activation
+    size = network.start[:2] if network.start is not None else (1, 1)
     for i, conv in enumerate(network.decoder):
-        kernel = half.param(f"conv_{i}", "kernel")
-        scale, offset = half.folded(f"norm_{i}", half.bias(f"conv_{i}", kernel.shape[2]))
+        kernel = decoder.param(f"conv_{i}", "kernel")
+        scale, offset = decoder.scale_and_offset(f"norm_{i}", decoder.bias(f"conv_{i}", kernel.shape[2]))
         yield ConvTranspose(kernel, scale, offset, size, conv.strides, _front(kernel, conv.strides), conv.groups)
-        if i < last:
-            yield from half.layer_norm(f"norm_{i}")
+        if i < len(network.decoder) - 1:
+            yield from decoder.layer_norm(f"norm_{i}")
             yield activation
         size = (size[0] * conv.strides[0], size[1] * conv.strides[1])
-    for i in range(config.refiner.num_units):
-        unit = _Part(variables, "refiner", f"unit_{i}")
-        yield Residual(list(_unit_layers(unit, config.refiner.strides, activation)))
-    if model.output_planes != CELLS:
-        yield LogSumExp(OUTPUT_PLANES[model.output_planes])
 
 
-def _unit_layers(unit: _Part, strides: Sequence[int], activation: LeakyRelu) -> Iterator[Layer]:
+def _unit_layers(unit: _Variables, strides: tuple[int, int], activation: LeakyRelu) -> Iterator[Layer]:
     """A residual unit of the refiner."""
     kernel, last = unit.param("conv_in", "kernel").swapaxes(2, 3), unit.param("conv_out", "kernel")
-    down, across = strides
     front = _front(kernel, strides)
-    yield Affine(*unit.folded("norm_in", np.zeros(last.shape[2], np.float32)))
+    zeros = np.zeros(last.shape[2], np.float32)
+    yield Affine(*unit.scale_and_offset("norm_in", zeros))
     yield activation
-    scale, offset = unit.folded("norm_out", np.zeros(kernel.shape[2], np.float32))
-    yield Conv(kernel, scale, offset, (NUM_STEPS, NUM_PITCHES), (down, across), front, NUM_TRACKS)
+    scale, offset = unit.scale_and_offset("norm_out", np.zeros(kernel.shape[2], np.float32))
+    yield Conv(kernel, scale, offset, (NUM_STEPS, NUM_PITCHES), strides, front, NUM_TRACKS)
     yield activation
-    size = (NUM_STEPS // down, NUM_PITCHES // across)
-    none = np.zeros(last.shape[2], np.float32)
-    yield ConvTranspose(last, none + 1, none, size, (down, across), front, NUM_TRACKS)
+    size = (NUM_STEPS // strides[0], NUM_PITCHES // strides[1])
+    yield ConvTranspose(last, zeros + 1, zeros, size, strides, front, NUM_TRACKS)
 
 
 def _front(kernel: Float32[np.ndarray, "k_h k_w F I"], strides: Sequence[int]) -> tuple[int, int]:
-    """Rows and columns in front of those that "same" padding keeps."""
+    """Rows and columns of "same" padding before the first."""
     rows, columns = (same_padding(k, s)[0] for k, s in zip(kernel.shape[:2], strides, strict=True))
     return rows, columns

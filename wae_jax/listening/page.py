@@ -1,89 +1,33 @@
-"""The listening page: one HTML file, needing nothing else, that plays and shows what a run makes.
+"""The listening page: one HTML file that plays and shows what a model makes.
 
-    python -m wae_jax.listen page --workdir runs/gan --num 64 --output page.html
-
-Phrases travel as lists of notes; sound is made in the browser, from oscillators and noise. The page has random draws,
-the decoder to make more of them, music of the training data, reconstructions beside originals, walks through latent
-space, favourites to mark and export, the run's metrics, and where all this comes from.
+Phrases are stored as lists of notes; the sound is made in the browser from oscillators and noise. The page has random
+samples, the decoder to make more of them, training music, reconstructions beside originals, interpolations, favourites
+to mark and export, the run's metrics, and the provenance of all this.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
+import hashlib
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wae_jax.command_line.model_flags import (
-    add_latent_flags,
-    add_model_flags,
-    add_sampling_flags,
-    check_latent_flags,
-    open_model,
-    requested_rule,
-)
 from wae_jax.config import BinarizationRule
 from wae_jax.generation.model import Model
-from wae_jax.listening.document import Section, check_output, make_page, save_page
-from wae_jax.listening.latent_model import latent_model
-from wae_jax.listening.parts import embed
-from wae_jax.listening.provenance import provenance, tables_of_run
-from wae_jax.listening.sections import sections_of_run
+from wae_jax.listening.document import PLAYER_SCRIPTS, assemble, check_output, embed, save_page
+from wae_jax.listening.latent_panel import latent_panel
+from wae_jax.listening.provenance import Table, provenance, tables_of_workdir
+from wae_jax.listening.sections import Section, sections_of_model
 from wae_jax.pianoroll import DEFAULT_TEMPO
 
-LARGEST_MODEL = 16_000_000  # bytes
-
-
-def write_page(
-    run: Model,
-    output: str | os.PathLike[str],
-    sections: Sequence[Section],
-    *,
-    source: str | None,
-    rule: BinarizationRule,
-    tempo: float = DEFAULT_TEMPO,
-    **choice: Any,
-) -> int:
-    """Writes a listening page.
-
-    Args:
-      run: a trained run.
-      output: the file; one that is there is replaced, once the new one is complete.
-      sections: the phrases.
-      source: what the run was opened from; a work folder's metrics and evaluation are shown.
-      rule: which cells of fresh draws sound, to begin with.
-      tempo: quarter notes a minute, to begin with.
-      **choice: what else it takes to make the phrases again, by name.
-
-    Returns:
-      Bytes written.
-
-    Raises:
-      RequestError: if the output is a folder, or the page would be larger than 25 MB.
-      DatasetError: if the run's data are no longer there.
-    """
-    output = check_output(output)
-    model = latent_model(run, rule=rule)
-    fits = (size := len(embed(model))) <= LARGEST_MODEL
-    left_out = "" if fits else f" The model is left out: it would take {size / 1e6:.0f} MB."
-    name = "the run that ships" if source is None else pathlib.Path(source).resolve().name
-    page = make_page(
-        title=f"Listening to {name}",
-        summary=f"Step {run.step}, checkpoint {run.digest[:12]}. The sound is made by this page; it loads nothing."
-        f"{left_out}",
-        sections=sections,
-        tables=[] if source is None else tables_of_run(pathlib.Path(source)),
-        provenance=provenance(run, name, **dataclasses.asdict(rule), **choice),
-        tempo=tempo,
-        latent=model if fits else None,
-    )
-    return save_page(page, output)
+LARGEST_PANEL = 16_000_000  # bytes
+PANEL_SCRIPTS = ("binarization.js", "decoder.js", "latent_panel.js")
 
 
 def write_run_page(
-    run: Model,
+    model: Model,
     output: str | os.PathLike[str],
     *,
     source: str | None,
@@ -92,45 +36,101 @@ def write_run_page(
     rule: BinarizationRule | None = None,
     tempo: float = DEFAULT_TEMPO,
 ) -> int:
-    """Writes the listening page of a run as a whole: `sections_of_run`, and the rest as `write_page` has it.
+    """Writes a page with all sections of a trained model; see `write_page`.
 
-    Without a rule, cells sound as the run's configuration has it.
+    Args:
+      model: a trained model.
+      output: the file to write.
+      source: the workdir or file that the model was opened from; None for the shipped model.
+      num: number of random samples.
+      seed: seed of the samples and of the choice of other phrases.
+      rule: the binarization rule; None for that of the model's configuration.
+      tempo: initial tempo in bpm.
     """
-    rule = rule or run.own_rule()
-    sections = list(sections_of_run(run, num=num, seed=seed, rule=rule))
-    return write_page(run, output, sections, source=source, rule=rule, tempo=tempo, num=num, seed=seed)
+    rule = rule or model.rule
+    sections = list(sections_of_model(model, num=num, seed=seed, rule=rule))
+    return write_page(model, output, sections, source=source, rule=rule, tempo=tempo, num=num, seed=seed)
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of `python -m wae_jax.listen page`."""
-    add_model_flags(parser)
-    parser.add_argument("--output", required=True, help="the HTML file to write")
-    add_sampling_flags(parser, num=64)
-    add_latent_flags(parser)
-    parser.add_argument("--tempo", type=float, default=DEFAULT_TEMPO, help="bpm to begin with, 40 to 240 (default 100)")
+def write_page(
+    model: Model,
+    output: str | os.PathLike[str],
+    sections: Sequence[Section],
+    *,
+    source: str | None,
+    rule: BinarizationRule,
+    tempo: float = DEFAULT_TEMPO,
+    **settings: Any,
+) -> int:
+    """Writes a listening page.
 
+    Args:
+      model: a trained model.
+      output: the file to write; an existing one is replaced.
+      sections: the phrases.
+      source: the workdir or file that the model was opened from, None for the shipped model; the metrics and the
+        evaluation in a workdir are shown.
+      rule: the initial binarization rule of the latent panel.
+      tempo: initial tempo in bpm.
+      **settings: further values needed to make the phrases again, by name; shown under "Provenance".
 
-def check_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    """Leaves with a usage error where a flag is out of range."""
-    check_latent_flags(parser, arguments)
-    if not 40 <= arguments.tempo <= 240:
-        parser.error(f"--tempo is {arguments.tempo}; expected 40 to 240 bpm")
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Writes the page that the command line asks for.
+    Returns:
+      Number of bytes written.
 
     Raises:
-      RequestError, WorkdirError, CheckpointError, DatasetError, ConfigError, OSError: with what is wrong.
+      RequestError: if the output is a folder, or the page would be larger than 25 MB.
+      DatasetError: if the training data can no longer be found.
     """
-    trained = open_model(arguments)
-    size = write_run_page(
-        trained,
-        arguments.output,
-        source=arguments.workdir,
-        num=arguments.num,
-        seed=arguments.seed,
-        rule=trained.calibrated(requested_rule(arguments, trained.config.binarization)),
-        tempo=arguments.tempo,
+    output = check_output(output)
+    panel = latent_panel(model, rule=rule)
+    fits = (size := len(embed(panel))) <= LARGEST_PANEL
+    left_out = "" if fits else f" The latent panel is left out, since its model would take {size / 1e6:.0f} MB."
+    name = "the shipped model" if source is None else pathlib.Path(source).resolve().name
+    page = make_page(
+        title=f"Listening to {name}",
+        summary=f"Step {model.step}, checkpoint {model.digest[:12]}. The sound is made in this page, which loads "
+        f"nothing else.{left_out}",
+        sections=sections,
+        tables=[] if source is None else tables_of_workdir(pathlib.Path(source)),
+        provenance=provenance(model, name, **dataclasses.asdict(rule), **settings),
+        tempo=tempo,
+        panel=panel if fits else None,
     )
-    print(f"wrote {arguments.output}, {size / 1e6:.1f} MB: open it in a browser")
+    return save_page(page, output)
+
+
+def make_page(
+    *,
+    title: str,
+    summary: str,
+    sections: Sequence[Section],
+    tables: Sequence[Table] = (),
+    provenance: Sequence[tuple[str, str]] = (),
+    tempo: float = DEFAULT_TEMPO,
+    panel: Mapping[str, Any] | None = None,
+) -> str:
+    """The HTML of a listening page.
+
+    Args:
+      title: heading.
+      summary: sentence below it.
+      sections: the phrases.
+      tables: the run's metrics.
+      provenance: names and values.
+      tempo: initial tempo in bpm.
+      panel: data of the latent panel; None for a page without one.
+    """
+    described = [dataclasses.asdict(section) for section in sections]
+    data = {
+        "title": title,
+        "summary": summary,
+        "sections": described,
+        "tables": [dataclasses.asdict(table) for table in tables],
+        "provenance": provenance,
+        "tempo": tempo,
+        # Favourites are stored under this name, so that those of another page do not turn up.
+        "identity": hashlib.sha256(embed(described).encode()).hexdigest()[:16],
+        "panel": panel,
+    }
+    scripts = (*PLAYER_SCRIPTS, *(() if panel is None else PANEL_SCRIPTS), "page.js")
+    return assemble("page.html", title=title, data=data, styles=("page.css",), scripts=scripts)

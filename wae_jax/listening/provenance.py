@@ -1,11 +1,12 @@
-"""The figures on a listening page, and where its phrases come from."""
+"""The metrics of a run as tables, and the provenance of the phrases on a page."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -15,61 +16,80 @@ import wae_jax
 from wae_jax.config import flatten_config
 from wae_jax.evaluation import table
 from wae_jax.generation.model import Model
-from wae_jax.listening.document import Table
 
-_DATA_NAMES = {"eval": "validation data", "eval_train": "training data", "samples": "samples", "held_out": "held-out"}
-
-
-def tables_of_run(workdir: pathlib.Path) -> list[Table]:
-    """What a run's last evaluation and `python -m wae_jax.evaluate` found, as far as they have been run."""
-    return [*_metrics(workdir), *_evaluation(workdir)]
+_SET_NAMES = {"eval": "validation data", "eval_train": "training data", "samples": "samples", "held_out": "held-out"}
 
 
-def _metrics(workdir: pathlib.Path) -> Iterator[Table]:
-    """The figures of the run's last evaluation, one column a set of phrases; nothing where there has been none."""
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of text.
+
+    Attributes:
+      caption: what it shows.
+      columns: headings; the first is that of the row names.
+      rows: one cell for each column, the row's name first.
+    """
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def tables_of_workdir(workdir: pathlib.Path) -> list[Table]:
+    """The metrics of a run's last evaluation in training and of `python -m wae_jax.evaluate`, where they exist."""
+    return [*_training_table(workdir), *_evaluation_table(workdir)]
+
+
+def _training_table(workdir: pathlib.Path) -> Iterator[Table]:
+    """The metrics of the last evaluation in training, one column for each set of phrases."""
     file = workdir / "metrics.jsonl"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    for line in reversed(lines):
+    for line in reversed(file.read_text(encoding="utf-8").splitlines() if file.is_file() else []):
         row = json.loads(line)
-        found = [name.split("/", 1) for name in row if name.split("/", 1)[0] in _DATA_NAMES]
-        if not found:
-            continue
-        sets = [name for name in _DATA_NAMES if any(of == name for of, _ in found)]
-        metrics = dict.fromkeys(metric for _, metric in found)
-        rows = [[metric, *(_short(row.get(f"{of}/{metric}")) for of in sets)] for metric in metrics]
-        yield Table(f"Last evaluation in training, step {row['step']}", ["", *(_DATA_NAMES[of] for of in sets)], rows)
-        return
+        found = [name.split("/", 1) for name in row if name.split("/", 1)[0] in _SET_NAMES]
+        if found:
+            sets = [name for name in _SET_NAMES if any(prefix == name for prefix, _ in found)]
+            metrics = dict.fromkeys(metric for _, metric in found)
+            rows = [[metric, *(_format(row.get(f"{name}/{metric}")) for name in sets)] for metric in metrics]
+            columns = ["", *(_SET_NAMES[name] for name in sets)]
+            yield Table(f"Last evaluation in training, step {row['step']}", columns, rows)
+            return
 
 
-def _evaluation(workdir: pathlib.Path) -> Iterator[Table]:
-    """The headline of `python -m wae_jax.evaluate`, if it has been run."""
+def _evaluation_table(workdir: pathlib.Path) -> Iterator[Table]:
+    """The most telling metrics of evaluation/evaluation.json."""
     file = workdir / "evaluation" / "evaluation.json"
     if not file.is_file():
         return
     content = json.loads(file.read_text(encoding="utf-8"))
     names = list(content["sets"])
     rows = [
-        [label, *(_short(of_sets[name].mean) if name in of_sets else "" for name in names)]
-        for label, of_sets in table.headline(content).items()
+        [label, *(_format(by_set[name].mean) if name in by_set else "" for name in names)]
+        for label, by_set in table.headline(content).items()
     ]
     step = content["provenance"].get("checkpoint_step", "unknown")
     yield Table(f"Evaluation of step {step}", ["", *(name.replace("_", "-") for name in names)], rows)
 
 
-def _short(value: float | None) -> str:
-    return "" if value is None or np.isnan(value) else table.short(value)
+def _format(value: float | None) -> str:
+    return "" if value is None else table.short(value)
 
 
-def provenance(run: Model, name: str, **choice: Any) -> list[tuple[str, str]]:
-    """What it takes to make the phrases again."""
-    versions = {"wae_jax": wae_jax.__version__, "jax": jax.__version__, "numpy": np.__version__}
-    fields = flatten_config(run.config.to_dict())
+def provenance(model: Model, name: str, **settings: Any) -> list[tuple[str, str]]:
+    """Names and values of everything needed to make the phrases again."""
+    versions = {
+        "wae_jax": wae_jax.__version__,
+        "jax": jax.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
     return [
-        *([("run", name)] if name else []),
-        ("checkpoint step", str(run.step)),
-        ("checkpoint digest", run.digest),
-        *((key, str(value)) for key, value in choice.items()),
+        ("model", name),
+        ("checkpoint step", str(model.step)),
+        ("checkpoint digest", model.digest),
+        *((key, str(value)) for key, value in settings.items()),
         *((f"version of {package}", version) for package, version in versions.items()),
-        ("version of python", platform.python_version()),
-        *((f"config.{field}", json.dumps(value, ensure_ascii=False)) for field, value in fields.items()),
+        *(
+            (f"config.{field}", json.dumps(value, ensure_ascii=False))
+            for field, value in flatten_config(model.config.to_dict()).items()
+        ),
     ]

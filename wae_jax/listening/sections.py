@@ -1,94 +1,151 @@
-"""The sections of a listening page: phrases of a run, with names, and how they were chosen."""
+"""The sections of a listening page: phrases of a model, with names, and how they were chosen."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
 from wae_jax.config import BinarizationRule
-from wae_jax.generation.binarization import binarize
+from wae_jax.data.dataset import Dataset
 from wae_jax.generation.latent_paths import slerp
 from wae_jax.generation.model import Model
-from wae_jax.listening.document import Group, Phrase, Section, note_lists
 from wae_jax.metrics.reconstruction import cell_f1
-from wae_jax.pianoroll import BinaryRolls, Codes, PackedPhrases, Rolls, unpack
+from wae_jax.pianoroll import LOWEST_PITCH, BinaryRolls, Codes, Rolls, unpack
+from wae_jax.pianoroll.notes import find_notes
 
-# As many as there are, beside other rolls.
+# [track, MIDI number, onset in steps, length in steps]
+Note = list[int]
+# A phrase as JSON: {"name": str, "notes": [Note, ...]}.
+Phrase = dict[str, Any]
+# Any number of rolls, whatever B is in the same call.
 OtherRolls = Bool[np.ndarray, "others T=192 P=84 K=5"]
 
-_REAL_PHRASES = 8
-_PAIRS = 8
-_WALKS = 3
-_PHRASES_A_WALK = 8
+_NUM_REAL = 8
+_NUM_RECONSTRUCTIONS = 8
+_NUM_PATHS = 3
+_PHRASES_PER_PATH = 8
 
 
-def sections_of_run(run: Model, *, num: int, seed: int, rule: BinarizationRule) -> Iterator[Section]:
-    """Random samples, music of the training data, reconstructions beside originals, and walks.
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Phrases shown together.
+
+    Attributes:
+      phrases: with names that are clear without the group's title, such as "Sample 3".
+      title: printed above them; empty for none.
+    """
+
+    phrases: Sequence[Phrase]
+    title: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A section of the page.
+
+    Attributes:
+      id: anchor for links; letters only.
+      title: heading.
+      description: what the phrases are and how they were chosen.
+      groups: the phrases.
+    """
+
+    id: str
+    title: str
+    description: str
+    groups: Sequence[Group]
+
+
+def note_lists(rolls: BinaryRolls) -> list[list[Note]]:
+    """The notes of each phrase, ordered by onset, track and pitch."""
+    found = find_notes(rolls)
+    rows = np.stack([found.track, found.pitch + LOWEST_PITCH, found.onset, found.length], axis=1)
+    order = np.lexsort((found.pitch, found.track, found.onset, found.phrase))
+    ends = np.searchsorted(found.phrase[order], np.arange(1, len(rolls)))
+    return [part.tolist() for part in np.split(rows[order], ends)] if len(rolls) else []
+
+
+def name_phrases(rolls: BinaryRolls, names: Sequence[str]) -> list[Phrase]:
+    """Phrases as JSON."""
+    return [{"name": name, "notes": each} for name, each in zip(names, note_lists(rolls), strict=True)]
+
+
+def sections_of_model(model: Model, *, num: int, seed: int, rule: BinarizationRule) -> Iterator[Section]:
+    """Random samples, training music, reconstructions beside originals, and interpolations.
 
     Args:
-      run: a trained run.
-      num: random draws.
-      seed: of the draws, and of the choice of all other phrases.
-      rule: which cells sound.
+      model: a trained model.
+      num: number of random samples.
+      seed: seed of the samples and of the choice of all other phrases.
+      rule: the binarization rule.
 
     Raises:
-      DatasetError: if the run's data are no longer there.
+      DatasetError: if the training data can no longer be found.
     """
 
     def decode(codes: Codes) -> Rolls:
-        return binarize(run.sampler.decode(codes), rule, seed=seed)
+        return model.binarize(model.decode(codes), rule, seed=seed)
 
-    draws = decode(run.sampler.sample_codes(seed, num))
-    source = f" from {run.mixture}" if run.mixture else ""
+    samples = decode(model.sample_codes(seed, num))
+    source = f" from {model.mixture}" if model.mixture else ""
     yield Section(
         "samples",
         "Random samples",
-        f"Unselected: seed {seed}, the first {num}{source}.",
-        [Group(named(draws, [f"Draw {i + 1}" for i in range(num)]))],
+        f"Unselected: the first {num} of seed {seed}{source}.",
+        [Group(name_phrases(samples, [f"Sample {i + 1}" for i in range(num)]))],
     )
-    data = run.data()
-    real, places = _choose(data.split("train"), _REAL_PHRASES, seed)
+    data = model.data()
+    real, indices = _choose(data, "train", _NUM_REAL, seed)
     yield Section(
         "real",
-        "Music of the training data",
-        f"{len(real)} phrases chosen at random, seed {seed}. Real, for comparison.",
-        [Group(named(real, [f"Training phrase {place}" for place in places]))],
+        "Training music",
+        f"{len(real)} phrases of the training data chosen at random (seed {seed}), for comparison.",
+        [Group(name_phrases(real, [f"Training phrase {i}" for i in indices]))],
     )
-    originals, places = _choose(data.split("valid"), max(_PAIRS, _WALKS + 1), seed)
+    originals, indices = _choose(data, "valid", max(_NUM_RECONSTRUCTIONS, _NUM_PATHS + 1), seed)
     if not len(originals):
         return
-    codes = run.sampler.encode(originals)
+    codes = model.encode(originals)
     copies = decode(codes)
     pairs = [
         Group(
-            named(np.stack([original, copy]), [f"Original {place}", f"Reconstruction {place}"]),
-            title=f"Validation phrase {place}: F1 {f1:.2f}",
+            name_phrases(np.stack([original, copy]), [f"Original {i}", f"Reconstruction {i}"]),
+            title=f"Validation phrase {i}: F1 {f1:.2f}",
         )
-        for original, copy, place, f1 in zip(
-            originals[:_PAIRS], copies, places, cell_f1(copies, originals), strict=False
+        for original, copy, i, f1 in zip(
+            originals[:_NUM_RECONSTRUCTIONS], copies, indices, cell_f1(copies, originals), strict=False
         )
     ]
     yield Section(
         "reconstructions",
         "Reconstructions beside originals",
-        f"Phrases that no training saw, chosen at random, seed {seed}. F1 is over cells: 1 is a perfect copy.",
+        f"Validation phrases, which were not trained on, chosen at random (seed {seed}). F1 compares cells: 1 is a "
+        "perfect copy.",
         pairs,
     )
-    walks = []
-    for i in range(min(_WALKS, len(codes) - 1)):
-        shares = np.linspace(0, 1, _PHRASES_A_WALK)
-        rolls = decode(np.stack([slerp(codes[i], codes[i + 1], float(share)) for share in shares]).astype(codes.dtype))
-        names = [f"Walk {i + 1}, {share:.0%} of the way" for share in shares]
-        walks.append(Group(named(rolls, names), title=f"From phrase {places[i]} to phrase {places[i + 1]}"))
-    if walks:
+    if len(codes) > 1:
         yield Section(
             "interpolations",
-            "Walks through latent space",
-            "From the reconstruction of one validation phrase to that of the next, in even turns.",
-            walks,
+            "Interpolations",
+            "From the reconstruction of one validation phrase to that of the next, along a great circle in latent "
+            "space, in equal steps.",
+            [
+                _interpolate(codes[i : i + 2], indices[i : i + 2], number=i + 1, decode=decode)
+                for i in range(min(_NUM_PATHS, len(codes) - 1))
+            ],
         )
+
+
+def _interpolate(ends: Codes, indices: Sequence[int], *, number: int, decode: Callable[[Codes], Rolls]) -> Group:
+    """Phrases on the path between two codes."""
+    shares = np.linspace(0, 1, _PHRASES_PER_PATH)
+    path = np.stack([slerp(ends[0], ends[1], float(share)) for share in shares]).astype(ends.dtype)
+    names = [f"Interpolation {number} at {share:.0%}" for share in shares]
+    return Group(name_phrases(decode(path), names), title=f"From phrase {indices[0]} to phrase {indices[1]}")
 
 
 def sections_of_phrases(
@@ -99,31 +156,29 @@ def sections_of_phrases(
     originals: OtherRolls | None = None,
     original_names: Sequence[str] | None = None,
 ) -> list[Section]:
-    """What `generate` makes, and what it was made from, if anything.
+    """Sections for the output of `generate`.
 
     Args:
-      mode: of `generate`.
-      rolls: the phrases.
-      names: of these; None for numbers.
-      originals: what they were made from.
-      original_names: likewise.
+      mode: the mode of `generate`.
+      rolls: the phrases made.
+      names: their names; None numbers them.
+      originals: the phrases they were made from, if any.
+      original_names: their names; None numbers them.
     """
     names = names or [f"Phrase {i + 1}" for i in range(len(rolls))]
-    group = Group(named(rolls, names))
-    sections = [Section("phrases", f"Phrases of --mode={mode}", "All that were made, unselected.", [group])]
+    group = Group(name_phrases(rolls, names))
+    sections = [Section("phrases", f"Phrases of --mode={mode}", "All phrases made, unselected.", [group])]
     if originals is not None:
         names = original_names or [f"Original {i + 1}" for i in range(len(originals))]
-        group = Group(named(originals, names))
-        sections.append(Section("originals", "Originals", "What the phrases above were made from.", [group]))
+        group = Group(name_phrases(originals, names))
+        sections.append(Section("originals", "Originals", "The phrases that the ones above were made from.", [group]))
     return sections
 
 
-def _choose(rows: PackedPhrases, num: int, seed: int) -> tuple[Bool[np.ndarray, "chosen T=192 P=84 K=5"], list[int]]:
-    """Up to so many random phrases of a split, and their places in it."""
-    places = np.sort(np.random.default_rng(seed).permutation(len(rows))[:num])
-    return unpack(np.asarray(rows[places])), places.tolist()
-
-
-def named(rolls: BinaryRolls, names: Sequence[str]) -> list[Phrase]:
-    """Phrases as a page takes them."""
-    return [{"name": name, "notes": each} for name, each in zip(names, note_lists(rolls), strict=True)]
+def _choose(
+    data: Dataset, split: str, num: int, seed: int
+) -> tuple[Bool[np.ndarray, "chosen T=192 P=84 K=5"], list[int]]:
+    """Up to `num` random phrases of a split, and their indices in it, in order."""
+    rows = data.split(split)
+    indices = np.sort(np.random.default_rng(seed).permutation(len(rows))[:num])
+    return unpack(np.asarray(rows[indices])), indices.tolist()

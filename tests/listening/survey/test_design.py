@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from wae_jax.listening.survey.design import NOISE, is_check, order_pairs, place_checks
+from wae_jax.listening.survey.design import NOISE, insert_checks, is_check, order_pairs
 
 
 def spread(counts) -> int:
@@ -45,7 +45,7 @@ def test_checks_stand_among_the_others(num_pairs, num_checks):
     for seed in range(40):
         generator = np.random.default_rng(seed)
         pairs = order_pairs(3, num_pairs, generator)
-        placed = place_checks(pairs, num_checks, music=2, generator=generator)
+        placed = insert_checks(pairs, num_checks, music=2, generator=generator)
         assert [pair for pair in placed if not is_check(pair)] == pairs
         checks = [place for place, pair in enumerate(placed) if is_check(pair)]
         assert len(checks) == num_checks
@@ -63,6 +63,6 @@ def test_both_sides_of_the_first_check_occur():
     sides = set()
     for seed in range(30):
         generator = np.random.default_rng(seed)
-        placed = place_checks([(0, 1)] * 4, 2, music=1, generator=generator)
+        placed = insert_checks([(0, 1)] * 4, 2, music=1, generator=generator)
         sides.add(next(pair for pair in placed if is_check(pair)))
     assert sides == {(1, NOISE), (NOISE, 1)}

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import scipy.special
 
-from tests.surveying import MEANS, STRENGTHS, make_key
+from tests.listening.survey.simulation import MEANS, STRENGTHS, Listeners, make_key, simulate_results
 from wae_jax import listen
 from wae_jax.listening.survey.design import is_check
 from wae_jax.listening.survey.results import RESULT_FIELDS, checksum
-from wae_jax.listening.survey.simulation import Listeners, simulate_results
 
 KEY = dataclasses.replace(make_key(), sources=["gan <b>", "mmd", "real music"])
 LISTENERS = Listeners(STRENGTHS, MEANS)
@@ -47,8 +46,8 @@ def test_all_that_is_said_and_written(tmp_path, capsys):
     output = tmp_path / "new" / "scores.json"
     said = score(capsys, *paths, f"--output={output}", "--seed=3")
     places = [i for i, pair in enumerate(KEY.pairs, 1) if is_check(pair)]
-    assert f"survey {KEY.survey()}: 44 pairs, attention checks at {', '.join(map(str, places))}" in said
-    assert "more than 1 of the 4 pairs of music and noise is not counted" in said
+    assert f"survey {KEY.survey_id}: 44 pairs, of which attention checks: {', '.join(map(str, places))}" in said
+    assert "more than 1 of the 4 pairs of music and noise are not counted" in said
     assert "listeners counted: 19; dropped by the rule: 1; files skipped: 1" in said
     assert f"dropped: {paths[4]} failed 4 checks" in said
     assert f"skipped: {paths[5]} is not JSON" in said
@@ -57,7 +56,7 @@ def test_all_that_is_said_and_written(tmp_path, capsys):
     written = json.loads(output.read_text())
     assert written["sources"] == KEY.sources
     assert written["rule"] == KEY.rule
-    assert written["check_places"] == places
+    assert written["check_numbers"] == places
     assert written["listeners"] == [f"simulated 0.{i}" for i in range(21) if i not in (4, 5)]
     assert written["dropped"] == [{"path": paths[4], "failed_checks": 4}]
     assert [each["path"] for each in written["skipped"]] == [paths[5]]
@@ -104,8 +103,8 @@ def test_all_that_is_said_and_written(tmp_path, capsys):
     errors = {pair: written["scores"]["error"][pair[0]][pair[1]] for pair in ((0, 1), (0, 2), (1, 2))}
     error = max(errors.values())
     assert f"a standard error of {error:.1%}" in said
-    assert f"a share of {0.5 + 2.8016 * error:.0%} would be told" in said
-    needed = int(re.search(r"take some (\d+) listeners", said)[1])
+    assert f"would tell a share of {0.5 + 2.8016 * error:.0%} from one half" in said
+    needed = int(re.search(r"need about (\d+) such listeners", said)[1])
     assert needed == pytest.approx(19 * (1.96 * error / 0.05) ** 2, rel=0.05)
     assert "too short" not in said
     assert "[-]" not in said

@@ -9,8 +9,8 @@ import scipy.optimize
 import scipy.stats
 
 from tests.checking import unchecked
-from tests.surveying import MEANS, STRENGTHS, likelihood, make_key, simulate
-from wae_jax.listening.survey.results import failed_checks
+from tests.listening.survey.simulation import MEANS, STRENGTHS, likelihood, make_key, simulate
+from wae_jax.listening.survey.results import count_failed_checks
 from wae_jax.listening.survey.statistics import attentive, bradley_terry, summarise, tabulate
 
 
@@ -31,7 +31,9 @@ def expected_shares(spread, undecided):
     return shares
 
 
-@pytest.mark.parametrize(("num_listeners", "spread", "undecided"), [(20, 0.0, 0.1), (12, 0.8, 0.3)])
+@pytest.mark.parametrize(
+    ("num_listeners", "spread", "undecided"), [(20, 0.0, 0.1), pytest.param(12, 0.8, 0.3, marks=pytest.mark.slow)]
+)
 def test_intervals_contain_the_truth_as_often_as_they_say(num_listeners, spread, undecided):
     """200 surveys; a share of 95 % of them is within these bounds in all but one of a thousand cases.
 
@@ -71,6 +73,7 @@ def test_intervals_contain_the_truth_as_often_as_they_say(num_listeners, spread,
     assert coverage.mean() == pytest.approx(0.945, abs=0.015)
 
 
+@pytest.mark.slow
 def test_shares_near_none_have_intervals_too():
     """Of 260 answers to a question one in 400 is such: most draws of listeners have none of them."""
     strengths = np.array([-3.0, 3.0])
@@ -112,7 +115,7 @@ def test_simulated_listeners_are_as_described():
     generous = (counts.totals / counts.rated[..., None]).mean(axis=2)
     # Who rates one source highly rates the others so.
     assert np.corrcoef(generous[:, 0], generous[:, 2])[0, 1] > 0.6
-    shares = counts.wins.sum(axis=0) / counts.met.sum(axis=0).clip(1)
+    shares = counts.wins.sum(axis=0) / counts.compared.sum(axis=0).clip(1)
     np.testing.assert_allclose(shares[0, 2], 0.8 / (1 + np.exp(2.1)), atol=0.02)
-    slips = [failed_checks(result) for result in simulate(key, 200, 4, slips=0.1)]
+    slips = [count_failed_checks(result) for result in simulate(key, 200, 4, slips=0.1)]
     assert np.mean(slips) == pytest.approx(0.6, abs=0.17)

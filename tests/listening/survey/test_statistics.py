@@ -8,15 +8,14 @@ import scipy.integrate
 import scipy.optimize
 import scipy.stats
 
-from tests.surveying import likelihood, make_key, results_of, simulate
+from tests.listening.survey.simulation import likelihood, make_key, results_of, simulate
 from wae_jax.listening.survey.design import NOISE
 from wae_jax.listening.survey.results import Key
 from wae_jax.listening.survey.statistics import (
     bradley_terry,
     detectable_difference,
-    interval_tails,
     listeners_needed,
-    preference_shares,
+    percentile_level,
     summarise,
     tabulate,
 )
@@ -33,10 +32,10 @@ def test_answers_are_counted_by_source():
     ]
     counts = tabulate(results_of(key, [rows]), key)
     assert counts.wins[0].tolist() == [[0, 1, 1], [1, 0, 0], [0, 0, 0]]
-    assert counts.met[0].tolist() == [[0, 2, 1], [2, 0, 1], [1, 1, 0]]
+    assert counts.compared[0].tolist() == [[0, 2, 1], [2, 0, 1], [1, 1, 0]]
     assert counts.totals[0].tolist() == [[10, 9, 9, 10], [9, 9, 9, 9], [3, 3, 3, 4]]
     assert counts.rated[0].tolist() == [3, 3, 2]
-    shares = preference_shares(counts.wins[0], counts.met[0])
+    shares = summarise(tabulate(results_of(key, [rows] * 2), key), num_resamples=2).preferred.value
     assert shares[0, 1] == shares[1, 0] == 0.5
     assert shares[1, 2] == shares[2, 1] == shares[2, 0] == 0
     assert np.isnan(np.diag(shares)).all()
@@ -80,10 +79,10 @@ def test_half_a_win_takes_away_most_of_the_bias():
 
 
 def test_tails_make_up_for_few_listeners():
-    assert interval_tails(10**7) == pytest.approx(0.025, rel=1e-3)
+    assert percentile_level(10**7) == pytest.approx(0.95, rel=1e-4)
     # By Monte Carlo: a mean of ten normal numbers and the normal interval of its bootstrap, whose spread is the
     # population's formula with n in the denominator.
-    tail = interval_tails(10)
+    tail = (1 - percentile_level(10)) / 2
     samples = np.random.default_rng(0).normal(size=(40_000, 10))
     reach = -scipy.stats.norm.ppf(tail) * samples.std(axis=1) / np.sqrt(10)
     assert np.mean(np.abs(samples.mean(axis=1)) < reach) == pytest.approx(0.95, abs=0.005)
@@ -100,10 +99,10 @@ def test_intervals_of_means_are_those_of_students_t():
     low, high = scipy.stats.t.interval(0.95, 24, means.mean(axis=0), error)
     np.testing.assert_allclose(summary.ratings.low, low, atol=0.25 * error.max())
     np.testing.assert_allclose(summary.ratings.high, high, atol=0.25 * error.max())
-    shares = counts.wins[:, 0, 1] / counts.met[:, 0, 1]
+    shares = counts.wins[:, 0, 1] / counts.compared[:, 0, 1]
     assert summary.preferred.value[0, 1] == pytest.approx(shares.mean())
     assert summary.preferred.error[0, 1] == pytest.approx(scipy.stats.sem(shares), rel=0.05)
-    undecided = 1 - shares - counts.wins[:, 1, 0] / counts.met[:, 0, 1]
+    undecided = 1 - shares - counts.wins[:, 1, 0] / counts.compared[:, 0, 1]
     assert summary.undecided.value[1, 0] == pytest.approx(undecided.mean())
     assert summary.scores.value[0, 1] == pytest.approx(shares.mean() + undecided.mean() / 2)
 
@@ -112,7 +111,7 @@ def test_draws_in_parts_are_the_same_kind_of_draws(monkeypatch):
     key = make_key()
     counts = tabulate(simulate(key, 20, 0), key)
     whole = summarise(counts, num_resamples=3000)
-    monkeypatch.setattr("wae_jax.listening.survey.statistics._MAX_WEIGHTS", 20 * 7)
+    monkeypatch.setattr("wae_jax.listening.survey.statistics._BATCH", 20 * 7)
     parts = summarise(counts, num_resamples=3000)
     np.testing.assert_allclose(parts.strengths.low, whole.strengths.low, atol=0.05)
     np.testing.assert_array_equal(parts.strengths.value, whole.strengths.value)

@@ -1,58 +1,47 @@
 'use strict';
-// The listening page. Needs player.js, roll.js and downloads.js; the data lie in the element #data. Whatever comes from them is
-// written as text, never as HTML.
+// The listening page; its data are in the element #data. All of its text is inserted as text, never as HTML.
 
-const data = JSON.parse(document.getElementById('data').textContent);
-const byId = (id) => document.getElementById(id);
+const data = JSON.parse(byId('data').textContent);
 const player = new Player({ tempo: data.tempo });
 const darkScheme = matchMedia('(prefers-color-scheme: dark)');
 
-// An element with attributes, properties that are functions, and children that are elements or text.
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === 'function') element[name] = value;
-    else element.setAttribute(name, value);
-  }
-  element.append(...children.map((child) => (child instanceof Node ? child : String(child))));
-  return element;
-}
+// --- The phrase in the player -------------------------------------------------------------------------------------
 
-// --- The phrase that is in the player ---------------------------------------------------------------------------
-
-let current = null; // {name, notes}
+let current = null; // {name, notes, key}
 const cards = []; // {phrase, article, canvas, play, star}, in the order of the page
 
 const isCurrent = (card) => current !== null && card.phrase.key === current.key;
 
 function draw(card) {
   const position = isCurrent(card) && (player.isPlaying || player.position > 0) ? player.position : null;
-  drawRoll(card.canvas, card.phrase.notes, { position, isDark: darkScheme.matches });
+  drawPianoRoll(card.canvas, card.phrase.notes, { position, isDark: darkScheme.matches });
+}
+
+function showPlay(button, isPlaying, name = '') {
+  button.textContent = isPlaying ? '❚❚' : '▶';
+  button.setAttribute('aria-label', `${isPlaying ? 'Pause' : 'Play'}${name}`);
 }
 
 function showState() {
   for (const card of cards) {
-    const isPlaying = isCurrent(card) && player.isPlaying;
     card.article.classList.toggle('current', isCurrent(card));
-    card.play.textContent = isPlaying ? '❚❚' : '▶';
-    card.play.setAttribute('aria-label', `${isPlaying ? 'Pause' : 'Play'} ${card.phrase.name}`);
+    showPlay(card.play, isCurrent(card) && player.isPlaying, ` ${card.phrase.name}`);
     draw(card);
   }
-  byId('play').textContent = player.isPlaying ? '❚❚' : '▶';
-  byId('play').setAttribute('aria-label', player.isPlaying ? 'Pause' : 'Play');
-  byId('now').textContent = current?.name ?? 'No phrase chosen';
+  showPlay(byId('play'), player.isPlaying);
+  byId('now').textContent = current?.name ?? 'No phrase selected';
 }
 
 function showProgress(step) {
-  byId('seek').value = step;
   const beat = Math.floor(step / STEPS_PER_BEAT);
-  const place = `bar ${1 + Math.floor(beat / 4)}, beat ${1 + (beat % 4)}`;
-  byId('place').textContent = place;
-  byId('seek').setAttribute('aria-valuetext', place);
-  for (const card of cards) if (isCurrent(card)) draw(card);
+  const position = `bar ${1 + Math.floor(beat / 4)}, beat ${1 + (beat % 4)}`;
+  byId('seek').value = step;
+  byId('seek').setAttribute('aria-valuetext', position);
+  byId('position').textContent = position;
+  cards.filter(isCurrent).forEach(draw);
 }
 
-// Puts a phrase {name, notes} into the player, and by default plays it; for other parts of the page too.
+// Puts a phrase {name, notes} into the player and by default plays it; the latent panel uses it too.
 function openPhrase(phrase, { play = true } = {}) {
   current = { ...phrase, key: phrase.key ?? JSON.stringify(phrase.notes) };
   player.load(current.notes);
@@ -67,10 +56,10 @@ function togglePlay() {
   showState();
 }
 
-function step(by) {
+function openNeighbour(by) {
   if (!cards.length) return;
-  const place = cards.findIndex(isCurrent);
-  const card = cards[place < 0 ? 0 : (place + by + cards.length) % cards.length];
+  const index = cards.findIndex(isCurrent);
+  const card = cards[index < 0 ? 0 : (index + by + cards.length) % cards.length];
   openPhrase(card.phrase, { play: player.isPlaying });
   card.article.scrollIntoView({ block: 'nearest' });
 }
@@ -87,10 +76,6 @@ async function saveSound(phrase, button) {
   button.disabled = false;
 }
 
-function saveMidi(phrase) {
-  saveFile(midiFile([phrase.notes], { tempo: player.tempo, title: phrase.name }), `${phrase.name}.mid`, 'audio/midi');
-}
-
 function playFrom(card, event) {
   const box = card.canvas.getBoundingClientRect();
   if (!isCurrent(card)) openPhrase(card.phrase, { play: false });
@@ -100,54 +85,49 @@ function playFrom(card, event) {
 }
 
 function makeCard(phrase) {
+  const { name, notes } = phrase;
   const card = { phrase };
-  const counts = TRACKS.map(({ name }, track) => [name, phrase.notes.filter((note) => note[0] === track).length]);
-  const described = counts.filter(([, count]) => count).map(([name, count]) => `${name} ${count}`).join(', ');
+  const counts = describeNotes(notes);
   card.canvas = make('canvas', {
     role: 'img',
-    'aria-label': `Piano-roll of ${phrase.name}: ${described ? `notes: ${described}` : 'silent'}`,
+    'aria-label': `Piano-roll of ${name}: ${counts ? `notes: ${counts}` : 'silent'}`,
     onclick: (event) => playFrom(card, event),
   });
-  card.play = make('button', {
-    type: 'button',
-    onclick: () => {
-      if (isCurrent(card)) togglePlay();
-      else openPhrase(phrase);
-    },
+  card.play = makeButton('', () => (isCurrent(card) ? togglePlay() : openPhrase(phrase)));
+  card.star = makeButton('', () => toggleFavourite(phrase), { class: 'star' });
+  const midi = makeButton('MIDI', () => saveMidi([notes], name, player.tempo), {
+    'aria-label': `Download ${name} as MIDI`,
   });
-  card.star = make('button', { type: 'button', class: 'star', onclick: () => toggleFavourite(phrase) }, '☆');
-  const wav = make('button', { type: 'button', 'aria-label': `Download ${phrase.name} as WAV` }, 'WAV');
-  wav.title = 'With the tracks and the tempo that are set now';
-  wav.onclick = () => saveSound(phrase, wav);
-  const midi = make(
-    'button', { type: 'button', 'aria-label': `Download ${phrase.name} as MIDI`, onclick: () => saveMidi(phrase) }, 'MIDI',
-  );
+  const wav = makeButton('WAV', () => saveSound(phrase, wav), {
+    'aria-label': `Download ${name} as WAV`,
+    title: 'With the current tracks and tempo',
+  });
   card.article = make(
-    'article', { class: 'card', 'aria-label': phrase.name },
-    make('p', { class: 'name' }, phrase.name), card.canvas, make('div', { class: 'row' }, card.play, card.star, midi, wav),
+    'article', { class: 'card', 'aria-label': name },
+    make('p', { class: 'name' }, name), card.canvas, make('div', { class: 'row' }, card.play, card.star, midi, wav),
   );
-  return card;
+  cards.push(card);
+  return card.article;
 }
 
-function makeSection({ id, title, says, groups }) {
-  const section = make('section', { id, 'aria-labelledby': `${id}-title` }, make('h2', { id: `${id}-title` }, title));
-  section.append(make('p', {}, says));
-  groups.forEach((group, g) => {
-    const box = make('div', { class: group.phrases.length === 2 ? 'cards pair' : 'cards' });
-    group.phrases.forEach((phrase, i) => {
-      phrase.key = `${id}/${g}/${i}`;
-      const card = makeCard(phrase);
-      cards.push(card);
-      box.append(card.article);
-    });
-    section.append(make('div', { class: 'group' }, ...(group.title ? [make('h3', {}, group.title)] : []), box));
-  });
-  return section;
+function makeGroup({ title, phrases }, key) {
+  phrases.forEach((phrase, i) => { phrase.key = `${key}/${i}`; });
+  const box = make('div', { class: phrases.length === 2 ? 'cards pair' : 'cards' }, ...phrases.map(makeCard));
+  return make('div', { class: 'group' }, ...(title ? [make('h3', {}, title)] : []), box);
+}
+
+function makeSection({ id, title, description, groups }) {
+  return make(
+    'section', { id, 'aria-labelledby': `${id}-title` },
+    make('h2', { id: `${id}-title` }, title),
+    make('p', {}, description),
+    ...groups.map((group, g) => makeGroup(group, `${id}/${g}`)),
+  );
 }
 
 // --- Favourites ---------------------------------------------------------------------------------------------------
 
-// Kept for this page alone, so that those of another run do not turn up here.
+// Stored for this page alone, so that favourites of another page do not turn up here.
 const STORE = `wae_jax favourites ${data.identity}`;
 
 function readFavourites() {
@@ -155,7 +135,7 @@ function readFavourites() {
     const stored = JSON.parse(localStorage.getItem(STORE) ?? '[]');
     return new Set(Array.isArray(stored) ? stored : []);
   } catch {
-    return new Set(); // A browser may keep nothing for pages from disk.
+    return new Set(); // Some browsers store nothing for pages from disk.
   }
 }
 
@@ -167,34 +147,31 @@ function toggleFavourite(phrase) {
   try {
     localStorage.setItem(STORE, JSON.stringify([...favourites]));
   } catch {
-    // They last as long as the page is open.
+    // Then they last as long as the page is open.
   }
   showFavourites();
 }
 
 function showFavourites() {
-  for (const card of cards) {
-    const isMarked = favourites.has(card.phrase.key);
-    card.star.textContent = isMarked ? '★' : '☆';
-    card.star.setAttribute('aria-pressed', isMarked);
-    card.star.setAttribute('aria-label', `Favourite: ${card.phrase.name}`);
+  for (const { star, phrase } of cards) {
+    const isMarked = favourites.has(phrase.key);
+    star.textContent = isMarked ? '★' : '☆';
+    star.setAttribute('aria-pressed', isMarked);
+    star.setAttribute('aria-label', `Favourite: ${phrase.name}`);
   }
-  const chosen = favouriteCards();
-  byId('favourites-note').textContent = chosen.length
-    ? `${chosen.length} marked; kept in this browser.`
-    : 'None yet. Mark a phrase with its star, or with F; marks are kept in this browser.';
-  for (const id of ['favourites-midi', 'favourites-json']) byId(id).disabled = !chosen.length;
-  byId('favourites-cards').replaceChildren(
-    ...chosen.map(({ phrase, article }) =>
-      make('button', { type: 'button', onclick: () => { openPhrase(phrase); article.scrollIntoView({ block: 'center' }); } },
-        `▶ ${phrase.name}`),
-    ),
-  );
+  const marked = favouriteCards();
+  byId('favourites-note').textContent = marked.length
+    ? `${marked.length} marked, and stored in this browser.`
+    : 'None yet. Mark a phrase with its star or with F; favourites are stored in this browser.';
+  for (const id of ['favourites-midi', 'favourites-json']) byId(id).disabled = !marked.length;
+  byId('favourites-cards').replaceChildren(...marked.map(({ phrase, article }) => makeButton(`▶ ${phrase.name}`, () => {
+    openPhrase(phrase);
+    article.scrollIntoView({ block: 'center' });
+  })));
 }
 
 byId('favourites-midi').onclick = () => {
-  const phrases = favouriteCards().map((card) => card.phrase.notes);
-  saveFile(midiFile(phrases, { tempo: player.tempo, title: 'favourites' }), 'favourites.mid', 'audio/midi');
+  saveMidi(favouriteCards().map((card) => card.phrase.notes), 'favourites', player.tempo);
 };
 byId('favourites-json').onclick = () => {
   const phrases = favouriteCards().map(({ phrase: { key, name, notes } }) => ({ key, name, notes }));
@@ -202,15 +179,12 @@ byId('favourites-json').onclick = () => {
   saveFile(JSON.stringify(content), 'favourites.json', 'application/json');
 };
 
-// --- Player's bar -------------------------------------------------------------------------------------------------
+// --- The player bar -----------------------------------------------------------------------------------------------
 
 const trackRows = TRACKS.map(({ name }, track) => {
-  const press = (change) => () => {
-    change();
-    showTracks();
-  };
-  const mute = make('button', { type: 'button', 'aria-label': `Mute ${name}`, onclick: press(() => player.setMuted(track, !player.isMuted(track))) }, 'M');
-  const solo = make('button', { type: 'button', 'aria-label': `Solo ${name}`, onclick: press(() => player.setSolo(track, !player.isSolo(track))) }, 'S');
+  const mute = makeButton('M', () => player.setMuted(track, !player.isMuted(track)), { 'aria-label': `Mute ${name}` });
+  const solo = makeButton('S', () => player.setSolo(track, !player.isSolo(track)), { 'aria-label': `Solo ${name}` });
+  for (const button of [mute, solo]) button.addEventListener('click', showTracks); // after its own action
   const swatch = make('span', { class: 'swatch' });
   const row = make('span', { class: 'track' }, swatch, make('span', { class: 'label' }, name), mute, solo);
   byId('tracks').append(row);
@@ -232,33 +206,30 @@ function toggleLoop() {
 }
 
 byId('play').onclick = togglePlay;
-byId('previous').onclick = () => step(-1);
-byId('next').onclick = () => step(1);
+byId('previous').onclick = () => openNeighbour(-1);
+byId('next').onclick = () => openNeighbour(1);
 byId('loop').onclick = toggleLoop;
 byId('seek').oninput = (event) => player.seek(Number(event.target.value));
-byId('volume').oninput = (event) => {
-  player.volume = Number(event.target.value) / 100;
-};
+byId('volume').oninput = (event) => { player.volume = Number(event.target.value) / 100; };
 byId('tempo').value = data.tempo;
 byId('tempo').onchange = (event) => {
-  const tempo = Math.min(Math.max(Number(event.target.value) || data.tempo, 40), 240);
-  event.target.value = tempo;
-  player.tempo = tempo;
+  player.tempo = Math.min(Math.max(Number(event.target.value) || data.tempo, 40), 240);
+  event.target.value = player.tempo;
 };
 
 const KEYS = {
   Space: togglePlay,
   ArrowLeft: () => player.seek(player.position - STEPS_PER_BEAT),
   ArrowRight: () => player.seek(player.position + STEPS_PER_BEAT),
-  ArrowUp: () => step(-1),
-  ArrowDown: () => step(1),
+  ArrowUp: () => openNeighbour(-1),
+  ArrowDown: () => openNeighbour(1),
   Home: () => player.seek(0),
   KeyL: toggleLoop,
   KeyF: () => current && cards.some(isCurrent) && toggleFavourite(current),
 };
 
 document.addEventListener('keydown', (event) => {
-  // Fields and sliders have their own use for keys, buttons for Space.
+  // Fields and sliders use keys themselves, buttons use Space.
   const tag = event.target.tagName;
   if (event.ctrlKey || event.altKey || event.metaKey || ['INPUT', 'SELECT', 'TEXTAREA'].includes(tag)) return;
   if (event.code === 'Space' && ['BUTTON', 'A', 'SUMMARY'].includes(tag)) return;
@@ -269,35 +240,32 @@ document.addEventListener('keydown', (event) => {
   action();
 });
 
-// --- Tables -------------------------------------------------------------------------------------------------------
+// --- The rest of the page -----------------------------------------------------------------------------------------
 
 function makeTable({ caption, columns, rows }) {
   const head = make('tr', {}, ...columns.map((name) => make('th', { scope: 'col' }, name)));
   const lines = rows.map(([name, ...cells]) =>
-    make('tr', {}, make('th', { scope: 'row' }, name), ...cells.map((cell) => make('td', {}, cell))),
-  );
+    make('tr', {}, make('th', { scope: 'row' }, name), ...cells.map((cell) => make('td', {}, cell))));
   const table = make('table', {}, make('caption', {}, caption), make('thead', {}, head), make('tbody', {}, ...lines));
   return make('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption }, table);
 }
 
-// --- All of it ----------------------------------------------------------------------------------------------------
-
 byId('title').textContent = data.title;
 byId('summary').textContent = data.summary;
-for (const section of data.sections) byId('favourites').before(makeSection(section));
+byId('favourites').before(...data.sections.map(makeSection));
 byId('metrics').append(...data.tables.map(makeTable));
 byId('metrics').hidden = !data.tables.length;
 byId('provenance').querySelector('dl').append(
   ...data.provenance.flatMap(([name, value]) => [make('dt', {}, name), make('dd', {}, value)]),
 );
-if (data.latent) {
+if (data.panel) {
   byId('latent').hidden = false;
-  mountLatent(byId('latent'), data.latent, { player, openPhrase });
+  new LatentPanel(byId('latent'), data.panel, { player, openPhrase });
 }
-const places = [...data.sections.map(({ id, title }) => [id, title]), ['favourites', 'Favourites'],
-  ...(data.latent ? [['latent', 'Latent space']] : []), ...(data.tables.length ? [['metrics', 'Metrics']] : []),
-  ['provenance', 'Where this comes from']];
-byId('contents').append(...places.map(([id, title]) => make('a', { href: `#${id}` }, title)));
+const headings = document.querySelectorAll('main section:not([hidden], #keys) h2');
+byId('contents').append(...Array.from(
+  headings, (heading) => make('a', { href: `#${heading.parentElement.id}` }, heading.textContent),
+));
 
 showTracks();
 showFavourites();

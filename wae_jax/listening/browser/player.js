@@ -1,14 +1,14 @@
 'use strict';
 // Plays phrases through Web Audio. Needs voices.js.
 //
-// A phrase is a list of notes [track, pitch, onset, length]: the track's place in TRACKS, a MIDI number, and steps of
-// a twelfth of a quarter note.
+// A phrase is a list of notes [track, pitch, onset, length]: an index into TRACKS, a MIDI number, and two numbers of
+// steps, which are twelfths of a quarter note.
 
 const STEPS_PER_BEAT = 12;
 const STEPS_PER_BAR = 48;
 const PHRASE_STEPS = 192;
 
-// The colours of plots.py; on dark paper the drums and the piano are lighter, or they could not be seen.
+// The colors of render/style.py, lighter where a dark background would hide them.
 const TRACKS = [
   { name: 'Drums', program: 0, channel: 9, light: '#4A4E5A', dark: '#B9BDC9' },
   { name: 'Piano', program: 0, channel: 0, light: '#0072B2', dark: '#4FA9E2' },
@@ -17,26 +17,26 @@ const TRACKS = [
   { name: 'Strings', program: 48, channel: 3, light: '#CC5FA0', dark: '#DB78B3' },
 ];
 
-// Enough for any music; noise has hundreds of notes at once, which no machine need sound.
+// Enough for any music; the noise of a survey has hundreds of notes at once.
 const MAX_VOICES = 48;
 
 const stepSeconds = (tempo) => 60 / tempo / STEPS_PER_BEAT;
 
-// The notes in order of onset, without those that would begin while MAX_VOICES others sound.
+// The notes ordered by onset, without those that begin while MAX_VOICES others sound.
 function audibleNotes(notes) {
   const kept = [];
   let ends = [];
   for (const note of [...notes].sort((a, b) => a[2] - b[2])) {
     ends = ends.filter((end) => end > note[2]);
     if (ends.length >= MAX_VOICES) continue;
-    // A drum is struck, and rings for a while whatever its length.
+    // A drum rings for a while, whatever the length of its note.
     ends.push(note[2] + Math.max(note[3], note[0] === 0 ? 6 : 1));
     kept.push(note);
   }
   return kept;
 }
 
-// One input a track, then what keeps the sum within -1 and 1.
+// An input for each track, and a limiter that keeps their sum between -1 and 1.
 function makeMixer(context) {
   const tracks = TRACKS.map(() => new GainNode(context));
   const inputs = VOICE_GAINS.map((gain, track) => {
@@ -45,7 +45,7 @@ function makeMixer(context) {
     return input;
   });
   const compressor = new DynamicsCompressorNode(context, { threshold: -14, ratio: 8, attack: 0.003, release: 0.15 });
-  // Beyond its ends the curve is flat, so that whatever comes in, nothing above .95 goes out.
+  // The curve is flat beyond its ends, so that the output never exceeds .95.
   const curve = Float32Array.from({ length: 2049 }, (_, i) => 0.95 * Math.tanh(1.5 * (i / 1024 - 1)) / Math.tanh(1.5));
   const output = new WaveShaperNode(context, { curve });
   for (const track of tracks) track.connect(compressor);
@@ -53,12 +53,12 @@ function makeMixer(context) {
   return { inputs, tracks, output };
 }
 
-// Starts a note; the result can be cut short.
+// Starts a note, which `cut` ends early.
 function startVoice(context, inputs, [track, pitch], when, seconds) {
   const voice = VOICES[track](context, pitch, when, seconds);
   const gate = new GainNode(context);
   chain(voice.output, gate, inputs[track]);
-  // Nodes that have stopped would stay connected, and take time, for as long as the page is open.
+  // Stopped nodes would otherwise stay connected and take time as long as the page is open.
   voice.sources[0].onended = () => gate.disconnect();
   return {
     when,
@@ -83,12 +83,11 @@ class Player {
   #graph = null;
   #voices = [];
   #timer = 0;
-  // While it plays: the context's time at which the step #anchorStep sounds. Steps go on counting when the phrase
-  // comes round again.
+  // While it plays: the context's time of the step #anchorStep. In a loop, steps count on in the next round.
   #anchorTime = 0;
   #anchorStep = 0;
-  #next = 0; // the note to be scheduled next, and
-  #round = 0; // in which round.
+  #next = 0; // index of the note to be scheduled next,
+  #round = 0; // and its round of the loop
 
   constructor({ tempo = 100 } = {}) {
     this.#tempo = tempo;
@@ -145,10 +144,6 @@ class Player {
     return this.isPlaying ? this.#unrolled() % this.#numSteps : this.#anchorStep;
   }
 
-  get numSteps() {
-    return this.#numSteps;
-  }
-
   get analyser() {
     return this.#audio().analyser;
   }
@@ -159,9 +154,7 @@ class Player {
 
   set tempo(tempo) {
     if (!(tempo > 0)) return;
-    this.#reschedule(() => {
-      this.#tempo = tempo;
-    });
+    this.#reschedule(() => { this.#tempo = tempo; });
   }
 
   get loop() {
@@ -169,9 +162,7 @@ class Player {
   }
 
   set loop(loop) {
-    this.#reschedule(() => {
-      this.#loop = Boolean(loop);
-    });
+    this.#reschedule(() => { this.#loop = Boolean(loop); });
   }
 
   get volume() {
@@ -201,14 +192,14 @@ class Player {
     return this.#solo[track];
   }
 
-  // Whether a track is heard: not muted, and alone or among those that are soloed if there are any.
+  // Whether a track is heard: not muted, and soloed if any track is.
   isHeard(track) {
     return !this.#muted[track] && (this.#solo[track] || !this.#solo.includes(true));
   }
 
   #audio() {
     if (this.#graph) return this.#graph;
-    // One for all players: browsers allow only a few.
+    // Shared by all players, since browsers allow only a few.
     Player.#context ??= new AudioContext();
     const context = Player.#context;
     const { inputs, tracks, output } = makeMixer(context);
@@ -223,7 +214,7 @@ class Player {
   #setGains() {
     if (!this.#graph) return;
     const { context, tracks, volume } = this.#graph;
-    // Not at once, which would click.
+    // Gradually, since a jump would click.
     const set = (node, value) => node.gain.setTargetAtTime(value, context.currentTime, 0.01);
     set(volume, this.#volume ** 2);
     tracks.forEach((node, track) => set(node, this.isHeard(track) ? 1 : 0));
@@ -241,23 +232,23 @@ class Player {
     return this.#anchorTime + (step - this.#anchorStep) * stepSeconds(this.#tempo);
   }
 
-  // From a step on; notes that have begun before it and are held sound for the rest of their length.
+  // Starts at a step. Notes that began before it sound for the rest of their length.
   #begin(step) {
     this.#anchorTime = this.#now() + 0.03;
     this.#anchorStep = step;
     this.#round = 0;
-    this.#next = this.#firstFrom(step);
+    this.#next = this.#firstNoteFrom(step);
     for (const [track, pitch, onset, length] of this.#notes.slice(0, this.#next)) {
       if (track !== 0 && onset + length > step) this.#start([track, pitch, step, onset + length - step], step);
     }
   }
 
-  #firstFrom(step) {
-    const place = this.#notes.findIndex((note) => note[2] >= step);
-    return place < 0 ? this.#notes.length : place;
+  #firstNoteFrom(step) {
+    const index = this.#notes.findIndex((note) => note[2] >= step);
+    return index < 0 ? this.#notes.length : index;
   }
 
-  // A change of the plan while it plays: what has not begun is planned again.
+  // Makes a change while it plays: notes that have not begun are scheduled again.
   #reschedule(change) {
     if (!this.isPlaying) {
       change();
@@ -276,14 +267,14 @@ class Player {
       this.#anchorTime = now;
     }
     this.#round = 0;
-    this.#next = this.#firstFrom(this.#anchorStep);
+    this.#next = this.#firstNoteFrom(this.#anchorStep);
     this.#tick();
   }
 
-  // Plans the notes of the next moments, often enough that there is never a gap.
+  // Schedules the notes of the next moments; called often enough to leave no gap.
   #tick() {
     const now = this.#now();
-    // The timers of a hidden page run once a second.
+    // In a hidden page, timers run only once a second.
     const horizon = now + (document.hidden ? 2.2 : 0.15);
     this.#voices = this.#voices.filter((voice) => voice.end > now);
     for (;;) {
@@ -292,7 +283,7 @@ class Player {
         if (!this.#loop || this.#time(start + this.#numSteps) > horizon) break;
         this.#round += 1;
         this.#next = 0;
-        // A phrase without a note comes round all the same.
+        // A silent phrase repeats without notes to schedule.
         if (!this.#notes.length) break;
         continue;
       }
@@ -307,7 +298,7 @@ class Player {
   #start(note, step) {
     const { context, inputs } = this.#graph;
     const when = Math.max(this.#time(step), context.currentTime);
-    // Tempo may have been turned up, or a page may have slept: what lies far back is not made up for.
+    // Notes far in the past are dropped: the tempo was raised, or the page was suspended.
     if (when - this.#time(step) > 0.2) return;
     this.#voices.push(startVoice(context, inputs, note, when, note[3] * stepSeconds(this.#tempo)));
   }
@@ -318,7 +309,7 @@ class Player {
   }
 
   #finish() {
-    // The last notes ring out by themselves.
+    // The last notes ring out.
     this.isPlaying = false;
     clearInterval(this.#timer);
     this.#voices = [];
@@ -334,16 +325,16 @@ class Player {
   }
 }
 
-// Sound of a phrase as [left, right] samples, with the tracks that `isHeard(track)` lets through.
-async function renderPhrase(notes, { tempo = 100, numSteps = PHRASE_STEPS, isHeard = () => true, sampleRate = 44100 } = {}) {
+// The sound of a phrase as an AudioBuffer, with the tracks for which `isHeard(track)` is true.
+async function renderPhrase(notes, { tempo = 100, numSteps = PHRASE_STEPS, isHeard = () => true } = {}) {
+  const sampleRate = 44100;
   const seconds = numSteps * stepSeconds(tempo);
   const context = new OfflineAudioContext(2, Math.ceil((seconds + 1) * sampleRate), sampleRate);
   const { inputs, output } = makeMixer(context);
   output.connect(context.destination);
   for (const note of audibleNotes(notes)) {
-    if (isHeard(note[0])) {
-      startVoice(context, inputs, note, note[2] * stepSeconds(tempo), note[3] * stepSeconds(tempo));
-    }
+    const [onset, length] = [note[2], note[3]].map((steps) => steps * stepSeconds(tempo));
+    if (isHeard(note[0])) startVoice(context, inputs, note, onset, length);
   }
   return context.startRendering();
 }

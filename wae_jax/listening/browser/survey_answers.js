@@ -1,14 +1,14 @@
 'use strict';
-// What one listener has answered so far: kept in the browser, and handed in as a file.
+// The answers of one listener: stored in the browser, and saved as a results file.
 
-// FNV-1a, 32 bits, of a value as JSON, all of it ASCII: the same few lines as in survey_results.py.
+// FNV-1a, 32 bits, of a value as JSON that is all ASCII, as survey/results.py computes it.
 function checksum(value) {
   let state = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(JSON.stringify(value))) state = Math.imul(state ^ byte, 0x01000193);
   return (state >>> 0).toString(16).padStart(8, '0');
 }
 
-function randomName() {
+function randomId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
@@ -17,28 +17,28 @@ class Answers {
   #store;
   #state;
 
-  // `survey` is the page's data.
+  // `survey` is the data of the page.
   constructor(survey) {
     this.#survey = survey;
-    // By this name, so that another survey's answers do not turn up.
+    // The name keeps the answers of different surveys apart.
     this.#store = `wae_jax survey ${survey.survey}`;
-    this.isKept = true;
-    this.#state = this.#read() ?? this.#fresh();
+    this.isStored = true;
+    this.#state = this.#read() ?? this.#initial();
     this.#write();
   }
 
-  // Which screen: 0 is the first, 1 the practice pair, and the one after the last pair is the end.
-  get place() {
-    return this.#state.place;
+  // The index of the screen: 0 is the first, 1 the pair for practice, and the one after the last pair is the end.
+  get screen() {
+    return this.#state.screen;
   }
 
-  set place(place) {
-    this.#state.place = place;
+  set screen(screen) {
+    this.#state.screen = screen;
     this.#write();
   }
 
-  // The answer to a pair, 0 being that for practice: {heard: [A, B], ratings: [of A, of B], preference}, with null for
-  // what has not been answered.
+  // The answer to a pair, of which the first is for practice: {heard: [A, B], ratings: [of A, of B], preference}, with
+  // null for each missing part.
   of(pair) {
     return this.#state.answers[pair];
   }
@@ -61,29 +61,28 @@ class Answers {
     return this.isHeard(pair) && this.numMissing(pair) === 0;
   }
 
-  // What is handed in: all but the pair for practice.
+  // The content of the results file, without the pair for practice.
   result() {
-    const { survey, format, format_version: version, key } = this.#survey;
+    const { survey, format, format_version, key } = this.#survey;
+    const { listener } = this.#state;
     const answers = this.#state.answers.slice(1).map(({ preference, ratings }) => [preference, ...ratings]);
-    const result = {
-      format, format_version: version, survey, listener: this.#state.listener, saved: new Date().toISOString(), answers, key,
-    };
+    const result = { format, format_version, survey, listener, saved: new Date().toISOString(), answers, key };
     return { ...result, checksum: checksum(Object.values(result)) };
   }
 
   restart() {
-    this.#state = this.#fresh();
+    this.#state = this.#initial();
     this.#write();
   }
 
-  #fresh() {
+  #initial() {
     const { pairs, questions } = this.#survey;
     const unrated = () => questions.map(() => null);
     const unanswered = () => ({ heard: [false, false], ratings: [unrated(), unrated()], preference: null });
-    return { listener: randomName(), place: 0, answers: pairs.map(unanswered) };
+    return { listener: randomId(), screen: 0, answers: pairs.map(unanswered) };
   }
 
-  // What the browser kept, or null if that is nothing, or not what this page wrote.
+  // The state stored in the browser, or null if there is none that is valid.
   #read() {
     try {
       const state = JSON.parse(localStorage.getItem(this.#store));
@@ -93,16 +92,15 @@ class Answers {
     }
   }
 
-  #isState(state) {
+  #isState({ listener, screen, answers }) {
     const { pairs, questions } = this.#survey;
-    const isRating = (rating) => rating === null || [1, 2, 3, 4, 5].includes(rating);
+    const isRating = (rating) => [null, 1, 2, 3, 4, 5].includes(rating);
+    const isRow = (row) => row.length === questions.length && row.every(isRating);
     return (
-      typeof state.listener === 'string' && Number.isInteger(state.place) &&
-      state.place >= 0 && state.place <= pairs.length + 1 && state.answers.length === pairs.length &&
-      state.answers.every(({ heard, ratings, preference }) =>
+      typeof listener === 'string' && Number.isInteger(screen) && screen >= 0 && screen <= pairs.length + 1 &&
+      answers.length === pairs.length && answers.every(({ heard, ratings, preference }) =>
         heard.length === 2 && heard.every((value) => typeof value === 'boolean') &&
-        ratings.length === 2 && ratings.every((row) => row.length === questions.length && row.every(isRating)) &&
-        [null, 'A', 'B', 'none'].includes(preference))
+        ratings.length === 2 && ratings.every(isRow) && [null, 'A', 'B', 'none'].includes(preference))
     );
   }
 
@@ -110,7 +108,7 @@ class Answers {
     try {
       localStorage.setItem(this.#store, JSON.stringify(this.#state));
     } catch {
-      this.isKept = false; // A browser may keep nothing for pages from disk.
+      this.isStored = false; // Some browsers store nothing for pages from disk.
     }
   }
 }

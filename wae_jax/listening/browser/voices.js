@@ -1,13 +1,13 @@
 'use strict';
-// The five instruments, made of oscillators and noise: no samples. Each voice is a function
-// (context, pitch, when, seconds) -> {output, sources, end}, where `output` is what to connect, `sources` are what
-// stops, and `end` is the time from which there is silence.
+// The five instruments, synthesized from oscillators and noise. Each voice is a function
+// (context, pitch, when, seconds) -> {output, sources, end}: the node to connect, the nodes that end it early when they
+// are stopped, and the time after which it is silent.
 
 const VOICE_GAINS = [0.55, 0.34, 0.4, 0.42, 0.13];
 
 const hertz = (pitch) => 440 * 2 ** ((pitch - 69) / 12);
 
-// Noise and plucked strings are made once for each rate of sampling. The noise is the same in every browser.
+// Noise and plucked strings, made once for each sample rate; the same in every browser.
 const voiceBuffers = new Map();
 
 function cachedBuffer(context, name, seconds, fill) {
@@ -22,7 +22,7 @@ function cachedBuffer(context, name, seconds, fill) {
 
 function fillWithNoise(samples) {
   let state = 22222;
-  for (let i = 0; i < samples.length; i++) {
+  for (let i = 0; i < samples.length; i += 1) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     samples[i] = state / 2 ** 31 - 1;
   }
@@ -30,19 +30,19 @@ function fillWithNoise(samples) {
 
 const noiseBuffer = (context) => cachedBuffer(context, 'noise', 2, fillWithNoise);
 
-// A plucked string after Karplus and Strong (Computer Music Journal 7.2, 1983): a delay line of noise that is averaged
-// at each round, so that high partials die first.
+// A plucked string (Karplus and Strong, Computer Music Journal 7.2, 1983): noise in a delay line that is averaged in
+// each round, so that high partials decay first.
 function pluckBuffer(context, pitch) {
   return cachedBuffer(context, `pluck ${pitch}`, 2.5, (samples) => {
     const period = Math.round(context.sampleRate / hertz(pitch));
     const noise = new Float32Array(period);
     fillWithNoise(noise);
     let last = 0;
-    for (let i = 0; i < period; i++) samples[i] = last = 0.5 * last + 0.5 * noise[i];
-    // Averaging never ends an offset, which would stay as long as the note and move all others' middle.
+    for (let i = 0; i < period; i += 1) samples[i] = last = 0.5 * last + 0.5 * noise[i];
+    // An offset would not decay, since averaging keeps it.
     const offset = samples.subarray(0, period).reduce((sum, x) => sum + x, 0) / period;
-    for (let i = 0; i < period; i++) samples[i] -= offset;
-    for (let i = period; i < samples.length; i++) {
+    for (let i = 0; i < period; i += 1) samples[i] -= offset;
+    for (let i = period; i < samples.length; i += 1) {
       const before = i > period ? samples[i - period - 1] : 0;
       samples[i] = 0.997 * 0.5 * (samples[i - period] + before);
     }
@@ -63,7 +63,7 @@ function noise(context, when, end) {
   return node;
 }
 
-// Up to `peak`, down to `sustain` with time constant `decay`, and out after `seconds`.
+// Rises to `peak`, falls to `sustain` with time constant `decay`, and is released after `seconds`.
 function envelope(context, when, seconds, { peak = 1, attack = 0.004, decay = 0.3, sustain = 0, release = 0.05 }) {
   const node = new GainNode(context, { gain: 0 });
   const top = Math.min(attack, seconds);
@@ -75,7 +75,7 @@ function envelope(context, when, seconds, { peak = 1, attack = 0.004, decay = 0.
 }
 
 function chain(...nodes) {
-  for (let i = 1; i < nodes.length; i++) nodes[i - 1].connect(nodes[i]);
+  for (let i = 1; i < nodes.length; i += 1) nodes[i - 1].connect(nodes[i]);
   return nodes[nodes.length - 1];
 }
 
@@ -86,7 +86,7 @@ function playPiano(context, pitch, when, seconds) {
   filter.frequency.setTargetAtTime(Math.min(4000, 2 * frequency), when, 0.25);
   const output = envelope(context, when, seconds, { decay: 1.6 * 2 ** ((48 - pitch) / 24), release: 0.2 });
   const body = oscillator(context, 'triangle', frequency, when, end);
-  // A second string, a hair sharp, and the hammer's octave.
+  // A second, slightly sharp string, and the octave of the hammer.
   const shine = oscillator(context, 'sawtooth', frequency * 1.0008, when, end);
   const octave = oscillator(context, 'sine', 2 * frequency, when, end);
   chain(body, filter, output);
@@ -97,7 +97,7 @@ function playPiano(context, pitch, when, seconds) {
 
 function playGuitar(context, pitch, when, seconds) {
   const buffer = pluckBuffer(context, pitch);
-  // The delay line is a whole number of samples, and sounds half a sample longer than it is; the rate mends both.
+  // The delay line has a whole number of samples and sounds half a sample longer; the playback rate corrects both.
   const played = context.sampleRate / (Math.round(context.sampleRate / hertz(pitch)) + 0.5);
   const source = new AudioBufferSourceNode(context, { buffer, playbackRate: hertz(pitch) / played });
   const end = when + seconds + 0.2;
@@ -132,7 +132,7 @@ function playStrings(context, pitch, when, seconds) {
   return { output, sources, end };
 }
 
-// A stroke on a skin: a tone that falls from `high` to `low` hertz.
+// A drum skin: a tone that falls from `high` to `low` hertz.
 function skin(context, when, { high, low, fall, decay, peak = 1 }) {
   const end = when + 8 * decay;
   const source = oscillator(context, 'sine', high, when, end);
@@ -143,7 +143,7 @@ function skin(context, when, { high, low, fall, decay, peak = 1 }) {
   return { output, sources: [source], end };
 }
 
-// A hiss: noise through a filter.
+// Filtered noise.
 function hiss(context, when, { type, frequency, q = 0.7, decay, peak = 1 }) {
   const end = when + 8 * decay;
   const source = noise(context, when, end);
@@ -160,7 +160,7 @@ function together(context, ...parts) {
 
 const TOM_HERTZ = new Map([[41, 82], [43, 98], [45, 117], [47, 139], [48, 165], [50, 196]]);
 
-// By the drum numbers of General MIDI.
+// Kinds of drums by their General MIDI numbers.
 function drumKind(pitch) {
   if (pitch === 35 || pitch === 36) return 'kick';
   if (pitch >= 37 && pitch <= 40) return 'snare';
@@ -178,12 +178,14 @@ const DRUMS = {
       hiss(context, when, { type: 'lowpass', frequency: 2500, decay: 0.006, peak: 0.4 }),
     ),
   snare: (context, pitch, when) => {
-    // 37 is the stick on the rim, 39 a clap: less of the skin, drier.
+    // 37, a rim shot, and 39, a clap, have less of the skin and are drier.
     const isDry = pitch === 37 || pitch === 39;
     return together(
       context,
       skin(context, when, { high: 260, low: 185, fall: 0.02, decay: 0.05, peak: isDry ? 0.2 : 0.7 }),
-      hiss(context, when, { type: isDry ? 'bandpass' : 'highpass', frequency: 1600, decay: isDry ? 0.03 : 0.08, peak: 0.7 }),
+      hiss(context, when, {
+        type: isDry ? 'bandpass' : 'highpass', frequency: 1600, decay: isDry ? 0.03 : 0.08, peak: 0.7,
+      }),
     );
   },
   tom: (context, pitch, when) => {
@@ -198,8 +200,10 @@ const DRUMS = {
       type: 'highpass', frequency: isRide ? 6000 : 4000, decay: isRide ? 0.2 : 0.4, peak: isRide ? 0.3 : 0.5,
     });
   },
-  other: (context, pitch, when) =>
-    skin(context, when, { high: 40 * 2 ** (pitch / 16), low: 38 * 2 ** (pitch / 16), fall: 0.01, decay: 0.04, peak: 0.6 }),
+  other: (context, pitch, when) => {
+    const low = 38 * 2 ** (pitch / 16);
+    return skin(context, when, { high: (40 / 38) * low, low, fall: 0.01, decay: 0.04, peak: 0.6 });
+  },
 };
 
 const playDrum = (context, pitch, when) => DRUMS[drumKind(pitch)](context, pitch, when);

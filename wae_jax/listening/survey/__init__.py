@@ -1,5 +1,5 @@
-"""The blind survey: its design, its page, the results files of listeners and their score.
+"""The blind survey: its design, its page, the results files of listeners and their scores.
 
-Statistics of preferences and ratings, and simulated listeners to check them.
+Its scripts are in `listening/browser`; flags and printing in `listen.py`.
 May import what `listening` may.
 """

@@ -1,9 +1,8 @@
-"""The answer key of a survey and the files that its listeners hand in: reading them, and what is refused.
+"""The answer key of a survey and the results files of its listeners: reading them, and reasons to refuse them.
 
-The key says which source each clip is of. It travels in the page and in every results file, compressed and in letters
-that nobody reads by accident; it is not secret from whoever wants to know it. The survey's name is the digest of the
-key, so that no other key fits. A results file has a checksum over all it holds, which finds damage and careless edits;
-it is no signature, and does not keep a determined listener from forging answers.
+The key says which source each clip is of. It is part of the page and of every results file, compressed and encoded so
+that nobody reads it by accident; it is no secret. The survey's id is a digest of the key, so that no other key fits. A
+results file has a checksum of its content, which detects damage and careless edits; it is no signature.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import base64
 import collections
 import dataclasses
 import hashlib
-import itertools
 import json
 import pathlib
 import zlib
@@ -22,8 +20,8 @@ from typing import Any
 from wae_jax.errors import RequestError
 from wae_jax.listening.survey.design import NOISE, Pair, is_check
 
-# What listeners rate, from 1 to 5. MuseGAN's listeners did (Dong et al. 2018, arXiv 1709.06298), and gave each clip an
-# overall rating too; here they say which of two they prefer, which people do more reliably.
+# Rated from 1 to 5. MuseGAN's listeners (Dong et al. 2018, arXiv 1709.06298) were asked the same, and for an overall
+# rating of each clip; here they choose between two clips, which people do more reliably.
 QUESTIONS = {
     "harmony": "Do the notes sound good together?",
     "rhythm": "Does the rhythm fit together?",
@@ -33,22 +31,22 @@ QUESTIONS = {
 PREFERENCES = ("A", "B", "none")
 RESULTS_FORMAT = "wae_jax survey results"
 KEY_FORMAT = "wae_jax survey key"
-FORMAT_VERSION = 1
-# What the checksum is over, in this order; the page has the same.
+FORMAT_VERSION = 2
+# The checksum is over the values of these fields, in this order, as in survey_answers.js.
 RESULT_FIELDS = ("format", "format_version", "survey", "listener", "saved", "answers", "key")
 
-_LARGEST_FILE = 10_000_000  # bytes, also of a key when it is unpacked
+_MAX_FILE_SIZE = 10_000_000  # bytes; also of the decompressed key
 
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """What listeners may not know.
+    """The answer key.
 
     Attributes:
-      sources: their names; the last is the real music.
-      pairs: which source stands on side A and on side B of each pair, in the order of the page; `NOISE` in checks.
-      max_failed_checks: who fails more is left out.
-      provenance: what it takes to make the survey again.
+      sources: names of the sources; the last is the real music.
+      pairs: the sources on sides A and B of each pair, in the order of the page; `NOISE` in attention checks.
+      max_failed_checks: listeners who fail more are left out.
+      provenance: everything needed to make the survey again.
     """
 
     sources: Sequence[str]
@@ -57,35 +55,36 @@ class Key:
     provenance: dict[str, Any]
 
     @property
-    def check_places(self) -> list[int]:
-        """Which pairs compare music with noise, from 1."""
-        return [place for place, pair in enumerate(self.pairs, 1) if is_check(pair)]
+    def check_numbers(self) -> list[int]:
+        """Numbers of the pairs that are attention checks, from 1."""
+        return [number for number, pair in enumerate(self.pairs, 1) if is_check(pair)]
 
     @property
     def rule(self) -> str:
-        """Who is left out; printed on the page's first screen and above all results."""
+        """The rule by which listeners are left out, for the page's first screen and above all scores."""
         return (
-            f"who does not prefer the music in more than {self.max_failed_checks} of the {len(self.check_places)} "
-            "pairs of music and noise is not counted"
+            f"listeners who do not prefer the music in more than {self.max_failed_checks} of the "
+            f"{len(self.check_numbers)} pairs of music and noise are not counted"
         )
+
+    @property
+    def survey_id(self) -> str:
+        """A digest of the key."""
+        return hashlib.sha256(self.content().encode()).hexdigest()[:16]
 
     def content(self) -> str:
         """The key as JSON."""
         content = {"format": KEY_FORMAT, "format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
-    def survey(self) -> str:
-        """The name of the survey: a digest of its key."""
-        return hashlib.sha256(self.content().encode()).hexdigest()[:16]
-
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What a listener said of one pair.
+    """The answer to one pair.
 
     Attributes:
       preference: one of `PREFERENCES`.
-      ratings: of A and of B, one to each of `QUESTIONS`.
+      ratings: of A and of B, one for each of `QUESTIONS`.
     """
 
     preference: str
@@ -94,19 +93,19 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What one listener handed in.
+    """The results file of one listener.
 
     Attributes:
       path: of the file.
-      survey: its name.
-      listener: a random number that the browser gave them.
-      saved: when, in ISO 8601, UTC.
-      answers: one a pair, in the order of the key.
-      key: of the survey.
+      survey_id: digest of the survey's key.
+      listener: random id given by the browser.
+      saved: time of saving, ISO 8601 in UTC.
+      answers: one for each pair of the key.
+      key: the survey's key.
     """
 
     path: str
-    survey: str
+    survey_id: str
     listener: str
     saved: str
     answers: Sequence[Answer]
@@ -115,12 +114,12 @@ class Result:
 
 @dataclasses.dataclass(frozen=True)
 class Collection:
-    """The files of one survey.
+    """The results files of one survey.
 
     Attributes:
-      key: of the survey.
-      results: one a listener, those in it who failed the checks.
-      skipped: path and reason of each file that is not used.
+      key: the survey's key.
+      results: one for each listener, including those who fail the attention checks.
+      skipped: path and reason of each file not used.
     """
 
     key: Key
@@ -129,19 +128,19 @@ class Collection:
 
 
 def seal(text: str) -> str:
-    """Text in letters that nobody reads by accident."""
+    """Compressed and encoded text."""
     return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
 def unseal(sealed: str) -> str:
-    """Undoes `seal`.
+    """The text that `seal` was given.
 
     Raises:
-      ValueError: if it was not made by `seal`.
+      ValueError: if this is no output of `seal`, or its text is too long.
     """
     try:
         unpacker = zlib.decompressobj()
-        unpacked = unpacker.decompress(base64.b64decode(sealed, validate=True), _LARGEST_FILE)
+        unpacked = unpacker.decompress(base64.b64decode(sealed, validate=True), _MAX_FILE_SIZE)
     except zlib.error as error:
         raise ValueError(str(error)) from error
     if not unpacker.eof:
@@ -150,7 +149,7 @@ def unseal(sealed: str) -> str:
 
 
 def checksum(value: Any) -> str:
-    """FNV-1a, 32 bits, of a value as JSON without spaces: the same few lines as in the page."""
+    """FNV-1a, 32 bits, of a value as JSON without spaces, as survey_answers.js computes it."""
     state = 0x811C9DC5
     for byte in json.dumps(value, separators=(",", ":")).encode("ascii"):
         state = (state ^ byte) * 0x01000193 & 0xFFFFFFFF
@@ -158,75 +157,86 @@ def checksum(value: Any) -> str:
 
 
 def read_result(path: str) -> Result:
-    """One listener's answers, complete and as they were saved.
+    """The answers of one listener, if they are complete and unaltered.
 
     Raises:
-      RequestError: if they are not; the message says why, without the path.
+      RequestError: if they are not; the message gives the reason, without the path.
     """
     value = _read_object(path)
-    if value.get("format") != RESULTS_FORMAT or value.get("format_version") != FORMAT_VERSION:
+    if value.get("format") != RESULTS_FORMAT:
         raise RequestError("is no results file of a survey; expected what the last screen of the page saves")
+    if (version := value.get("format_version")) != FORMAT_VERSION:
+        raise RequestError(f"is a results file of version {version}; expected version {FORMAT_VERSION}")
     if value.get("checksum") != checksum([value.get(field) for field in RESULT_FIELDS]):
-        raise RequestError("was altered or damaged: its checksum is another; expected it as the page saved it")
-    survey, listener, saved, sealed = (value[field] for field in ("survey", "listener", "saved", "key"))
-    if not all(isinstance(text, str) for text in (survey, listener, saved, sealed)) or not listener:
+        raise RequestError("was altered or damaged, by its checksum; expected it as the page saved it")
+    survey_id, listener, saved, sealed = (value[field] for field in ("survey", "listener", "saved", "key"))
+    if not all(isinstance(text, str) for text in (survey_id, listener, saved, sealed)) or not listener:
         raise RequestError("does not say of which survey, by whom, and when; expected it as the page saved it")
-    key = _open_key(sealed, survey)
+    key = _open_key(sealed, survey_id)
     answers = value["answers"]
     if not isinstance(answers, list) or len(answers) != len(key.pairs):
-        held = len(answers) if isinstance(answers, list) else "no"
-        raise RequestError(f"has {held} answers; expected {len(key.pairs)}, one for each pair")
-    for place, answer in enumerate(answers, 1):
+        found = len(answers) if isinstance(answers, list) else "no"
+        raise RequestError(f"has {found} answers; expected {len(key.pairs)}, one for each pair")
+    for number, answer in enumerate(answers, 1):
         if not _is_answer(answer):
             raise RequestError(
-                f"has no complete answer to pair {place}: expected a preference, and for either clip "
-                f"{len(QUESTIONS)} ratings from 1 to 5"
+                f"has no complete answer to pair {number}: expected a preference, and {len(QUESTIONS)} ratings from 1 "
+                "to 5 for each clip"
             )
-    return Result(path, survey, listener, saved, [Answer(row[0], (row[1], row[2])) for row in answers], key)
+    return Result(path, survey_id, listener, saved, [Answer(row[0], (row[1], row[2])) for row in answers], key)
 
 
 def _read_object(path: str) -> dict[str, Any]:
     try:
         with pathlib.Path(path).open("rb") as file:
-            content = file.read(_LARGEST_FILE + 1)
+            content = file.read(_MAX_FILE_SIZE + 1)
         value = json.loads(content)
     except OSError as error:
         raise RequestError(f"cannot be read: {error.strerror}") from error
-    # Brackets a thousand deep are beyond the parser.
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # the latter for brackets a thousand deep
         raise RequestError(f"is not JSON: {error}") from error
-    if len(content) > _LARGEST_FILE or not isinstance(value, dict):
+    if len(content) > _MAX_FILE_SIZE or not isinstance(value, dict):
         raise RequestError("is no results file of a survey; expected what the last screen of the page saves")
     return value
 
 
-def _open_key(sealed: str, survey: str) -> Key:
-    """The key that a results file carries; a RequestError if it is not that of the survey."""
+def _open_key(sealed: str, survey_id: str) -> Key:
+    """The key in a results file.
+
+    Raises:
+      RequestError: if it is not that of the survey.
+    """
     try:
         content = json.loads(unseal(sealed))
         if content.pop("format") != KEY_FORMAT or content.pop("format_version") != FORMAT_VERSION:
             raise ValueError("it is of another version")
         if not _is_key(content):
-            raise ValueError("it is of another form")
+            raise ValueError("it has another form")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RequestError(f"carries no answer key: {error}; expected it as the page saved it") from error
+        raise RequestError(f"has no answer key: {error}; expected it as the page saved it") from error
     key = Key(**{**content, "pairs": [(a, b) for a, b in content["pairs"]]})
-    if key.survey() != survey:
-        raise RequestError("carries the answer key of another survey; expected it as the page saved it")
+    if key.survey_id != survey_id:
+        raise RequestError("has the answer key of another survey; expected it as the page saved it")
     return key
 
 
 def _is_key(content: dict[str, Any]) -> bool:
-    """Whether these are the fields of a `Key` that can be scored: every two sources meet. May raise TypeError."""
+    """Whether these are the fields of a `Key` in which all sources are compared with each other.
+
+    Raises:
+      TypeError: instead of False, for some contents of the wrong types.
+    """
     sources, pairs = content["sources"], content["pairs"]
-    meetings = {frozenset(pair) for pair in itertools.combinations(range(len(sources)), 2)}
+    compared = {frozenset(pair) for pair in pairs if not is_check(pair)}
     return (
         content.keys() == {field.name for field in dataclasses.fields(Key)}
         and isinstance(sources, list)
         and len(sources) > 1
         and all(isinstance(name, str) for name in sources)
         and all(len(pair) == 2 and all(type(side) is int for side in pair) for pair in pairs)
-        and {frozenset(pair) for pair in pairs if not is_check(pair)} == meetings
+        and all(len(pair) == 2 and 0 <= min(pair) < max(pair) < len(sources) for pair in compared)
+        # Counted rather than listed, since a forged key may name any number of sources.
+        and len(compared) == len(sources) * (len(sources) - 1) // 2
         and all(set(pair) == {len(sources) - 1, NOISE} for pair in pairs if is_check(pair))
         and type(content["max_failed_checks"]) is int
         and isinstance(content["provenance"], dict)
@@ -239,23 +249,19 @@ def _is_answer(row: Any) -> bool:
         isinstance(row, list)
         and len(row) == 3
         and row[0] in PREFERENCES
-        and all(
-            isinstance(ratings, list)
-            and len(ratings) == len(QUESTIONS)
-            and all(type(rating) is int and 1 <= rating <= 5 for rating in ratings)
-            for ratings in row[1:]
-        )
+        and all(isinstance(ratings, list) and len(ratings) == len(QUESTIONS) for ratings in row[1:])
+        and all(type(rating) is int and 1 <= rating <= 5 for ratings in row[1:] for rating in ratings)
     )
 
 
 def collect(paths: Sequence[str]) -> Collection:
-    """Reads files, of which any may be bad.
+    """Reads results files, any of which may be unusable.
 
-    Of several surveys, the one of most files is taken, of equally many the first. Of several files of one listener,
-    the one saved last.
+    Of several surveys, the one with most files is taken (the first of equals); of several files of one listener, the
+    one saved last.
 
     Raises:
-      RequestError: if there is not one file to use; the message says what is wrong with each.
+      RequestError: if no file is usable; the message gives the reason for each.
     """
     read: list[Result] = []
     skipped: list[tuple[str, str]] = []
@@ -266,24 +272,24 @@ def collect(paths: Sequence[str]) -> Collection:
             skipped.append((path, str(error)))
     if not read:
         reasons = "".join(f"\n  {path} {reason}" for path, reason in skipped)
-        raise RequestError(f"none of {len(skipped)} files holds a listener's answers:{reasons}")
-    survey, files = collections.Counter(result.survey for result in read).most_common(1)[0]
+        raise RequestError(f"none of {len(skipped)} files has the answers of a listener:{reasons}")
+    survey_id, count = collections.Counter(result.survey_id for result in read).most_common(1)[0]
     last: dict[str, Result] = {}
     for result in read:
-        if result.survey == survey:
+        if result.survey_id == survey_id:
             last[result.listener] = max(last.get(result.listener, result), result, key=lambda each: each.saved)
     for result in read:
-        if result.survey != survey:
-            skipped.append((result.path, f"is of survey {result.survey}; {files} of the files are of {survey}"))
+        if result.survey_id != survey_id:
+            skipped.append((result.path, f"is of survey {result.survey_id}; {count} of the files are of {survey_id}"))
         elif last[result.listener] is not result:
             used = last[result.listener].path
-            skipped.append((result.path, f"is by the same listener as {used}; what was saved last counts"))
+            skipped.append((result.path, f"is by the same listener as {used}, which was saved later and is used"))
     kept = list(last.values())
     return Collection(kept[0].key, kept, skipped)
 
 
-def failed_checks(result: Result) -> int:
-    """In how many pairs of music and noise a listener did not prefer the music; to have no preference is a failure."""
+def count_failed_checks(result: Result) -> int:
+    """The number of attention checks in which a listener did not prefer the music; no preference is a failure."""
     return sum(
         answer.preference != ("B" if pair[0] == NOISE else "A")
         for answer, pair in zip(result.answers, result.key.pairs, strict=True)

@@ -1,19 +1,9 @@
-"""What the listeners of a survey said: preferences, strengths and ratings, with intervals.
-
-    python -m wae_jax.listen score results/*.json
-
-The files are those that the survey's page saved; they hold the answer key, so nothing else is needed. A file that is
-damaged, incomplete, of another survey or by a listener who handed in a later one is left out, and the output says why.
-Then those are dropped who fail the attention checks, by the rule that the page's first screen states.
-"""
+"""The scores of a survey as text and as JSON: preferences, strengths and ratings, with intervals."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import itertools
-import json
-import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -21,184 +11,152 @@ import numpy as np
 from scipy.special import expit
 
 from wae_jax.errors import RequestError
-from wae_jax.files import whole_file
 from wae_jax.listening.survey import statistics
-from wae_jax.listening.survey.results import QUESTIONS, Collection, Result, collect, failed_checks
+from wae_jax.listening.survey.results import QUESTIONS, Collection, Result, count_failed_checks
 from wae_jax.listening.survey.statistics import Estimate, Summary
 
 _FEW_LISTENERS = 10
 
 
-def score(collection: Collection, *, seed: int = 0) -> tuple[list[Result], Summary]:
-    """The listeners who count, and what they said.
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """The scores of a survey.
+
+    Attributes:
+      collection: its results files.
+      counted: the listeners who pass the attention checks.
+      dropped: those who do not.
+      summary: statistics of the former.
+    """
+
+    collection: Collection
+    counted: Sequence[Result]
+    dropped: Sequence[Result]
+    summary: Summary
+
+
+def score(collection: Collection, *, seed: int = 0) -> Scores:
+    """Scores the results files of a survey.
 
     Args:
-      collection: the files of a survey.
-      seed: of the draws of listeners that intervals come from.
+      collection: the files.
+      seed: of the bootstrap.
 
     Raises:
       RequestError: if fewer than two listeners pass the attention checks.
     """
-    kept = statistics.attentive(collection.results, collection.key)
-    if len(kept) < 2:
-        dropped = len(collection.results) - len(kept)
+    counted = statistics.attentive(collection.results, collection.key)
+    dropped = [result for result in collection.results if result not in counted]
+    if len(counted) < 2:
         raise RequestError(
-            f"{len(kept)} of {len(collection.results)} listeners count, {dropped} failed the attention checks; "
-            "expected at least 2 who pass, or there is no telling how sure the figures are"
+            f"{len(counted)} of {len(collection.results)} listeners count, {len(dropped)} failed the attention checks; "
+            "expected at least 2 who pass, since there are no confidence intervals otherwise"
             + "".join(f"\n  skipped: {path} {reason}" for path, reason in collection.skipped)
         )
-    return kept, statistics.summarise(statistics.tabulate(kept, collection.key), seed=seed)
+    summary = statistics.summarise(statistics.tabulate(counted, collection.key), seed=seed)
+    return Scores(collection, counted, dropped, summary)
 
 
-def format_scores(collection: Collection, kept: Sequence[Result], summary: Summary) -> str:
-    """The statistics as text."""
-    key = collection.key
-    dropped = [result for result in collection.results if result not in kept]
-    skipped = collection.skipped
-    places = ", ".join(map(str, key.check_places)) or "none"
-    return "\n".join(
-        [
-            f"survey {key.survey()}: {len(key.pairs)} pairs, attention checks at {places}",
-            f"rule, stated on the first screen: {key.rule}",
-            f"listeners counted: {len(kept)}; dropped by the rule: {len(dropped)}; files skipped: {len(skipped)}",
-            *(f"  dropped: {result.path} failed {failed_checks(result)} checks" for result in dropped),
-            *(f"  skipped: {path} {reason}" for path, reason in skipped),
-            f"[ ]: {statistics.LEVEL:.0%} intervals by drawing listeners again, for the clips they heard",
-            "",
-            *_preferences(key.sources, summary),
-            "",
-            *_strengths(key.sources, summary),
-            "",
-            *_ratings(key.sources, summary),
-            "",
-            *_sample_size(key.sources, summary, len(kept)),
-        ]
-    )
+def format_scores(scores: Scores) -> str:
+    """The scores as text."""
+    key, skipped, summary = scores.collection.key, scores.collection.skipped, scores.summary
+    numbers = ", ".join(map(str, key.check_numbers)) or "none"
+    lines = [
+        f"survey {key.survey_id}: {len(key.pairs)} pairs, of which attention checks: {numbers}",
+        f"rule, stated on the first screen: {key.rule}",
+        f"listeners counted: {len(scores.counted)}; dropped by the rule: {len(scores.dropped)}; "
+        f"files skipped: {len(skipped)}",
+        *(f"  dropped: {result.path} failed {count_failed_checks(result)} checks" for result in scores.dropped),
+        *(f"  skipped: {path} {reason}" for path, reason in skipped),
+        f"[ ]: {statistics.LEVEL:.0%} intervals by bootstrap over listeners, for the clips they heard",
+    ]
+    for block in (
+        _preferences(key.sources, summary),
+        _strengths(key.sources, summary),
+        _ratings(key.sources, summary),
+        _sample_size(key.sources, summary, len(scores.counted)),
+    ):
+        lines += ["", *block]
+    return "\n".join(lines)
 
 
 def _preferences(names: Sequence[str], summary: Summary) -> Iterator[str]:
     rows = [["preferred", "the first", "neither", "the second"]]
     for i, j in itertools.combinations(range(len(names)), 2):
         cells = ((summary.preferred, (i, j)), (summary.undecided, (i, j)), (summary.preferred, (j, i)))
-        rows.append([f"{names[i]} : {names[j]}", *(_cell(estimate, place, _percent) for estimate, place in cells)])
-    return _columns(rows)
+        rows.append([f"{names[i]} : {names[j]}", *(_cell(estimate, index, "{:.0%}") for estimate, index in cells)])
+    return _align(rows)
 
 
 def _strengths(names: Sequence[str], summary: Summary) -> Iterator[str]:
     rows = [["Bradley-Terry strength", "logarithm", "preferred to an average source"]]
     for i in np.argsort(-summary.strengths.value).tolist():
-        even = dataclasses.replace(
-            summary.strengths, **{end: expit(getattr(summary.strengths, end)) for end in ("value", "low", "high")}
+        rows.append(
+            [names[i], _cell(summary.strengths, (i,), "{:+.2f}"), _cell(summary.strengths, (i,), "{:.0%}", of=expit)]
         )
-        rows.append([names[i], _cell(summary.strengths, (i,), _signed), _cell(even, (i,), _percent)])
-    return _columns(rows)
+    return _align(rows)
 
 
 def _ratings(names: Sequence[str], summary: Summary) -> Iterator[str]:
     rows = [["rated, 1 to 5", *QUESTIONS]]
     for i, name in enumerate(names):
-        rows.append([name, *(_cell(summary.ratings, (i, q), _short) for q in range(len(QUESTIONS)))])
-    return _columns(rows)
+        rows.append([name, *(_cell(summary.ratings, (i, q), "{:.2f}") for q in range(len(QUESTIONS)))])
+    return _align(rows)
 
 
 def _sample_size(names: Sequence[str], summary: Summary, num_listeners: int) -> Iterator[str]:
-    """How much these listeners can tell, and how many more it would take."""
+    """What can be told with this number of listeners, and how many more are needed."""
     pairs = list(itertools.combinations(range(len(names)), 2))
     error, (i, j) = max((float(summary.scores.error[pair]), pair) for pair in pairs)
     yield f"sample size: {num_listeners} listeners (MuseGAN's study had 144)"
-    yield f"  least sure is {names[i]} : {names[j]}; its share, ties half, has a standard error of {error:.1%}"
+    yield f"  least certain is {names[i]} : {names[j]}: its share (ties count half) has a standard error of {error:.1%}"
     if error > 0:
-        least = statistics.detectable_difference(error)
+        share = min(0.5 + statistics.detectable_difference(error), 1)
         needed = statistics.listeners_needed(error, num_listeners)
-        yield f"  in 4 of 5 such surveys, a share of {_percent(min(0.5 + least, 1))} would be told from one half"
-        yield f"  intervals of 5% either way would take some {needed} listeners like these"
+        yield f"  4 of 5 such surveys would tell a share of {share:.0%} from one half"
+        yield f"  intervals of 5% in either direction would need about {needed} such listeners"
     if num_listeners < _FEW_LISTENERS:
-        yield f"  with fewer than {_FEW_LISTENERS} listeners intervals are a little too short"
+        yield f"  with fewer than {_FEW_LISTENERS} listeners, intervals are a little too short"
     if np.isnan(summary.strengths.low).any() or np.isnan(summary.ratings.low).any():
-        yield "  [-]: all listeners agree, which leaves no interval to be had; that does not make the figure certain."
+        yield "  [-]: all listeners agree, so there is no interval; that does not make the number certain."
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Rows as lines whose columns stand below one another."""
+def _align(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows as lines with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for name, *cells in rows:
         padded = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
         yield "  ".join([name.ljust(widths[0]), *padded])
 
 
-def _cell(estimate: Estimate, place: tuple[int, ...], form: Callable[[float], str]) -> str:
-    value, low, high = (float(numbers[place]) for numbers in (estimate.value, estimate.low, estimate.high))
-    return f"{form(value)} [-]" if np.isnan(low) else f"{form(value)} [{form(low)}, {form(high)}]"
+def _cell(estimate: Estimate, index: tuple[int, ...], form: str, *, of: Callable[[float], float] = float) -> str:
+    """An estimate and its interval, transformed by `of`."""
+    value, low, high = (form.format(of(numbers[index])) for numbers in (estimate.value, estimate.low, estimate.high))
+    return f"{value} [-]" if np.isnan(estimate.low[index]) else f"{value} [{low}, {high}]"
 
 
-def _percent(value: float) -> str:
-    return f"{value:.0%}"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.2f}"
-
-
-def _short(value: float) -> str:
-    return f"{value:.2f}"
-
-
-def to_json(collection: Collection, kept: Sequence[Result], summary: Summary) -> dict[str, Any]:
-    """All numbers, as JSON knows them: None where there is none. Rows and columns are in the order of the sources."""
-    key = collection.key
+def to_json(scores: Scores) -> dict[str, Any]:
+    """The scores as JSON, with None for undefined numbers; rows and columns are in the order of the sources."""
+    key = scores.collection.key
 
     def numbers(values: Any) -> Any:
         return [numbers(each) for each in values] if isinstance(values, list) else None if np.isnan(values) else values
 
     return {
         "format": "wae_jax survey scores",
-        "format_version": 1,
-        "survey": key.survey(),
+        "format_version": 2,
+        "survey": key.survey_id,
         "sources": list(key.sources),
         "questions": list(QUESTIONS),
         "provenance": key.provenance,
         "rule": key.rule,
-        "check_places": key.check_places,
+        "check_numbers": key.check_numbers,
         "level": statistics.LEVEL,
-        "listeners": [result.listener for result in kept],
-        "dropped": [
-            {"path": result.path, "failed_checks": failed_checks(result)}
-            for result in collection.results
-            if result not in kept
-        ],
-        "skipped": [{"path": path, "reason": reason} for path, reason in collection.skipped],
+        "listeners": [result.listener for result in scores.counted],
+        "dropped": [{"path": result.path, "failed_checks": count_failed_checks(result)} for result in scores.dropped],
+        "skipped": [{"path": path, "reason": reason} for path, reason in scores.collection.skipped],
         **{
             name: {end: numbers(values.tolist()) for end, values in vars(estimate).items()}
-            for name, estimate in vars(summary).items()
+            for name, estimate in vars(scores.summary).items()
         },
     }
-
-
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of `python -m wae_jax.listen score`."""
-    parser.add_argument("results", nargs="+", metavar="FILE", help="results files that the survey's page saved")
-    parser.add_argument("--output", help="a JSON file to write, with all numbers")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws of listeners that intervals come from")
-
-
-def check_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    """Leaves with a usage error where a flag is out of range."""
-    if arguments.seed < 0:
-        parser.error(f"--seed is {arguments.seed}; expected at least 0")
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Scores the files that the command line names.
-
-    Raises:
-      RequestError, OSError: with what is wrong.
-    """
-    collection = collect(arguments.results)
-    kept, summary = score(collection, seed=arguments.seed)
-    print(format_scores(collection, kept, summary))
-    if arguments.output:
-        output = pathlib.Path(arguments.output)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(output) as part:
-            part.write_text(json.dumps(to_json(collection, kept, summary), indent=1) + "\n", encoding="utf-8")
-        print(f"\nwrote {output}")

@@ -1,62 +1,62 @@
-"""What listeners preferred, and how sure one can be of it.
+"""Preferences, strengths and ratings of a survey, with confidence intervals.
 
-All intervals come from drawing listeners again with replacement, since the answers of one listener are not independent
-of each other; where an answer is rare, which such draws hardly notice, exact intervals are taken too. They say nothing
-of clips other than those played.
+Intervals come from the bootstrap over listeners, since the answers of one listener are not independent. Where an answer
+is rare, and so in few resamples, exact binomial intervals are taken too. The intervals hold for the clips played.
 
-L listeners, S sources, Q questions; R is one estimate from all listeners or many from as many draws of them.
+Axes: L listeners, S sources, Q questions; R resamples of the listeners, or none.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.special
 import scipy.stats
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 
 from wae_jax.listening.survey.design import is_check
-from wae_jax.listening.survey.results import QUESTIONS, Key, Result, failed_checks
+from wae_jax.listening.survey.results import QUESTIONS, Key, Result, count_failed_checks
 
 NUM_RESAMPLES = 2000
 LEVEL = 0.95
+_TWO_SIDED = float(scipy.stats.norm.isf((1 - LEVEL) / 2))
 
 _PSEUDO_WINS = 0.5
 _TOLERANCE = 1e-8
 _MAX_STEPS = 10_000
 _FEW_ANSWERS = 10
-# Resamples by listeners at a time, so that memory does not grow with the number of listeners.
-_MAX_WEIGHTS = 1_000_000
+# Listeners in the resamples computed at once: limits memory.
+_BATCH = 100_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """What each of some listeners said; listeners can be drawn again by weighting the first axis.
+    """The answers of each listener, counted.
 
     Attributes:
       wins: how often source i was preferred to source j.
-      met: how often sources i and j were compared, with a preference or without.
+      compared: how often sources i and j were compared, with a preference or without.
       totals: sums of the ratings of each source.
-      rated: how many ratings these are, for each question.
+      rated: number of ratings in these sums, for each question.
     """
 
     wins: Float64[np.ndarray, "L S S"]
-    met: Float64[np.ndarray, "L S S"]
+    compared: Float64[np.ndarray, "L S S"]
     totals: Float64[np.ndarray, "L S Q"]
     rated: Float64[np.ndarray, "L S"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """Numbers and where they may lie.
+    """Estimates with confidence intervals.
 
     Attributes:
-      value: estimated from all listeners.
-      low: lower end of the interval, NaN where all draws of listeners agree and there is no interval to be had.
+      value: estimate from all listeners.
+      low: lower end of the interval; NaN where all resamples agree.
       high: upper end.
-      error: the standard error.
+      error: standard error.
     """
 
     value: Float64[np.ndarray, "*shape"]
@@ -70,11 +70,11 @@ class Summary:
     """All statistics of a survey.
 
     Attributes:
-      preferred: shares [S, S] of the meetings of i and j in which i was preferred; NaN on the diagonal.
-      undecided: shares [S, S] without a preference.
-      scores: shares [S, S] in which i was preferred, with half of those without a preference.
-      strengths: logarithms [S] of Bradley-Terry strengths, of mean 0.
-      ratings: means [S, Q] of the answers to each question.
+      preferred: share `[S, S]` of the comparisons of i and j in which i was preferred; NaN on the diagonal.
+      undecided: share `[S, S]` without a preference.
+      scores: share `[S, S]` in which i was preferred, plus half of those without a preference.
+      strengths: logarithms `[S]` of the Bradley-Terry strengths, with mean 0.
+      ratings: mean ratings `[S, Q]`.
     """
 
     preferred: Estimate
@@ -85,153 +85,112 @@ class Summary:
 
 
 def attentive(results: Sequence[Result], key: Key) -> list[Result]:
-    """The results of those who pass the rule of the key."""
-    return [result for result in results if failed_checks(result) <= key.max_failed_checks]
+    """The results of the listeners who pass the attention checks."""
+    return [result for result in results if count_failed_checks(result) <= key.max_failed_checks]
 
 
 def tabulate(results: Sequence[Result], key: Key) -> Counts:
-    """Counts what listeners said of music; checks are not counted."""
-    num = len(key.sources)
+    """Counts the answers, without those to attention checks."""
+    num, shape = len(key.sources), (len(results), len(key.sources))
     counts = Counts(
-        wins=np.zeros((len(results), num, num)),
-        met=np.zeros((len(results), num, num)),
-        totals=np.zeros((len(results), num, len(QUESTIONS))),
-        rated=np.zeros((len(results), num)),
+        wins=np.zeros((*shape, num)),
+        compared=np.zeros((*shape, num)),
+        totals=np.zeros((*shape, len(QUESTIONS))),
+        rated=np.zeros(shape),
     )
     if not results:
         return counts
     preferred = np.array([[answer.preference for answer in result.answers] for result in results])
     ratings = np.array([[answer.ratings for answer in result.answers] for result in results])
-    for place, pair in enumerate(key.pairs):
+    for i, pair in enumerate(key.pairs):
         if is_check(pair):
             continue
         for side, (one, other) in enumerate((pair, pair[::-1])):
-            counts.met[:, one, other] += 1
-            counts.wins[:, one, other] += preferred[:, place] == "AB"[side]
-            counts.totals[:, one] += ratings[:, place, side]
+            counts.compared[:, one, other] += 1
+            counts.wins[:, one, other] += preferred[:, i] == "AB"[side]
+            counts.totals[:, one] += ratings[:, i, side]
             counts.rated[:, one] += 1
     return counts
 
 
-def preference_shares(
-    wins: Float64[np.ndarray, "*R S S"], met: Float64[np.ndarray, "*R S S"]
-) -> Float64[np.ndarray, "*R S S"]:
-    """How often source i was preferred to source j, of their meetings; NaN where they never met."""
-    return np.divide(wins, met, out=np.full(wins.shape, np.nan), where=met > 0)
-
-
 def bradley_terry(wins: Float64[np.ndarray, "*R S S"]) -> Float64[np.ndarray, "*R S"]:
-    """Logarithms of Bradley-Terry strengths, of mean 0, by the MM algorithm of Hunter (2004, Ann. Statist. 32(1)).
+    """Logarithms of Bradley-Terry strengths, with mean 0, by the MM algorithm of Hunter (2004, Ann. Statist. 32(1)).
 
     A source of strength p is preferred to one of strength q with probability p / (p + q), given that either is
-    preferred: so it is in Davidson's model of ties (1970, J. Amer. Statist. Assoc. 65), and pairs without a preference
-    are left out. To count them as half a win for either would draw strengths together.
+    preferred, as in Davidson's model of ties (1970, J. Amer. Statist. Assoc. 65): comparisons without a preference are
+    left out. Counting them as half a win for both would draw the strengths together.
 
-    Half a win in either direction is added to each two sources. A source that was never preferred then has a low
-    strength rather than minus infinity; for two sources this takes away most of the estimate's bias, which is otherwise
-    outward (Firth 1993, Biometrika 80). What remains draws strengths together where answers are few and one-sided.
+    Half a win is added in both directions of each combination, so that a source that was never preferred has a low
+    strength rather than minus infinity. For two sources this also removes most of the outward bias of the estimate
+    (Firth 1993, Biometrika 80).
 
     Args:
-      wins: how often source i was preferred to source j; the diagonal is not looked at.
+      wins: how often source i was preferred to source j; the diagonal is ignored.
     """
     num = wins.shape[-1]
     wins = (wins + _PSEUDO_WINS) * (1 - np.eye(num))
-    met = wins + np.swapaxes(wins, -1, -2)
+    decided = wins + np.swapaxes(wins, -1, -2)
     strengths = np.ones(wins.shape[:-1])
     for _ in range(_MAX_STEPS):
         old = strengths
-        strengths = wins.sum(-1) / (met / (old[..., :, None] + old[..., None, :])).sum(-1)
+        strengths = wins.sum(-1) / (decided / (old[..., :, None] + old[..., None, :])).sum(-1)
         strengths /= np.exp(np.log(strengths).mean(-1, keepdims=True))
         if np.abs(np.log(strengths / old)).max() < _TOLERANCE:
             break
     return np.log(strengths)
 
 
-def interval_tails(num_listeners: int, level: float = LEVEL) -> float:
-    """The share of resamples to leave out on either side, so that an interval has its level.
-
-    Percentile intervals are too short for few listeners: the spread of resamples is that of n - 1 of n, and its tails
-    are those of the normal distribution rather than of Student's. Quantiles further out make up for both (Hesterberg
-    2015, arXiv 1411.5279, section on expanded percentile intervals).
-
-    Args:
-      num_listeners: at least 2.
-      level: share of intervals that contain the truth.
-    """
-    student = scipy.stats.t.ppf((1 - level) / 2, num_listeners - 1)
-    return float(scipy.stats.norm.cdf(np.sqrt(num_listeners / (num_listeners - 1)) * student))
-
-
-def _estimate(value: np.ndarray, samples: np.ndarray, num_listeners: int) -> Estimate:
-    """An estimate from all listeners, with the interval that draws of them give."""
-    tail = interval_tails(num_listeners)
-    low, high = np.quantile(samples, [tail, 1 - tail], axis=0)
-    nowhere = low == high
-    error = samples.std(axis=0) * np.sqrt(num_listeners / (num_listeners - 1))
-    return Estimate(value, np.where(nowhere, np.nan, low), np.where(nowhere, np.nan, high), error)
-
-
 def summarise(counts: Counts, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Summary:
-    """All statistics, each with its interval.
+    """All statistics, with intervals.
 
     Args:
       counts: of the listeners that count.
-      num_resamples: draws of as many listeners as there are.
-      seed: of the draws.
+      num_resamples: number of bootstrap resamples.
+      seed: of the resamples.
 
     Raises:
-      ValueError: if there are fewer than two listeners, who cannot be drawn again.
+      ValueError: if there are fewer than two listeners, which cannot be resampled.
     """
-    num_listeners = len(counts.wins)
-    if num_listeners < 2:
-        raise ValueError(f"{num_listeners} listeners; expected at least 2")
-    fields = {field.name: getattr(counts, field.name) for field in dataclasses.fields(counts)}
-    whole = _statistics(**{name: value.sum(axis=0) for name, value in fields.items()})
-    generator = np.random.default_rng(seed)
-    parts = []
-    size = max(1, _MAX_WEIGHTS // num_listeners)
-    for start in range(0, num_resamples, size):
-        weights = _resample(num_listeners, min(size, num_resamples - start), generator)
-        parts.append(_statistics(**{name: np.tensordot(weights, value, 1) for name, value in fields.items()}))
-    samples = {name: np.concatenate([part[name] for part in parts]) for name in whole}
-    estimates = {name: _estimate(value, samples[name], num_listeners) for name, value in whole.items()}
-    wins, met = counts.wins.sum(axis=0), counts.met.sum(axis=0)
-    estimates["preferred"] = _widen(estimates["preferred"], wins, met)
-    estimates["undecided"] = _widen(estimates["undecided"], met - wins - wins.T, met)
+    num = len(counts.wins)
+    if num < 2:
+        raise ValueError(f"{num} listeners; expected at least 2")
+    values = {name: value[0] for name, value in _statistics(counts, np.arange(num)[None]).items()}
+
+    def statistic(indices: np.ndarray, axis: int) -> np.ndarray:
+        """All statistics of resamples `[R, L]` as `[statistics, R]`; undefined ones are 0."""
+        del axis  # the last one
+        found = _statistics(counts, indices).values()
+        return np.nan_to_num(np.concatenate([value.reshape(len(indices), -1) for value in found], axis=1).T)
+
+    bootstrap = scipy.stats.bootstrap(
+        (np.arange(num),),
+        statistic,
+        n_resamples=num_resamples,
+        batch=max(1, _BATCH // num),
+        confidence_level=percentile_level(num),
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    low, high = bootstrap.confidence_interval
+    error = bootstrap.standard_error * np.sqrt(num / (num - 1))
+    columns = [np.where(low == high, np.nan, low), np.where(low == high, np.nan, high), error]
+    bounds = np.cumsum([value.size for value in values.values()])[:-1]
+    estimates = {
+        name: Estimate(value, *(each.reshape(value.shape) for each in parts))
+        for (name, value), *parts in zip(values.items(), *(np.split(each, bounds) for each in columns), strict=True)
+    }
+    wins, compared = counts.wins.sum(axis=0), counts.compared.sum(axis=0)
+    estimates["preferred"] = _widen(estimates["preferred"], wins, compared)
+    estimates["undecided"] = _widen(estimates["undecided"], compared - wins - wins.T, compared)
     return Summary(**estimates)
 
 
-def _widen(estimate: Estimate, successes: np.ndarray, trials: np.ndarray) -> Estimate:
-    """Makes intervals of shares near 0 or 1 at least as wide as Clopper and Pearson's (1934, Biometrika 26).
-
-    What hardly anybody answered is in few draws of listeners or in none, which then say too little. The exact interval
-    supposes independent answers.
-    """
-    failures, tail = trials - successes, (1 - LEVEL) / 2
-    low = scipy.special.betaincinv(np.maximum(successes, 1), failures + 1, tail) * (successes > 0)
-    high = 1 - scipy.special.betaincinv(np.maximum(failures, 1), successes + 1, tail) * (failures > 0)
-    few = (np.minimum(successes, failures) < _FEW_ANSWERS) & (trials > 0)
-    return dataclasses.replace(
-        estimate,
-        low=np.where(few, np.fmin(estimate.low, low), estimate.low),
-        high=np.where(few, np.fmax(estimate.high, high), estimate.high),
+def _statistics(counts: Counts, indices: Int[np.ndarray, "R L"]) -> dict[str, np.ndarray]:
+    """The fields of `Summary` for each resample, `[R, ...]`."""
+    wins, compared, totals, rated = (
+        each[indices].sum(axis=1) for each in (counts.wins, counts.compared, counts.totals, counts.rated)
     )
-
-
-def _resample(num_listeners: int, num: int, generator: np.random.Generator) -> np.ndarray:
-    """How often each listener is in each of so many draws, [num, L]."""
-    chances = np.full(num_listeners, 1 / num_listeners)
-    return generator.multinomial(num_listeners, chances, size=num).astype(np.float64)
-
-
-def _statistics(
-    wins: Float64[np.ndarray, "*R S S"],
-    met: Float64[np.ndarray, "*R S S"],
-    totals: Float64[np.ndarray, "*R S Q"],
-    rated: Float64[np.ndarray, "*R S"],
-) -> dict[str, np.ndarray]:
-    """The fields of `Summary`, from sums over listeners."""
-    preferred = preference_shares(wins, met)
+    preferred = np.divide(wins, compared, out=np.full(wins.shape, np.nan), where=compared > 0)
     undecided = 1 - preferred - np.swapaxes(preferred, -1, -2)
     return {
         "preferred": preferred,
@@ -242,23 +201,51 @@ def _statistics(
     }
 
 
-def detectable_difference(error: float, *, power: float = 0.8, level: float = LEVEL) -> float:
-    """How far from one half a share must be to be told from it with this power, two-sided, by the normal distribution.
+def percentile_level(num_listeners: int) -> float:
+    """The level of a percentile interval that contains the truth with probability `LEVEL`.
+
+    Percentile intervals of few listeners are too short: the spread of resamples is that of n - 1 of n, and has the
+    tails of a normal rather than Student's t distribution. A higher level makes up for both (Hesterberg 2015, arXiv
+    1411.5279, section on expanded percentile intervals).
 
     Args:
-      error: the standard error of the share.
-      power: chance to tell.
-      level: one minus the chance to see a difference where there is none.
+      num_listeners: at least 2.
     """
-    return float(scipy.special.ndtri((1 + level) / 2) + scipy.special.ndtri(power)) * error
+    student = scipy.stats.t.isf((1 - LEVEL) / 2, num_listeners - 1)
+    return float(1 - 2 * scipy.stats.norm.sf(np.sqrt(num_listeners / (num_listeners - 1)) * student))
+
+
+def _widen(estimate: Estimate, successes: np.ndarray, trials: np.ndarray) -> Estimate:
+    """Makes the intervals of shares near 0 or 1 at least as wide as Clopper and Pearson's (1934, Biometrika 26).
+
+    Rare answers are in few resamples or in none, whose interval is then too short. The exact interval assumes
+    independent answers.
+    """
+    low, high = estimate.low.copy(), estimate.high.copy()
+    for i, j in itertools.permutations(range(len(trials)), 2):
+        found, of = int(successes[i, j]), int(trials[i, j])
+        if of and min(found, of - found) < _FEW_ANSWERS:
+            exact = scipy.stats.binomtest(found, of).proportion_ci(LEVEL)
+            low[i, j], high[i, j] = np.fmin(low[i, j], exact.low), np.fmax(high[i, j], exact.high)
+    return dataclasses.replace(estimate, low=low, high=high)
+
+
+def detectable_difference(error: float, *, power: float = 0.8) -> float:
+    """The distance of a share from one half at which a two-sided test of level 1 - `LEVEL` has this power.
+
+    Args:
+      error: standard error of the share.
+      power: probability to detect the difference.
+    """
+    return float(_TWO_SIDED + scipy.stats.norm.ppf(power)) * error
 
 
 def listeners_needed(error: float, num_listeners: int, *, half_width: float = 0.05) -> int:
-    """How many listeners make the interval of a share this narrow, if the others are like those there are.
+    """The number of listeners for which the interval of a share has this half-width.
 
     Args:
-      error: the standard error of the share.
-      num_listeners: whose answers it is from.
+      error: standard error of the share.
+      num_listeners: number of listeners it was estimated from.
       half_width: from the middle of the interval to either end.
     """
-    return int(np.ceil(num_listeners * (scipy.special.ndtri((1 + LEVEL) / 2) * error / half_width) ** 2))
+    return int(np.ceil(num_listeners * (_TWO_SIDED * error / half_width) ** 2))

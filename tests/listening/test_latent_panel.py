@@ -1,6 +1,7 @@
-"""What pages get of a run: the decoder's layers as text, and the directions of its codes."""
+"""The data of the latent panel: the decoder's layers as text, and the directions of codes."""
 
 import base64
+import dataclasses
 import json
 
 import numpy as np
@@ -9,64 +10,57 @@ import pytest
 from tests.helpers import random_rolls, train_briefly
 from wae_jax.config import BinarizationRule
 from wae_jax.data.dataset import spread
-from wae_jax.generation.model import open_run
+from wae_jax.generation.load import load
 from wae_jax.listening.decoder_layers import decoder_layers
-from wae_jax.listening.latent_model import ATTRIBUTES, NAMING_BOUND, directions, latent_model
-from wae_jax.listening.parts import embed
+from wae_jax.listening.document import embed
+from wae_jax.listening.latent_panel import ATTRIBUTES, MIN_CORRELATION, find_directions, latent_panel
+
+RULE = BinarizationRule(thresholds=(0.4,) * 5, hysteresis_ratio=0.5, min_note_length=2)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return open_run(str(train_briefly(tmp_path_factory.mktemp("run"))))
+def model(tmp_path_factory):
+    return load(train_briefly(tmp_path_factory.mktemp("run")))
 
 
 @pytest.fixture(scope="module")
-def model(run):
-    return json.loads(
-        embed(latent_model(run, rule=BinarizationRule(thresholds=(0.4,) * 5, hysteresis_ratio=0.5, min_note_length=2)))
-    )
+def panel(model):
+    return json.loads(embed(latent_panel(model, rule=RULE)))
 
 
 def numbers(text, dtype):
     return np.frombuffer(base64.b64decode(text), dtype)
 
 
-def test_layers_travel_as_they_are_but_for_16_bits(run, model):
-    layers = decoder_layers(run.config, run.variables)
+def test_layers_are_stored_exactly_but_for_kernels_of_16_bits(model, panel):
+    layers = decoder_layers(model.config.model, model.config.refiner, model.variables)
     kinds = {"Dense": "dense", "ConvTranspose": "conv_transpose", "LeakyRelu": "leaky_relu"}
-    assert [layer["kind"] for layer in model["layers"]] == [kinds[type(layer).__name__] for layer in layers]
-    for told, layer in zip(model["layers"], layers, strict=True):
-        for name, value in layer._asdict().items():
+    assert [layer["kind"] for layer in panel["layers"]] == [kinds[type(layer).__name__] for layer in layers]
+    for stored, layer in zip(panel["layers"], layers, strict=True):
+        for name, value in vars(layer).items():
             if name == "kernel":
-                found = numbers(told["kernel"], "<f2").reshape(told["kernel_shape"])
+                found = numbers(stored["kernel"], "<f2").reshape(stored["kernel_shape"])
                 np.testing.assert_array_equal(found, value.astype(np.float16))
             elif isinstance(value, np.ndarray):
-                np.testing.assert_array_equal(numbers(told[name], "<f4"), value)
+                np.testing.assert_array_equal(numbers(stored[name], "<f4"), value)
             else:
-                assert told[name] == (list(value) if isinstance(value, tuple) else value)
+                assert stored[name] == (list(value) if isinstance(value, tuple) else value)
 
 
-def test_directions_are_those_of_the_codes_of_training_phrases(run, model):
-    rows = np.asarray(run.phrases("train"))
+def test_directions_are_those_of_the_codes_of_training_phrases(model, panel):
+    rows = np.asarray(model.phrases("train"))
     rolls = np.unpackbits(rows[spread(len(rows), 1024)], axis=1).reshape(-1, 192, 84, 5).astype(bool)
-    codes = run.sampler.encode(rolls).astype(np.float64)
-    np.testing.assert_allclose(model["mean"], codes.mean(axis=0), atol=1e-6)
-    components = np.array([direction["component"] for direction in model["directions"]])
+    codes = model.encode(rolls).astype(np.float64)
+    np.testing.assert_allclose(panel["mean"], codes.mean(axis=0), atol=1e-6)
+    components = np.array([direction["component"] for direction in panel["directions"]])
     np.testing.assert_allclose(components @ components.T, np.eye(len(components)), atol=1e-9)
-    deviations = [direction["deviation"] for direction in model["directions"]]
+    deviations = [direction["deviation"] for direction in panel["directions"]]
     np.testing.assert_allclose(((codes - codes.mean(axis=0)) @ components.T).std(axis=0), deviations, rtol=1e-5)
     assert deviations == sorted(deviations, reverse=True)
-    rule = {
-        "thresholds": [0.4] * 5,
-        "hysteresis_ratio": 0.5,
-        "min_note_length": 2,
-        "short_note_thresholds": [0] * 5,
-        "track_gates": [0] * 5,
-    }
-    assert model["rule"] == {"method": "hard", **rule}
-    assert model["shape"] == [192, 84, 5]
-    assert model["lowest_pitch"] == 24
-    assert model["prior_deviation"] == pytest.approx(run.config.objective.prior_variance**0.5)
+    assert panel["rule"] == json.loads(json.dumps(dataclasses.asdict(RULE)))
+    assert panel["shape"] == [192, 84, 5]
+    assert panel["lowest_pitch"] == 24
+    assert panel["prior_deviation"] == pytest.approx(model.config.objective.prior_variance**0.5)
 
 
 def spread_out(num=400):
@@ -89,7 +83,7 @@ def test_a_direction_is_named_after_what_grows_along_it(way):
     codes = codes * [1, way, 1]
     mixed = way * (-0.5 * sources[:, 0] - 0.7 * sources[:, 1] + (1 - 0.25 - 0.49) ** 0.5 * sources[:, 3])
     attributes = {"density": mixed, "register": 0.3 * sources[:, 1] + (1 - 0.09) ** 0.5 * sources[:, 3]}
-    first, second, third = directions(codes, attributes, num=8, least_deviation=1e-3)
+    first, second, third = find_directions(codes, attributes, num=8, min_deviation=1e-3)
     np.testing.assert_allclose(first["component"], [0, 0, -way], atol=1e-9)
     np.testing.assert_allclose(second["component"], [-way, 0, 0], atol=1e-9)
     assert (first["name"], second["name"], third["name"]) == ("density", "density", None)
@@ -101,11 +95,11 @@ def test_a_direction_is_named_after_what_grows_along_it(way):
     assert [each["share"] for each in (first, second, third)] == pytest.approx([9 / 14, 4 / 14, 1 / 14])
 
 
-@pytest.mark.parametrize(("correlation", "is_named"), [(NAMING_BOUND - 0.01, False), (NAMING_BOUND + 0.01, True)])
+@pytest.mark.parametrize(("correlation", "is_named"), [(MIN_CORRELATION - 0.01, False), (MIN_CORRELATION + 0.01, True)])
 def test_below_the_bound_there_is_no_name(correlation, is_named):
     codes, sources = spread_out()
     values = correlation * sources[:, 0] + (1 - correlation**2) ** 0.5 * sources[:, 3]
-    first = directions(codes, {"register": values}, num=1, least_deviation=0)[0]
+    first = find_directions(codes, {"register": values}, num=1, min_deviation=0)[0]
     assert (first["name"] == "register") == is_named
 
 
@@ -114,7 +108,7 @@ def test_phrases_without_a_value_do_not_count_and_constants_name_nothing():
     values = sources[:, 0].copy()
     values[::3] = np.nan
     attributes = {"note length": np.full(len(codes), 4.0), "register": values, "polyphony": np.full(len(codes), np.nan)}
-    first = directions(codes, attributes, num=1, least_deviation=0)[0]
+    first = find_directions(codes, attributes, num=1, min_deviation=0)[0]
     assert first["name"] == "register"
     assert first["correlation"] == pytest.approx(1)
 
@@ -122,9 +116,9 @@ def test_phrases_without_a_value_do_not_count_and_constants_name_nothing():
 def test_there_are_no_more_directions_than_codes_differ_in():
     codes, _ = spread_out()
     codes[:, 1] = 4.0
-    assert len(directions(codes, {"density": codes[:, 2]}, num=8, least_deviation=1e-3)) == 2
-    assert len(directions(codes, {"density": codes[:, 2]}, num=1, least_deviation=1e-3)) == 1
-    assert directions(np.ones((5, 3)), {"density": np.arange(5.0)}, num=8, least_deviation=1e-3) == []
+    assert len(find_directions(codes, {"density": codes[:, 2]}, num=8, min_deviation=1e-3)) == 2
+    assert len(find_directions(codes, {"density": codes[:, 2]}, num=1, min_deviation=1e-3)) == 1
+    assert find_directions(np.ones((5, 3)), {"density": np.arange(5.0)}, num=8, min_deviation=1e-3) == []
 
 
 def test_attributes_by_hand():

@@ -7,13 +7,14 @@ import re
 import numpy as np
 import pytest
 
-from tests.browsing import loudest, opened
-from tests.surveying import make_key
+from tests.listening.browsing import loudest, opened
+from tests.listening.survey.simulation import Listeners, make_key, simulate_results
 from wae_jax import listen
 from wae_jax.listening.survey.design import NOISE
 from wae_jax.listening.survey.page import Survey, make_survey_page
 from wae_jax.listening.survey.results import QUESTIONS, Key, read_result
-from wae_jax.listening.survey.simulation import Listeners, simulate_results
+
+pytestmark = pytest.mark.browser
 
 HOSTILE = "</script><img src=x onerror=alert(1)>{{scripts}}"
 KEY = make_key(3, 1, 0, seed=1)
@@ -125,7 +126,7 @@ def test_a_whole_survey_by_clicking_is_saved_and_scored(browser, file, tmp_path,
         assert title(page) == "All pairs are answered. Thank you!"
         path = saved(page, tmp_path)
         assert path.name in page.locator("#saved").inner_text()
-        assert re.fullmatch(rf"survey_{KEY.survey()}_[0-9a-f]{{16}}\.json", path.name)
+        assert re.fullmatch(rf"survey_{KEY.survey_id}_[0-9a-f]{{16}}\.json", path.name)
     result = read_result(str(path))
     assert [[a.preference, *a.ratings] for a in result.answers] == GIVEN
     assert result.key == KEY
@@ -230,7 +231,7 @@ def test_going_back_shows_and_changes_answers(page):
     for _ in range(4):
         page.get_by_role("button", name="Back").click()
     assert title(page) == "What you will do"
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
     assert shown(page)[0] == "none"
 
 
@@ -266,10 +267,10 @@ def test_another_listener_begins_anew(page, tmp_path):
     fill(page, *GIVEN)
     one = read_result(str(saved(page, tmp_path)))
     page.once("dialog", lambda dialog: dialog.dismiss())
-    page.get_by_role("button", name="Begin anew").click()
+    page.get_by_role("button", name="Start over").click()
     assert title(page).startswith("All pairs")
     page.once("dialog", lambda dialog: dialog.accept())
-    page.get_by_role("button", name="Begin anew").click()
+    page.get_by_role("button", name="Start over").click()
     assert title(page) == "What you will do"
     assert page.evaluate("answers.result().listener") != one.listener
     assert page.evaluate("answers.result().answers.flat(2).every((each) => each === null)")
@@ -280,11 +281,11 @@ def test_another_listener_begins_anew(page, tmp_path):
 def test_what_the_browser_kept_is_not_trusted(browser, file):
     good = {
         "listener": "x",
-        "place": 2,
+        "screen": 2,
         "answers": [{"heard": [True, True], "ratings": [[1] * 4] * 2, "preference": "A"}] * 5,
     }
     bad = [
-        "{", "null", "[]", {**good, "place": 9}, {**good, "place": -1}, {**good, "listener": 3},
+        "{", "null", "[]", {**good, "screen": 9}, {**good, "screen": -1}, {**good, "listener": 3},
         {**good, "answers": good["answers"][1:]},
         {**good, "answers": [{"heard": [1, 1], "ratings": [[1] * 4] * 2, "preference": "A"}] * 5},
         {**good, "answers": [{"heard": [True, True], "ratings": [[1] * 3] * 2, "preference": "A"}] * 5},
@@ -306,11 +307,11 @@ def test_a_browser_that_keeps_nothing_says_so_and_works(browser, file):
         context.add_init_script("Storage.prototype.setItem = () => { throw new Error('full'); };")
         page = context.new_page()
         page.goto(file.as_uri())
-        assert "This browser keeps nothing" in page.locator("#start").inner_text()
+        assert "This browser stores nothing" in page.locator("#start").inner_text()
         fill(page)
         assert title(page) == "Pair 1 of 4"
     with opened(browser, file) as page:
-        assert "Your answers are kept in this browser" in page.locator("#start").inner_text()
+        assert "Your answers are stored in this browser" in page.locator("#start").inner_text()
 
 
 def test_a_pair_is_answered_with_the_keyboard_alone(page):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from wae_jax.listening.parts import embed
+from wae_jax.listening.document import embed
 
 
 def test_nothing_in_a_string_ends_the_script_it_stands_in():

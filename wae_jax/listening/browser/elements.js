@@ -1,0 +1,17 @@
+'use strict';
+// Elements of a page.
+
+const byId = (id) => document.getElementById(id);
+
+// An element with attributes, properties that are functions, and children that are elements or text.
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === 'function') element[name] = value;
+    else element.setAttribute(name, value);
+  }
+  element.append(...children.map((child) => (child instanceof Node ? child : String(child))));
+  return element;
+}
+
+const makeButton = (text, onclick, attributes = {}) => make('button', { type: 'button', onclick, ...attributes }, text);

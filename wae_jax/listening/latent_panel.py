@@ -1,0 +1,150 @@
+"""The data of the page's latent panel: the decoder, and directions to move along in latent space.
+
+The decoder is stored as in an exported file: kernels of 16 bits, vectors of 32, little-endian, in base64. The
+directions are the principal components of the codes of training phrases. A direction is named after the attribute of
+the music that follows it most closely, if their correlation over these phrases reaches `MIN_CORRELATION`, that is, if
+they share at least a sixth of their variance.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Shaped
+
+from wae_jax.config import BinarizationRule
+from wae_jax.data.dataset import spread
+from wae_jax.generation.export_file import to_storage
+from wae_jax.generation.learned_prior import Mixture
+from wae_jax.generation.model import Model
+from wae_jax.generation.modes.attributes import ATTRIBUTES, PerPhrase
+from wae_jax.listening.decoder_layers import Layer, decoder_layers
+from wae_jax.pianoroll import LOWEST_PITCH, PHRASE_SHAPE, Codes, unpack
+
+MIN_CORRELATION = 0.4
+# Components along which codes vary less than this, in standard deviations of the prior, are left out.
+_MIN_DEVIATION = 1e-3
+
+
+def latent_panel(
+    model: Model, *, rule: BinarizationRule, num_directions: int = 8, num_phrases: int = 1024
+) -> dict[str, Any]:
+    """The data that latent_panel.js reads.
+
+    Args:
+      model: a trained model.
+      rule: the initial binarization rule, calibrated. The page does not sample cells: for "bernoulli" it takes
+        thresholds of one half.
+      num_directions: at most this many directions.
+      num_phrases: at most this many training phrases, spread over the split.
+
+    Returns:
+      JSON: the `shape` [T, P, K] and the `lowest_pitch` of a phrase, the `layers` of the decoder, `prior_deviation`,
+      the learned prior `mixture` or None, the `rule`, the `mean` of the codes, and `directions`.
+
+    Raises:
+      CheckpointError: if the decoder has values that 16 bits cannot hold.
+      DatasetError: if the training data can no longer be found.
+    """
+    if rule.method == "bernoulli":
+        rule = BinarizationRule(min_note_length=rule.min_note_length)
+    rows = model.phrases("train")
+    rolls = unpack(np.asarray(rows[spread(len(rows), num_phrases)]))
+    codes = model.encode(rolls)
+    prior_deviation = float(model.config.objective.prior_variance) ** 0.5
+    layers = decoder_layers(model.config.model, model.config.refiner, to_storage(model.variables))
+    return {
+        "shape": list(PHRASE_SHAPE),
+        "lowest_pitch": LOWEST_PITCH,
+        "layers": [layer_to_json(layer) for layer in layers],
+        "prior_deviation": prior_deviation,
+        "mixture": None if model.mixture is None else _mixture_to_json(model.mixture),
+        "rule": dataclasses.asdict(rule),
+        "mean": codes.mean(axis=0, dtype=np.float64).tolist(),
+        "directions": find_directions(
+            codes,
+            {name: measure(rolls) for name, measure in ATTRIBUTES.items()},
+            num=num_directions,
+            min_deviation=_MIN_DEVIATION * prior_deviation,
+        ),
+    }
+
+
+def find_directions(
+    codes: Codes, attributes: Mapping[str, PerPhrase], *, num: int, min_deviation: float
+) -> list[dict[str, Any]]:
+    """The leading principal components of codes.
+
+    Args:
+      codes: codes of phrases, `[B, Z]`.
+      attributes: values `[B]` by name; NaN where undefined.
+      num: at most this many components.
+      min_deviation: components along which the codes have a smaller standard deviation are left out.
+
+    Returns:
+      For each component its unit vector `component`, the `deviation` of the codes along it, its `share` of their
+      variance, and the `name` and the `correlation` of the attribute that correlates most, which grows along it; both
+      None if no correlation reaches `MIN_CORRELATION`.
+    """
+    centred = codes.astype(np.float64) - codes.mean(axis=0, dtype=np.float64)
+    _, lengths, components = np.linalg.svd(centred, full_matrices=False)
+    deviations = lengths / len(codes) ** 0.5
+    found = []
+    for component, deviation in list(zip(components, deviations, strict=True))[:num]:
+        if deviation > min_deviation:
+            share = float(deviation**2 / (deviations**2).sum())
+            described = _describe(component, centred @ component, attributes)
+            found.append({**described, "deviation": float(deviation), "share": share})
+    return found
+
+
+def _describe(
+    component: Float64[np.ndarray, " Z"], projections: PerPhrase, attributes: Mapping[str, PerPhrase]
+) -> dict[str, Any]:
+    """A component with its sign, name and correlation, given the projections of the codes on it."""
+    correlations = {name: _correlation(projections, values) for name, values in attributes.items()}
+    name = max(correlations, key=lambda name: abs(correlations[name]))
+    correlation = correlations[name]
+    if abs(correlation) < MIN_CORRELATION:
+        # The sign of a singular vector is arbitrary; this fixes it.
+        sign = np.sign(component[np.argmax(np.abs(component))])
+        return {"component": (sign * component).tolist(), "name": None, "correlation": None}
+    return {"component": (np.sign(correlation) * component).tolist(), "name": name, "correlation": abs(correlation)}
+
+
+def _correlation(projections: PerPhrase, values: PerPhrase) -> float:
+    """Pearson's correlation over the phrases with a value; 0 where either side is constant."""
+    known = ~np.isnan(values)
+    if known.sum() < 2 or np.ptp(values[known]) == 0 or np.ptp(projections[known]) == 0:
+        return 0.0
+    return float(np.corrcoef(projections[known], values[known])[0, 1])
+
+
+def _mixture_to_json(mixture: Mixture) -> dict[str, Any]:
+    return {
+        "weights": mixture.weights.tolist(),
+        "means": _base64(mixture.means, "<f4"),
+        "factors": _base64(mixture.factors, "<f4"),
+    }
+
+
+def layer_to_json(layer: Layer) -> dict[str, Any]:
+    """A layer as JSON: arrays in base64, the kernel with its shape."""
+    content: dict[str, Any] = {"kind": layer.kind}
+    for field in dataclasses.fields(layer):
+        value = getattr(layer, field.name)
+        if field.name == "layers":
+            content["layers"] = [layer_to_json(each) for each in value]
+        elif field.name == "kernel":
+            content |= {"kernel": _base64(value, "<f2"), "kernel_shape": list(value.shape)}
+        else:
+            content[field.name] = _base64(value, "<f4") if isinstance(value, np.ndarray) else value
+    return content
+
+
+def _base64(array: Shaped[np.ndarray, "*shape"], dtype: str) -> str:
+    return base64.b64encode(np.ascontiguousarray(array, dtype).tobytes()).decode()
