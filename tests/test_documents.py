@@ -74,3 +74,13 @@ def test_the_names_of_the_api_exist():
     assert len(names) > 10
     for name in names:
         pkgutil.resolve_name(name)
+
+
+@pytest.mark.slow
+def test_the_python_of_the_tour_runs():
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "index.md").read_text(), re.DOTALL)
+    names = {}
+    exec(code.replace('"runs/gan"', ""), names)
+    assert names["phrases"].shape == names["probabilities"].shape == (8, 192, 84, 5)
+    assert names["phrases"].dtype == bool
+    assert names["codes"].shape == (8, names["model"].config.model.z_dim)
