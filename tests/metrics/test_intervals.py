@@ -118,7 +118,7 @@ def test_what_makes_no_sense_is_refused():
         intervals.bootstrap_interval(values, np.arange(2))
     with pytest.raises(ValueError, match="level is 95"):
         intervals.bootstrap_interval(values, level=95)
-    with pytest.raises(ValueError, match="number of draws is 0"):
+    with pytest.raises(ValueError, match="number of resamples is 0"):
         intervals.real_floor(values, num_splits=0)
     with pytest.raises(ValueError, match="of 1 songs"):
         intervals.real_floor(values, np.zeros(3, int))

@@ -149,7 +149,7 @@ def test_chunks_do_not_show(rolls, monkeypatch):
 def test_silence():
     rolls = silence(2)
     assert music.cells(rolls).tolist() == [0, 0]
-    assert not music.track_sounds(rolls).any()
+    assert not music.active_track_rate(rolls).any()
     assert (music.empty_bar_rate(rolls) == 1).all()
     assert (music.polyphony_rate(rolls) == 0).all()
     assert (music.notes_per_bar(rolls) == 0).all()
@@ -164,7 +164,7 @@ def test_no_phrases():
     assert music.cells(rolls).shape == (0,)
     assert music.drum_pattern(rolls).shape == (0,)
     assert music.note_length_histogram(rolls).shape == (0, 5, 7)
-    for measure in (music.track_sounds, music.empty_bar_rate, music.polyphony_rate, music.density, *OF_NOTES[1:]):
+    for measure in (music.active_track_rate, music.empty_bar_rate, music.polyphony_rate, music.density, *OF_NOTES[1:]):
         assert measure(rolls).shape == (0, 5)
 
 
@@ -278,7 +278,10 @@ def test_cells_sounds_and_empty_bars_by_hand():
     rolls[0, 191, 83, DRUMS] = True
     rolls[1, :, :, BASS] = True
     assert music.cells(rolls).tolist() == [3, 192 * 84]
-    assert music.track_sounds(rolls).tolist() == [[True, False, True, False, False], [False, False, False, True, False]]
+    assert music.active_track_rate(rolls).tolist() == [
+        [True, False, True, False, False],
+        [False, False, False, True, False],
+    ]
     assert music.empty_bar_rate(rolls).tolist() == [[0.75, 1, 0.5, 1, 1], [1, 1, 1, 0, 1]]
 
 

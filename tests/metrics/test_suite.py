@@ -21,10 +21,10 @@ def rolls():
     return rolls
 
 
-@pytest.mark.parametrize("compat", suite.READINGS)
+@pytest.mark.parametrize("compat", suite.METRICS_BY_COMPAT)
 def test_every_measure_has_its_columns(rolls, compat):
     found = suite.measure(rolls, compat=compat)
-    metrics = suite.READINGS[compat]
+    metrics = suite.METRICS_BY_COMPAT[compat]
     assert list(found) == [metric.name for metric in metrics]
     for metric in metrics:
         assert suite.columns(metric.name) == metric.columns
@@ -41,7 +41,7 @@ def test_columns_are_those_they_are_named_for(rolls):
     np.testing.assert_array_equal(found["cells"][:, 0], rolls.sum(axis=(1, 2, 3)))
     np.testing.assert_array_equal(found["two_step_gap_share"], music.reonset_gap_share(rolls, min_gap=2))
     assert suite.columns("cells") == ("all",)
-    assert suite.columns("track_sounds") == TRACK_NAMES
+    assert suite.columns("active_track_rate") == TRACK_NAMES
     assert suite.columns("tonal_distance")[1] == "Piano-Bass"
     for name, values in found.items():
         if name in ("cells", "two_step_gap_share", "drum_pattern", "tonal_distance"):
@@ -57,7 +57,7 @@ def test_columns_are_those_they_are_named_for(rolls):
 
 
 def test_names_of_the_two_readings_cannot_be_confused(rolls):
-    names = [metric.name for metrics in suite.READINGS.values() for metric in metrics]
+    names = [metric.name for metrics in suite.METRICS_BY_COMPAT.values() for metric in metrics]
     assert len(set(names)) == len(names)
     found = suite.measure(rolls, compat="musegan")
     assert all(name.startswith("musegan_") for name in found)
@@ -65,7 +65,7 @@ def test_names_of_the_two_readings_cannot_be_confused(rolls):
     np.testing.assert_array_equal(found["musegan_drum_pattern"][:, 0], musegan.drum_pattern(rolls))
 
 
-@pytest.mark.parametrize("compat", suite.READINGS)
+@pytest.mark.parametrize("compat", suite.METRICS_BY_COMPAT)
 def test_packed_phrases_and_chunks_make_no_difference(rolls, compat, monkeypatch):
     whole = suite.measure(rolls, compat=compat)
     monkeypatch.setattr(suite, "CHUNK", 3)
@@ -82,13 +82,13 @@ def test_few_phrases_are_looked_at_at_a_time(rolls, monkeypatch):
         seen.append(chunk.shape)
         return music.note_length_histogram(chunk)
 
-    np.testing.assert_array_equal(suite.over_chunks(pack(rolls), histogram), music.note_length_histogram(rolls))
+    np.testing.assert_array_equal(suite.map_chunks(pack(rolls), histogram), music.note_length_histogram(rolls))
     assert seen == [(3, 192, 84, 5), (3, 192, 84, 5), (1, 192, 84, 5)]
 
 
 def test_silence_is_empty_and_the_rest_is_undefined():
     found = suite.measure(silence(2))
-    zero = {"cells", "track_sounds", "density", "polyphony_rate", "notes_per_bar"}
+    zero = {"cells", "active_track_rate", "density", "polyphony_rate", "notes_per_bar"}
     for name, values in found.items():
         if name == "empty_bar_rate":
             assert (values == 1).all()
@@ -98,7 +98,7 @@ def test_silence_is_empty_and_the_rest_is_undefined():
             assert np.isnan(values).all()
 
 
-@pytest.mark.parametrize("compat", suite.READINGS)
+@pytest.mark.parametrize("compat", suite.METRICS_BY_COMPAT)
 def test_no_phrases(compat):
     for phrases in (silence(0), np.zeros((0, 10_080), np.uint8)):
         for name, values in suite.measure(phrases, compat=compat).items():
@@ -109,7 +109,7 @@ def test_no_phrases(compat):
 def test_what_is_none_is_refused(rolls):
     with pytest.raises(ValueError, match="compat is 'muspy'; expected one of '', 'musegan'"):
         suite.measure(rolls, compat="muspy")
-    with pytest.raises(ValueError, match="no measure is called 'groove'; there are cells, track_sounds"):
+    with pytest.raises(ValueError, match="there is no metric 'groove'; expected one of cells, active_track_rate"):
         suite.columns("groove")
     with pytest.raises(ValueError, match="binarize"):
         suite.measure(rolls.astype(np.float32))

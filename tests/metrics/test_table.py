@@ -11,6 +11,6 @@ def test_numbers_are_whole_and_shares_are_not():
     rows = dict(line.rsplit(maxsplit=2)[0::2] for line in music_table({"a": one, "b": one}).splitlines()[1:])
     assert rows["phrases"] == "1"
     assert rows["cells a phrase"] == "3"
-    assert rows["Piano sounds in"] == "1.000"
-    assert rows["Bass sounds in"] == "0.000"
+    assert rows["Piano is active"] == "1.000"
+    assert rows["Bass is active"] == "0.000"
     assert rows["empty bars"] == "0.950"

@@ -59,21 +59,21 @@ def measure_music(sets: Sets, *, seed: int, compat: str = "") -> dict[str, Any]:
     Args:
       sets: by name, `held_out` among them.
       seed: of the resampling.
-      compat: "" or "musegan", see `suite.READINGS`.
+      compat: "" or "musegan", see `suite.METRICS_BY_COMPAT`.
 
     Returns:
-      By metric: `unit`, `says`, `columns`, `floor` (median, p95, wasserstein_1), and by set mean, low, high, the
+      By metric: `unit`, `description`, `columns`, `floor` (median, p95, wasserstein_1), and by set mean, low, high, the
       difference from `held_out` with its interval, and distances of the distributions over phrases.
     """
     values = {name: suite.measure(each.packed, compat=compat) for name, each in sets.items()}
     section: dict[str, Any] = {}
-    for metric in suite.READINGS[compat]:
+    for metric in suite.METRICS_BY_COMPAT[compat]:
         columns, of_sets = _with_pitched(metric.columns, {name: of[metric.name] for name, of in values.items()})
         real, songs = of_sets["held_out"], sets["held_out"].songs
         floor = intervals.real_floor(real, songs, seed=seed)
         section[metric.name] = {
             "unit": metric.unit,
-            "says": metric.says,
+            "description": metric.description,
             "columns": list(columns),
             "floor": {
                 "median": floor.median,
@@ -97,7 +97,7 @@ def _differences(
     seed: int,
 ) -> dict[str, Any]:
     """Difference of the means, and distances of the distributions, of one metric of a set and of held-out music."""
-    overlap, divergence = zip(*_by_column(distances.overlap_and_divergence, values, real), strict=True)
+    overlap, divergence = zip(*_by_column(distances.density_distances, values, real), strict=True)
     return {
         "difference": intervals.bootstrap_difference(values, real, songs, real_songs, seed=seed)._asdict(),
         "wasserstein_1": _by_column(distances.wasserstein_1, values, real),
@@ -153,7 +153,7 @@ def count_note_lengths(sets: Sets) -> dict[str, Any]:
     """Shares of notes by length, over all notes of a set; `bins` are the shortest lengths of the classes, in steps."""
     section: dict[str, Any] = {"bins": list(music.LENGTH_BINS), "columns": [*TRACK_NAMES, PITCHED], "sets": {}}
     for name, each in sets.items():
-        counts = suite.over_chunks(each.packed, music.note_length_histogram).sum(axis=0)
+        counts = suite.map_chunks(each.packed, music.note_length_histogram).sum(axis=0)
         counts = np.concatenate([counts, counts[list(PITCHED_TRACKS)].sum(axis=0, keepdims=True)])
         total = counts.sum(axis=-1, keepdims=True)
         section["sets"][name] = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
@@ -169,7 +169,7 @@ def compare_distributions(sets: Sets, *, seed: int) -> dict[str, Any]:
     """
     count = min(_MAX_DISTRIBUTION_PHRASES, *(len(each.packed) for each in sets.values()))
     rng = np.random.default_rng(seed)
-    features = functools.partial(suite.over_chunks, function=distribution.phrase_features)
+    features = functools.partial(suite.map_chunks, function=distribution.phrase_features)
     space = distribution.fit_feature_space(
         features(sets.get("training", sets["held_out"]).packed[: 2 * _MAX_DISTRIBUTION_PHRASES])
     )

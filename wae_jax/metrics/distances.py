@@ -1,102 +1,82 @@
-"""Distances between the distributions of one number in two sets of phrases.
+"""Distances between the distributions of one metric in two sets of phrases. NaN is dropped.
 
 Overlapping area and Kullback-Leibler divergence are those of Yang and Lerch, *On the evaluation of generative models in
 music* (2018, doi 10.1007/s00521-018-3849-7; code: RichardYang40148/mgeval): of densities estimated with Gaussian
-kernels, the bandwidth by Scott's rule, a sample's standard deviation times n^(-1/5). Two things differ from that code.
-Both densities are evaluated on one grid, where mgeval's divergence takes a grid of its own for each and so compares the
-densities of different values. And samples of few values do not fail: a constant sample has the bandwidth 0 and is given
-that of the other sample, and no bandwidth is below the step of the grid. Of two constant samples, equal ones have the
-distance 0 and the overlap 1; different ones nearly no overlap and a divergence that is finite, but says no more than
-"large".
-
-NaN is dropped. Where a sample has no other value, the distance is NaN.
+kernels, the bandwidth by Scott's rule. Two things differ from that code. Both densities are evaluated on one grid;
+mgeval's divergence uses a grid for each and so compares densities at different values. And constant samples, for which
+`scipy.stats.gaussian_kde` has no density, are given the bandwidth of the other sample, or the step of the grid.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import scipy.special
+import scipy.stats
 from jaxtyping import Float64
 
 Sample = Float64[np.ndarray, " values"]
-_Sample = Float64[np.ndarray, " these"]
 
 _GRID_POINTS = 1000
 
 
-def wasserstein_1(a: Float64[np.ndarray, " A"], b: Float64[np.ndarray, " B"]) -> float:
-    """The area between the distribution functions: how far values have to be moved on average, in their unit."""
-    a, b = _defined(a), _defined(b)
-    if not len(a) or not len(b):
-        return float("nan")
-    values = np.sort(np.concatenate([a, b]))
-    # The share of each sample up to every value but the last, and the way to the next.
-    share_a, share_b = (np.searchsorted(np.sort(sample), values[:-1], side="right") / len(sample) for sample in (a, b))
-    return float(np.abs(share_a - share_b) @ np.diff(values))
+class DensityDistances(NamedTuple):
+    """Distances of two estimated densities.
 
-
-def overlapping_area(a: Float64[np.ndarray, " A"], b: Float64[np.ndarray, " B"]) -> float:
-    """The area under the lower one of the two densities: 1 for equal samples, 0 for samples far apart."""
-    return overlap_and_divergence(a, b)[0]
-
-
-def kl_divergence(a: Float64[np.ndarray, " A"], b: Float64[np.ndarray, " B"]) -> float:
-    """The divergence of `b`'s density from `a`'s, in nats: the mean under `a` of log density of `a` less that of `b`.
-
-    It is not symmetric. Gaussian kernels never quite vanish, so it is finite, but it grows with the square of how far
-    the values of `a` lie outside those of `b`.
+    Attributes:
+      overlapping_area: the area under the lower one of the two: 1 for equal samples, 0 for samples far apart.
+      kl_divergence: of the second density from the first, in nats: the mean under the first of the difference of log
+        densities. Not symmetric. Finite, but of different constant samples it says no more than "large".
     """
-    return overlap_and_divergence(a, b)[1]
+
+    overlapping_area: float
+    kl_divergence: float
 
 
-def overlap_and_divergence(a: Float64[np.ndarray, " A"], b: Float64[np.ndarray, " B"]) -> tuple[float, float]:
-    """`overlapping_area` and `kl_divergence`, from densities that are estimated once."""
-    densities = _log_densities(a, b)
-    if densities is None:
-        return float("nan"), float("nan")
-    log_a, log_b = densities
-    # Rounding can leave a few 1e-17 below 0 where the samples are equal.
-    divergence = max(0.0, float(np.exp(log_a) @ (log_a - log_b)))
-    return float(np.exp(np.minimum(log_a, log_b)).sum()), divergence
+def wasserstein_1(a: Float64[np.ndarray, " A"], b: Float64[np.ndarray, " B"]) -> float:
+    """Wasserstein-1 distance, in the unit of the values; NaN if a sample is empty."""
+    a, b = _defined(a), _defined(b)
+    return float(scipy.stats.wasserstein_distance(a, b)) if len(a) and len(b) else float("nan")
 
 
-def _defined(values: _Sample) -> Float64[np.ndarray, " kept"]:
-    return values[~np.isnan(values)]
-
-
-def _log_densities(
-    a: Float64[np.ndarray, " A"], b: Float64[np.ndarray, " B"]
-) -> tuple[Float64[np.ndarray, " grid"], Float64[np.ndarray, " grid"]] | None:
-    """Logarithms of both densities on one grid, on which each sums to one; None where a sample is empty."""
+def density_distances(a: Float64[np.ndarray, " A"], b: Float64[np.ndarray, " B"]) -> DensityDistances:
+    """Overlapping area and divergence of the densities of two samples; NaN if a sample is empty."""
     a, b = _defined(a), _defined(b)
     if not len(a) or not len(b):
-        return None
+        return DensityDistances(float("nan"), float("nan"))
     low, high = min(a.min(), b.min()), max(a.max(), b.max())
     if low == high:
-        return np.zeros(1), np.zeros(1)
+        return DensityDistances(1.0, 0.0)
     width_a, width_b = _scott_bandwidth(a), _scott_bandwidth(b)
     width_a, width_b = width_a or width_b, width_b or width_a
     margin = max(4 * width_a, 4 * width_b, (high - low) / 100)
     grid, step = np.linspace(low - margin, high + margin, _GRID_POINTS, retstep=True)
     # Kernels as wide as the step sum to one on the grid up to 1e-8, wherever they stand between its points.
-    return _log_density(a, max(width_a, float(step)), grid), _log_density(b, max(width_b, float(step)), grid)
+    log_a, log_b = (_log_density(x, max(width, float(step)), grid) for x, width in ((a, width_a), (b, width_b)))
+    # Rounding can leave a divergence of equal samples at a few -1e-17.
+    divergence = max(0.0, float(np.exp(log_a) @ (log_a - log_b)))
+    return DensityDistances(float(np.exp(np.minimum(log_a, log_b)).sum()), divergence)
 
 
-def _scott_bandwidth(sample: _Sample) -> float:
-    """Zero for a constant sample, also where the mean of many equal values is not quite that value."""
+def _defined(values: Float64[np.ndarray, " given"]) -> Sample:
+    return values[~np.isnan(values)]
+
+
+def _scott_bandwidth(sample: Sample) -> float:
+    """Standard deviation times n^(-1/5), exactly 0 for a constant sample."""
     if sample.min() == sample.max():
         return 0.0
     return float(sample.std(ddof=1)) * len(sample) ** (-1 / 5)
 
 
-def _log_density(sample: _Sample, width: float, grid: Float64[np.ndarray, " grid"]) -> Float64[np.ndarray, " grid"]:
-    """The logarithm of the density, which stays finite where the density itself would be 0."""
-    # TrackValues have few different values: a kernel each, as heavy as it is frequent.
+def _log_density(sample: Sample, width: float, grid: Float64[np.ndarray, " grid"]) -> Float64[np.ndarray, " grid"]:
+    """Log density on the grid, where the density sums to one; finite even where the density would underflow."""
+    # Metrics often have few different values: one kernel for each, weighted by its count.
     values, counts = np.unique(sample, return_counts=True)
-    log_weights = np.log(counts)
     density = np.empty_like(grid)
     rows = max(1, 2_000_000 // len(values))
     for start in range(0, len(grid), rows):
         apart = (grid[start : start + rows, None] - values) / width
-        density[start : start + rows] = scipy.special.logsumexp(log_weights - apart**2 / 2, axis=1)
+        density[start : start + rows] = scipy.special.logsumexp(np.log(counts) - apart**2 / 2, axis=1)
     return density - scipy.special.logsumexp(density)

@@ -1,16 +1,14 @@
-"""Sets of phrases as clouds of points: which real ones are covered, which generated ones lie among real ones.
+"""Distribution metrics of sets of phrases: precision, recall, density, coverage and Frechet distance.
 
-The points are features computed from the notes, not those of a trained network: nothing has to be downloaded, and no
-network that learned from one kind of music has to be trusted with another. They are what listeners tell music by:
+Phrases are points in a space of musical features, which are computed from the notes and not by a trained network:
 
-- harmony and melody: how long each pitch class sounds in each beat of each pitched track;
-- rhythm: on which 16ths notes begin, of each of four kinds of drums and of each pitched track;
-- density and register: how many notes begin, how many steps sound and how high, for each bar and track;
-- note lengths: how many notes are of which length in each track, which is what fragments change.
+- harmony and melody: durations of pitch classes in each beat of each pitched track;
+- rhythm: onsets on each 16th, of four kinds of drums and of each pitched track;
+- density and register: numbers of onsets, shares of active steps and mean pitch, for each bar and track;
+- note lengths: numbers of notes in classes of length, for each track.
 
-Each of the four has the same weight, whatever its number of features; else harmony, which has most of them, would be
-all that counts. The first components of a principal component analysis of the real training set leave out what hardly
-varies in real music, and so few dimensions remain that a covariance can be estimated.
+The four kinds have equal weight, whatever their numbers of features. A principal component analysis of real training
+music keeps the directions in which music varies, few enough to estimate a covariance.
 """
 
 from __future__ import annotations
@@ -45,7 +43,7 @@ _16THS = NUM_STEPS // _STEPS_PER_16TH
 # Bass drums, snares and hi-hats of General MIDI; every other drum is the fourth kind.
 _DRUM_KINDS = ((35, 36), (37, 38, 39, 40), (42, 44, 46))
 
-# Features by kind: harmony, rhythm, density and register, note lengths.
+# Numbers of features: harmony, rhythm, density and register, note lengths.
 _BLOCKS = (
     _BEATS * 12 * len(PITCHED_TRACKS),
     _16THS * (len(_DRUM_KINDS) + 1 + len(PITCHED_TRACKS)),
@@ -54,7 +52,7 @@ _BLOCKS = (
 )
 NUM_FEATURES = sum(_BLOCKS)
 
-# Phrases or rows worked on at once.
+# Phrases or rows of distances processed at a time.
 _CHUNK = 256
 
 Points = Float64[np.ndarray, "points dims"]
@@ -63,11 +61,11 @@ _Features = Float64[np.ndarray, "phrases features"]
 
 @dataclasses.dataclass(frozen=True)
 class FeatureSpace:
-    """A change of coordinates from features to points, fitted to real music.
+    """Standardization and principal components of features, fitted to real music.
 
     Attributes:
       mean: of each feature.
-      scale: by which a feature less its mean is divided.
+      scale: divisor of each feature after its mean is subtracted.
       components: orthonormal columns.
     """
 
@@ -76,18 +74,18 @@ class FeatureSpace:
     components: Float64[np.ndarray, "F dims"]
 
     def transform(self, features: _Features) -> Points:
-        """The points of some phrases, from their features."""
+        """Points of phrases, from their features."""
         return (features - self.mean) / self.scale @ self.components
 
 
-class Manifold(NamedTuple):
-    """How two clouds of points lie to one another, each figure best at 1 (density may be more).
+class DistributionMetrics(NamedTuple):
+    """Comparison of generated with real points by balls around them, which reach to the nth nearest neighbour.
 
     Attributes:
-      precision: share of the fake points in the ball of any real one (arXiv 1904.06991).
-      recall: share of the real points in the ball of any fake one (arXiv 1904.06991).
-      density: real balls that a fake point lies in, on average, over the number of neighbours (arXiv 2002.09797).
-      coverage: share of the real balls that hold any fake point (arXiv 2002.09797).
+      precision: share of generated points in a real point's ball (arXiv 1904.06991).
+      recall: share of real points in a generated point's ball (arXiv 1904.06991).
+      density: mean number of real balls that contain a generated point, divided by n; may exceed 1 (arXiv 2002.09797).
+      coverage: share of real balls that contain a generated point (arXiv 2002.09797).
     """
 
     precision: float
@@ -97,10 +95,10 @@ class Manifold(NamedTuple):
 
 
 def phrase_features(rolls: BinaryRolls) -> Float64[np.ndarray, "B F"]:
-    """The features of each phrase, as the head of this file describes them.
+    """Features of phrases; see the docstring of this module.
 
     Raises:
-      ValueError: if the rolls have another shape, or are floats.
+      ValueError: if the rolls are not [B, T, P, K], or are floats.
     """
     check_rolls(rolls)
     features = [_features(rolls[start : start + _CHUNK]) for start in range(0, len(rolls), _CHUNK)]
@@ -108,11 +106,11 @@ def phrase_features(rolls: BinaryRolls) -> Float64[np.ndarray, "B F"]:
 
 
 def fit_feature_space(real: Float64[np.ndarray, "B F"], *, num_dims: int = 64) -> FeatureSpace:
-    """Fits the space to the features of real training music; the same space then serves all sets.
+    """The space fitted to real training music, for all sets that are compared.
 
     Args:
-      real: features, from `phrase_features`; some thousand phrases are enough.
-      num_dims: components kept, fewer if there are fewer phrases.
+      real: features of some thousand phrases, from `phrase_features`.
+      num_dims: components kept, at most one a phrase.
 
     Raises:
       ValueError: if there are fewer than two phrases, or the features are not those of `phrase_features`.
@@ -120,7 +118,7 @@ def fit_feature_space(real: Float64[np.ndarray, "B F"], *, num_dims: int = 64) -
     if len(real) < 2 or real.shape[1] != NUM_FEATURES:
         raise ValueError(f"real has shape {real.shape}; expected at least 2 phrases of {NUM_FEATURES} features")
     mean, spread = real.mean(axis=0), real.std(axis=0)
-    # What never varies in real music would be divided by 0, and what hardly ever does would outweigh all else.
+    # The minimum keeps features that hardly vary in real music from dominating.
     blocks = np.repeat(np.sqrt(_BLOCKS), _BLOCKS)
     scale = np.maximum(spread, 0.05) * blocks
     *_, axes = np.linalg.svd((real - mean) / scale, full_matrices=False)
@@ -129,15 +127,15 @@ def fit_feature_space(real: Float64[np.ndarray, "B F"], *, num_dims: int = 64) -
 
 def precision_recall_density_coverage(
     real: Float64[np.ndarray, "R dims"], fake: Float64[np.ndarray, "M dims"], *, neighbours: int = 5
-) -> Manifold:
-    """How far the fake points lie among the real ones, and how much of the real ones they cover.
+) -> DistributionMetrics:
+    """Metrics of how well generated points match the real ones.
 
-    The ball of a point reaches to its nth nearest neighbour in its own set, itself left out; a point on its border is
-    inside, so that a set covers itself even where it has the same point many times.
+    The ball of a point reaches to its nth nearest neighbour in its own set, itself excluded, and contains its border: a
+    set with repeated points covers itself.
 
     Args:
       real: points.
-      fake: points of the same space. Recall grows with their number: compare sets of one size.
+      fake: generated points of the same space. Recall grows with their number: compare sets of one size.
       neighbours: n.
 
     Raises:
@@ -156,7 +154,7 @@ def precision_recall_density_coverage(
         balls_around_fake += in_real.sum(axis=0)
         covered[rows] = in_real.any(axis=1)
         recalled[rows] = (apart <= fake_reach).any(axis=1)
-    return Manifold(
+    return DistributionMetrics(
         precision=float((balls_around_fake > 0).mean()),
         recall=float(recalled.mean()),
         density=float(balls_around_fake.mean() / neighbours),
@@ -165,10 +163,10 @@ def precision_recall_density_coverage(
 
 
 def frechet_distance(real: Float64[np.ndarray, "R dims"], fake: Float64[np.ndarray, "M dims"]) -> float:
-    """The squared Frechet distance of Gaussians with the moments of two clouds (arXiv 1706.08500, equation 6).
+    """Squared Frechet distance of Gaussians with the moments of two sets of points (arXiv 1706.08500, equation 6).
 
-    The trace of the root of the covariances' product is the sum of singular values of a product of the clouds'
-    triangular factors. No covariance is formed, none need be invertible, and nothing can become complex.
+    The trace of the root of the covariances' product is the sum of singular values of a product of triangular factors
+    of the points, so that covariances may be singular and the result is real.
 
     Raises:
       ValueError: if a set has fewer than two points.
@@ -181,7 +179,7 @@ def frechet_distance(real: Float64[np.ndarray, "R dims"], fake: Float64[np.ndarr
         factors.append(scipy.linalg.qr((points - means[-1]) / np.sqrt(len(points) - 1), mode="economic")[1])
     shared = np.linalg.svd(factors[0] @ factors[1].T, compute_uv=False).sum()
     variances = sum(float((factor**2).sum()) for factor in factors)
-    # Rounding can leave equal clouds a little below 0.
+    # Rounding can leave equal sets a little below 0.
     return max(0.0, float(((means[0] - means[1]) ** 2).sum() + variances - 2 * shared))
 
 
@@ -192,7 +190,7 @@ def _features(rolls: BinaryRolls) -> Float64[np.ndarray, "B F"]:
     sounding = rolls[..., PITCHED_TRACKS].reshape(number, _BEATS, STEPS_PER_BEAT, NUM_PITCHES // 12, 12, -1)
     chroma = sounding.any(axis=3).mean(axis=2)
 
-    # One kind after the other: the drums', then a kind for each pitched track.
+    # Kinds of drums first, then one kind for each pitched track.
     kinds = np.full((NUM_TRACKS, NUM_PITCHES), len(_DRUM_KINDS))
     for track in range(NUM_TRACKS):
         kinds[track] += PITCHED_TRACKS.index(track) + 1 if track in PITCHED_TRACKS else 0
@@ -207,28 +205,28 @@ def _features(rolls: BinaryRolls) -> Float64[np.ndarray, "B F"]:
     cells = bars.sum(axis=2)
     height = np.einsum("bmpk,p->bmk", cells, np.arange(NUM_PITCHES)) / np.maximum(cells.sum(axis=2), 1)
     begun = _count((found.phrase, found.onset // STEPS_PER_BAR, found.track), (number, NUM_BARS, NUM_TRACKS))
-    # Octaves, so that a unit is of the size of the other features'.
-    bar_figures = (np.log1p(begun), bars.any(axis=3).mean(axis=2), height / 12)
+    # Height in octaves, so that features have similar units.
+    bar_features = (np.log1p(begun), bars.any(axis=3).mean(axis=2), height / 12)
 
     lengths = _count((found.phrase, length_bins(found.length), found.track), (number, len(LENGTH_BINS), NUM_TRACKS))
-    # From one note to two is as far as from ten to twenty.
-    blocks = (chroma, np.minimum(starts, 1), np.stack(bar_figures, axis=1), np.log1p(lengths))
+    # Logarithms: from one note to two is as far as from ten to twenty.
+    blocks = (chroma, np.minimum(starts, 1), np.stack(bar_features, axis=1), np.log1p(lengths))
     return np.concatenate([block.reshape(number, -1) for block in blocks], axis=1).astype(np.float64)
 
 
-def _count(places: tuple[Int64[np.ndarray, " notes"], ...], shape: tuple[int, ...]) -> Int64[np.ndarray, "*shape"]:
-    """How many notes are at each place."""
-    return np.bincount(np.ravel_multi_index(places, shape), minlength=int(np.prod(shape))).reshape(shape)
+def _count(indices: tuple[Int64[np.ndarray, " notes"], ...], shape: tuple[int, ...]) -> Int64[np.ndarray, "*shape"]:
+    """Number of notes at each index of an array."""
+    return np.bincount(np.ravel_multi_index(indices, shape), minlength=int(np.prod(shape))).reshape(shape)
 
 
 def _distances(a: Points, b: Float64[np.ndarray, "others dims"]) -> Iterator[tuple[slice, np.ndarray]]:
-    """Squared distances of some rows of `a` at a time from all of `b`; exactly 0 between equal points."""
+    """Squared distances of slices of `a` from all of `b`; exactly 0 between equal points."""
     for start in range(0, len(a), _CHUNK):
         rows = slice(start, start + _CHUNK)
         yield rows, cdist(a[rows], b, "sqeuclidean")
 
 
 def _reach(points: Points, neighbours: int) -> Float64[np.ndarray, " points"]:
-    """The squared distance of each point to its nth nearest neighbour. The nearest of all is the point itself."""
+    """Squared distance of each point to its nth nearest neighbour. The nearest of all is the point itself."""
     nearest = [np.partition(apart, neighbours, axis=1)[:, neighbours] for _, apart in _distances(points, points)]
     return np.concatenate(nearest)

@@ -1,11 +1,10 @@
-"""Measures of harmony: pitch classes, scales, and how far apart two tracks are in tonal space.
+"""Metrics of harmony: pitch classes, scales, and distances of tracks in tonal space.
 
-Functions take rolls [B, T, P, K] and return [B, K], or [B, 6] for the pairs of pitched tracks. Drums have no harmony:
-their column is NaN, as is everything that is undefined for want of notes. What counts is how long a pitch sounds: each
-cell that is on counts once.
+Functions take rolls [B, T, P, K] and return [B, K], or [B, 6] for the pairs of pitched tracks, NaN for drums and silent
+tracks. Pitches are weighted by duration: each active cell counts once.
 
-Pitch classes are MIDI numbers modulo 12. The programs of MuseGAN, and pypianoroll after them, fold pitches that lie
-side by side into one class instead; `musegan.py` has their reading.
+Pitch classes are MIDI numbers modulo 12. The code of MuseGAN, and pypianoroll after it, fold adjacent pitches into one
+class instead; see `musegan.py`.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ from wae_jax.pianoroll.notes import TrackValues, as_phrases
 NUM_CLASSES = 12
 _NUM_BEATS = NUM_STEPS // STEPS_PER_BEAT
 
-# The pairs of pitched tracks, by index into `pianoroll.TRACKS`, and what they are called.
+# The pairs of pitched tracks, by index into `pianoroll.TRACKS`, and their names.
 TRACK_PAIRS = tuple(itertools.combinations(PITCHED_TRACKS, 2))
 PAIR_NAMES = tuple(f"{TRACK_NAMES[one]}-{TRACK_NAMES[other]}" for one, other in TRACK_PAIRS)
 
 # Pitch classes of C major, which are those of A minor.
 _MAJOR_SCALE = (0, 2, 4, 5, 7, 9, 11)
 
-# Radius and angle of a semitone of each circle of tonal space: fifths, minor thirds, major thirds.
+# Radius, and angle of a semitone, of the circles of tonal space: fifths, minor thirds, major thirds.
 _CIRCLES = ((1.0, 7 / 6 * np.pi), (1.0, 3 / 2 * np.pi), (0.5, 2 / 3 * np.pi))
 
 Pairs = Float64[np.ndarray, "B pairs=6"]
@@ -45,7 +44,7 @@ BeatChroma = Integer[np.ndarray, "B beats=16 classes=12 K=5"]
 
 
 def cells_per_beat(rolls: BinaryRolls) -> UInt8[np.ndarray, "B beats=16 P=84 K=5"]:
-    """For how many of the 12 steps of each quarter note a pitch is on."""
+    """Number of the 12 steps of each quarter note in which a pitch is active."""
     rolls = as_phrases(rolls)
     beats = rolls.view(np.uint8).reshape(len(rolls), _NUM_BEATS, STEPS_PER_BEAT, NUM_PITCHES * NUM_TRACKS)
     # einsum sums over a middle axis many times faster than sum.
@@ -53,21 +52,20 @@ def cells_per_beat(rolls: BinaryRolls) -> UInt8[np.ndarray, "B beats=16 P=84 K=5
 
 
 def beat_chroma(rolls: BinaryRolls) -> BeatChroma:
-    """Cells that are on in each quarter note, by pitch class, C first."""
+    """Number of active cells in each quarter note by pitch class, C first."""
     beats = cells_per_beat(rolls)
-    # The lowest row is a C. Seven octaves of twelve steps do not overflow a byte.
+    # The lowest pitch is a C. Seven octaves of twelve steps fit into a byte.
     octaves = beats.reshape(len(beats), _NUM_BEATS, NUM_PITCHES // NUM_CLASSES, NUM_CLASSES, NUM_TRACKS)
     return np.einsum("bnoct->bnct", octaves)
 
 
 def used_pitch_classes(rolls: BinaryRolls) -> TrackValues:
-    """Number of pitch classes a track uses in a bar, on average over the bars in which it sounds.
+    """Number of pitch classes of a track in a bar, averaged over bars that are not empty: "UPC" of MuseGAN.
 
-    "UPC" of MuseGAN (arXiv 1709.06298), which leaves empty bars out too: these `empty_bar_rate` counts. A note held
-    over from the bar before counts in both.
+    Source: arXiv 1709.06298. A note that crosses a bar line counts in both bars.
 
     Returns:
-      1 to 12, NaN for drums and where a track is silent.
+      1 to 12, NaN for drums and silent tracks.
     """
     chroma = beat_chroma(rolls)
     bars = chroma.reshape(len(chroma), NUM_BARS, _NUM_BEATS // NUM_BARS, NUM_CLASSES, NUM_TRACKS)
@@ -76,17 +74,15 @@ def used_pitch_classes(rolls: BinaryRolls) -> TrackValues:
 
 
 def in_scale_share(rolls: BinaryRolls) -> TrackValues:
-    """Share of a track's cells that are in the scale of the phrase's best key.
+    """Share of a track's active cells in the scale of the phrase's best key.
 
-    The best key is the one of all 24, major and natural minor, whose scale holds most cells of all the pitched tracks
-    together: one for the phrase, so that tracks which are each in a key of their own do not pass. A major key and its
-    relative minor have one scale, so twelve are compared; where several hold as many, the share is the mean over
-    them, which makes it the same for a transposed phrase.
-
-    `muspy.scale_consistency` looks for the best key too, but counts notes, not cells; MuseGAN's program takes C major.
+    The best key is the one, of all major and natural minor keys, whose scale contains most cells of all pitched tracks
+    together; a track in a different key scores low. Relative keys have one scale, so twelve are compared; with several
+    equally good ones the share is the mean over them, so that transposition does not change it.
+    `muspy.scale_consistency` also takes the best key, but counts notes; MuseGAN's code takes C major.
 
     Returns:
-      TrackValues, NaN for drums and where a track is silent. Many pitches drawn at random score little above 7/12.
+      Shares, NaN for drums and silent tracks. Random pitches score a little above 7/12.
     """
     duration = beat_chroma(rolls).sum(axis=1, dtype=np.int64)
     in_scale = np.einsum("sc,bck->bsk", scales().astype(np.int64), duration)
@@ -97,14 +93,14 @@ def in_scale_share(rolls: BinaryRolls) -> TrackValues:
 
 
 def tonal_distance(rolls: BinaryRolls) -> Pairs:
-    """Distance of two tracks in tonal space, on average over the quarter notes in which both sound.
+    """Distance of two tracks in tonal space, averaged over the quarter notes in which both are active: "TD" of MuseGAN.
 
-    "TD" of MuseGAN (arXiv 1709.06298, section 5.1), in the space of Harte, Sandler and Gasser, "Detecting harmonic
-    change in musical audio" (2006). The programs of MuseGAN make the mean undefined by one beat in which a track rests.
+    Source: arXiv 1709.06298, section 5.1; the space is that of Harte, Sandler and Gasser, "Detecting harmonic change in
+    musical audio" (2006). In MuseGAN's code one beat in which a track is silent makes the mean undefined.
 
     Returns:
-      Distances between 0 (the same pitch classes in the same proportion) and 3, in the order of `TRACK_PAIRS`; NaN
-      where the two never sound in the same beat.
+      Distances from 0 (the same pitch classes in the same proportion) to 3, in the order of `TRACK_PAIRS`; NaN if the
+      two are never active in the same beat.
     """
     distance = pair_distances(beat_chroma(rolls))
     both = ~np.isnan(distance)
@@ -112,11 +108,7 @@ def tonal_distance(rolls: BinaryRolls) -> Pairs:
 
 
 def pair_distances(chroma: BeatChroma) -> Float64[np.ndarray, "B beats=16 pairs=6"]:
-    """The tonal distance of each pair of tracks in each beat, NaN where one of them is silent.
-
-    Args:
-      chroma: how much of a beat each pitch class sounds.
-    """
+    """Tonal distance of each pair of tracks in each beat, NaN if one of them is silent; see `beat_chroma`."""
     pitched = chroma[..., PITCHED_TRACKS].swapaxes(2, 3)
     share = _ratio(pitched, pitched.sum(axis=-1, keepdims=True, dtype=np.int64))
     centroids = share @ tonal_matrix().T
@@ -125,16 +117,16 @@ def pair_distances(chroma: BeatChroma) -> Float64[np.ndarray, "B beats=16 pairs=
 
 
 def tonal_matrix() -> Float64[np.ndarray, "coordinates=6 classes=12"]:
-    """Where each pitch class lies in tonal space: sine and cosine on the circles of fifths, minor and major thirds.
+    """Coordinates of pitch classes in tonal space: sine and cosine on the circles of fifths, minor and major thirds.
 
-    Of Harte, Sandler and Gasser (2006), with their radii 1, 1 and 1/2.
+    Source: Harte, Sandler and Gasser (2006), with their radii 1, 1 and 1/2.
     """
     semitones = np.arange(NUM_CLASSES)
     return np.array([r * turn(semitones * angle) for r, angle in _CIRCLES for turn in (np.sin, np.cos)])
 
 
 def scales() -> Bool[np.ndarray, "scales=12 classes=12"]:
-    """The pitch classes of the twelve major scales, from C up; each is also that of the minor key three below."""
+    """The pitch classes of the twelve major scales, from C up, which are also those of their relative minor keys."""
     c_major = np.isin(np.arange(NUM_CLASSES), _MAJOR_SCALE)
     return np.stack([np.roll(c_major, tonic) for tonic in range(NUM_CLASSES)])
 
@@ -142,11 +134,11 @@ def scales() -> Bool[np.ndarray, "scales=12 classes=12"]:
 def _ratio(
     part: Float[np.ndarray, "*a"] | Integer[np.ndarray, "*a"], whole: Integer[np.ndarray, "*b"]
 ) -> Float64[np.ndarray, "*a"]:
-    """Part by whole, NaN where the whole is 0."""
+    """Quotients, NaN where the denominator is 0."""
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
 def _pitched_only(values: TrackValues) -> TrackValues:
-    """NaN for the drums."""
+    """The values, with NaN for drums."""
     values[:, [k for k in range(NUM_TRACKS) if k not in PITCHED_TRACKS]] = np.nan
     return values

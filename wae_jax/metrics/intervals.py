@@ -1,16 +1,15 @@
-"""How sure one can be of a mean: intervals by resampling songs, and how far real music differs from real music.
+"""Confidence intervals of means by resampling songs, and the differences to expect between samples of real music.
 
-Phrases of one song resemble one another, so that a thousand phrases of fifty songs tell less than a thousand phrases of
-as many songs. Whatever is drawn or divided here is whole songs: the cluster bootstrap (Davison and Hinkley, *Bootstrap
-Methods and their Application*, 1997, section 3.8). Means are over phrases, so a song of many phrases counts for more.
+Phrases of one song resemble each other, so whole songs are resampled or divided: the cluster bootstrap (Davison and
+Hinkley, *Bootstrap Methods and their Application*, 1997, section 3.8). Means are over phrases: long songs count more.
 
-Values are [B, C]: one number a phrase and column, NaN where it is undefined, as the share of a silent track's notes.
-NaN is left out of every mean. A column that too few songs define has a NaN where a number would be a guess.
+Values are [B, C], one number a phrase and column, NaN if undefined, such as the share of a silent track's notes. Means
+omit NaN; an interval is NaN if fewer than two songs have a value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -21,18 +20,12 @@ Values = Float64[np.ndarray, "B C"]
 PerColumn = Float64[np.ndarray, " C"]
 Groups = Integer[np.ndarray, " ids"]
 
-# Weights of songs held at once: 8 MB, whatever the number of resamples.
+# Weights of songs in memory at a time: 8 MB, whatever the number of resamples.
 _MAX_WEIGHTS = 1_000_000
 
 
 class Interval(NamedTuple):
-    """A mean and where it may lie.
-
-    Attributes:
-      mean: mean over all phrases, or the difference of two such means.
-      low: lower end of the interval.
-      high: upper end.
-    """
+    """A mean over phrases, or a difference of two means, with the ends of its confidence interval."""
 
     mean: PerColumn
     low: PerColumn
@@ -40,19 +33,14 @@ class Interval(NamedTuple):
 
 
 class Floor(NamedTuple):
-    """How far the means of two random halves of the same music lie apart.
-
-    Attributes:
-      median: of the absolute differences.
-      p95: their 95th percentile.
-    """
+    """Median and 95th percentile of the absolute difference of the means of two random halves of one set."""
 
     median: PerColumn
     p95: PerColumn
 
 
 class _Sums(NamedTuple):
-    """What is needed of each song: the mean of a draw of songs is that of sums by that of counts."""
+    """Sum and number of the values of each song: the mean of a resample is a quotient of their sums."""
 
     total: Float64[np.ndarray, "songs C"]
     number: Float64[np.ndarray, "songs C"]
@@ -66,26 +54,21 @@ def bootstrap_interval(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """The mean over phrases with its percentile interval when songs are drawn again with replacement.
-
-    With few songs (below some twenty) such an interval is a little too short.
+    """The mean over phrases with its percentile bootstrap interval, which is a little too short below twenty songs.
 
     Args:
-      values: one number a phrase and column, NaN where undefined.
-      groups: the song of each phrase; without, every phrase is a song of its own.
-      num_resamples: draws of as many songs as there are.
-      level: share of such intervals that are to contain the truth.
-      seed: of the draws.
-
-    Returns:
-      Mean and interval; the mean is NaN where no phrase has a value, the interval where fewer than two songs have one.
+      values: one number a phrase and column.
+      groups: the song of each phrase; None means that every phrase is a song of its own.
+      num_resamples: number of resamples, each with as many songs as there are.
+      level: confidence level.
+      seed: of the resampling.
 
     Raises:
       ValueError: if groups and values differ in length, or a number is out of range.
     """
     sums = _sums(values, groups)
-    drawn = _resampled_means(sums, num_resamples, np.random.default_rng(seed))
-    return _interval(_mean(sums), drawn, _several_songs(sums), level)
+    means = _resampled_means(sums, num_resamples, np.random.default_rng(seed))
+    return _interval(_mean(sums), means, _several_songs(sums), level)
 
 
 def bootstrap_difference(
@@ -98,42 +81,36 @@ def bootstrap_difference(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """The mean of `a` less the mean of `b`, two sets that have nothing to do with one another, with its interval.
+    """The mean of `a` minus the mean of `b`, an independent set, with its percentile bootstrap interval.
 
     Args:
-      a: one number a phrase and column, NaN where undefined.
+      a: one number a phrase and column.
       b: the same columns of another set, of any number of phrases.
-      groups_a: the song of each phrase of `a`; without, every phrase is a song of its own.
-      groups_b: the same for `b`.
-      num_resamples: draws of songs, from each set on its own.
-      level: share of such intervals that are to contain the truth.
-      seed: of the draws.
-
-    Returns:
-      Difference and interval, NaN under the same conditions as `bootstrap_interval`'s for either set.
+      groups_a: the song of each phrase of `a`; None means that every phrase is a song of its own.
+      groups_b: likewise for `b`.
+      num_resamples: number of resamples of each set.
+      level: confidence level.
+      seed: of the resampling.
 
     Raises:
-      ValueError: if the columns differ in number, and as `bootstrap_interval`.
+      ValueError: if the columns differ in number, or as in `bootstrap_interval`.
     """
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"a has {a.shape[1]} columns and b has {b.shape[1]}; expected the same ones")
     sums_a, sums_b = _sums(a, groups_a), _sums(b, groups_b)
-    # Two streams: one and the same would draw alike from sets of one size, and understate the spread.
+    # Two generators: one would resample sets of equal size alike, and understate the spread.
     rng_a, rng_b = np.random.default_rng(seed).spawn(2)
-    drawn = _resampled_means(sums_a, num_resamples, rng_a) - _resampled_means(sums_b, num_resamples, rng_b)
+    differences = _resampled_means(sums_a, num_resamples, rng_a) - _resampled_means(sums_b, num_resamples, rng_b)
     enough = _several_songs(sums_a) & _several_songs(sums_b)
-    return _interval(_mean(sums_a) - _mean(sums_b), drawn, enough, level)
+    return _interval(_mean(sums_a) - _mean(sums_b), differences, enough, level)
 
 
 def paired_difference(differences: Float64[np.ndarray, "S C"], *, level: float = 0.95) -> Interval:
-    """The mean difference of two runs over seeds that both used, with Student's t interval.
+    """The mean difference of two configurations over common seeds, with Student's t interval; NaN for a single seed.
 
     Args:
-      differences: one run's figure less the other's, for each seed and column; NaN where undefined.
-      level: share of such intervals that are to contain the truth, where differences are normal.
-
-    Returns:
-      Mean and interval. One seed tells nothing about the spread over seeds: its interval is NaN.
+      differences: one run's value minus the other's, for each seed and column; NaN if undefined.
+      level: confidence level.
 
     Raises:
       ValueError: if `level` is out of range.
@@ -149,19 +126,16 @@ def paired_difference(differences: Float64[np.ndarray, "S C"], *, level: float =
 
 
 def real_floor(values: Values, groups: Groups | None = None, *, num_splits: int = 1000, seed: int = 0) -> Floor:
-    """How far the means of two random halves of one set lie apart: no model can be asked to come nearer.
+    """Differences between random halves of one set: a model this close to real music is as close as can be measured.
 
-    The songs are divided at random into halves (of an odd number, one half has one more). Halves are smaller than the
-    set and differ more than two whole sets of its size would, so the floor is on the cautious side.
+    Songs are divided at random into halves. Halves are smaller than the set and differ more than two sets of its size
+    would, so the floor is conservative.
 
     Args:
-      values: one number a phrase and column, NaN where undefined.
-      groups: the song of each phrase; without, every phrase is a song of its own.
-      num_splits: divisions.
+      values: one number a phrase and column.
+      groups: the song of each phrase; None means that every phrase is a song of its own.
+      num_splits: number of divisions.
       seed: of the divisions.
-
-    Returns:
-      Median and 95th percentile of the absolute differences; NaN where fewer than two songs have a value.
 
     Raises:
       ValueError: if there are fewer than two songs, groups and values differ in length, or there are no splits.
@@ -172,10 +146,10 @@ def real_floor(values: Values, groups: Groups | None = None, *, num_splits: int 
         raise ValueError(f"values are of {num_songs} songs; expected at least 2 to divide")
     rng = np.random.default_rng(seed)
 
-    def halves(number: int) -> Int64[np.ndarray, "draws songs"]:
+    def halves(number: int) -> Int64[np.ndarray, "resamples songs"]:
         return rng.permuted(np.broadcast_to(np.arange(num_songs) % 2, (number, num_songs)), axis=1)
 
-    def difference(side: Int64[np.ndarray, "draws songs"]) -> Float64[np.ndarray, "draws C"]:
+    def difference(side: Int64[np.ndarray, "resamples songs"]) -> Float64[np.ndarray, "resamples C"]:
         return np.abs(_weighted_means(side, sums) - _weighted_means(1 - side, sums))
 
     differences = _in_chunks(halves, difference, num_splits, num_songs)
@@ -184,7 +158,6 @@ def real_floor(values: Values, groups: Groups | None = None, *, num_splits: int 
 
 
 def _sums(values: Float64[np.ndarray, "phrases C"], groups: Integer[np.ndarray, " ids"] | None) -> _Sums:
-    """Sum and number of the defined values of each song."""
     defined = ~np.isnan(values)
     filled = np.where(defined, values, 0.0)
     if groups is None:
@@ -193,11 +166,11 @@ def _sums(values: Float64[np.ndarray, "phrases C"], groups: Integer[np.ndarray, 
         raise ValueError(
             f"groups name the songs of {len(groups)} phrases, values are of {len(values)}; expected one each"
         )
-    songs, place = np.unique(groups, return_inverse=True)
+    songs, song = np.unique(groups, return_inverse=True)
     shape = len(songs), values.shape[1]
     sums = _Sums(np.zeros(shape), np.zeros(shape))
-    np.add.at(sums.total, place, filled)
-    np.add.at(sums.number, place, defined)
+    np.add.at(sums.total, song, filled)
+    np.add.at(sums.number, song, defined)
     return sums
 
 
@@ -205,19 +178,19 @@ def _mean(sums: _Sums) -> PerColumn:
     return _weighted_means(np.ones((1, len(sums.total)), np.int64), sums)[0]
 
 
-def _weighted_means(weights: Int64[np.ndarray, "draws songs"], sums: _Sums) -> Float64[np.ndarray, "draws C"]:
-    """The mean over phrases, every song taken as often as its weight says; NaN where that leaves no value."""
+def _weighted_means(weights: Int64[np.ndarray, "resamples songs"], sums: _Sums) -> Float64[np.ndarray, "resamples C"]:
+    """Means over phrases, with each song repeated by its weight; NaN without values."""
     as_float = weights.astype(np.float64)
     total, count = as_float @ sums.total, as_float @ sums.number
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
 def _several_songs(sums: _Sums) -> np.ndarray:
-    """Which columns at least two songs define."""
+    """Whether at least two songs have a value in a column."""
     return (sums.number > 0).sum(axis=0) > 1
 
 
-def _resampled_means(sums: _Sums, num_resamples: int, rng: np.random.Generator) -> Float64[np.ndarray, "draws C"]:
+def _resampled_means(sums: _Sums, num_resamples: int, rng: np.random.Generator) -> Float64[np.ndarray, "resamples C"]:
     num_songs = len(sums.total)
     if not num_songs:
         return np.full((num_resamples, sums.total.shape[1]), np.nan)
@@ -231,36 +204,35 @@ def _resampled_means(sums: _Sums, num_resamples: int, rng: np.random.Generator) 
 
 
 def _in_chunks(
-    draw: Callable[[int], Int64[np.ndarray, "draws songs"]],
-    figure: Callable[[Int64[np.ndarray, "draws songs"]], Float64[np.ndarray, "draws C"]],
+    make_weights: Callable[[int], Int64[np.ndarray, "resamples songs"]],
+    mean: Callable[[Int64[np.ndarray, "resamples songs"]], Float64[np.ndarray, "resamples C"]],
     number: int,
     num_songs: int,
-) -> Float64[np.ndarray, "all C"]:
-    """The figures of so many draws, the weights of only some of which are held at once."""
+) -> Float64[np.ndarray, "number C"]:
+    """Means of `number` resamples, with the weights of a few in memory at a time."""
     if number < 1:
-        raise ValueError(f"the number of draws is {number}; expected at least 1")
-    return np.concatenate([figure(draw(size)) for size in _sizes(number, max(1, _MAX_WEIGHTS // num_songs))])
+        raise ValueError(f"the number of resamples is {number}; expected at least 1")
+    most = max(1, _MAX_WEIGHTS // num_songs)
+    sizes = (min(most, number - start) for start in range(0, number, most))
+    return np.concatenate([mean(make_weights(size)) for size in sizes])
 
 
-def _sizes(number: int, most: int) -> Iterator[int]:
-    for start in range(0, number, most):
-        yield min(most, number - start)
-
-
-def _interval(mean: PerColumn, drawn: Float64[np.ndarray, "draws C"], enough: np.ndarray, level: float) -> Interval:
+def _interval(
+    mean: PerColumn, resampled: Float64[np.ndarray, "resamples C"], enough: np.ndarray, level: float
+) -> Interval:
     _check_level(level)
-    low, high = _quantiles(drawn, enough, ((1 - level) / 2, (1 + level) / 2))
+    low, high = _quantiles(resampled, enough, ((1 - level) / 2, (1 + level) / 2))
     return Interval(mean, low, high)
 
 
 def _quantiles(
-    drawn: Float64[np.ndarray, "draws C"], enough: np.ndarray, shares: tuple[float, float]
+    resampled: Float64[np.ndarray, "resamples C"], enough: np.ndarray, shares: tuple[float, float]
 ) -> Float64[np.ndarray, "ends=2 C"]:
-    """Quantiles of the draws in which a column is defined; NaN in columns that too few songs define."""
-    # NumPy warns of columns of nothing but NaN.
-    usable = enough & ~np.isnan(drawn).all(axis=0)
-    ends = np.full((2, drawn.shape[1]), np.nan)
-    ends[:, usable] = np.nanquantile(drawn[:, usable], shares, axis=0)
+    """Quantiles of each column, omitting NaN; NaN in columns with too few songs."""
+    # NumPy warns of columns of NaN alone.
+    usable = enough & ~np.isnan(resampled).all(axis=0)
+    ends = np.full((2, resampled.shape[1]), np.nan)
+    ends[:, usable] = np.nanquantile(resampled[:, usable], shares, axis=0)
     return ends
 
 

@@ -1,15 +1,13 @@
-"""Measures of music, computed from binary piano-rolls with NumPy.
+"""Metrics of notes, computed from binary piano-rolls.
 
-Every function takes rolls [B, T, P, K] (T = 192 steps of 12 a quarter note) and returns one number a phrase, [B], or
-a phrase and track, [B, K]. Averaging is left to the caller. What describes notes is NaN where a track has none, which
-`numpy.nanmean` leaves out; that mean counts every phrase alike. A share of all notes together, where long phrases of
-many notes count for more, is the mean weighted by `notes_per_bar`; the two differ a good deal, so a table should say
-which it shows. What counts or fills the time of a phrase (cells, density, notes per bar, polyphony) is 0 in silence.
+All functions take rolls [B, T, P, K] (192 steps, 12 a quarter note) and return one number a phrase, [B], or a phrase
+and track, [B, K]; the caller averages. Properties of notes are NaN for a track without notes, quantities (cells,
+density, notes per bar, polyphony) are 0. `numpy.nanmean` over phrases weights every phrase alike; the share of all
+notes together is the mean weighted by `notes_per_bar`. The two differ considerably, so a table should say which it
+shows.
 
-What a note is, `notes.py` says. The measures of pitch classes, scales and intervals are in `harmony.py`.
-
-The measures go back to MuseGAN (arXiv 1709.06298, section 5.1). Its published code, and the metrics of pypianoroll
-after it, are wrong in places; the functions here follow the definitions, `musegan.py` has that code's readings.
+Most metrics are those of MuseGAN (arXiv 1709.06298, section 5.1). They follow the definitions in the paper;
+`musegan.py` has the deviating ones of its published code. Notes are defined in `pianoroll.notes`.
 """
 
 from __future__ import annotations
@@ -32,88 +30,81 @@ from wae_jax.pianoroll import (
 from wae_jax.pianoroll.notes import Notes, TrackValues, as_phrases, mean_over_notes, notes_in_chunks, sum_over_notes
 
 # The shortest note of each bin of `note_length_histogram`, in steps: 1, 2, from a sixteenth (3), an eighth (6), a
-# quarter (12), a half (24), a bar (48). One and two steps are no note values: what falls there is splinters, or drums.
+# quarter (12), a half (24), a bar (48). One and two steps are no note values: such notes are artefacts, or drums.
 LENGTH_BINS = (1, 2, 3, 6, 12, 24, 48)
 
-# A drum onset on a sixteenth of the bar counts in full, one beside it a tenth.
+# Weights of drum onsets on a sixteenth, and one and two steps after it.
 DRUM_GRID_WEIGHTS = (1.0, 0.1, 0.1)
 
 DRUMS = next(k for k, track in enumerate(TRACKS) if track.is_drum)
 
 
 def cells(rolls: BinaryRolls) -> Int64[np.ndarray, " B"]:
-    """Number of cells that are on in each phrase."""
+    """Number of active cells of each phrase."""
     return np.count_nonzero(as_phrases(rolls), axis=(1, 2, 3))
 
 
-def track_sounds(rolls: BinaryRolls) -> Bool[np.ndarray, "B K=5"]:
-    """Whether a track has any cell on."""
-    return np.any(_pitches_used(rolls), axis=1)
+def active_track_rate(rolls: BinaryRolls) -> TrackValues:
+    """1 for a track with an active cell, 0 for a silent one."""
+    return np.any(_pitches_used(rolls), axis=1).astype(np.float64)
 
 
 def density(rolls: BinaryRolls) -> TrackValues:
-    """Share of a track's 192 x 84 cells that are on."""
-    # einsum sums over a middle axis many times faster than sum and count_nonzero; 192 steps do not overflow a byte.
+    """Share of active cells among the 192 x 84 cells of a track."""
+    # einsum sums over a middle axis many times faster than sum and count_nonzero; 192 steps fit into a byte.
     steps_on = np.einsum("btpk->bpk", as_phrases(rolls).view(np.uint8))
     return steps_on.sum(axis=1, dtype=np.int64) / (NUM_STEPS * NUM_PITCHES)
 
 
 def empty_bar_rate(rolls: BinaryRolls) -> TrackValues:
-    """Share of the four bars in which a track has no cell on.
-
-    "EB" of MuseGAN (arXiv 1709.06298). A note held over from the bar before counts as sound.
-    """
+    """Share of the four bars in which a track has no active cell: "EB" of MuseGAN (arXiv 1709.06298)."""
     rolls = as_phrases(rolls)
     bars = rolls.reshape(len(rolls), NUM_BARS, STEPS_PER_BAR, NUM_PITCHES, NUM_TRACKS)
     return 1 - np.any(bars.any(axis=2), axis=2).mean(axis=1)
 
 
 def polyphony_rate(rolls: BinaryRolls, *, min_pitches: int = 2) -> TrackValues:
-    """Share of all 192 steps, silent ones too, at which a track has at least `min_pitches` pitches on.
+    """Share of all 192 steps, silent ones included, at which a track has at least `min_pitches` active pitches.
 
-    MuseGAN's "polyphonicity" (arXiv 1709.06298). Its text says "more than two", its first two programs count two, its
-    third three. Here it is at least so many, so the text's "more than two" is `min_pitches=3`.
-
-    Args:
-      rolls: phrases.
-      min_pitches: pitches that must sound together.
+    "Polyphonicity" of MuseGAN (arXiv 1709.06298): "more than two" in its text, which is `min_pitches=3`; two in the
+    first two versions of its code, three in the third.
     """
-    # As above: einsum is five times faster, and 84 pitches do not overflow a byte.
-    sounding = np.einsum("btpk->btk", as_phrases(rolls).view(np.uint8))
-    return (sounding >= min_pitches).mean(axis=1)
+    # As above: einsum is five times faster, and 84 pitches fit into a byte.
+    num_pitches = np.einsum("btpk->btk", as_phrases(rolls).view(np.uint8))
+    return (num_pitches >= min_pitches).mean(axis=1)
 
 
 def used_pitches(rolls: BinaryRolls) -> TrackValues:
-    """Number of different pitches of a track, or pieces of the drum kit; NaN where a track has no note."""
+    """Number of different pitches of a track, or drums of the kit; NaN for a silent track."""
     number = np.count_nonzero(_pitches_used(rolls), axis=1)
     return np.where(number > 0, number, np.nan)
 
 
 def lowest_pitch(rolls: BinaryRolls) -> TrackValues:
-    """MIDI number of a track's lowest note, NaN where it has none."""
+    """MIDI number of a track's lowest note, NaN for a silent track."""
     used = _pitches_used(rolls)
     return np.where(used.any(axis=1), LOWEST_PITCH + used.argmax(axis=1), np.nan)
 
 
 def highest_pitch(rolls: BinaryRolls) -> TrackValues:
-    """MIDI number of a track's highest note, NaN where it has none."""
+    """MIDI number of a track's highest note, NaN for a silent track."""
     used = _pitches_used(rolls)
     return np.where(used.any(axis=1), LOWEST_PITCH + NUM_PITCHES - 1 - used[:, ::-1].argmax(axis=1), np.nan)
 
 
 def pitch_range(rolls: BinaryRolls) -> TrackValues:
-    """Semitones from a track's lowest note to its highest: 0 for a single pitch, NaN where it has no note."""
+    """Semitones from a track's lowest note to its highest: 0 for a single pitch, NaN for a silent track."""
     return highest_pitch(rolls) - lowest_pitch(rolls)
 
 
 def notes_per_bar(rolls: BinaryRolls) -> TrackValues:
-    """Notes of a track that start in a bar, on average over the four bars."""
+    """Number of onsets of a track in a bar, averaged over the four bars."""
     number, _ = sum_over_notes(rolls, lambda found: found.length)
     return number / NUM_BARS
 
 
 def note_length(rolls: BinaryRolls) -> TrackValues:
-    """Mean length of a track's notes in steps, NaN where it has none."""
+    """Mean length of a track's notes in steps, NaN for a silent track."""
     return mean_over_notes(rolls, lambda found: found.length)
 
 
@@ -122,42 +113,35 @@ def note_length_histogram(rolls: BinaryRolls, *, bins: Sequence[int] = LENGTH_BI
 
     Args:
       rolls: phrases.
-      bins: the shortest length of each bin in steps, in ascending order, the first of them 1.
-
-    Returns:
-      Counts in the bins, those of `LENGTH_BINS` being 1, 2, 3-5, 6-11, 12-23, 24-47 and 48-192 steps. A track's counts
-      add up to its notes.
+      bins: the shortest length of each bin in steps, in ascending order from 1; `LENGTH_BINS` are 1, 2, 3-5, 6-11,
+        12-23, 24-47 and 48-192 steps.
     """
     counts = np.zeros((len(rolls), NUM_TRACKS, len(bins)), np.int64)
     for chunk, found in notes_in_chunks(rolls):
-        place = np.ravel_multi_index((found.phrase, found.track, length_bins(found.length, bins)), counts[chunk].shape)
-        counts[chunk] = np.bincount(place, minlength=counts[chunk].size).reshape(counts[chunk].shape)
+        index = np.ravel_multi_index((found.phrase, found.track, length_bins(found.length, bins)), counts[chunk].shape)
+        counts[chunk] = np.bincount(index, minlength=counts[chunk].size).reshape(counts[chunk].shape)
     return counts
 
 
 def length_bins(length: Int64[np.ndarray, " notes"], bins: Sequence[int] = LENGTH_BINS) -> Int64[np.ndarray, " notes"]:
-    """Which of the bins each length in steps, of at least 1, belongs to."""
+    """Index of the bin of each length in steps."""
     return np.searchsorted(bins, length, side="right") - 1
 
 
 def qualified_note_rate(rolls: BinaryRolls, *, min_steps: int = 3) -> TrackValues:
-    """Share of a track's notes that last long enough to be heard as notes and not as splinters.
+    """Share of a track's notes of at least `min_steps` steps: "QN" of MuseGAN (arXiv 1709.06298).
 
-    "QN" of MuseGAN (arXiv 1709.06298), there for notes of at least a 32nd: 3 steps of 24 a quarter. Three steps of the
-    12 a quarter used here are a 16th, as in the tables of the WAE slides; `min_steps=2` is nearest to MuseGAN's.
-
-    Args:
-      rolls: phrases.
-      min_steps: length in steps from which on a note qualifies.
+    There it counts notes of at least a 32nd: 3 steps of 24 a quarter. Three steps of the 12 a quarter used here are a
+    16th, as in the tables of the slides of `w00zie/wae_music`; `min_steps=2` is nearest to MuseGAN's.
 
     Returns:
-      TrackValues, NaN where a track has no note.
+      Shares, NaN for a silent track.
     """
     return mean_over_notes(rolls, lambda found: found.length >= min_steps)
 
 
 def one_step_share(rolls: BinaryRolls) -> TrackValues:
-    """Share of a track's notes that last a single step; NaN where a track has no note."""
+    """Share of a track's notes of a single step, NaN for a silent track."""
     return mean_over_notes(rolls, lambda found: found.length == 1)
 
 
@@ -166,34 +150,32 @@ def onset_grid_share(rolls: BinaryRolls, *, grid: int = 6) -> TrackValues:
 
     Args:
       rolls: phrases.
-      grid: steps from one line of the grid to the next: 12 for quarter notes, 6 for eighths, 3 for sixteenths.
+      grid: steps: 12 for quarter notes, 6 for eighths, 3 for sixteenths.
 
     Returns:
-      TrackValues, NaN where a track has no note.
+      Shares, NaN for a silent track.
     """
     return mean_over_notes(rolls, lambda found: found.onset % grid == 0)
 
 
 def reonset_gap_share(rolls: BinaryRolls, *, min_gap: int = 1, max_gap: int = 2) -> TrackValues:
-    """Share of a track's notes that take up again, after a short gap, the pitch that has just stopped.
+    """Share of a track's notes that begin shortly after another note of the same pitch.
 
-    The gap is the number of silent steps between the last step of a note and the first of the next one of the same
-    pitch. A held note that a decoder drops for a step or two shows here, and so does a repeated note of real music:
-    since a piano-roll cannot tell a repeated note from a held one, one silent step is left between two that touch;
-    and sixteenths played short, as drums are, leave two. So the figure is not to be read alone but beside real
-    music's: more than that means broken notes, less that repeated notes have grown together.
+    A held note that a decoder interrupts for a step or two counts, but so do repeated notes of real music: one silent
+    step separates touching notes in a piano-roll, and sixteenths played short, as drums are, leave two. So compare it
+    with real music: a higher share means broken notes, a lower one that repeated notes have merged.
 
     Args:
       rolls: phrases.
-      min_gap: shortest gap that counts, in steps, at least 1.
-      max_gap: longest gap that counts.
+      min_gap: shortest gap that counts: silent steps between the two notes, at least 1.
+      max_gap: longest gap that counts, in steps.
 
     Returns:
-      TrackValues of all notes, the first of each pitch among them; NaN where a track has no note.
+      Shares of all notes, NaN for a silent track.
     """
 
     def follows_a_gap(found: Notes) -> Bool[np.ndarray, " notes"]:
-        # The notes of one row come one after another.
+        # Notes are ordered by phrase, pitch, track and onset.
         end = found.onset + found.length
         same_row = np.logical_and.reduce([part[1:] == part[:-1] for part in found[:3]])
         gap = found.onset[1:] - end[:-1]
@@ -205,21 +187,20 @@ def reonset_gap_share(rolls: BinaryRolls, *, min_gap: int = 1, max_gap: int = 2)
 
 
 def drum_pattern(rolls: BinaryRolls) -> Float64[np.ndarray, " B"]:
-    """How much of the drums is on the grid of sixteenths: the mean of `DRUM_GRID_WEIGHTS` over their onsets.
+    """Mean of `DRUM_GRID_WEIGHTS` over drum onsets: "DP" of MuseGAN (arXiv 1709.06298).
 
-    "DP" of MuseGAN (arXiv 1709.06298): an onset on one of the 16 sixteenths of a bar counts 1, one that is a step
-    off counts .1. Those are the weights of its program for bars of 48 steps, where no step is further off, so that
-    onsets anywhere score .4 and none less than .1. That program counts all cells that are on, though, not onsets. The
-    first one, of bars of 96 steps, counts onsets and takes for each bar the best of the grid's six shifts; here the
-    grid stays where the beat is.
+    An onset on one of the 16 sixteenths of a bar counts 1, any other .1, so that onsets at random score .4. These are
+    the weights of MuseGAN's code for bars of 48 steps, which applies them to all active cells, not onsets. Its first
+    version, for bars of 96 steps, counts onsets and takes the best of six shifts of the grid for each bar; here the
+    grid is fixed.
 
     Returns:
-      Means, NaN where a phrase has no drum note.
+      Means, NaN for a phrase without drums.
     """
     weights = np.asarray(DRUM_GRID_WEIGHTS)
     return mean_over_notes(rolls, lambda found: weights[found.onset % len(weights)])[:, DRUMS]
 
 
 def _pitches_used(rolls: BinaryRolls) -> Bool[np.ndarray, "B P=84 K=5"]:
-    """Which pitches a track has a note of."""
+    """Whether a track has an active cell of a pitch."""
     return np.any(as_phrases(rolls), axis=1)

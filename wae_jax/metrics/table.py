@@ -1,4 +1,4 @@
-"""Sets of phrases side by side, in the figures that tell most at a glance."""
+"""A short table of music metrics for sets of phrases."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from wae_jax.pianoroll import TRACK_NAMES, BinaryRolls
 
 
 def music_table(named_rolls: dict[str, BinaryRolls]) -> str:
-    """A table that puts sets of phrases side by side: one line a figure, one column a set.
+    """The table as text: one line a metric, one column a set.
 
     Args:
       named_rolls: phrases by the column's title.
     """
-    figures: list[tuple[str, Callable[[BinaryRolls], float]]] = [
+    metrics: list[tuple[str, Callable[[BinaryRolls], float]]] = [
         ("phrases", lambda rolls: len(rolls)),
         ("cells a phrase", lambda rolls: float(music.cells(rolls).mean())),
-        *((f"{name} sounds in", _share_sounding(k)) for k, name in enumerate(TRACK_NAMES)),
-        ("a chord track sounds in", lambda rolls: float(music.track_sounds(rolls)[:, [1, 2, 4]].any(1).mean())),
+        *((f"{name} is active", _active_rate(k)) for k, name in enumerate(TRACK_NAMES)),
+        ("a chord track is active", lambda rolls: float(music.active_track_rate(rolls)[:, [1, 2, 4]].max(1).mean())),
         ("onsets on eighth notes", lambda rolls: _mean(music.onset_grid_share(rolls, grid=6))),
         ("qualified notes, pitched", lambda rolls: _mean(music.qualified_note_rate(rolls)[:, 1:])),
         ("empty bars", lambda rolls: float(music.empty_bar_rate(rolls).mean())),
     ]
     lines = [f"{'':26}" + "".join(f"{title:>14}" for title in named_rolls)]
-    for name, figure in figures:
-        values = (figure(rolls) for rolls in named_rolls.values())
+    for name, metric in metrics:
+        values = (metric(rolls) for rolls in named_rolls.values())
         lines.append(
             f"{name:26}"
             + "".join(
@@ -39,10 +39,10 @@ def music_table(named_rolls: dict[str, BinaryRolls]) -> str:
 
 
 def _mean(shares: Float64[np.ndarray, "B tracks"]) -> float:
-    """The mean over phrases and tracks that have a note; NaN where none has."""
+    """The mean over phrases and tracks with notes; NaN without any."""
     with_notes = shares[~np.isnan(shares)]
     return float(with_notes.mean()) if len(with_notes) else float("nan")
 
 
-def _share_sounding(track: int) -> Callable[[BinaryRolls], float]:
-    return lambda rolls: float(music.track_sounds(rolls)[:, track].mean())
+def _active_rate(track: int) -> Callable[[BinaryRolls], float]:
+    return lambda rolls: float(music.active_track_rate(rolls)[:, track].mean())

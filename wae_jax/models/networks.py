@@ -41,14 +41,13 @@ class Network:
 
     Attributes:
       encoder: convolutions, each followed by normalization and activation; a dense layer then makes the code.
-      start: steps, pitches and filters (as a multiple of `h_dim`) of the decoder's dense layer, reshaped; None means no
-        dense layer: the code is the start, of one step and one pitch.
+      start: steps, pitches and filters (as a multiple of `h_dim`) to which the output of the decoder's dense layer is
+        reshaped; None means no dense layer: the code is the start, of one step and one pitch.
       decoder: transposed convolutions, each but the last followed by normalization and activation.
       dropout: whether dropout is available, before the encoder's and after the decoder's dense layer.
       normalize_start: whether the decoder's dense layer is normalized before its activation.
       bars: number of codes, one a bar, that a first dense layer makes of the phrase's code, and their units as a
-        multiple of `h_dim`. All later layers then treat bars as separate examples. None means the whole phrase is
-        decoded at once.
+        multiple of `h_dim`. All later layers treat bars as separate examples. None decodes the whole phrase at once.
     """
 
     encoder: tuple[Conv, ...]

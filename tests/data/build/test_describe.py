@@ -45,7 +45,7 @@ def test_description_tells_what_is_in_the_data_and_shows_it(folder, capsys):
     cells = 192 + 7 * 20 + 1 + 1
     assert f"Guitar {cells / (192 * 84):.3%}" in text
     assert f"Drums {0.5 / (192 * 84):.3%}" in text
-    guitar = re.search(r"Guitar sounds in +([\d.]+) +([\d.]+) +([\d.]+)", text)
+    guitar = re.search(r"Guitar is active +([\d.]+) +([\d.]+) +([\d.]+)", text)
     assert guitar is not None
     assert set(guitar.groups()) == {"1.000"}
     picture = image.imread(folder / "phrases.png")
