@@ -1,6 +1,7 @@
 """Releases, which run outside of the repository; continuous integration; dependencies."""
 
 import ast
+import functools
 import itertools
 import os
 import re
@@ -67,6 +68,7 @@ def names_of(requirements):
     return [re.match(r"[\w-]+", each).group() for each in requirements]
 
 
+@functools.cache
 def imported(*folders):
     """Top-level names of the packages that the files of these folders import."""
     names = set()

@@ -1,5 +1,6 @@
 """HTML pages that open from disk: the listening page with its latent panel, and the blind survey.
 
-HTML, JavaScript and the data in them; sound files and pictures are made in `render`, flags are in `listen.py`.
-May import every package up to `evaluation`; nothing of `command_line`, and no command.
+HTML, JavaScript and the data in them; sound files and pictures are made by render, flags are in `listen.py`.
+May import `evaluation`, `generation`, `data`, `models`, `metrics`, `render`, `pianoroll`, `config`, `files`, `remote`
+and `errors`.
 """
