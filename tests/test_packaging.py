@@ -14,6 +14,7 @@ import zipfile
 import pytest
 import yaml
 
+import wae_jax
 from tests.helpers import ROOT
 
 
@@ -119,9 +120,10 @@ def test_the_lock_holds_the_dependencies_and_names_no_host():
     assert {name.lower().replace("_", "-") for name in names_of(declared)} <= locked
 
 
-def test_the_citation_names_the_papers():
+def test_the_citation_names_the_version_and_the_papers():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert citation["version"] == wae_jax.__version__
     papers = [each["identifiers"][0]["value"] for each in citation["references"] if "identifiers" in each]
     assert papers == ["arXiv:1711.01558", "arXiv:1709.06298", "arXiv:1804.09399"]
     assert all({"type", "title", "authors"} <= each.keys() for each in citation["references"])
