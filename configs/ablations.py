@@ -1,21 +1,17 @@
-"""The arms of the ablations: `get_config("latent_dim=64")`, or several settings joined by commas.
+"""Arms of the ablations: WAE-MMD with a few settings changed.
 
     python -m wae_jax.main --config=configs/ablations.py:latent_dim=64 --workdir=runs/z64
     python launch/sweep.py --table=latent_dim --data=data/free --output=sweeps/free
 
-An arm is the baseline (WAE-MMD with z = 16, λ = 100 and half the squared error as cost) with the settings that its name
-gives; the name of a setting is that of the table it belongs to, but for a table that varies something within another
-arm. `TABLES` lists every table's arms. Two arms that mean the same run, such as `latent_dim=16` and the baseline, share
-it: see `training_arm`.
+An arm is named by its settings, joined by commas; "baseline" has none. The baseline is WAE-MMD with z = 16, λ = 100 and
+half the squared error as cost. `TABLES` lists the arms of each table, `SETTINGS` all settings. Arms that are trained
+alike, such as `latent_dim=16` and the baseline, share one run: see `training_arm`.
 
-Two protocols, which are a setting too (`latent_dim=64,protocol=full`):
+The setting `protocol` chooses the sizes:
 
-- `cpu` (the default): `meter`, h = 8, batch 32, 1,000 steps: three to five minutes on two cores of a 2.8 GHz Xeon, as
-  measured for the tables of RESULTS.md; 8 are allowed. Arms that are much slower are compared at fewer steps, which
-  `cpu_steps` in their name says, for all arms of their table alike. One seed to screen; three for the best four and the
-  baseline.
-- `full`: the sizes and epochs of the blog (`blog` in `wae_gan.py`: `new_alt`, h = 16, batch 64, 300 epochs), three
-  seeds. For an accelerator; not run yet.
+- `cpu` (default): `meter`, h = 8, batch 32, 1,000 steps: three to five minutes on two cores of a 2.8 GHz Xeon. Tables
+  with slower arms set `cpu_steps` for all of them.
+- `full`: variant `blog` of `wae_gan.py` (`new_alt`, h = 16, batch 64, 300 epochs), for an accelerator. Not run yet.
 """
 
 import pathlib
@@ -27,14 +23,13 @@ import ml_collections
 
 BASELINE = "baseline"
 
-# By path, since the configs are a folder of files and not a package that could be imported from anywhere.
+# By path: configs are files, not a package that could be imported from anywhere.
 _WAE_GAN = runpy.run_path(str(pathlib.Path(__file__).with_name("wae_gan.py")))
 
-# The regularisers' weights differ because their scales do. Those of the distances without a player of their own make a
-# collapse of all codes to 0 cost about as much as under WAE-MMD at λ = 100: the penalties are then 1.9, 1, .5 (of 32
-# codes, measured) and 16 (on paper) at z = 16. That of the adversary is `wae_gan.py`'s at this cost; with half the
-# squared error as cost, 1 makes the KL divergence that of a variational autoencoder whose cells have variance 1. None
-# has been tuned by training.
+# Weights differ because the scales of the penalties do. For penalties without a discriminator they make a collapse of
+# all codes to 0 cost about as much as under WAE-MMD with λ = 100: the penalties are then 1.9, 1, .5 (of 32 codes,
+# measured) and 16 (computed) at z = 16. With half the squared error as cost, a weight of 1 makes "kl" the variational
+# autoencoder whose cells have variance 1. None has been tuned by training.
 REGULARISERS: Mapping[str, Mapping[str, Any]] = {
     "mmd": {"objective.penalty": "mmd", "objective.penalty_weight": 100.0},
     "gan": {"objective.penalty": "gan", "objective.penalty_weight": 5.0},
@@ -50,11 +45,10 @@ def _one_of_a_setting(name: str, *values: object) -> tuple[str, ...]:
     return tuple(f"{name}={value}" for value in values)
 
 
-# A rule for which cells sound, and what `wae_gan.py` has besides.
-_RULE = "threshold=density,hold=0.9,min_length=3"
-_SHORT, _RESTS = "keep_short=data", "rests=data"
-# What may mend the fragments that samples fall into: each beside the first, by one rule.
-_CURES = (
+_RULE = "threshold=fit,hysteresis_ratio=0.9,min_note_length=3"
+_SHORT_NOTES, _GATES = "short_note_threshold=fit", "track_gate=fit"
+# Against the fragmentation of samples into short notes.
+_REMEDIES = (
     "positive_weight=1",
     "positive_weight=2,onset_weight=2",
     "positive_weight=4",
@@ -70,7 +64,7 @@ _CURES = (
     "latent=mixture,positive_weight=2,onset_weight=2",
 )
 
-# Each table of the results, and the arms that are its rows.
+# The arms of each table.
 TABLES: Mapping[str, tuple[str, ...]] = {
     "regulariser": _one_of_a_setting("regulariser", *REGULARISERS),
     "kernel": _one_of_a_setting("kernel", "imq", "rbf"),
@@ -106,7 +100,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "network": _one_of_a_setting(
         "cpu_steps=300,network", "fir", "alt", "new_alt", "newnew", "mus", "meter", "octaves", "bars"
     ),
-    # The first step of a stage of its own is chosen for the steps of the CPU protocol.
+    # `refiner_first_step` suits the number of steps of the CPU protocol.
     "refiner": (
         "cpu_steps=300,refiner=0",
         "cpu_steps=300,refiner=1",
@@ -128,27 +122,27 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "output_bias": _one_of_a_setting("output_bias", "density", "zero"),
     "normalization": _one_of_a_setting("normalization", "batch", "layer"),
     "batch_norm_momentum": _one_of_a_setting("batch_norm_momentum", 0.9, 0.99),
-    "binarisation": _one_of_a_setting("binarisation", "hard", "bernoulli"),
-    "decision": (
+    "binarization": _one_of_a_setting("binarization", "hard", "bernoulli"),
+    "binarization_rule": (
         "threshold=0.5",
-        "threshold=density",
-        "threshold=density,hold=0.5",
-        "threshold=density,min_length=3",
-        "threshold=density,hold=0.5,min_length=3",
+        "threshold=fit",
+        "threshold=fit,hysteresis_ratio=0.5",
+        "threshold=fit,min_note_length=3",
+        "threshold=fit,hysteresis_ratio=0.5,min_note_length=3",
     ),
     "latent": _one_of_a_setting("latent", "prior", "mixture"),
-    "cures": (
+    "fragmentation": (
         "regulariser=gan,latent_dim=32",
-        *(f"regulariser=gan,latent_dim=32,{_RULE},{cure}" for cure in _CURES),
+        *(f"regulariser=gan,latent_dim=32,{_RULE},{remedy}" for remedy in _REMEDIES),
         f"latent_dim=32,{_RULE},positive_weight=2,onset_weight=2",
     ),
-    # The same by the rule that is the default.
-    "rests": (
-        *(f"regulariser=gan,latent_dim=32,{_RULE},{_SHORT},{_RESTS},{cure}" for cure in _CURES),
-        f"latent_dim=32,{_RULE},{_SHORT},{_RESTS},positive_weight=2,onset_weight=2",
+    # By the rule of `wae_gan.py`, in which short notes and track gates are fitted too.
+    "fragmentation_fitted": (
+        *(f"regulariser=gan,latent_dim=32,{_RULE},{_SHORT_NOTES},{_GATES},{remedy}" for remedy in _REMEDIES),
+        f"latent_dim=32,{_RULE},{_SHORT_NOTES},{_GATES},positive_weight=2,onset_weight=2",
         *(
             f"regulariser=gan,latent_dim=32,{_RULE},{each},positive_weight=2,onset_weight=2"
-            for each in (_SHORT, _RESTS)
+            for each in (_SHORT_NOTES, _GATES)
         ),
     ),
 }
@@ -156,15 +150,14 @@ TABLES: Mapping[str, tuple[str, ...]] = {
 
 def get_config(arm: str = BASELINE) -> ml_collections.ConfigDict:
     """The configuration of an arm: "baseline", or settings such as "regulariser=gan,latent_dim=64,protocol=full"."""
-    settings = _parse(arm)
-    return _make_config(settings)
+    return _make_config(_parse(arm))
 
 
 def training_arm(arm: str) -> str:
-    """The name of an arm's training run: two arms of one protocol have the same if they are trained alike.
+    """The name of an arm's training run: the same for arms of one protocol that are trained alike.
 
-    Settings that leave the configuration as it is are left out, as is the protocol; the others stand in the order of
-    `SETTINGS`. So `latent_dim=16` and `binarisation=bernoulli` are both trained as the baseline.
+    The protocol and settings that do not change the configuration are left out; the others are in the order of
+    `SETTINGS`. So `latent_dim=16` and `binarization=bernoulli` are both trained as the baseline.
     """
     settings = _parse(arm)
     whole = _make_config(settings).to_dict()
@@ -176,11 +169,11 @@ def training_arm(arm: str) -> str:
 
 
 def evaluation_flags(arm: str) -> tuple[str, ...]:
-    """What the evaluation of an arm is to be told besides the run: how to decide which cells sound."""
+    """Flags of `wae_jax.evaluate` for an arm: the parts of its binarization rule that differ from the baseline's."""
     settings = _parse(arm)
     return tuple(
-        f"--{flag}={_spell(settings[name])}"
-        for name, (flag, default) in EVALUATION_FLAGS.items()
+        f"--{name.replace('_', '-')}={_spell(settings[name])}"
+        for name, default in EVALUATION_DEFAULTS.items()
         if settings.get(name, default) != default
     )
 
@@ -191,7 +184,7 @@ def _cpu() -> ml_collections.ConfigDict:
     config.batch_size = 32
     config.num_train_steps = 1000
     config.log_every_steps = 50
-    config.eval_every_steps = 500  # each costs as much as thirty steps
+    config.eval_every_steps = 500  # an evaluation costs as much as thirty steps
     config.checkpoint_every_steps = 250
     return config
 
@@ -202,7 +195,7 @@ def _full() -> ml_collections.ConfigDict:
 
 def _base(variant: str) -> ml_collections.ConfigDict:
     config = _WAE_GAN["get_config"](variant)
-    config.objective.reconstruction_weight = 0.5  # in both protocols, so that λ means the same
+    config.objective.reconstruction_weight = 0.5  # in both protocols, so that λ has the same meaning
     _WAE_GAN["set_plain_cost"](config)
     config.model.z_dim = 16
     _WAE_GAN["set_plain_binarization"](config)
@@ -222,7 +215,7 @@ def _set_cpu_steps(config: ml_collections.ConfigDict, steps: int) -> None:
 
 
 def _set(config: ml_collections.ConfigDict, path: str, value: Any) -> None:
-    """Sets a field by its dotted name; one that the base lacks is added."""
+    """Sets a field by its dotted name."""
     *groups, name = path.split(".")
     for group in groups:
         config = config[group]
@@ -242,18 +235,18 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
-def _threshold(text: str) -> float | str:
-    return text if text == "density" else float(text)
+def _number_or_fit(text: str) -> float | str:
+    return text if text == "fit" else float(text)
 
 
-def _truth(text: str) -> bool:
+def _boolean(text: str) -> bool:
     return _one_of("false", "true")(text) == "true"
 
 
 PROTOCOLS: Mapping[str, Callable[[], ml_collections.ConfigDict]] = {"cpu": _cpu, "full": _full}
 
-# What an arm may set: how its value is read, and what it does to the configuration. They are applied in this order,
-# whatever the order in the arm, so that a regulariser brings its weight and `penalty_weight` has the last word.
+# How the value of each setting is read, and what it changes in the configuration. They are applied in this order,
+# whatever their order in the arm, so that `penalty_weight` overrules the weight that a regulariser brings.
 SETTINGS: Mapping[str, tuple[Callable[[str], Any], Callable[[ml_collections.ConfigDict, Any], None]]] = {
     "cpu_steps": (int, _set_cpu_steps),
     "regulariser": (_one_of(*REGULARISERS), _set_regulariser),
@@ -279,31 +272,31 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], Callable[[ml_collections.Conf
     "encoder_noise": (float, _field("model.encoder_noise")),
     "log_variance_weight": (float, _field("objective.log_variance_penalty_weight")),
     "projections": (int, _field("objective.sliced_num_projections")),
-    "prior_logit": (_truth, _field("discriminator.prior_logit")),
-    "adaptive_weight": (_truth, _field("objective.adaptive_penalty_weight")),
+    "prior_logit": (_boolean, _field("discriminator.prior_logit")),
+    "adaptive_weight": (_boolean, _field("objective.adaptive_penalty_weight")),
     "dropout": (float, _field("model.dropout_rate")),
     "output_bias": (str, _field("model.output_bias")),
     "normalization": (str, _field("model.normalization")),
     "batch_norm_momentum": (float, _field("model.batch_norm_momentum")),
-    # Matters of evaluation alone.
-    "binarisation": (_one_of("hard", "bernoulli"), lambda config, value: None),
-    "threshold": (_threshold, lambda config, value: None),
-    "hold": (float, lambda config, value: None),
-    "min_length": (int, lambda config, value: None),
-    "keep_short": (_one_of("none", "data"), lambda config, value: None),
-    "rests": (_one_of("none", "data"), lambda config, value: None),
+    # Of the evaluation only.
+    "binarization": (_one_of("hard", "bernoulli"), lambda config, value: None),
+    "threshold": (_number_or_fit, lambda config, value: None),
+    "hysteresis_ratio": (float, lambda config, value: None),
+    "min_note_length": (int, lambda config, value: None),
+    "short_note_threshold": (_number_or_fit, lambda config, value: None),
+    "track_gate": (_number_or_fit, lambda config, value: None),
     "latent": (_one_of("prior", "mixture"), lambda config, value: None),
 }
 
-# The flags of `wae_jax.evaluate` for the last ones, and what the baseline has.
-EVALUATION_FLAGS: Mapping[str, tuple[str, Any]] = {
-    "binarisation": ("binarize", "hard"),
-    "threshold": ("threshold", 0.5),
-    "hold": ("hold", 1.0),
-    "min_length": ("min-length", 1),
-    "keep_short": ("keep-short", "none"),
-    "rests": ("rests", "none"),
-    "latent": ("latent", "prior"),
+# The value of these settings in the baseline; the flags of `wae_jax.evaluate` have the same names, with hyphens.
+EVALUATION_DEFAULTS: Mapping[str, Any] = {
+    "binarization": "hard",
+    "threshold": 0.5,
+    "hysteresis_ratio": 1.0,
+    "min_note_length": 1,
+    "short_note_threshold": 0.0,
+    "track_gate": 0.0,
+    "latent": "prior",
 }
 
 
@@ -329,7 +322,7 @@ def _parse(arm: str) -> dict[str, Any]:
         name, equals, text = setting.partition("=")
         if name not in readers or not equals:
             raise ValueError(
-                f"{setting!r} in the arm {arm!r} is no setting; expected name=value, where the name is one of "
+                f"{setting!r} in the arm {arm!r} is not a setting; expected name=value with a name of "
                 f"{', '.join(readers)}"
             )
         if name in settings:
@@ -342,7 +335,7 @@ def _parse(arm: str) -> dict[str, Any]:
 
 
 def _spell(value: Any) -> str:
-    """A value as an arm's name has it, however it was written."""
+    """A value as it is written in the name of an arm."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value).removesuffix(".0")

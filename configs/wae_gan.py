@@ -1,19 +1,19 @@
-"""WAE-GAN: the codes are held to the prior by a discriminator in latent space.
+"""WAE-GAN: a discriminator in latent space matches the codes to the prior.
 
     python -m wae_jax.main --config=configs/wae_gan.py[:variant] --workdir=runs/gan
 
-Variants, with what is to be expected of them:
+Variants:
 
-- *(none)*: the built-in corpus, with what cures over-fragmentation on real music (RESULTS.md): weights of the cost, and
-  the rule of `binarization`. Two cores of a 2.8 GHz Xeon: 842 steps in 8 to 9 minutes on a busy machine.
-  Reconstruction F1 .95 on training phrases, .92 on other songs; 1,024 draws of the prior have 1,429 cells on average,
-  where the corpus has 1,438; drums, bass and guitar sound in every one, piano in half, as in the corpus.
-- `blog`: nearest to the blog post, which is w00zie/wae_music at commit 360051b: `new_alt`, h = 16, z = 16, 300 epochs,
-  batch 64, no dropout. For an accelerator; not run to its end yet.
-- `repo`: that repository's later settings: `alt`, h = 8, z = 128, 500 epochs, batch 32. As above.
-- `large`: `repo` with filters doubled. As above.
+- (none): built-in corpus, `meter`, h = 16, z = 32, 842 steps of 32 phrases. Two cores of a 2.8 GHz Xeon: 8 to 9
+  minutes. Reconstruction F1 .95 on training phrases, .92 on other songs; samples have 1,429 active cells on average, the
+  corpus 1,438.
+- `blog`: `new_alt`, h = 16, z = 16, 300 epochs of batches of 64, no dropout. For an accelerator; not run to its end.
+- `repo`: `alt`, h = 8, z = 128, 500 epochs of batches of 32. For an accelerator; not run to its end.
+- `large`: `repo` with twice the filters. For an accelerator; not run to its end.
 
-What differs from the sources on purpose, in all variants, is listed in the README.
+`blog` is nearest to the blog post, which is w00zie/wae_music at commit 360051b; `repo` has that repository's later
+settings. docs/training.md lists what differs from these sources on purpose. The default variant has the weights of the
+cost and the binarization rule that keep samples of real music from fragmenting (docs/results.md).
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from wae_jax.config import OptimizerSpec, default_config
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
-    """The configuration of one variant: "", "blog", "repo" or "large"; see above."""
+    """The configuration of a variant: "", "blog", "repo" or "large"."""
     config = default_config()
     if variant == "blog":
         _reference(config, h_dim=16, z_dim=16, batch_size=64, num_epochs=300)
@@ -47,13 +47,13 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 
 
 def set_plain_cost(config: ml_collections.ConfigDict) -> None:
-    """The cost of the sources, in which no cell weighs more than another."""
+    """Sets the cost of the sources, in which all cells have the same weight."""
     config.objective.cost.positive_weight = 1.0
     config.objective.cost.onset_weight = 0.0
 
 
 def set_plain_binarization(config: ml_collections.ConfigDict) -> None:
-    """Each cell by itself, above one threshold for all."""
+    """Sets a rule that looks at each cell alone, with one threshold for all tracks."""
     config.binarization.thresholds = "0.5"
     config.binarization.hysteresis_ratio = 1.0
     config.binarization.min_note_length = 1
@@ -62,7 +62,7 @@ def set_plain_binarization(config: ml_collections.ConfigDict) -> None:
 
 
 def _reference(config: ml_collections.ConfigDict, *, h_dim: int, z_dim: int, batch_size: int, num_epochs: int) -> None:
-    """What the variants after w00zie/wae_music have in common."""
+    """Sets what the variants after w00zie/wae_music have in common."""
     set_plain_cost(config)
     config.objective.reconstruction_weight = 1.0
     config.objective.penalty_weight = 100.0

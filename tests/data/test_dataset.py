@@ -258,25 +258,3 @@ def test_orders_stay_the_same_for_ever():
 def test_numbers_out_of_range_are_refused(seed, step, num_rows, batch_size):
     with pytest.raises(ValueError, match="expected seed and step of at least 0"):
         dataset.batch_indices(seed, step, num_rows=num_rows, batch_size=batch_size)
-
-
-@pytest.mark.parametrize("process_count", [1, 2, 4])
-def test_shares_make_the_global_batch(process_count):
-    for step in (0, 1, 5):
-        shares = [
-            dataset.local_indices(10, 7, step, batch_size=8, process_index=i, process_count=process_count)
-            for i in range(process_count)
-        ]
-        assert {share.shape for share, _ in shares} == {(8 // process_count,)}
-        expected = dataset.batch_indices(7, step, num_rows=10, batch_size=8)
-        np.testing.assert_array_equal(np.concatenate([share for share, _ in shares]), expected)
-        positions = np.concatenate([places for _, places in shares])
-        assert positions.dtype == np.int32
-        assert positions.tolist() == list(range(8))
-
-
-def test_a_share_that_cannot_be_is_refused():
-    with pytest.raises(ValueError, match="batch_size 9 does not divide among 2 processes"):
-        dataset.local_indices(3, 0, 0, batch_size=9, process_count=2)
-    with pytest.raises(ValueError, match="process_index 2; expected 0 to 1"):
-        dataset.local_indices(3, 0, 0, batch_size=8, process_index=2, process_count=2)

@@ -109,14 +109,14 @@ def steps(workdir):
 
 
 def test_every_arm_is_trained_and_evaluated_once_however_often_it_is_asked_for(stubs, capsys):
-    arguments = ("--table", "kernel", "binarisation", "--arms", "latent_dim=16", "--seeds", "0", "7")
+    arguments = ("--table", "kernel", "binarization", "--arms", "latent_dim=16", "--seeds", "0", "7")
     assert stubs.run(*arguments) == 0
     of_a_seed = [("train", "baseline"), ("evaluate", "baseline"), ("evaluate", "baseline")]
     of_a_seed += [("train", "kernel=rbf"), ("evaluate", "kernel=rbf")]
     assert stubs.calls() == [(what, f"{arm}/seed_{seed}") for seed in (0, 7) for what, arm in of_a_seed]
     assert capsys.readouterr().out.endswith("4 finished\n")
     records = stubs.records()
-    assert [record["what"] for record in records[:3]] == ["train", "evaluation", "evaluation_binarize=bernoulli"]
+    assert [record["what"] for record in records[:3]] == ["train", "evaluation", "evaluation_binarization=bernoulli"]
     assert {record["state"] for record in records} == {"finished"}
     assert records[0].keys() == {"arm", "seed", "what", "state", "status", "seconds", "started", "ended"}
 
@@ -130,7 +130,7 @@ def test_the_commands_are_those_of_the_arms(stubs):
     data = stubs.folder / "data"
     data.mkdir()
     (data / "dataset.json").write_text('{"phrases_sha256": "5e"}')
-    arguments = ["--arms", "latent_dim=2,binarisation=bernoulli", "--seeds", "3", f"--data={data}", "--num=9"]
+    arguments = ["--arms", "latent_dim=2,binarization=bernoulli", "--seeds", "3", f"--data={data}", "--num=9"]
     assert stubs.run(*arguments, "--protocol=full", "--", "--config.num_epochs=1") == 0
     train, evaluate = (json.loads(line)[1] for line in (stubs.folder / "calls").read_text().splitlines())
     assert train == {
@@ -144,8 +144,8 @@ def test_the_commands_are_those_of_the_arms(stubs):
         "workdir": train["workdir"],
         "data": str(data),
         "num": "9",
-        "output": f"{train['workdir']}/evaluation_binarize=bernoulli",
-        "binarize": "bernoulli",
+        "output": f"{train['workdir']}/evaluation_binarization=bernoulli",
+        "binarization": "bernoulli",
     }
 
 

@@ -8,11 +8,13 @@ import jax
 import numpy as np
 import pytest
 
-from tests.helpers import assert_same_run, finish, last_state, read_metrics, start_run, tiny_config
+from tests.helpers import CONSTANT, assert_same_run, changed, finish, last_state, read_metrics, start_run, tiny_config
 from wae_jax.errors import CheckpointError, CheckpointMismatchError, ConfigError, NonFiniteLossError, WorkdirError
-from wae_jax.generation.model import load_run
+from wae_jax.generation.load import load
 from wae_jax.pianoroll import NUM_PITCHES, NUM_STEPS
-from wae_jax.training.loop import MetricWindow, num_train_steps, train_and_evaluate
+from wae_jax.hooks import HOOKS
+from wae_jax.training.loop import Hooks, train_and_evaluate
+from wae_jax.training.metric_window import MetricWindow
 from wae_jax.training.workdir import WorkdirLock
 
 
@@ -39,32 +41,32 @@ def finished(tmp_path_factory):
         eval__num_page_samples=2,
         eval__num_train_phrases=8,
         ema_decay=0.9,
-        binarization__thresholds="density",
+        binarization__thresholds="fit",
     )
-    figures = train_and_evaluate(config, str(workdir))
-    return workdir, config, figures
+    metrics = train_and_evaluate(config, str(workdir), hooks=HOOKS)
+    return workdir, config, metrics
 
 
 def test_a_run_leaves_its_metrics_samples_and_checkpoints(finished):
-    workdir, config, figures = finished
+    workdir, config, metrics = finished
     rows = read_metrics(workdir)
     assert [row["step"] for row in rows] == [2, 3, 4, 6]
     assert all("train/reconstruction" in rows[i] and "train/penalty" in rows[i] for i in (0, 2, 3))
     assert {"eval/reconstruction", "eval/f1", "eval/precision", "eval/recall", "eval/penalty"} <= rows[1].keys()
     assert {"eval/jensen_shannon", "eval_train/f1", "eval/code_covariance_gap"} <= rows[3].keys()
     assert {"samples/cells", "held_out/cells", "samples_distance/cells"} <= rows[3].keys()
-    assert figures == {name: value for name, value in rows[3].items() if not name.startswith(("train/", "step"))}
+    assert metrics == {name: value for name, value in rows[3].items() if not name.startswith(("train/", "step"))}
     assert json.loads((workdir / "config.json").read_text())["model"]["z_dim"] == config.model.z_dim
     assert list(workdir.glob("events.out.tfevents.*"))
     assert (workdir / "curves.png").stat().st_size > 10_000
     page = (workdir / "listen.html").read_text(encoding="utf-8")
-    run = load_run(str(workdir), "latest")
-    assert run.digest in page
-    # Of the untrained no draw has a cell above one half.
-    cells = sum(run.statistics().densities) * NUM_STEPS * NUM_PITCHES
-    assert 0.3 * cells < figures["samples/cells"] < 3 * cells
-    assert "Draw 2" in page
-    assert "Draw 3" not in page
+    model = load(str(workdir), "latest")
+    assert model.digest in page
+    # An untrained decoder has no probability above one half.
+    cells = sum(model.statistics().densities) * NUM_STEPS * NUM_PITCHES
+    assert 0.3 * cells < metrics["samples/cells"] < 3 * cells
+    assert "Sample 2" in page
+    assert "Sample 3" not in page
     folder = workdir / "samples" / "step_00000006"
     for kind in ("generated", "reconstructions"):
         names = {path.name for path in (folder / kind).iterdir()}
@@ -84,45 +86,43 @@ def test_the_same_seed_gives_the_same_run(finished, tmp_path):
 def test_more_steps_may_be_asked_for_later(tmp_path, finished):
     whole, config, _ = finished
     shutil.copytree(whole, tmp_path / "run")
-    longer = config.copy_and_resolve_references()
-    longer.num_train_steps = 8
-    train_and_evaluate(longer, str(tmp_path / "run"))
+    train_and_evaluate(changed(config, num_train_steps=8), str(tmp_path / "run"))
     assert [row["step"] for row in read_metrics(tmp_path / "run")] == [2, 3, 4, 6, 8]
     assert last_state(tmp_path / "run")[1]["step"] == 8
 
 
 def test_a_page_that_cannot_be_written_does_not_spoil_the_run(tmp_path, caplog):
     (tmp_path / "listen.html").mkdir()
-    figures = train_and_evaluate(tiny_config(num_train_steps=1, eval__num_page_samples=1), str(tmp_path))
-    assert np.isfinite(figures["eval/reconstruction"])
+    config = tiny_config(num_train_steps=1, eval__num_page_samples=1)
+    metrics = train_and_evaluate(config, str(tmp_path), hooks=HOOKS)
+    assert np.isfinite(metrics["eval/reconstruction"])
     assert "listen.html has not been written" in caplog.text
     assert "is a folder" in caplog.text
 
 
 def test_another_configuration_is_refused_with_the_field(finished):
     workdir, config, _ = finished
-    other = config.copy_and_resolve_references()
-    other.penalty_weight = 11.0
+    other = changed(config, penalty_weight=11.0)
     with pytest.raises(WorkdirError, match=r"penalty_weight: 10.0 .* 11.0"):
         train_and_evaluate(other, str(workdir))
 
 
 def test_a_finished_run_is_only_evaluated_again(finished):
-    workdir, config, figures = finished
+    workdir, config, metrics = finished
     before = read_metrics(workdir)
-    assert train_and_evaluate(config, str(workdir)) == pytest.approx(figures)
+    assert train_and_evaluate(config, str(workdir), hooks=HOOKS) == pytest.approx(metrics)
     assert read_metrics(workdir) == before
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_the_run_ends_the_same(finished, tmp_path):
-    whole, config, figures = finished
+    whole, config, metrics = finished
     shutil.copytree(whole, tmp_path / "run")
     flip_bit_in(tmp_path / "run" / "checkpoints" / "6")
     # Where in the file the bit lies differs from run to run: in a leaf, or in the index that finds them.
     # tests/test_checkpoint.py holds that a damaged leaf is named.
     damage = r"(leaf \S+ is damaged|its item state cannot be read)"
     with pytest.warns(UserWarning, match=rf"step 6 \(moved to .*6\.damaged\), going on from step 3: .*6: {damage}"):
-        assert train_and_evaluate(config, str(tmp_path / "run")) == figures
+        assert train_and_evaluate(config, str(tmp_path / "run"), hooks=HOOKS) == metrics
     assert_same_run(whole, tmp_path / "run")
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["3", "6", "6.damaged"]
 
@@ -144,9 +144,10 @@ def test_checkpoints_of_another_state_are_refused_and_not_touched(finished, tmp_
     whole, config, _ = finished
     run = tmp_path / "run"
     shutil.copytree(whole, run)
-    other = config.copy_and_resolve_references()
-    other.model.z_dim = 5
-    (run / "config.json").write_text(other.to_json())
+    other = changed(config, model__z_dim=5)
+    stored = json.loads((run / "config.json").read_text())
+    stored["model"]["z_dim"] = 5
+    (run / "config.json").write_text(json.dumps(stored))
     before = contents(run)
     with pytest.raises(CheckpointMismatchError, match=r"/6 holds another state .* is float32\[\d+, 4\] where .*, 5\]"):
         train_and_evaluate(other, str(run))
@@ -158,10 +159,8 @@ def test_checkpoints_of_another_state_are_refused_and_not_touched(finished, tmp_
 
 def test_the_lines_are_the_same_however_the_steps_are_called(finished, tmp_path):
     whole, config, _ = finished
-    config = config.copy_and_resolve_references()
-    config.update({"steps_per_call": 2})
-    config.data.placement = "device"
-    train_and_evaluate(config, str(tmp_path))
+    config = changed(config, steps_per_call=2, data__placement="device")
+    train_and_evaluate(config, str(tmp_path), hooks=HOOKS)
     for row, expected in zip(read_metrics(tmp_path), read_metrics(whole), strict=True):
         assert row == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
@@ -218,9 +217,8 @@ def test_a_full_disk_is_told_and_leaves_the_last_good_checkpoint(tmp_path):
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(tmp_path):
-    config = tiny_config("mmd", num_train_steps=9)
-    config.autoencoder_optimizer.update({"learning_rate": 1e30, "warmup_steps": 4, "schedule": "constant"})
-    config.update({"checkpoint_every_steps": 1, "log_every_steps": 1})
+    changes = {"autoencoder_optimizer.learning_rate": 1e30, **CONSTANT, "autoencoder_optimizer.warmup_steps": 4}
+    config = tiny_config("mmd", num_train_steps=9, checkpoint_every_steps=1, log_every_steps=1, **changes)
     with pytest.raises(NonFiniteLossError, match=r"not finite at step \d"):
         train_and_evaluate(config, str(tmp_path))
     state, meta = last_state(tmp_path)
@@ -235,9 +233,14 @@ def test_data_that_cannot_be_used_is_refused_before_anything_is_written(tmp_path
     config = tiny_config(batch_size=6)
     with pytest.raises(ValueError, match="batch_size 6 does not divide over 4 devices"):
         train_and_evaluate(config, str(tmp_path / "run"))
-    config = tiny_config(model__z_dim=0)
-    with pytest.raises(ConfigError, match=r"model\.z_dim"):
-        train_and_evaluate(config, str(tmp_path / "run"))
+    for changes, message in (
+        ({"model__z_dim": 0}, r"model\.z_dim"),
+        ({"model__network": "alte"}, "model.network is 'alte'.*there are fir, alt"),
+        ({"model__network": "fir", "model__dropout_rate": 0.1}, "dropout"),
+        ({"refiner__num_units": 1, "refiner__strides": (5, 1)}, "refiner.strides is .* divisors of 192 steps"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            train_and_evaluate(tiny_config(**changes), str(tmp_path / "run"))
     assert not (tmp_path / "run" / "config.json").exists()
 
 
@@ -245,12 +248,6 @@ def test_float64_is_refused_where_jax_would_compute_in_float32(tmp_path):
     with pytest.raises(ConfigError, match=r"dtype is 'float64'.*JAX_ENABLE_X64=1"):
         train_and_evaluate(tiny_config(dtype="float64"), str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
-
-
-def test_number_of_steps():
-    config = tiny_config(num_train_steps=0, num_epochs=3, batch_size=8, pretrain_steps=5)
-    assert num_train_steps(config, 100) == 5 + 38
-    assert num_train_steps(tiny_config(num_train_steps=7), 100) == 7
 
 
 def test_metric_window_averages_all_steps_since_the_last_average():
@@ -277,3 +274,17 @@ def test_a_misspelt_field_is_refused_by_name_without_a_traceback(tmp_path):
     assert odd[0] != 0
     assert "error: batch_size 3 does not divide over 2 devices" in odd[1]
     assert "Traceback" not in odd[1]
+
+
+def test_hooks_are_called_at_every_evaluation_and_at_the_end(tmp_path):
+    called = []
+    hooks = Hooks(
+        evaluate=lambda run, state: called.append(("evaluate", int(state.step))) or {"samples/x": float(state.step)},
+        draw_curves=lambda run: called.append(("draw", len(read_metrics(run.folder)))),
+        finish=lambda run, state: called.append(("finish", int(state.step))),
+    )
+    config = tiny_config("none", num_train_steps=2, eval_every_steps=1, best_metric="samples/x", best_mode="max")
+    assert train_and_evaluate(config, str(tmp_path), hooks=hooks)["samples/x"] == 2
+    assert called == [("evaluate", 1), ("draw", 1), ("evaluate", 2), ("draw", 2), ("finish", 2)]
+    assert [row["samples/x"] for row in read_metrics(tmp_path)] == [1, 2]
+    assert last_state(tmp_path)[1]["metrics"]["samples/x"] == 2
