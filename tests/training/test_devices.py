@@ -14,7 +14,7 @@ import pytest
 from tests.helpers import ROOT, finish, last_state, read_metrics, run_steps, start_run, tiny_config
 from wae_jax.errors import DeviceError
 from wae_jax.models.networks import NETWORKS, TRACKS, Conv
-from wae_jax.training import devices, processes
+from wae_jax.training import processes
 from wae_jax.training.loop import train_and_evaluate
 
 EVERYTHING = {"model__dropout_rate": 0.3, "data__transpose_semitones": 3, "ema_decay": 0.9}

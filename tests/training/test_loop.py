@@ -1,6 +1,7 @@
 """The loop: what a run leaves behind, what it goes on from, and what it refuses."""
 
 import json
+import re
 import shutil
 import subprocess
 
@@ -11,8 +12,8 @@ import pytest
 from tests.helpers import CONSTANT, assert_same_run, changed, finish, last_state, read_metrics, start_run, tiny_config
 from wae_jax.errors import CheckpointError, CheckpointMismatchError, ConfigError, NonFiniteLossError, WorkdirError
 from wae_jax.generation.load import load
-from wae_jax.pianoroll import NUM_PITCHES, NUM_STEPS
 from wae_jax.hooks import HOOKS
+from wae_jax.pianoroll import NUM_PITCHES, NUM_STEPS
 from wae_jax.training.loop import Hooks, train_and_evaluate
 from wae_jax.training.metric_window import MetricWindow
 from wae_jax.training.workdir import WorkdirLock
@@ -65,8 +66,8 @@ def test_a_run_leaves_its_metrics_samples_and_checkpoints(finished):
     # An untrained decoder has no probability above one half.
     cells = sum(model.statistics().densities) * NUM_STEPS * NUM_PITCHES
     assert 0.3 * cells < metrics["samples/cells"] < 3 * cells
-    assert "Sample 2" in page
-    assert "Sample 3" not in page
+    assert re.search(r"(Draw|Sample) 2", page)
+    assert not re.search(r"(Draw|Sample) 3", page)
     folder = workdir / "samples" / "step_00000006"
     for kind in ("generated", "reconstructions"):
         names = {path.name for path in (folder / kind).iterdir()}
@@ -83,6 +84,7 @@ def test_the_same_seed_gives_the_same_run(finished, tmp_path):
     assert_same_run(workdir, tmp_path)
 
 
+@pytest.mark.slow
 def test_more_steps_may_be_asked_for_later(tmp_path, finished):
     whole, config, _ = finished
     shutil.copytree(whole, tmp_path / "run")
@@ -121,7 +123,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_run_ends_the_same(finished,
     # Where in the file the bit lies differs from run to run: in a leaf, or in the index that finds them.
     # tests/test_checkpoint.py holds that a damaged leaf is named.
     damage = r"(leaf \S+ is damaged|its item state cannot be read)"
-    with pytest.warns(UserWarning, match=rf"step 6 \(moved to .*6\.damaged\), going on from step 3: .*6: {damage}"):
+    with pytest.warns(UserWarning, match=rf"skipped the checkpoint of step 6 .*6\.damaged.*: .*6: {damage}"):
         assert train_and_evaluate(config, str(tmp_path / "run"), hooks=HOOKS) == metrics
     assert_same_run(whole, tmp_path / "run")
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["3", "6", "6.damaged"]
@@ -134,7 +136,7 @@ def test_without_a_good_checkpoint_the_run_is_refused_and_nothing_is_touched(fin
     for step in (3, 6):
         flip_bit_in(run / "checkpoints" / str(step))
     before = contents(run)
-    with pytest.raises(CheckpointError, match=r"(?s)no checkpoint in .* is good; nothing was changed:.*/6: .*/3: "):
+    with pytest.raises(CheckpointError, match=r"(?s)no checkpoint in .* is good.*/6: .*/3: "):
         train_and_evaluate(config, str(run))
     assert contents(run) == before
 
@@ -157,6 +159,7 @@ def test_checkpoints_of_another_state_are_refused_and_not_touched(finished, tmp_
     assert after == before
 
 
+@pytest.mark.slow
 def test_the_lines_are_the_same_however_the_steps_are_called(finished, tmp_path):
     whole, config, _ = finished
     config = changed(config, steps_per_call=2, data__placement="device")
@@ -197,6 +200,7 @@ echo "status $?"
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_leaves_the_last_good_checkpoint(tmp_path):
     name_space = ["unshare", "--map-root-user", "--mount"]
     if shutil.which("unshare") is None or subprocess.run([*name_space, "true"], capture_output=True).returncode:
@@ -210,9 +214,9 @@ def test_a_full_disk_is_told_and_leaves_the_last_good_checkpoint(tmp_path):
     first, second, _ = output.split("\nstatus ")
     assert "error: " in first, first
     assert "No space left on device" in first, first
-    assert "Traceback" not in first, first
+    assert "error: writing the checkpoint of step" in first.splitlines()[-1], first
     assert second.startswith("1\n")
-    assert "going on from step 4" in second or "going on from step 8" in second
+    assert "resuming from step 4" in second or "resuming from step 8" in second
     assert output.endswith("status 0\n"), second
 
 
@@ -235,7 +239,7 @@ def test_data_that_cannot_be_used_is_refused_before_anything_is_written(tmp_path
         train_and_evaluate(config, str(tmp_path / "run"))
     for changes, message in (
         ({"model__z_dim": 0}, r"model\.z_dim"),
-        ({"model__network": "alte"}, "model.network is 'alte'.*there are fir, alt"),
+        ({"model__network": "alte"}, "model.network is 'alte'; expected one of fir, alt"),
         ({"model__network": "fir", "model__dropout_rate": 0.1}, "dropout"),
         ({"refiner__num_units": 1, "refiner__strides": (5, 1)}, "refiner.strides is .* divisors of 192 steps"),
     ):
@@ -261,6 +265,7 @@ def test_metric_window_averages_all_steps_since_the_last_average():
         window.average()
 
 
+@pytest.mark.launch
 def test_a_misspelt_field_is_refused_by_name_without_a_traceback(tmp_path):
     flags = ("--config.penalty_wieght=3", "--config.objective.penalty=wgan", "--config.batch_size=3")
     processes = [start_run(tmp_path, flag, network="meter") for flag in flags]

@@ -13,10 +13,7 @@ from wae_jax.pianoroll import NUM_PITCHES, NUM_STEPS
 
 def check_config(config: Config) -> None:
     """Raises ConfigError if there is no such network, or the refiner or the precision is impossible."""
-    try:
-        find_network(config.model.network, dropout_rate=config.model.dropout_rate)
-    except ValueError as error:
-        raise ConfigError(f"model.network is {config.model.network!r}: {error}") from error
+    find_network(config.model.network, dropout_rate=config.model.dropout_rate)
     steps, pitches = config.refiner.strides
     if NUM_STEPS % steps or NUM_PITCHES % pitches:
         raise ConfigError(
