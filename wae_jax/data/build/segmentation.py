@@ -194,9 +194,9 @@ def _rasterize_windows(
 def _fill_last_steps(rows: PackedPhrases, runs: Runs, windows: _Windows, shifts: Int64[np.ndarray, " windows"]) -> None:
     """Activates the last steps of windows that are silent only because a note starts after the window."""
     pauses = np.flatnonzero(runs.pauses)
-    next_bar, step = np.divmod(runs.start[pauses] + runs.length[pauses] + 1, STEPS_PER_BAR)
-    window = np.searchsorted(windows.end[:-1], next_bar)
-    chosen = (step == 0) & (windows.end[window] == next_bar)
+    next_start = runs.start[pauses] + runs.length[pauses] + 1
+    window = np.searchsorted(windows.end[:-1], next_start // STEPS_PER_BAR)
+    chosen = next_start == windows.end[window] * STEPS_PER_BAR
     window = window[chosen]
     cell, is_inside = _transposed(runs.pitch_track[pauses[chosen]], shifts[window])
     cells = window * CELLS_PER_PHRASE + (NUM_STEPS - 1) * CELLS_PER_STEP + cell
