@@ -3,9 +3,7 @@
 `HYPOTHESIS_PROFILE=slow` tries some fifty times as many, others each time; `-m slow` does so too.
 """
 
-import contextlib
 import functools
-import io
 import math
 import os
 import pathlib
@@ -15,21 +13,20 @@ import sys
 import tempfile
 from unittest import mock
 
-import hypothesis
 import jax
 import jax.numpy as jnp
 import mido
 import numpy as np
-import pypianoroll
 import pytest
 import symusic
 from absl import flags
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ml_collections import config_flags
 
-from tests.helpers import ROOT, onsets
-from wae_jax import build_dataset, pianoroll
+from tests.helpers import ROOT
+from tests.properties import CELLS, phrases, some
+from wae_jax import pianoroll
 from wae_jax.config import (
     FIELDS,
     LONGEST_FITTED_SHORT_NOTE,
@@ -42,55 +39,21 @@ from wae_jax.config import (
     check_config,
     flatten_config,
 )
-from wae_jax.data import splits
-from wae_jax.data.build import formats
-from wae_jax.data.build.sources import Options
 from wae_jax.errors import CheckpointError, ConfigError
 from wae_jax.generation import sampling
 from wae_jax.pianoroll import device
-from wae_jax.render import midi, phrase_files
+from wae_jax.render import midi
 from wae_jax.training.checkpoint import Checkpointer
-
-# Without a database, and with what hypothesis keeps for itself elsewhere: the folder of the project stays as it is.
-hypothesis.configuration.set_hypothesis_home_dir(pathlib.Path(tempfile.gettempdir(), "wae_jax_hypothesis"))
-_ALWAYS = {"deadline": None, "database": None, "suppress_health_check": list(hypothesis.HealthCheck)}
-settings.register_profile("default", max_examples=8, derandomize=True, **_ALWAYS)
-settings.register_profile("slow", max_examples=400, print_blob=True, **_ALWAYS)
-PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
-settings.load_profile(PROFILE)
-
-
-def some(fraction):
-    """A share of the profile's examples, for properties that cost more or have less to show."""
-    return settings(max_examples=max(1, round(settings().max_examples * fraction)))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_many_more_examples():
     environment = {**os.environ, "HYPOTHESIS_PROFILE": "slow"}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--timeout=3000", "-x", __file__]
+    files = [__file__, "tests/data/build/test_input_properties.py"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--timeout=3000", "-x", *files]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
-
-
-CELLS = st.tuples(st.integers(0, pianoroll.NUM_STEPS - 1), st.integers(0, pianoroll.NUM_PITCHES - 1), st.integers(0, 4))
-
-
-@st.composite
-def phrases(draw, *, min_phrases=0, max_phrases=3):
-    """Rolls of very different densities, with some cells, not least at the edges, switched one by one."""
-    num = draw(st.integers(min_phrases, max_phrases))
-    density = draw(st.sampled_from([0.0, 0.001, 0.02, 0.5, 1.0]))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    rolls = rng.random((num, *pianoroll.PHRASE_SHAPE)) < density
-    if draw(st.booleans()):
-        # Long notes rather than splinters.
-        rolls = np.repeat(rolls[:, ::8], 8, axis=1)
-    for phrase in range(num):
-        for cell in draw(st.lists(CELLS, max_size=6)):
-            rolls[(phrase, *cell)] ^= True
-    return rolls
 
 
 @given(phrases(), st.sampled_from([bool, np.uint8, np.int64]), CELLS)
@@ -111,16 +74,6 @@ def test_every_row_of_bytes_is_a_phrase(seed, num):
     four = np.resize(packed, (4, 10_080)) if num else np.zeros((4, 10_080), np.uint8)
     on_device = jax.jit(device.unpack_on_device)(four)  # always of one size, to compile once
     np.testing.assert_array_equal(on_device[:num], rolls)
-
-
-@some(0.4)
-@given(phrases(min_phrases=1))
-def test_phrases_written_as_npz_are_read_back(rolls):
-    with tempfile.TemporaryDirectory() as folder:
-        phrase_files.write_phrases(folder, rolls, audio=None, pictures=False)
-        source = formats.open_source(pathlib.Path(folder, "phrases.npz"))
-        assert source.num_phrases == len(rolls)
-        np.testing.assert_array_equal(np.concatenate([chunk.rows for chunk in source.chunks]), pianoroll.pack(rolls))
 
 
 def cells_by_symusic(path, num_steps):
@@ -165,24 +118,6 @@ def test_midi_files_hold_the_roll_that_was_written(rolls, tempo):
         assert symusic.Score(path).tempos[0].qpm == pytest.approx(tempo, rel=1e-5)
 
 
-@some(0.5)
-@given(phrases(min_phrases=1, max_phrases=1), CELLS)
-def test_midi_files_are_read_back_as_phrases(rolls, cell):
-    """If there are notes in the first bar and in the last, for a song lasts from its first note to its last."""
-    rolls[0, [cell[0] % 48, -1 - cell[0] % 48], cell[1], cell[2]] = True
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder, "phrase.mid")
-        midi.write_midi(path, rolls)
-        for drum_length in ("full", "onset"):
-            source = formats.open_source(path, options=Options(drum_length=drum_length))
-            (chunk,) = source.chunks
-            expected = rolls.copy()
-            if drum_length == "onset":
-                expected[..., 0] = onsets(rolls)[..., 0]
-            np.testing.assert_array_equal(pianoroll.unpack(chunk.rows), expected)
-            assert (chunk.tempos, source.notes_out_of_range) == ([100.0], 0)
-
-
 def probabilities(seed, num=2):
     """Probabilities with both ends among them, and many close to each other."""
     rng = np.random.default_rng(seed)
@@ -217,36 +152,6 @@ def test_bernoulli_decisions_have_their_probabilities(seed, key):
     np.testing.assert_array_equal(
         rolls[:1], sampling.binarize(x_hat[:1], method="bernoulli", threshold=0.5, seed=key), "depends on the number"
     )
-
-
-# Names of songs: any text, names of files that are no text, and few enough that songs have many phrases.
-SONG_NAMES = st.one_of(st.sampled_from("abcdefgh"), st.text(max_size=4), st.binary(max_size=4).map(os.fsdecode))
-ROWS = st.lists(st.tuples(SONG_NAMES, st.integers(0, 40)), max_size=60)
-
-
-@some(5)
-@given(ROWS, st.integers(0, 9), st.floats(0, 0.5), st.floats(0, 0.49), st.randoms(use_true_random=False))
-def test_neither_a_song_nor_a_phrase_is_in_two_splits(rows, seed, valid, test, chance):
-    def split(rows):
-        return splits.split_by_song(
-            [song for song, _ in rows],
-            [phrase for _, phrase in rows],
-            seed=seed,
-            valid_fraction=valid,
-            test_fraction=test,
-        ).tolist()
-
-    codes = split(rows)
-    assert len(codes) == len(rows)
-    of_song, of_phrase = {}, {}
-    for (song, phrase), code in zip(rows, codes, strict=True):
-        assert of_song.setdefault(song, code) == code
-        assert of_phrase.setdefault(phrase, code) == code
-    assert not rows or splits.TRAIN in codes
-    assert valid > 0 or splits.VALID not in codes
-    assert test > 0 or splits.TEST not in codes
-    shuffled = chance.sample(list(zip(rows, codes, strict=True)), len(rows))
-    assert split([row for row, _ in shuffled]) == [code for _, code in shuffled]
 
 
 _transpose = jax.jit(device.transpose_pitched)
@@ -370,114 +275,6 @@ def test_every_field_refuses_by_name_what_is_wrong(name, data):
     with pytest.raises((ConfigError, flags.IllegalFlagValueError)) as refused:
         check_config(parse(f"--config.{name}={value}").to_dict())
     assert name in str(refused.value)
-
-
-@functools.cache
-def good_files() -> dict[str, bytes]:
-    """One input of each kind that `build_dataset` reads, small."""
-    rolls = np.random.default_rng(0).random((3, *pianoroll.PHRASE_SHAPE)) < 0.01
-    bars = rolls.reshape(3, 4, 48, 84, 5)
-    with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
-        np.save(folder / "dense.npy", bars)
-        np.save(folder / "floats.npy", rolls.astype(np.float16))
-        for save, stem in ((np.savez, "stored"), (np.savez_compressed, "deflated")):
-            save(folder / f"{stem}.npz", nonzero=np.array(np.nonzero(bars)), shape=np.array(bars.shape))
-        midi.write_midi(folder / "song.mid", rolls)
-        tracks = [
-            pypianoroll.BinaryTrack(
-                name=track.name,
-                program=track.program,
-                is_drum=track.is_drum,
-                pianoroll=np.pad(rolls[0, :, :, k], ((0, 0), (24, 20))),
-            )
-            for k, track in enumerate(pianoroll.TRACKS)
-        ]
-        pypianoroll.Multitrack(resolution=12, tracks=tracks).save(folder / "multitrack.npz")
-        return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _good_files_are_there():
-    """Not first within a strategy: what writes them may import a module that draws random numbers."""
-    good_files()
-
-
-@st.composite
-def damaged_files(draw):
-    """A good input with a few bytes changed, put in, taken out or cut off, often where headers are."""
-    name = draw(st.sampled_from(sorted(good_files())))
-    data = bytearray(good_files()[name])
-    for _ in range(draw(st.integers(1, 4))):
-        near = min(200, len(data))
-        place = draw(
-            st.one_of(st.integers(0, near), st.integers(len(data) - near, len(data)), st.integers(0, len(data)))
-        )
-        match draw(st.sampled_from(["flip", "set", "insert", "remove", "cut", "repeat"])):
-            case "flip":
-                data[place : place + 1] = bytes(byte ^ 1 << draw(st.integers(0, 7)) for byte in data[place : place + 1])
-            case "set":
-                new = draw(st.sampled_from([b"\xff" * 8, b"\0" * 8, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"-1"]))
-                data[place : place + len(new)] = new
-            case "insert":
-                data[place:place] = draw(st.binary(min_size=1, max_size=8))
-            case "remove":
-                del data[place : place + draw(st.integers(1, 50))]
-            case "cut":
-                del data[place:]
-            case "repeat":
-                data[place:place] = data[place : place + draw(st.integers(1, 100))]
-    return name, bytes(data)
-
-
-def build(folder, *arguments):
-    """Runs `build_dataset` on a folder's inputs; the exit status, which must be told by a message if it is not 0."""
-    told = io.StringIO()
-    with contextlib.redirect_stderr(told), contextlib.redirect_stdout(told):
-        status = build_dataset.main([*arguments, "--threshold=0.5", "--output", str(folder / "set")])
-    assert status == 0 or "error: " in told.getvalue()
-    assert "Traceback" not in told.getvalue()
-    return status
-
-
-def assert_whole_or_absent(folder, status, inputs):
-    """There is a whole data set after status 0, and nothing at all after status 1."""
-    assert status in (0, 1)
-    assert {path.name for path in folder.iterdir()} - {inputs} == ({"set"} if status == 0 else set())
-    if status == 0:
-        assert {path.name for path in (folder / "set").iterdir()} == {
-            *("phrases.npy", "dataset.json", "index.tsv", "skipped.tsv")
-        }
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            assert build_dataset.main(["--verify", str(folder / "set")]) == 0
-
-
-@given(damaged_files().filter(lambda file: file[0] not in ("song.mid", "multitrack.npz")))
-def test_damaged_arrays_are_refused_or_read_whole(file):
-    name, data = file
-    with tempfile.TemporaryDirectory() as parent:
-        folder = pathlib.Path(parent)
-        (folder / name).write_bytes(data)
-        assert_whole_or_absent(folder, build(folder, "--input", str(folder / name)), name)
-
-
-@some(0.1)
-@given(st.lists(damaged_files(), min_size=20, max_size=30), st.booleans())
-def test_damaged_files_in_a_folder_spoil_nothing(files, with_a_good_one):
-    """Songs too, which are read in other processes; many at once, since these take seconds to start."""
-    with tempfile.TemporaryDirectory() as parent:
-        folder = pathlib.Path(parent)
-        (folder / "inputs").mkdir()
-        for i, (name, data) in enumerate(files):
-            (folder / "inputs" / f"{i}_{name}").write_bytes(data)
-        if with_a_good_one:
-            (folder / "inputs" / "good.mid").write_bytes(good_files()["song.mid"])
-        status = build(folder, "--input", str(folder / "inputs"), "--workers=1")
-        assert_whole_or_absent(folder, status, "inputs")
-        if with_a_good_one:
-            assert status == 0
-            told = (folder / "set" / "skipped.tsv").read_text() + (folder / "set" / "dataset.json").read_text()
-            assert all(f"{i}_{name}" in told for i, (name, _) in enumerate(files))
 
 
 @functools.cache
