@@ -279,7 +279,7 @@ def batch_indices(seed: int, step: int, *, num_rows: int, batch_size: int) -> In
 
 
 def spread(num_rows: int, num: int) -> Int64[np.ndarray, " at_most_num"]:
-    """The places of up to `num` rows, from the first to the last at equal distances.
+    """Indices of up to `num` rows at equal distances, from the first to the last.
 
     Neighbours are often of one song, and look alike.
     """

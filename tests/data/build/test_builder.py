@@ -175,7 +175,7 @@ def test_bad_inputs_are_listed_and_the_others_used(tmp_path, capsys):
         ("tab\\tand\\nline.npy", "has shape (1, 3)"),
         ("again.npy", "every phrase equals one read before"),
         ("silent.npy", "every phrase is silent"),
-        ("floats.npy", "has type float32"),
+        ("floats.npy", "is float32"),
         ("sidecar.npy", f"its sidecar {tmp_path}/sidecar.tsv, line 3: the file ends after 2 phrases"),
         ("caf\\udce9.npy", "does not exist"),
     ]
