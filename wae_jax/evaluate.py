@@ -27,6 +27,7 @@ from wae_jax.command_line.model_flags import (
     requested_rule,
 )
 from wae_jax.data.dataset import load_dataset
+from wae_jax.data.remote_data import local_dataset
 from wae_jax.errors import RequestError
 from wae_jax.evaluation.comparison import compare
 from wae_jax.evaluation.evaluate_model import EvaluationSpec, evaluate_model, evaluate_phrases
@@ -59,7 +60,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     spec = EvaluationSpec(
         **{field.name: getattr(arguments, field.name) for field in dataclasses.fields(EvaluationSpec)}
     )
-    data = load_dataset(arguments.data) if arguments.data else None
+    data = load_dataset(local_dataset(arguments.data)) if arguments.data else None
     workdir = None
     if arguments.workdir:
         workdir = local_copy(arguments.workdir)

@@ -26,6 +26,7 @@ from wae_jax.command_line.model_flags import (
     requested_rule,
 )
 from wae_jax.data.dataset import load_dataset
+from wae_jax.data.remote_data import local_dataset
 from wae_jax.files import whole_file
 from wae_jax.listening.document import check_output, save_page
 from wae_jax.listening.page import write_run_page
@@ -112,7 +113,7 @@ def _add_survey_flags(parser: argparse.ArgumentParser) -> None:
 def _write_survey(arguments: argparse.Namespace) -> None:
     output = check_output(arguments.output)
     models = load_models(arguments.runs, arguments.checkpoint)
-    real = load_dataset(arguments.real) if arguments.real else next(iter(models.values())).data()
+    real = load_dataset(local_dataset(arguments.real)) if arguments.real else next(iter(models.values())).data()
     survey = make_survey(
         models,
         real,

@@ -1,5 +1,5 @@
 """Flags that several commands share, and how commands report errors.
 
 Only commands import this package; whatever computes takes named arguments.
-May import `evaluation`, `generation`, `data`, `render`, `pianoroll`, `config`, `files` and `errors`.
+May import `evaluation`, `generation`, `data`, `render`, `pianoroll`, `config`, `files`, `remote` and `errors`.
 """

@@ -7,7 +7,8 @@ import os
 import sys
 from collections.abc import Callable
 
-from wae_jax.errors import UserError
+from wae_jax.errors import RequestError, UserError
+from wae_jax.remote import is_url
 
 INTERRUPTED = 130  # as a shell reports a program that Ctrl-C has ended
 
@@ -24,6 +25,8 @@ def run_command(command: Callable[[argparse.Namespace], None], arguments: argpar
     """
     output = getattr(arguments, "output", None)
     try:
+        if output and is_url(output):
+            raise RequestError(f"--output is {output}; expected a local path, from which the files can be copied there")
         command(arguments)
     except KeyboardInterrupt:
         left = f"; {output} may be incomplete" if output and os.path.exists(output) else ""
