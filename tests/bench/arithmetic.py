@@ -1,4 +1,4 @@
-"""How much arithmetic a network takes and how many parameters it has, from its row of the table alone."""
+"""Arithmetic and parameters of a network, from its row of the table alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PHRASE = (192, 84, 5)  # steps, pitches, tracks; not from `pianoroll`, which imp
 
 
 class Layer(NamedTuple):
-    """One layer: multiplications of a forward pass, a phrase, and parameters that are trained."""
+    """Multiplications of a forward pass of one phrase, and trained parameters, of one layer."""
 
     products: int
     parameters: int
@@ -23,15 +23,15 @@ def _filters(spec: Conv, h_dim: int) -> int:
 
 
 def _convolution(spec: Conv, kernel: tuple[int, int], narrow: tuple[int, int], inputs: int, outputs: int) -> Layer:
-    """Of either direction; `narrow` is the size of its smaller side, where each cell meets the whole kernel."""
+    """A convolution in either direction; each cell of its smaller side, of size `narrow`, uses the whole kernel."""
     weights = math.prod(spec.kernel or kernel) * inputs * outputs // spec.groups
     return Layer(math.prod(narrow) * weights, weights + outputs * spec.use_bias)
 
 
 def layers(network: str, *, h_dim: int, z_dim: int, kernel: tuple[int, int] = (6, 6)) -> Iterator[Layer]:
-    """The layers in order, batch normalisation as layers without products worth counting.
+    """The layers in order, batch normalization as layers without products worth counting.
 
-    Convolutions count as if the padding were data, which is what is computed.
+    Padding counts as data, since it is computed like data.
     """
     row = NETWORKS[network]
     steps, pitches, channels = PHRASE

@@ -45,7 +45,7 @@ class Contender(NamedTuple):
 
 
 class ContenderError(RuntimeError):
-    """A contender's process ended; what it said stands before."""
+    """A contender's process ended early; its output precedes the message."""
 
 
 class Process:

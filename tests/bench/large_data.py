@@ -28,7 +28,7 @@ _SECONDS_BETWEEN_LOOKS = 0.2
 
 
 def _tree(process: int) -> list[int]:
-    """A process and all that it has started."""
+    """A process and all its descendants."""
     found = [process]
     for parent in found:
         for tasks in pathlib.Path("/proc", str(parent), "task").glob("*/children"):
@@ -37,7 +37,7 @@ def _tree(process: int) -> list[int]:
 
 
 def _memory_mb(process: int) -> float:
-    """The memory of a process; of what it shares with others its part."""
+    """Memory of a process in bytes, with its share of memory that several processes use."""
     text = pathlib.Path("/proc", str(process), "smaps_rollup").read_text()
     fields = dict(line.split(":") for line in text.splitlines()[1:])
     return int(fields["Pss"].split()[0]) / 1024

@@ -1,4 +1,4 @@
-"""Makes many MIDI files out of some, to try large data on.
+"""Makes many MIDI files out of a few, for benchmarks of large data.
 
     python -m tests.bench.many_midi --input midi/ --output /tmp/many --files 100000
 
@@ -22,7 +22,7 @@ _NOTES_DROPPED = 0.05
 
 
 def perturbed(data: bytes, rng: np.random.Generator) -> bytes:
-    """Another MIDI file that is like the one given."""
+    """A variation of a MIDI file."""
     import symusic
 
     score = symusic.Score.from_midi(data)
@@ -40,7 +40,7 @@ def perturbed(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def make(sources: list[pathlib.Path], output: pathlib.Path, num: int, seed: int) -> int:
-    """Writes the files; gives how many bytes they have."""
+    """Writes the files and returns their size in bytes."""
     from wae_jax.data.build import midi_validation
     from wae_jax.errors import SourceError
 
@@ -64,7 +64,7 @@ def make(sources: list[pathlib.Path], output: pathlib.Path, num: int, seed: int)
 
 
 def main() -> None:
-    """Makes the files and tells how large they are."""
+    """Makes the files and prints their size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", required=True, type=pathlib.Path, help="folder of MIDI files")
     parser.add_argument("--output", required=True, type=pathlib.Path, help="folder to make")

@@ -13,11 +13,13 @@ import numpy as np
 from tests.bench.contender import Contender
 from wae_jax import pianoroll
 from wae_jax.config import Config, CostSpec, ModelSpec, ObjectiveSpec, OptimizerSpec
+from wae_jax.data.pipeline import BATCH_AXIS, Batch, replicate
 from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.objective.prior import sample_prior
-from wae_jax.training import devices
+from wae_jax.training import processes
+from wae_jax.training.devices import parallel_step
 from wae_jax.training.state import create_train_state
-from wae_jax.training.step import BATCH_AXIS, Batch, make_train_step
+from wae_jax.training.step import make_train_step
 
 DENSITY = 0.019  # of the phrases of LPD-5
 NUM_BATCHES = 4
@@ -64,19 +66,19 @@ def device_memory() -> int | None:
 def train_step(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Contender:
     """The bare training step on packed batches that are already on the devices; of one process or of several."""
     config = make_config(network=network, batch_size=batch_size, h_dim=h_dim, z_dim=z_dim, dtype=dtype)
-    state = devices.replicate(
-        create_train_state(config, track_densities=(DENSITY,) * pianoroll.NUM_TRACKS, num_train_steps=1), BATCH_AXIS
-    )
+    state = replicate(create_train_state(config, track_densities=(DENSITY,) * pianoroll.NUM_TRACKS, num_train_steps=1))
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.autoencoder.params))
-    step = devices.parallel_step(make_train_step(config, num_train_steps=1), BATCH_AXIS, returns_state=True)
-    place = jax.pmap(lambda batch: batch, axis_name=BATCH_AXIS)
+    step = parallel_step(make_train_step(config, num_train_steps=1), donate_state=True)
+    put_on_devices = jax.pmap(lambda batch: batch, axis_name=BATCH_AXIS)
     share = batch_size // jax.process_count()
     position = np.arange(share, dtype=np.int32) + share * jax.process_index()
-    weight = np.ones(share, np.float32)
-    batches = [
-        place(Batch(*devices.shard((pianoroll.pack(random_phrases(share, seed)), position, weight))))
-        for seed in range(NUM_BATCHES)
-    ]
+    position = position.reshape(jax.local_device_count(), -1)
+
+    def make_batch(seed: int) -> Batch:
+        packed = pianoroll.pack(random_phrases(share, seed))
+        return put_on_devices(Batch(packed.reshape(*position.shape, -1), position))
+
+    batches = [make_batch(seed) for seed in range(NUM_BATCHES)]
 
     def run(steps: int) -> None:
         nonlocal state
@@ -96,7 +98,7 @@ def train_step_on_a_core(
 ) -> Contender:
     """`train_step` of a process with one core; `batch_size` is that of all processes together."""
     os.sched_setaffinity(0, {core})
-    devices.start(coordinator, num_processes, process_id)
+    processes.start(coordinator, num_processes, process_id)
     return train_step(**sizes)
 
 

@@ -1,4 +1,4 @@
-"""What the benches have in common: flags, medians with their spread, and one JSON object a line."""
+"""Common parts of the benchmarks: flags, medians with their spread, and one JSON object a line."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def parser(
 
 
 def sizes(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What a contender has to know of the network."""
+    """The flags that describe the network, as arguments of a contender."""
     names = ("network", "batch_size", "h_dim", "z_dim", "dtype")
     return {name: getattr(arguments, name) for name in names}
 
 
 def host_devices(number: int) -> dict[str, str]:
-    """Environment that makes jax see so many devices on a CPU; 0 leaves it alone."""
+    """Environment variables for this number of jax devices on a CPU; 0 leaves the default."""
     return {"JAX_NUM_CPU_DEVICES": str(number)} if number else {}
 
 
@@ -79,7 +79,7 @@ def share_of_ceiling(
 
 
 def cost(process: Process) -> dict[str, float]:
-    """What a contender took besides its steps."""
+    """Seconds to compile and to start, and peak memory, of a contender."""
     return {
         "compile_s": round(process.compile_s, 2),
         "start_s": round(process.start_s, 2),
@@ -88,7 +88,7 @@ def cost(process: Process) -> dict[str, float]:
 
 
 def ratio(ours: Sequence[float], peer: Sequence[float]) -> dict[str, float]:
-    """How many times as fast as a peer: the ratio of medians, and the lowest and highest of a round."""
+    """Speed as a multiple of a peer's: the ratio of medians, and the lowest and highest ratio of a round."""
     pairs = [theirs / own for own, theirs in zip(ours, peer, strict=True)]
     return {
         "ratio": round(statistics.median(peer) / statistics.median(ours), 3),
@@ -124,11 +124,11 @@ def compare(
       peers: those of other libraries, by name.
       steps: of a turn.
       rounds: how many turns.
-      amount: what a turn works through, in `unit` times seconds.
+      amount: amount of work of a turn, in `unit` times seconds.
       unit: the name of the rate.
       gflop: of a turn.
       ceiling: a process of `ours.matmul`.
-      fields: what else the line says.
+      fields: further fields of the line.
     """
     contenders = [(ours, steps), *((peer, steps) for peer in peers.values())]
     if ceiling:
@@ -136,22 +136,22 @@ def compare(
     own, *others = take_turns(contenders, rounds)
     limit = others.pop() if ceiling else None
 
-    def figures(process: Process, seconds: Sequence[float]) -> dict[str, Any]:
+    def measurements(process: Process, seconds: Sequence[float]) -> dict[str, Any]:
         line = {**rates(seconds, amount, unit), **cost(process), **process.facts}
         if ceiling and limit:
             line |= share_of_ceiling(seconds, gflop, limit, ceiling.facts["gflop"])
         return line
 
-    line = {**fields, "steps": steps, "rounds": rounds, **figures(ours, own)}
+    line = {**fields, "steps": steps, "rounds": rounds, **measurements(ours, own)}
     if not peers:
         emit(case, **line)
     for (name, peer), seconds in zip(peers.items(), others, strict=True):
         _check_same("parameters", ours, peer, name)
-        emit(case, **line, peer={"name": name, **figures(peer, seconds)}, **ratio(own, seconds))
+        emit(case, **line, peer={"name": name, **measurements(peer, seconds)}, **ratio(own, seconds))
 
 
 def _check_same(fact: str, ours: Process, peer: Process, name: str) -> None:
-    """Ends the program where a peer is not what it should be."""
+    """Ends the program if a fact of a peer differs."""
     mine, theirs = ours.facts.get(fact), peer.facts.get(fact)
     if mine != theirs:
         sys.exit(f"error: {fact}: {mine} here, {theirs} of {name}; these are not the same network")

@@ -1,4 +1,4 @@
-"""Scale on paper: what a training step sends between chips, and from which batch on that no longer matters.
+"""Scale on paper: the bytes that a training step sends between chips, and the batch at which they no longer matter.
 
     python -m tests.bench.scale --chips 8 --chips 64 --chips 256
     python -m tests.bench.scale --network meter --tflop-per-s 989 --gb-per-s 450
@@ -7,8 +7,8 @@ Nothing is measured here: it is arithmetic on the network's table, a chip's arit
 speed of its links, all of which are flags. Each step sends, per chip,
 
 - the gradients of all parameters, summed over chips: in a ring 2 (n - 1) / n times their bytes, in float32;
-- the statistics of batch normalisation, forward and backward: few bytes, but a message for each layer;
-- for WAE-MMD the codes and the draws of the prior, from all chips to all, and the gradients of the codes back.
+- the statistics of batch normalization, forward and backward: few bytes, but a message for each layer;
+- for WAE-MMD the codes and the samples of the prior, from all chips to all, and the gradients of the codes back.
 
 Messages cost `latency_us` for each doubling of the number of chips. Nothing overlaps with arithmetic, which is the
 worst case. `smallest_batch_per_chip` is the power of two from which on all of that is at most 5 % of a step.
@@ -46,7 +46,7 @@ def step_of_a_chip(arguments: argparse.Namespace, *, chips: int, batch: int) -> 
     norms = len(row.encoder) + len(row.decoder) - 1 + row.normalize_start + (row.bars is not None)
     others = (chips - 1) / chips
     gradients = 2 * others * parameters * _BYTES
-    # Codes and draws come from the others; the codes' gradients go back to them.
+    # Codes and samples come from the others; the codes' gradients go back to them.
     codes = 3 * (chips - 1) * batch * arguments.z_dim * _BYTES if arguments.penalty == "mmd" else 0.0
     pairs = 3 * batch * batch * chips if arguments.penalty == "mmd" else 0
     # A pair: 3 FLOP a dimension, 3 a scale; forward, and twice that backward.
@@ -66,7 +66,7 @@ def step_of_a_chip(arguments: argparse.Namespace, *, chips: int, batch: int) -> 
 
 
 def share_of_communication(step: dict[str, float]) -> float:
-    """Of the seconds of a step."""
+    """Communication's share of the seconds of a step."""
     return step["communication_s"] / (step["communication_s"] + step["arithmetic_s"])
 
 

@@ -32,7 +32,7 @@ def as_128(roll):
 
 
 def by_track(rolls, measure):
-    """What a measure of one track gives for each, NaN for those that are silent."""
+    """Values of a metric of one track for each track, NaN for silent ones."""
     return np.array([[measure(roll[..., k]) if roll[..., k].any() else np.nan for k in range(5)] for roll in rolls])
 
 

@@ -1,4 +1,4 @@
-"""What the modules do besides convolutions: start, normalise, activate, drop, and train on several devices."""
+"""Modules besides convolutions: initial values, normalization, activation, dropout, training on several devices."""
 
 import functools
 import itertools

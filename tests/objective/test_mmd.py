@@ -172,7 +172,7 @@ def test_grows_with_the_distance_of_the_samples():
 
 
 def test_a_sample_against_itself_is_negative_by_as_much_as_it_should_be(float64):
-    """Where x is y, the cross term alone has the pairs of a point with itself: -(2 / n) * (k(0) - mean k)."""
+    """If x is y, the cross term alone has the pairs of a point with itself: -(2 / n) * (k(0) - mean k)."""
     x = np.random.default_rng(6).normal(size=(10, 4))
     kernel = imq_by_hand(4, 1.0)
     mean = np.mean([kernel(x[i], x[j]) for i in range(10) for j in range(10) if i != j])

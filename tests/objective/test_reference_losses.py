@@ -93,7 +93,7 @@ def test_loss_of_wae_mmd_is_the_references(float64):
 
 
 def test_probabilities_that_the_reference_clips_stay_exact_here(float64):
-    """Where Keras' clipping sets in, at logits of 16, the penalty goes on and keeps its slope."""
+    """Keras clips from logits of 16 on; the penalty here keeps its slope."""
     logits = np.array([-10.0, -16.0, -30.0])
     clipped = crossentropy(1, 1 / (1 + np.exp(-logits)))
     ours = np.asarray(adversarial.non_saturating_penalty(logits))

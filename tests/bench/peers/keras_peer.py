@@ -1,4 +1,4 @@
-"""The same autoencoder in Keras on TensorFlow, after the layers and the training step of w00zie/wae_music."""
+"""The autoencoder in Keras on TensorFlow, after the layers and the training step of w00zie/wae_music."""
 
 from __future__ import annotations
 

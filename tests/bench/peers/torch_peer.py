@@ -1,4 +1,4 @@
-"""The same autoencoder in PyTorch: plain modules, channels last, autocast for bfloat16."""
+"""The autoencoder in PyTorch: plain modules, channels last, autocast for bfloat16."""
 
 from __future__ import annotations
 
