@@ -62,11 +62,10 @@ def write_phrases(
     cannot be made, one line says what to install, and all else is written.
 
     Args:
-      directory: the folder; created with its parents.
+      directory: created with its parents.
       rolls: at least one phrase.
       probabilities: of the cells.
-      names: titles of pictures and MIDI files, one a phrase; by default phrase_0000 and so on. The files' own names do
-        not depend on them.
+      names: titles of pictures and MIDI files, one a phrase; by default phrase_0000 and so on.
       tempo: quarter notes a minute.
       programs: General MIDI programs, from 0, one a track; the first is that of the drum kit.
       audio: how to make sound, a quarter of a second a file; None for none.
@@ -76,43 +75,45 @@ def write_phrases(
       log: called with each line for the user.
 
     Raises:
-      ValueError: if the rolls have another shape or are not binary, the probabilities another shape than the rolls,
-        or the names another number; no file is written then.
+      ValueError: if shapes or numbers do not fit, or the rolls are not binary; no file is written then.
     """
-    check_rolls(rolls)
     stems = [f"phrase_{i:04d}" for i in range(len(rolls))]
     names = stems if names is None else names
-    if not len(rolls) or len(names) != len(rolls):
-        raise ValueError(f"there are {len(rolls)} phrases and {len(names)} names; expected at least one, one name each")
-    if probabilities is not None and probabilities.shape != rolls.shape:
-        raise ValueError(f"probabilities has shape {probabilities.shape}; expected that of the rolls, {rolls.shape}")
+    _check(rolls, probabilities, names)
     if audio is not None and (missing := missing_parts(audio)) is not None:
         log(missing)
         audio = None
-
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    sequence: dict[str, Any] = {"tempo": tempo, "programs": programs}
+    playing: dict[str, Any] = {"tempo": tempo, "programs": programs}
     # First, since it refuses invalid rolls before anything is written.
-    midi.write_midi(directory / "all_phrases.mid", rolls, name="all phrases", **sequence)
+    midi.write_midi(directory / "all_phrases.mid", rolls, name="all phrases", **playing)
     _write_arrays(directory, rolls, probabilities)
     if pictures:
         first = slice(GRID_PHRASES)
         save_figure(phrase_plots.plot_grid(rolls[first], titles=names[first]), directory / "grid.png")
-
     reported = time.monotonic()
     with _Encoding() as encoding:
         for i, (stem, name, roll) in enumerate(zip(stems, names, rolls, strict=True)):
-            midi.write_midi(directory / f"{stem}.mid", roll, name=name, **sequence)
+            midi.write_midi(directory / f"{stem}.mid", roll, name=name, **playing)
             if multitracks:
-                write_multitrack(directory / f"{stem}.npz", roll, name=name, **sequence)
+                write_multitrack(directory / f"{stem}.npz", roll, name=name, **playing)
             if pictures and each_picture:
                 save_figure(phrase_plots.plot_phrase(roll, title=name), directory / f"{stem}.png")
             if audio is not None:
-                encoding.add(directory / f"{stem}.{audio.format}", render(roll, audio=audio, **sequence))
+                encoding.add(directory / f"{stem}.{audio.format}", render(roll, audio=audio, **playing))
             if time.monotonic() - reported > _SECONDS_BETWEEN_LINES:
                 log(f"{i + 1} of {len(rolls)} phrases written to {directory}")
                 reported = time.monotonic()
+
+
+def _check(rolls: BinaryRolls, probabilities: Probabilities | None, names: Sequence[str]) -> None:
+    """Raises ValueError as `write_phrases` does."""
+    check_rolls(rolls)
+    if not len(rolls) or len(names) != len(rolls):
+        raise ValueError(f"there are {len(rolls)} phrases and {len(names)} names; expected at least one, one name each")
+    if probabilities is not None and probabilities.shape != rolls.shape:
+        raise ValueError(f"probabilities has shape {probabilities.shape}; expected that of the rolls, {rolls.shape}")
 
 
 def _write_arrays(directory: pathlib.Path, rolls: BinaryRolls, probabilities: Probabilities | None) -> None:
