@@ -8,7 +8,7 @@ from wae_jax.config import BinarizationRule
 from wae_jax.data.demo_corpus import make_demo_corpus
 from wae_jax.evaluation import sample_metrics
 from wae_jax.evaluation.measure import PhraseSet
-from wae_jax.generation.model import run_of_state
+from wae_jax.generation.model import Model
 from wae_jax.pianoroll import PHRASE_SHAPE, pack, unpack
 from wae_jax.training.state import create_train_state
 
@@ -74,7 +74,7 @@ def test_samples_are_those_of_the_model(real):
         state = create_train_state(config, track_densities=(bias,) * len(DENSITIES), num_train_steps=1)
         held_out, training = (real.packed[HALVES[name]] for name in ("held_out", "training"))
         metrics = sample_metrics.measure_samples(
-            run_of_state(config, state), BinarizationRule(), num=7, seed=0, held_out=held_out, training=training
+            Model.of_state(config, state), BinarizationRule(), num=7, seed=0, held_out=held_out, training=training
         )
         assert metrics["samples/cells"] == cells
         assert 500 < metrics["held_out/cells"] < 3000

@@ -1,23 +1,20 @@
-"""The command that makes music, on a small trained run."""
+"""The command that makes music, with a small trained model."""
 
 import json
-import shutil
 
-import ml_collections
 import numpy as np
 import pytest
 
 import wae_jax
 from tests.helpers import random_rolls, train_briefly
 from tests.searching import shorten_searches
-from wae_jax import generate
-from wae_jax.command_line.mode_flags import parse_attribute, parse_tracks
+from wae_jax import export, generate
+from wae_jax.command_line.mode_flags import make_request, parse_attribute, parse_tracks
+from wae_jax.config import BinarizationRule
 from wae_jax.errors import DatasetError
-from wae_jax.generation.modes.input_phrase import read_input_phrase
-from wae_jax.generation.sampling import binarize
+from wae_jax.generation.modes.input_phrase import InputPhrase, read_input_phrase
 from wae_jax.pianoroll import unpack
 from wae_jax.render.midi import write_midi
-from wae_jax.training.loop import train_and_evaluate
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +22,8 @@ def workdir(tmp_path_factory):
     return train_briefly(tmp_path_factory.mktemp("run"))
 
 
-def run(workdir, output, *flags):
-    return generate.main(
-        [f"--workdir={workdir}", f"--output={output}", "--no-audio", "--no-pictures", "--threshold=0.03", *flags]
-    )
+def run(workdir, output, *flags, quick=("--no-audio", "--no-pictures", "--no-page", "--threshold=0.03")):
+    return generate.main([f"--workdir={workdir}", f"--output={output}", *quick, *flags])
 
 
 def load(folder):
@@ -38,8 +33,8 @@ def load(folder):
     return dense
 
 
-def test_draws_depend_on_the_seed_and_not_on_their_number(workdir, tmp_path, capsys):
-    assert run(workdir, tmp_path / "a", "--num=3", "--probabilities") == 0
+def test_samples_depend_on_the_seed_and_not_on_their_number(workdir, tmp_path, capsys):
+    assert run(workdir, tmp_path / "a", "--num=3", "--probabilities", quick=("--no-audio", "--threshold=0.03")) == 0
     table = capsys.readouterr().out
     assert "cells a phrase" in table
     assert "training data" in table
@@ -52,6 +47,8 @@ def test_draws_depend_on_the_seed_and_not_on_their_number(workdir, tmp_path, cap
     probabilities = np.load(tmp_path / "a" / "probabilities.npy")
     assert probabilities.shape == (3, 192, 84, 5)
     assert len(list((tmp_path / "a").glob("phrase_*.mid"))) == 3
+    assert (tmp_path / "a" / "listen.html").is_file()
+    assert not (tmp_path / "b" / "listen.html").exists()
 
 
 def test_reconstructions_lie_beside_their_originals(workdir, tmp_path):
@@ -59,21 +56,6 @@ def test_reconstructions_lie_beside_their_originals(workdir, tmp_path):
     assert load(tmp_path / "r").shape == load(tmp_path / "r" / "originals").shape == (2, 4, 48, 84, 5)
     assert load(tmp_path / "r" / "originals").any()
     assert len(np.load(tmp_path / "r" / "rows.npy")) == 2
-
-
-def test_a_run_from_before_some_fields_is_read_and_goes_on(workdir, tmp_path):
-    old = tmp_path / "run"
-    shutil.copytree(workdir, old)
-    stored = json.loads((old / "config.json").read_text())
-    now = ml_collections.ConfigDict(json.loads((old / "config.json").read_text()))
-    del stored["steps_per_call"], stored["data"]["placement"]
-    (old / "config.json").write_text(json.dumps(stored))
-    assert run(old, tmp_path / "old", "--num=2") == 0
-    assert run(workdir, tmp_path / "new", "--num=2") == 0
-    np.testing.assert_array_equal(load(tmp_path / "old"), load(tmp_path / "new"))
-    now.num_train_steps = 4
-    train_and_evaluate(now, str(old))
-    assert json.loads((old / "config.json").read_text()) == now.to_dict()
 
 
 def test_codes_alone(workdir, tmp_path):
@@ -93,8 +75,10 @@ def test_interpolation_begins_and_ends_at_codes_of_phrases(workdir, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--mode=reconstruct", "--num=100000"], "validation split has"),
+        (["--mode=reconstruct", "--num=100000"], "--num is 100000; expected at most"),
+        (["--mode=interpolate", "--num=3000"], "--num is 3000; expected at most"),
         (["--checkpoint=newest"], "expected best, latest or the number of a step"),
+        (["--checkpoint=²"], "expected best, latest or the number of a step"),
         (["--checkpoint=77"], "77"),
     ],
 )
@@ -115,25 +99,12 @@ def test_folders_that_are_not_right_are_refused(workdir, tmp_path, capsys):
     assert "not an empty folder" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("flag", ["--num=0", "--threshold=2", "--tempo=0", "--seed=-1", "--binarize=soft"])
+@pytest.mark.parametrize(
+    "flag", ["--num=0", "--threshold=2", "--tempo=0", "--seed=-1", "--seed=4294967296", "--binarization=soft"]
+)
 def test_flags_out_of_range_are_refused(workdir, tmp_path, flag):
     with pytest.raises(SystemExit, match="2"):
         run(workdir, tmp_path / "out", flag)
-
-
-def test_binarisation():
-    probabilities = np.full((4, 192, 84, 5), 0.25, np.float32)
-    probabilities[:, 0] = 0.75
-    hard = binarize(probabilities, method="hard", threshold=0.5, seed=0)
-    assert hard[:, 0].all()
-    assert not hard[:, 1:].any()
-    drawn = binarize(probabilities, method="bernoulli", threshold=0.5, seed=0)
-    # 4 x 80,220 draws: a deviation of .0008.
-    assert drawn[:, 1:].mean() == pytest.approx(0.25, abs=0.004)
-    np.testing.assert_array_equal(drawn[:2], binarize(probabilities[:2], method="bernoulli", threshold=0.5, seed=0))
-    assert not np.array_equal(drawn, binarize(probabilities, method="bernoulli", threshold=0.5, seed=1))
-    with pytest.raises(ValueError, match="'hard' and 'bernoulli'"):
-        binarize(probabilities, method="soft", threshold=0.5, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +137,7 @@ def test_what_is_made_of_ones_own_music_depends_on_it(workdir, songs, tmp_path, 
         report = json.loads((tmp_path / name / "report.json").read_text())
         assert report["requested"]["input"] == str(songs / f"{name}.mid")
         assert report["requested"]["mode"] == mode
-        assert report["run"]["step"] == 3
+        assert report["model"]["step"] == 3
         assert load(tmp_path / name).shape[0] == num
         assert "F1" in capsys.readouterr().out
     # Of a run of three steps all codes decode to much the same, so that a search may stay where it started; that
@@ -201,13 +172,13 @@ def test_a_walk_between_two_files(workdir, songs, tmp_path, quick):
     assert run(workdir, tmp_path / "one", "--mode=interpolate", *ends, "--num=1") == 1
 
 
-def test_without_a_folder_the_run_that_ships_is_taken(tmp_path, capsys):
-    flags = [f"--output={tmp_path / 'out'}", "--no-audio", "--no-pictures", "--num=2"]
+def test_without_a_workdir_the_model_that_ships_is_used(tmp_path, capsys):
+    flags = [f"--output={tmp_path / 'out'}", "--no-audio", "--no-pictures", "--no-page", "--num=2"]
     assert generate.main(flags) == 0
     told = capsys.readouterr().out
-    assert "the run that ships with wae_jax: step 800" in told
+    assert "the model that ships with wae_jax: step 800" in told
     assert "bars are silent" in told
-    expected = wae_jax.load().sampler.sample_codes(0, 2)
+    expected = wae_jax.load().sample_codes(0, 2)
     np.testing.assert_allclose(np.load(tmp_path / "out" / "codes.npy"), expected, atol=1e-6)
     assert load(tmp_path / "out").any()
 
@@ -217,9 +188,9 @@ def test_a_run_without_its_data_still_makes_music(tmp_path, capsys, monkeypatch)
         raise DatasetError("the data are gone")
 
     monkeypatch.setattr("wae_jax.generation.model.Model.phrases", gone)
-    flags = ["--no-audio", "--no-pictures", "--num=2"]
+    flags = ["--no-audio", "--no-pictures", "--num=2", "--threshold=0.3"]
     assert generate.main([f"--output={tmp_path / 'out'}", *flags]) == 0
-    assert "without a page to listen: the data are gone" in capsys.readouterr().out
+    assert "no page to listen, and no training data in the table below: the data are gone" in capsys.readouterr().out
     assert generate.main([f"--output={tmp_path / 'edit'}", "--mode=edit", "--attribute=density:1", *flags]) == 1
     assert not (tmp_path / "edit").exists()
 
@@ -237,7 +208,7 @@ def test_reconstructions_tell_their_f1(workdir, tmp_path):
         (["--mode=vary", "--input=nowhere.mid"], "nowhere.mid does not exist; expected a MIDI"),
         (["--mode=vary", "--input=A", "--start-bar=11"], "it has from bars 1 to 9"),
         (["--mode=continue", "--input=QUIET"], "is silent in bar 2"),
-        (["--mode=accompany", "--input=QUIET", "--keep=strings"], "what sounds is Piano"),
+        (["--mode=accompany", "--input=QUIET", "--keep=strings"], "silent; expected --keep with some of Piano"),
         (["--mode=edit", "--input=QUIET", "--start-bar=2", "--attribute=density:1"], "no four bars"),
     ],
 )
@@ -256,26 +227,29 @@ def test_music_that_will_not_do_is_refused_with_the_reason(workdir, songs, tmp_p
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (
-            ["--input=a.mid"],
-            "--input has no say in --mode=sample; it belongs to --mode=vary or continue or accompany or",
-        ),
-        (["--mode=vary", "--input=a.mid", "--keep=bass"], "--keep has no say in --mode=vary"),
+        (["--input=a.mid"], "--input applies only to --mode=vary or continue or accompany or edit"),
+        (["--mode=vary", "--input=a.mid", "--keep=bass"], "--keep applies only to --mode=accompany"),
         (["--mode=vary"], "--mode=vary needs --input"),
         (["--mode=accompany", "--input=a.mid"], "needs --input and --keep"),
         (["--mode=accompany", "--input=a.mid", "--keep=drums,flute"], "'flute' is no track; expected some of drums, "),
-        (["--mode=accompany", "--input=a.mid", "--keep=bass,drums,piano,guitar,strings"], "leaves none to make"),
-        (["--mode=edit", "--attribute=speed:1"], "with a name out of density, polyphony, note-length, register"),
+        (["--mode=accompany", "--input=a.mid", "--keep=bass,drums,piano,guitar,strings"], "none is left to make"),
+        (["--mode=edit", "--attribute=speed:1"], "with one of the names density, polyphony, note-length, register"),
         (["--mode=edit", "--attribute=density"], "expected NAME:CHANGE"),
         (["--mode=edit", "--attribute=density:much"], "up to 5 standard deviations either way"),
         (["--mode=edit", "--attribute=density:0"], "up to 5 standard deviations either way"),
         (["--mode=edit", "--attribute=density:9"], "up to 5 standard deviations either way"),
         (["--mode=edit", "--attribute=density:1", "--attribute=density:2"], "names one attribute twice"),
-        (["--mode=edit", "--attribute=density:1", "--input=a.mid", "--num=4"], "--num has no say in --mode=edit with"),
+        (
+            ["--mode=edit", "--attribute=density:1", "--input=a.mid", "--num=4"],
+            "--num does not apply to --mode=edit",
+        ),
         (["--mode=continue", "--start-bar=5"], "expected --input too"),
-        (["--mode=vary", "--input=a.mid", "--start-bar=0"], "--start-bar is 0; bars count from 1"),
+        (
+            ["--mode=vary", "--input=a.mid", "--start-bar=0"],
+            "'0'; expected a whole number of at least 1",
+        ),
         (["--mode=interpolate", "--from=a.mid"], "expected both"),
-        (["--mode=interpolate", "--input=a.mid"], "--input has no say"),
+        (["--mode=interpolate", "--input=a.mid"], "--input applies only to"),
     ],
 )
 def test_flags_that_make_no_sense_together_are_refused(workdir, tmp_path, capsys, flags, message):
@@ -288,20 +262,74 @@ def test_flags_of_modes_are_read():
     assert parse_tracks("Bass, drums") == (0, 3)
     assert parse_attribute("note-length:-1.5") == ("note length", -1.5)
     assert parse_attribute("Drum_Busyness:+2") == ("drum busyness", 2.0)
-    numbers = {mode: generate.parse_arguments(["--output=o", f"--mode={mode}"]).num for mode in ("draw", "continue")}
-    assert numbers == {"draw": 64, "continue": 16}
     flags = ["--output=o", "--mode=edit", "--attribute=density:1", "--attribute=register:-1"]
     assert generate.parse_arguments(flags).attribute == [("density", 1.0), ("register", -1.0)]
-    assert generate.parse_arguments([*flags, "--input=a.mid"]).num == 1
 
 
-def test_draws_of_a_mixture_lie_where_the_codes_of_training_phrases_do(workdir, tmp_path, capsys):
-    flags = ("--num=200", "--no-page", "--latent=mixture")
-    assert run(workdir, tmp_path / "m", *flags) == 0
-    assert run(workdir, tmp_path / "n", "--num=3", *flags[1:]) == 0
+@pytest.mark.parametrize(
+    ("flags", "num", "may_be_fewer"),
+    [
+        ([], 64, True),
+        (["--mode=reconstruct", "--num=5"], 5, False),
+        (["--mode=continue"], 16, True),
+        (["--mode=edit", "--attribute=density:1"], 8, True),
+        (["--mode=edit", "--attribute=density:1", "--input=a.mid"], 1, True),
+    ],
+)
+def test_the_number_of_phrases_depends_on_the_mode(flags, num, may_be_fewer):
+    arguments = generate.parse_arguments(["--output=o", *flags])
+    inputs = (InputPhrase(random_rolls(1)[0], "a.mid", 1),) if arguments.input else ()
+    request = make_request(arguments, inputs, BinarizationRule())
+    assert (request.num, request.may_be_fewer) == (num, may_be_fewer)
+
+
+@pytest.mark.parametrize("mode", ["encode", "reconstruct", "interpolate"])
+def test_by_default_there_are_no_more_phrases_than_a_small_validation_split_has(workdir, tmp_path, monkeypatch, mode):
+    few = wae_jax.load(workdir).phrases("valid")[:3]
+    monkeypatch.setattr("wae_jax.generation.model.Model.phrases", lambda model, split: few)
+    assert run(workdir, tmp_path / "o", f"--mode={mode}") == 0
+    assert len(np.load(tmp_path / "o" / "codes.npy")) == (16 if mode == "interpolate" else 3)
+
+
+def test_ctrl_c_prints_one_line_and_exits_with_its_status(workdir, tmp_path, capsys, monkeypatch):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(generate, "write_phrases", interrupt)
+    assert run(workdir, tmp_path / "o", "--num=1") == 130
+    assert capsys.readouterr().err == f"interrupted; {tmp_path / 'o'} may be incomplete\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(28, "No space left on device", "o/a.mid"), "error: o/a.mid: No space left on device\n"),
+        (OSError("100 requested and 0 written"), "is the disk full?"),
+    ],
+)
+def test_a_full_disk_is_said_in_a_sentence(workdir, tmp_path, capsys, monkeypatch, error, message):
+    def fail(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(generate, "write_phrases", fail)
+    assert run(workdir, tmp_path / "o", "--num=1") == 1
+    assert message in capsys.readouterr().err
+
+
+def test_an_exported_model_makes_the_same_music(workdir, tmp_path):
+    assert export.main([f"--workdir={workdir}", f"--output={tmp_path / 'a.npz'}", "--num=2"]) == 0
+    assert export.main([f"--workdir={tmp_path / 'a.npz'}", f"--output={tmp_path / 'b.npz'}", "--num=2"]) == 0
+    for name in "ab":
+        assert run(tmp_path / f"{name}.npz", tmp_path / name, "--num=2") == 0
+    np.testing.assert_array_equal(load(tmp_path / "a"), load(tmp_path / "b"))
+
+
+def test_samples_of_a_mixture_lie_where_the_codes_of_training_phrases_do(workdir, tmp_path, capsys):
+    assert run(workdir, tmp_path / "m", "--num=200", "--latent=mixture", "--components=1") == 0
+    assert run(workdir, tmp_path / "n", "--num=3", "--latent=mixture", "--components=1") == 0
     codes = np.load(tmp_path / "m" / "codes.npy")
     np.testing.assert_allclose(np.load(tmp_path / "n" / "codes.npy"), codes[:3], rtol=1e-5, atol=1e-6)
-    opened = wae_jax.load(str(workdir))
+    opened = wae_jax.load(workdir)
     training = opened.encode(unpack(np.asarray(opened.phrases("train"))))
     error = 4 * training.std(axis=0) / np.sqrt(len(codes))
     assert np.all(np.abs(codes.mean(axis=0) - training.mean(axis=0)) < error + 0.05)
@@ -311,15 +339,15 @@ def test_draws_of_a_mixture_lie_where_the_codes_of_training_phrases_do(workdir, 
     assert json.loads((tmp_path / "m" / "report.json").read_text())["requested"]["latent"] == "mixture"
     capsys.readouterr()
     assert run(workdir, tmp_path / "o", "--latent=mixture", "--components=100000") == 1
-    assert "--latent=mixture: components is 100000; expected 1 to" in capsys.readouterr().err
+    assert "components is 100000; expected 1 to" in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--components=2"], "no say in --latent=prior"),
-        (["--latent=mixture", "--components=0"], "expected at least 1"),
+        (["--components=2"], "--components applies only to --latent=mixture"),
+        (["--latent=mixture", "--components=0"], "expected a whole number of at least 1"),
     ],
 )
 def test_flags_of_a_mixture_are_checked(flags, message, workdir, tmp_path, capsys):

@@ -1,9 +1,11 @@
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 import scipy.stats
 
-from wae_jax.generation.learned_prior import Mixture, fit_mixture, log_density, normal, sample_mixture
+from wae_jax.generation.learned_prior import fit_mixture, log_density, normal, sample_mixture
 
 CENTRES = np.array([[-6.0, 0.0, 1.0], [5.0, 4.0, 0.0], [0.0, -7.0, 3.0]])
 SHARES = np.array([0.5, 0.3, 0.2])
@@ -36,7 +38,10 @@ def test_one_component_is_the_mean_and_the_covariance():
     codes, _ = clusters()
     found = fit_mixture(codes, components=1)
     np.testing.assert_allclose(found.means[0], codes.mean(axis=0), atol=1e-4)
-    np.testing.assert_allclose(found.factors[0] @ found.factors[0].T, np.cov(codes.T, ddof=0), rtol=0.01, atol=0.03)
+    covariance = np.cov(codes.astype(np.float64).T, ddof=0)
+    # Three hundredths of each dimension's variance are added.
+    expected = covariance + 0.03 * np.diag(np.diag(covariance))
+    np.testing.assert_allclose(found.factors[0] @ found.factors[0].T, expected, rtol=1e-5)
 
 
 def test_separated_clusters_are_found():
@@ -44,66 +49,20 @@ def test_separated_clusters_are_found():
     found = fit_mixture(codes, components=3)
     order = [int(np.argmin(np.linalg.norm(found.means - centre, axis=1))) for centre in CENTRES]
     assert sorted(order) == [0, 1, 2]
+    raised = 0.03 * np.diag(codes.astype(np.float64).var(axis=0))
     for centre, component in enumerate(order):
         own = codes[which == centre].astype(np.float64)
         np.testing.assert_allclose(found.weights[component], len(own) / len(codes), atol=1e-3)
         np.testing.assert_allclose(found.means[component], own.mean(axis=0), atol=0.01)
         covariance = found.factors[component] @ found.factors[component].T
-        # (n_k S_k + 5 Λ) / (n_k + 5), with Λ hardly more than the covariance of all, over 3^(2/3).
-        pooled = np.cov(codes.T, ddof=0) / 3 ** (2 / 3)
-        np.testing.assert_allclose(
-            covariance, (len(own) * np.cov(own.T, ddof=0) + 5 * pooled) / (len(own) + 5), rtol=0.02, atol=0.01
-        )
+        np.testing.assert_allclose(covariance, np.cov(own.T, ddof=0) + raised, rtol=0.02, atol=0.01)
 
 
-def test_a_step_is_that_of_expectation_and_maximisation_by_hand():
-    codes, _ = clusters(60, seed=4)
-    before, after = (fit_mixture(codes, components=2, max_steps=steps) for steps in (1, 2))
-    mean, deviation = codes.mean(axis=0, dtype=np.float64), codes.std(axis=0, dtype=np.float64)
-    parts = np.exp(
-        [by_hand(Mixture(np.ones(1), before.means[c : c + 1], before.factors[c : c + 1]), codes) for c in (0, 1)]
-    )
-    shares = (before.weights[:, None] * parts / (before.weights @ parts)).T
-    np.testing.assert_allclose(after.weights, (shares.sum(axis=0) + 0.5) / 61)
-    for c in (0, 1):
-        size = shares[:, c].sum()
-        # A hundredth of a code stands at the mean of all.
-        expected = (shares[:, c] @ codes + 0.01 * mean) / (size + 0.01)
-        np.testing.assert_allclose(after.means[c], expected, rtol=1e-6, atol=1e-8)
-        scatter = sum(
-            share * np.outer(x - expected, x - expected) for share, x in zip(shares[:, c], codes, strict=True)
-        )
-        own = np.outer(mean - expected, mean - expected)
-        # What is left is the pooled covariance, that of all codes shrunk in units of the deviations.
-        left = after.factors[c] @ after.factors[c].T * (size + 5) - scatter - 0.01 * own
-        pooled = left / np.outer(deviation, deviation) / 5 * 2 ** (2 / 3)
-        correlations = np.corrcoef(codes.T)
-        off = ~np.eye(3, dtype=bool)
-        np.testing.assert_allclose(np.diag(pooled), 1, rtol=1e-5)
-        square = np.sum(correlations**2)
-        shrinkage = (square / 3 + 9) / ((60 + 1 / 3) * (square - 3))  # arXiv 0907.4698, equation 23
-        np.testing.assert_allclose(pooled[off], (1 - shrinkage) * correlations[off], rtol=1e-3)
-
-
-def test_what_is_maximised_never_falls():
-    codes = np.random.default_rng(2).standard_t(3, (300, 3))
-    # In units of the deviations, in which the prior is.
-    codes = (codes - codes.mean(axis=0)) / codes.std(axis=0)
-    correlations = np.corrcoef(codes.T)
-    square = np.sum(correlations**2)
-    shrinkage = (square / 3 + 9) / ((300 + 1 / 3) * (square - 3))
-    pooled = ((1 - shrinkage) * correlations + shrinkage * np.eye(3)) / 4 ** (2 / 3)
-    reached = []
-    for steps in range(1, 9):
-        mixture = fit_mixture(codes, components=4, max_steps=steps)
-        total = by_hand(mixture, codes).sum() + np.log(mixture.weights).sum() / 4
-        for mean, factor in zip(mixture.means, mixture.factors, strict=True):
-            precision = np.linalg.inv(factor @ factor.T)
-            total += 2.5 * (np.linalg.slogdet(precision)[1] - np.trace(precision @ pooled))
-            total -= 0.005 * mean @ precision @ mean
-        reached.append(total)
-    assert np.diff(reached).min() > -1e-8
-    assert reached[-1] > reached[0] + 1
+def test_a_seed_makes_one_mixture():
+    codes, _ = clusters(200)
+    one, same = (fit_mixture(codes, components=4, seed=3) for _ in range(2))
+    for first, second in zip(dataclasses.astuple(one), dataclasses.astuple(same), strict=True):
+        np.testing.assert_array_equal(first, second)
 
 
 def test_density_is_scipys():
@@ -115,28 +74,28 @@ def test_density_is_scipys():
 
 
 def test_the_number_of_components_is_chosen_on_codes_held_out():
-    assert len(fit_mixture(clusters()[0]).weights) == 4  # of 1, 2, 4, 8...: 3 are not to be had with 2
+    assert len(fit_mixture(clusters()[0]).weights) in (4, 8)  # three clusters are more than two components
     one = np.random.default_rng(1).standard_normal((800, 3)).astype(np.float32)
     assert len(fit_mixture(one).weights) == 1
 
 
-def test_draws_have_the_moments_of_the_mixture():
+def test_samples_have_the_moments_of_the_mixture():
     mixture = fit_mixture(clusters()[0], components=3)
-    draws = sample_mixture(mixture, keys(6000)).astype(np.float64)
+    samples = sample_mixture(mixture, keys(6000)).astype(np.float64)
     covariances = mixture.factors @ mixture.factors.transpose(0, 2, 1)
     mean = mixture.weights @ mixture.means
     covariance = np.einsum("c,cij->ij", mixture.weights, covariances)
     covariance += (mixture.means - mean).T @ np.diag(mixture.weights) @ (mixture.means - mean)
-    np.testing.assert_allclose(draws.mean(axis=0), mean, atol=0.25)
-    np.testing.assert_allclose(np.cov(draws.T), covariance, rtol=0.05, atol=0.6)
-    nearest = np.argmin(np.linalg.norm(draws[:, None] - mixture.means, axis=2), axis=1)
+    np.testing.assert_allclose(samples.mean(axis=0), mean, atol=0.25)
+    np.testing.assert_allclose(np.cov(samples.T), covariance, rtol=0.05, atol=0.6)
+    nearest = np.argmin(np.linalg.norm(samples[:, None] - mixture.means, axis=2), axis=1)
     np.testing.assert_allclose(np.bincount(nearest) / 6000, mixture.weights, atol=0.02)
     for component in range(3):
-        own = draws[nearest == component]
+        own = samples[nearest == component]
         np.testing.assert_allclose(np.cov(own.T), covariances[component], rtol=0.15, atol=0.05)
 
 
-def test_first_draws_do_not_depend_on_how_many_there_are():
+def test_first_samples_do_not_depend_on_how_many_there_are():
     mixture = fit_mixture(clusters()[0], components=3)
     many = sample_mixture(mixture, keys(40))
     assert many.dtype == np.float32
@@ -170,13 +129,13 @@ def test_shift_and_scale_of_a_dimension_carry_over():
 def test_degenerate_codes_have_a_mixture_near_them(codes, components):
     found = fit_mixture(codes.astype(np.float32), components=components)
     np.testing.assert_allclose(found.weights.sum(), 1)
-    draws = sample_mixture(found, keys(50))
-    assert np.isfinite(draws).all()
+    samples = sample_mixture(found, keys(50))
+    assert np.isfinite(samples).all()
     assert np.isfinite(log_density(found, codes)).all()
     constant = np.ptp(codes, axis=0) == 0
     allowed = 0.05 * max(1.0, np.abs(codes).max())
     np.testing.assert_allclose(
-        draws[:, constant], np.broadcast_to(codes[0, constant], draws[:, constant].shape), atol=allowed
+        samples[:, constant], np.broadcast_to(codes[0, constant], samples[:, constant].shape), atol=allowed
     )
 
 

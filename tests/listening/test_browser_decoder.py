@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from tests.decoding import Z_DIM, logits, random_model
 from tests.listening.binarization_cases import CASES, probabilities_of, rule_of
 from tests.listening.browsing import loudest, opened
-from tests.decoding import Z_DIM, logits, random_model
 from wae_jax.config import BinarizationRule
 from wae_jax.generation.binarization import binarize
 from wae_jax.generation.export_file import to_storage

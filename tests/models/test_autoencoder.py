@@ -11,7 +11,7 @@ import pytest
 from tests.helpers import make_batch, random_rolls, run_step, tiny_config
 from wae_jax.config import ModelSpec
 from wae_jax.errors import ConfigError
-from wae_jax.generation.sampling import make_sampler
+from wae_jax.generation.model import Model
 from wae_jax.models.autoencoder import Autoencoder
 from wae_jax.models.discriminator import Discriminator
 from wae_jax.models.modules import ACTIVATIONS
@@ -221,7 +221,7 @@ def test_a_state_without_batch_statistics_is_saved_restored_and_sampled_from(tmp
     assert jax.tree.structure(restored) == jax.tree.structure(after)
     for one, other in zip(jax.tree.leaves(restored), jax.tree.leaves(after), strict=True):
         np.testing.assert_array_equal(one, other)
-    sampler = make_sampler(config, restored.evaluation_variables())
+    sampler = Model(config, restored.evaluation_variables(), 0, "")
     rolls = random_rolls(3)
     probabilities = sampler.decode(sampler.encode(rolls))
     assert probabilities.shape == rolls.shape

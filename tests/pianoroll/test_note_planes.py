@@ -10,7 +10,7 @@ import pytest
 from tests.helpers import DENSITIES, autoencoder_of, make_batch, onsets, random_rolls, run_step, run_steps, tiny_config
 from wae_jax import pianoroll
 from wae_jax.config import CostSpec
-from wae_jax.generation.sampling import make_sampler
+from wae_jax.generation.model import Model
 from wae_jax.metrics.reconstruction import count_cells
 from wae_jax.models.networks import NETWORKS
 from wae_jax.objective import reconstruction
@@ -194,14 +194,14 @@ def test_evaluation_and_sampling_are_of_cells(trained):
     config, batch, run = trained
     state = run[-1][0]
     rolls = pianoroll.unpack(batch.packed)
-    sampler = make_sampler(config, state.evaluation_variables())
-    codes = sampler.encode(rolls)
+    trained = Model(config, state.evaluation_variables(), 0, "")
+    codes = trained.encode(rolls)
     model = autoencoder_of(config)
     _, outputs = jax.jit(lambda x: model.apply(state.evaluation_variables(), x, method="autoencode"))(
         rolls.astype(np.float32)
     )
     p = softmax(np.asarray(outputs))[..., :2].sum(-1)
-    np.testing.assert_allclose(sampler.decode(codes), p, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(trained.decode(codes), p, rtol=1e-4, atol=1e-6)
     evaluated = run_step(make_evaluate_step(config), state, batch, 2)
     assert float(evaluated.reconstruction) == pytest.approx(np.square(rolls - p).sum(), rel=1e-4)
     counts = count_cells(rolls, p.astype(np.float32), threshold=0.5)

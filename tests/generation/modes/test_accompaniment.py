@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-import wae_jax
 from tests.helpers import random_rolls
 from tests.searching import shorten_searches
 from wae_jax.errors import RequestError
@@ -18,8 +17,8 @@ KEPT = np.array([True, False, False, True, False])
 
 
 @pytest.fixture(scope="module")
-def run():
-    return wae_jax.load()
+def run(shipped):
+    return shipped
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import wae_jax
 from tests.helpers import autoencoder_of, random_rolls
 from tests.searching import shorten_searches
 from wae_jax.generation.modes import code_search
@@ -18,8 +17,8 @@ KEPT = np.array([True, False, False, True, False])
 
 
 @pytest.fixture(scope="module")
-def run():
-    return wae_jax.load()
+def run(shipped):
+    return shipped
 
 
 @functools.partial(jax.jit, static_argnums=0)

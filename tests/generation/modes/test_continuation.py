@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-import wae_jax
 from tests.searching import shorten_searches
 from wae_jax.errors import RequestError
 from wae_jax.generation.model import Model
@@ -15,8 +14,8 @@ from wae_jax.metrics.reconstruction import cell_f1
 
 
 @pytest.fixture(scope="module")
-def run():
-    return wae_jax.load()
+def run(shipped):
+    return shipped
 
 
 def quiet(run, share):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import scipy.stats
 
-import wae_jax
 from tests.helpers import random_rolls
 from tests.searching import shorten_searches
 from wae_jax.generation.modes.input_phrase import InputPhrase
@@ -14,8 +13,8 @@ from wae_jax.metrics.reconstruction import cell_f1
 
 
 @pytest.fixture(scope="module")
-def run():
-    return wae_jax.load()
+def run(shipped):
+    return shipped
 
 
 def own(roll):
