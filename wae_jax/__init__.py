@@ -1,7 +1,8 @@
 """Wasserstein autoencoders for multi-track music, in JAX.
 
-model = wae_jax.load()  # the model that ships, or a workdir, or an exported file
-phrases = model.binarize(model.sample(8, seed=1))
+Example:
+  model = wae_jax.load()  # the model that ships; or a workdir, or an exported file
+  phrases = model.binarize(model.sample(8, seed=1))
 """
 
 from __future__ import annotations

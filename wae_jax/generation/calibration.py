@@ -10,8 +10,7 @@ those with the highest probabilities, as many as the training data have.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
@@ -24,11 +23,6 @@ from wae_jax.pianoroll import NUM_BARS, NUM_PITCHES, NUM_TRACKS, STEPS_PER_BAR, 
 _HALVINGS = 16
 # The three parts depend on each other. They are fitted in turn, and hardly change after two rounds.
 _MAX_ROUNDS = 2
-
-
-def calibrate(rule: BinarizationRule, sampler: Any, statistics: Callable[[], TrackStatistics]) -> BinarizationRule:
-    """`Model.calibrated`, until callers follow."""
-    return dataclasses.replace(sampler, track_statistics=statistics()).calibrated(rule) if rule.fitted_parts else rule
 
 
 def fit_rule(probabilities: Probabilities, statistics: TrackStatistics, rule: BinarizationRule) -> BinarizationRule:

@@ -78,15 +78,6 @@ class Model:
     def _variables_on_device(self) -> Any:
         return jax.device_put(dict(self.variables))
 
-    @property
-    def sampler(self) -> Model:
-        """The model itself, until callers follow."""
-        return self
-
-    def own_rule(self) -> BinarizationRule:
-        """`rule`, until callers follow."""
-        return self.rule
-
     def encode(self, rolls: Rolls) -> Codes:
         """Codes of phrases; the means of a random encoder."""
         return _in_parts(functools.partial(_encode, self.autoencoder, self._variables_on_device), rolls)
@@ -187,22 +178,6 @@ class Model:
         except ValueError as error:
             raise RequestError(f"no mixture can be fitted to the codes of training phrases: {error}") from error
         return dataclasses.replace(self, mixture=mixture)
-
-
-def run_of_state(config: Config, state: TrainState) -> Model:
-    """`Model.of_state`, until callers follow."""
-    return Model.of_state(config, state)
-
-
-def open_run(source: str | None, checkpoint: str = "best") -> Model:
-    """`load`, until callers follow."""
-    from wae_jax.generation.load import load
-
-    return load(source, checkpoint)
-
-
-load_run = open_run
-SHIPPED = "wae_gan.npz"
 
 
 # Two modules of one configuration are equal, so that these compile once a process; and the variables are arguments, for
