@@ -10,6 +10,7 @@ A dataset is a folder written by `python -m wae_jax.build_dataset`:
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import functools
 import hashlib
@@ -17,7 +18,7 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int64, Integer, Shaped
@@ -35,6 +36,16 @@ SKIPPED_FILE = "skipped.tsv"
 FORMAT = "wae_jax packed phrases"
 FORMAT_VERSION = 1
 _REBUILD = "build the dataset again"
+
+
+class IndexLine(NamedTuple):
+    """A line of index.tsv: the origin of a row; the song's name is escaped as in the file."""
+
+    split: str
+    source: int
+    song: str | None
+    first_bar: int | None
+    tempo: float | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -112,25 +123,37 @@ def load_dataset(path: str | os.PathLike[str]) -> Dataset:
     description = _read_description(folder)
     phrases = _open_phrases(folder / PHRASES_FILE, description["num_phrases"])
     rows = _check_splits(folder / DESCRIPTION_FILE, description["splits"], len(phrases))
-    read_songs = functools.partial(_read_songs, folder / INDEX_FILE, len(phrases))
     digest = dataset_digest(description["phrases_sha256"], rows)
+
+    def read_songs() -> list[str]:
+        return [line.song or "" for line in read_index(folder, len(phrases))]
+
     return Dataset(phrases, rows, digest, str(folder), read_songs)
 
 
-def _read_songs(file: pathlib.Path, num_phrases: int) -> list[str]:
-    """The column `song` of index.tsv."""
+def read_index(folder: pathlib.Path, num_phrases: int) -> list[IndexLine]:
+    """Reads index.tsv. Raises DatasetError if it cannot be read or is not one line a row, in order."""
+    file = folder / INDEX_FILE
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
+        with file.open(encoding="utf-8", newline="") as opened:
+            lines = list(csv.reader(opened, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (OSError, ValueError, csv.Error) as error:
         raise DatasetError(f"{file} cannot be read: {error}; {_REBUILD}") from error
-    header, *rows = (line.split("\t") for line in lines or [""])
-    if "song" not in header or len(rows) != num_phrases or any(len(row) != len(header) for row in rows):
-        raise DatasetError(
-            f"{file} has {len(rows)} lines below its header, {' '.join(header)!r:.80}; expected {num_phrases} and a "
-            f"column song: {_REBUILD}"
-        )
-    column = header.index("song")
-    return [row[column] for row in rows]
+    if not lines or tuple(lines[0]) != INDEX_COLUMNS:
+        raise DatasetError(f"{file} has the columns {lines[:1]}; expected {list(INDEX_COLUMNS)}: {_REBUILD}")
+    index = []
+    for number, line in enumerate(lines[1:]):
+        try:
+            row, split, source, song, bar, tempo = line
+            if int(row) != number:
+                raise ValueError(f"row {row}; expected {number}")
+            first_bar, bpm = int(bar) if bar else None, float(tempo) if tempo else None
+            index.append(IndexLine(split, int(source), song or None, first_bar, bpm))
+        except ValueError as error:
+            raise DatasetError(f"{file}, line {number + 2}: {error}; {_REBUILD}") from error
+    if len(index) != num_phrases:
+        raise DatasetError(f"{file} has {len(index)} rows, {PHRASES_FILE} {num_phrases}: {_REBUILD}")
+    return index
 
 
 def _read_description(folder: pathlib.Path) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class Chord(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Song:
-    """What the phrases of one song share.
+    """A song: everything that its phrases have in common.
 
     Attributes:
       tonic: pitch class of the key, 0 is C.

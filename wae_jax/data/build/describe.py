@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import collections
-import csv
 import hashlib
 import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -27,16 +26,6 @@ _PHRASES_IN_PICTURE = 16
 _ROWS_AT_A_TIME = 1024
 _PITCH_CLASSES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 _PROBLEMS_SHOWN = 20
-
-
-class IndexLine(NamedTuple):
-    """A line of index.tsv: the origin of a row; the song's name is escaped as in the file."""
-
-    split: str
-    source: int
-    song: str | None
-    first_bar: int | None
-    tempo: float | None
 
 
 def describe(folder: pathlib.Path, *, seed: int = 0) -> str:
@@ -79,18 +68,18 @@ def describe(folder: pathlib.Path, *, seed: int = 0) -> str:
     return "\n".join(lines)
 
 
-def _load(folder: pathlib.Path) -> tuple[dataset.Dataset, dict[str, Any], list[IndexLine]]:
+def _load(folder: pathlib.Path) -> tuple[dataset.Dataset, dict[str, Any], list[dataset.IndexLine]]:
     data = dataset.load_dataset(folder)
     description = json.loads((folder / dataset.DESCRIPTION_FILE).read_text(encoding="utf-8"))
-    return data, description, read_index(folder, len(data.phrases))
+    return data, description, dataset.read_index(folder, len(data.phrases))
 
 
-def _title(row: int, line: IndexLine) -> str:
+def _title(row: int, line: dataset.IndexLine) -> str:
     song = "" if line.song is None else f": {pathlib.PurePath(line.song).stem[:24]}"
     return f"{row}{song}" if line.first_bar is None else f"{row}{song}, bar {line.first_bar}"
 
 
-def _songs(index: Sequence[IndexLine]) -> str:
+def _songs(index: Sequence[dataset.IndexLine]) -> str:
     counts = np.array(list(collections.Counter(line.song for line in index if line.song is not None).values()))
     unknown = sum(line.song is None for line in index)
     if not len(counts):
@@ -104,7 +93,7 @@ def _sample(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return pianoroll.unpack(np.asarray(rows[chosen]))
 
 
-def _tempos(index: Sequence[IndexLine]) -> str:
+def _tempos(index: Sequence[dataset.IndexLine]) -> str:
     tempos = np.array([line.tempo for line in index if line.tempo is not None])
     if not len(tempos):
         return "unknown"
@@ -113,7 +102,7 @@ def _tempos(index: Sequence[IndexLine]) -> str:
     return f"median {median:.0f} quarter notes a minute, from {low:.0f} to {high:.0f} in 80 % of the phrases{known}"
 
 
-def _keys(phrases: np.ndarray, index: Sequence[IndexLine]) -> str:
+def _keys(phrases: np.ndarray, index: Sequence[dataset.IndexLine]) -> str:
     """The ten most frequent estimated keys of the songs, or of the phrases whose song is unknown."""
     names = [str(row) if line.song is None else f"song {line.song}" for row, line in enumerate(index)]
     number = {name: i for i, name in enumerate(dict.fromkeys(names))}
@@ -170,7 +159,9 @@ def _check_rows(data: dataset.Dataset, description: Mapping[str, Any]) -> Iterat
         )
 
 
-def _check_index(data: dataset.Dataset, description: Mapping[str, Any], index: Sequence[IndexLine]) -> Iterator[str]:
+def _check_index(
+    data: dataset.Dataset, description: Mapping[str, Any], index: Sequence[dataset.IndexLine]
+) -> Iterator[str]:
     covered = sum(stop - start for start, stop in data.splits.values())
     if covered != len(data.phrases):
         yield f"the splits hold {covered} rows of {len(data.phrases)}"
@@ -186,32 +177,3 @@ def _check_index(data: dataset.Dataset, description: Mapping[str, Any], index: S
 
 def _split_of(data: dataset.Dataset, row: int) -> str:
     return next((name for name, (start, stop) in data.splits.items() if start <= row < stop), "no split")
-
-
-def read_index(folder: pathlib.Path, num_phrases: int) -> list[IndexLine]:
-    """Reads index.tsv. Raises DatasetError if it cannot be read or is not one line a row, in order."""
-    file = folder / dataset.INDEX_FILE
-    try:
-        with file.open(encoding="utf-8", newline="") as opened:
-            lines = list(csv.reader(opened, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (OSError, ValueError, csv.Error) as error:
-        raise DatasetError(f"{file} cannot be read: {error}; build the dataset again") from error
-    if not lines or tuple(lines[0]) != dataset.INDEX_COLUMNS:
-        raise DatasetError(
-            f"{file} has the columns {lines[:1]}; expected {list(dataset.INDEX_COLUMNS)}: build the dataset again"
-        )
-    index = []
-    for number, line in enumerate(lines[1:]):
-        try:
-            row, split, source, song, bar, tempo = line
-            if int(row) != number:
-                raise ValueError(f"row {row}; expected {number}")
-            first_bar, bpm = int(bar) if bar else None, float(tempo) if tempo else None
-            index.append(IndexLine(split, int(source), song or None, first_bar, bpm))
-        except ValueError as error:
-            raise DatasetError(f"{file}, line {number + 2}: {error}; build the dataset again") from error
-    if len(index) != num_phrases:
-        raise DatasetError(
-            f"{file} has {len(index)} rows, {dataset.PHRASES_FILE} {num_phrases}: build the dataset again"
-        )
-    return index

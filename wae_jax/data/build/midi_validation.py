@@ -45,7 +45,7 @@ _ESCAPE, _SYSTEM_EXCLUSIVE = b"\xf7", b"\xf0"
 
 
 def validated(data: bytes) -> bytes:
-    """The same music as a valid MIDI file of format 0 or 1, safe for any reader.
+    """A valid MIDI file of the same music, of format 0 or 1, safe for any reader.
 
     Bytes between and after the tracks are left out, as is everything after the end of a track inside of it, and the
     header has the actual number of tracks. Tempos and signatures that are too short lose their meaning.

@@ -19,7 +19,7 @@ TONALITIES = ("keep", "signature", "estimate")
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How inputs are read. Every reader uses the fields that concern it.
+    """Options of reading inputs. Every reader uses the fields that concern it.
 
     Attributes:
       threshold: cells of a float array are active above this value; None refuses float arrays.
