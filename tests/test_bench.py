@@ -4,8 +4,9 @@ import jax
 
 from tests.bench import ours
 from tests.helpers import DENSITIES, make_batch
+from wae_jax.data.pipeline import BATCH_AXIS
 from wae_jax.training.state import create_train_state
-from wae_jax.training.step import BATCH_AXIS, make_train_step
+from wae_jax.training.step import make_train_step
 
 
 def test_the_benches_configuration_makes_a_step():
