@@ -3,6 +3,7 @@
 `HYPOTHESIS_PROFILE=slow` tries some fifty times as many, others each time; `-m slow` does so too.
 """
 
+import dataclasses
 import functools
 import math
 import os
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import typing
 from unittest import mock
 
 import jax
@@ -28,19 +30,17 @@ from tests.helpers import ROOT
 from tests.properties import CELLS, phrases, some
 from wae_jax import pianoroll
 from wae_jax.config import (
-    FIELDS,
     LONGEST_FITTED_SHORT_NOTE,
-    Boolean,
-    Choice,
-    Integer,
-    Real,
-    Sequence,
-    Text,
-    check_config,
+    NUM_TRACKS,
+    BinarizationRule,
+    Config,
+    PerTrack,
     flatten_config,
+    read_config,
 )
+from wae_jax.config.kinds import Range, type_hints
 from wae_jax.errors import CheckpointError, ConfigError
-from wae_jax.generation import sampling
+from wae_jax.generation.binarization import binarize
 from wae_jax.pianoroll import device
 from wae_jax.render import midi
 from wae_jax.training.checkpoint import Checkpointer
@@ -131,7 +131,7 @@ def probabilities(seed, num=2):
 def test_a_higher_threshold_leaves_fewer_cells(seed, one, other):
     x_hat = probabilities(seed)
     low, high = sorted((one, other))
-    at_low, at_high = (sampling.binarize(x_hat, method="hard", threshold=t, seed=0) for t in (low, high))
+    at_low, at_high = (binarize(x_hat, BinarizationRule(thresholds=(t,) * NUM_TRACKS)) for t in (low, high))
     np.testing.assert_array_equal(at_low, x_hat > np.float32(low))
     assert not (at_high & ~at_low).any()
     assert not at_low[x_hat == 0].any()
@@ -139,9 +139,9 @@ def test_a_higher_threshold_leaves_fewer_cells(seed, one, other):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2**31 - 1))
-def test_bernoulli_decisions_have_their_probabilities(seed, key):
+def test_bernoulli_samples_have_their_probabilities(seed, key):
     x_hat = probabilities(seed)
-    rolls = sampling.binarize(x_hat, method="bernoulli", threshold=0.5, seed=key)
+    rolls = binarize(x_hat, BinarizationRule("bernoulli"), seed=key)
     assert not rolls[x_hat == 0].any()
     assert rolls[x_hat == 1].all()
     # By groups of cells of like probability: five deviations, so that a thousand runs may fail once in a thousand.
@@ -150,7 +150,7 @@ def test_bernoulli_decisions_have_their_probabilities(seed, key):
         p = x_hat[cells].astype(np.float64)
         assert abs(rolls[cells].sum() - p.sum()) <= 5 * np.sqrt((p * (1 - p)).sum()) + 1e-6
     np.testing.assert_array_equal(
-        rolls[:1], sampling.binarize(x_hat[:1], method="bernoulli", threshold=0.5, seed=key), "depends on the number"
+        rolls[:1], binarize(x_hat[:1], BinarizationRule("bernoulli"), seed=key), "depends on the number"
     )
 
 
@@ -173,58 +173,68 @@ def test_transposition_moves_pitched_tracks_alone_and_back(rolls, semitones):
     np.testing.assert_array_equal(_transpose(moved, -jnp.array(semitones)), inside)
 
 
-def numbers(kind):
-    """Numbers that a field takes, its bounds among them where they belong to it."""
-    low, high = max(kind.minimum, kind.above), min(kind.maximum, kind.below)
+def fields(spec=Config, prefix=""):
+    """The type of every field by its dotted name."""
+    for name, hint in type_hints(spec).items():
+        if dataclasses.is_dataclass(hint):
+            yield from fields(hint, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", hint
+
+
+def bounds(hint):
+    """The type of a field, whose lowest and highest number may be excluded."""
+    kind, allowed = typing.get_args(hint) if typing.get_origin(hint) is typing.Annotated else (hint, Range())
+    return kind, allowed, max(allowed.minimum, allowed.above), min(allowed.maximum, allowed.below)
+
+
+def right_values(hint):
+    if hint == PerTrack:
+        return st.sampled_from(["fit", "0.5", "0.25,0.5,0.75,1,0.125"])
+    if typing.get_origin(hint) is typing.Literal:
+        return st.sampled_from(typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        item, *others = typing.get_args(hint)
+        length = (0, 4) if others == [...] else (1 + len(others),) * 2
+        return st.lists(right_values(item), min_size=length[0], max_size=length[1]).map(tuple)
+    kind, allowed, low, high = bounds(hint)
+    if kind is bool:
+        return st.booleans()
+    if kind is str:
+        return st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
+    if kind is int:
+        return st.integers(int(low), 10**6)
     return st.floats(
         low if math.isfinite(low) else -1e6,
         high if math.isfinite(high) else 1e6,
-        exclude_min=kind.above == low,
-        exclude_max=kind.below == high,
+        exclude_min=allowed.above == low,
+        exclude_max=allowed.below == high,
     )
 
 
-def right_values(kind):
-    match kind:
-        case Boolean():
-            return st.booleans()
-        case Integer():
-            return st.integers(kind.minimum, 10**6)
-        case Real():
-            return numbers(kind)
-        case Text():
-            return st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
-        case Choice():
-            return st.sampled_from(kind.options)
-        case Sequence():
-            length = {"min_size": kind.length or 0, "max_size": kind.length or 4}
-            return st.lists(right_values(kind.kind), **length).map(tuple)
-    raise AssertionError(f"a kind of field that this test does not know: {kind}")
-
-
-def wrong_values(kind):
-    """As they would be typed."""
-    match kind:
-        case Boolean():
-            return st.sampled_from(["maybe", "2", "nan"])
-        case Integer():
-            return st.one_of(
-                st.integers(max_value=kind.minimum - 1), st.sampled_from(["2.5", "many", "", "nan", "1e3"])
-            )
-        case Real():
-            outside = [st.sampled_from(["nan", "inf", "-inf", "much", ""])]
-            if math.isfinite(low := max(kind.minimum, kind.above)):
-                outside.append(st.floats(max_value=low, exclude_max=kind.minimum == low, allow_infinity=False))
-            if math.isfinite(high := min(kind.maximum, kind.below)):
-                outside.append(st.floats(min_value=high, exclude_min=kind.maximum == high, allow_infinity=False))
-            return st.one_of(outside)
-        case Choice():
-            return st.text(st.characters(exclude_categories=["Cs", "Cc"])).filter(lambda t: t not in kind.options)
-        case Sequence():
-            lengths = [n for n in range(4) if n != kind.length] if kind.length else []
-            wrong = st.one_of(st.integers(max_value=0), st.floats(1.1, 1.9)).map(lambda n: (n, 3))
-            return st.one_of(wrong, st.sampled_from([(1,) * n for n in lengths] or ["many"]), st.just("x"))
-    raise AssertionError(f"a kind of field that this test does not know: {kind}")
+def wrong_values(hint):
+    """Wrong values as they would be typed."""
+    if hint == PerTrack:
+        return st.sampled_from(["density", "", "0.5,0.5", "nan", "1,2,3,4,x", ",".join(["0.5"] * (NUM_TRACKS + 1))])
+    if typing.get_origin(hint) is typing.Literal:
+        known = typing.get_args(hint)
+        return st.text(st.characters(exclude_categories=["Cs", "Cc"])).filter(lambda text: text not in known)
+    if typing.get_origin(hint) is tuple:
+        num = None if ... in typing.get_args(hint) else len(typing.get_args(hint))
+        lengths = [n for n in range(4) if n != num] if num else []
+        wrong = st.one_of(st.integers(max_value=0), st.floats(1.1, 1.9)).map(lambda n: (n, 3))
+        return st.one_of(wrong, st.sampled_from([(1,) * n for n in lengths] or ["many"]), st.just("x"))
+    kind, allowed, low, high = bounds(hint)
+    if kind is bool:
+        return st.sampled_from(["maybe", "2", "nan"])
+    if kind is int:
+        return st.one_of(st.integers(max_value=int(low) - 1), st.sampled_from(["2.5", "many", "", "nan", "1e3"]))
+    outside = [st.sampled_from(["nan", "inf", "-inf", "much", ""])]
+    if math.isfinite(low):
+        outside.append(st.floats(max_value=low, exclude_max=allowed.minimum == low, allow_infinity=False))
+    if math.isfinite(high):
+        outside.append(st.floats(min_value=high, exclude_min=allowed.maximum == high, allow_infinity=False))
+    return st.one_of(outside)
 
 
 def parse(*overrides):
@@ -240,40 +250,41 @@ def parse(*overrides):
 # ml_collections' own way of loading a file.
 LOADING = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
-# What goes together with all that the other fields may be.
-RIGHT = {name: right_values(kind) for name, kind in FIELDS.items()} | {
+FIELDS = dict(fields())
+# Values that contradict no value of another field.
+RIGHT = {name: right_values(hint) for name, hint in FIELDS.items()} | {
     "num_train_steps": st.integers(1, 10**6),
-    "model.network": st.sampled_from(["alt", "new_alt", "meter"]),
     "model.h_dim": st.integers(2, 10**6),
-    "penalty": st.just("gan"),
-    "penalty_weight": st.floats(1e-3, 1e6),
-    "encoder": st.just("gaussian"),
-    "refiner.strides": st.sampled_from([(1, 1), (6, 12)]),
+    "objective.penalty": st.just("gan"),
+    "objective.penalty_weight": st.floats(1e-3, 1e6),
+    "model.encoder": st.just("gaussian"),
     "refiner.first_step": st.just(0),
-    "objective.cost.kind": st.just("squared_error"),  # the one that goes with binary neurons
+    "objective.cost.kind": st.just("squared_error"),  # needed by binary neurons
     "model.output_planes": st.just("cells"),  # likewise
-    "binarization.min_note_length": st.integers(
-        1, LONGEST_FITTED_SHORT_NOTE + 1
-    ),  # of which shares of short notes are known
+    "binarization.min_note_length": st.integers(1, LONGEST_FITTED_SHORT_NOTE + 1),
+    "binarization.short_note_thresholds": st.sampled_from(["fit", "0", "1.5", "0,1,2,3,4"]),
 }
 
 
 @LOADING
 @given(st.fixed_dictionaries(RIGHT))
-def test_every_field_takes_what_is_right_for_it(values):
+def test_every_field_takes_right_values(values):
     config = parse(*(f"--config.{name}={value}" for name, value in values.items()))
-    check_config(config.to_dict())
     assert flatten_config(config.to_dict()) == values
+    read = flatten_config(read_config(config).to_dict())
+    assert {name: value for name, value in read.items() if FIELDS[name] != PerTrack} == {
+        name: value for name, value in values.items() if FIELDS[name] != PerTrack
+    }
 
 
 @LOADING
 @some(0.4)
-@pytest.mark.parametrize("name", [name for name, kind in FIELDS.items() if not isinstance(kind, Text)])
+@pytest.mark.parametrize("name", [name for name, hint in FIELDS.items() if hint is not str])
 @given(data=st.data())
-def test_every_field_refuses_by_name_what_is_wrong(name, data):
+def test_every_field_refuses_wrong_values_by_name(name, data):
     value = data.draw(wrong_values(FIELDS[name]))
     with pytest.raises((ConfigError, flags.IllegalFlagValueError)) as refused:
-        check_config(parse(f"--config.{name}={value}").to_dict())
+        read_config(parse(f"--config.{name}={value}"))
     assert name in str(refused.value)
 
 
@@ -320,7 +331,7 @@ def test_damage_to_a_checkpoint_is_noticed_or_harmless(checkpoint, data):
                 noticed = str(error)
             if noticed:
                 assert str(folder / "2") in noticed
-                with pytest.warns(UserWarning, match="step 2, going on from step 1"):
+                with pytest.warns(UserWarning, match="skipped the checkpoint of step 2"):
                     restored, meta = checkpointer.restore_latest(state)
                 assert meta["step"] == 1
         for leaf, expected in zip(jax.tree.leaves(restored), jax.tree.leaves(state), strict=True):
