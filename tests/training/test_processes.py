@@ -266,6 +266,6 @@ def test_an_error_of_the_first_process_ends_all(tmp_path):
 @pytest.mark.slow
 def test_a_workdir_that_is_not_shared_is_refused(tmp_path):
     results = train_together([tmp_path / "one", tmp_path / "other"], (), ())
-    assert any("the work folder is held by: " in output and "null in process 1" in output for _, output in results)
+    assert any("the workdir is held by: " in output and "null in process 1" in output for _, output in results)
     assert [status in (1, -6) for status, _ in results] == [True, True]
     assert not (tmp_path / "other").exists()

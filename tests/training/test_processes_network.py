@@ -127,4 +127,4 @@ def test_when_the_link_is_cut_both_end_and_the_run_goes_on(tmp_path, environment
         assert "lost the connection" in output or "JAX distributed service detected fatal errors" in output
     assert time.monotonic() - at < 120
     last = read_metrics(tmp_path / "run")[-1]["step"]
-    assert "going on from step" in run(tmp_path / "run", 1, steps=last + 3)
+    assert "resuming from step" in run(tmp_path / "run", 1, steps=last + 3)

@@ -138,7 +138,7 @@ def test_when_one_is_killed_the_others_end_and_the_run_goes_on_exactly(tmp_path,
     told = f"error: process {1 - killed} has lost the connection to another process of the run"
     assert told in output or "JAX distributed service detected fatal errors" in output
     assert not processes_of(tmp_path / "run")
-    assert "going on from step" in run(tmp_path / "run", 2)
+    assert "resuming from step" in run(tmp_path / "run", 2)
     assert finish(whole)[0] == 0
     with jax.enable_x64(True):
         assert_same_run(tmp_path / "whole", tmp_path / "run")
@@ -157,14 +157,14 @@ def test_sigterm_to_one_saves_and_ends_all(tmp_path, environment, how):
     with jax.enable_x64(True):
         assert int(last_state(tmp_path / "run")[0].step) == saved
     assert not processes_of(tmp_path / "run")
-    assert f"going on from step {saved}" in run(tmp_path / "run", 2, *stopped, steps=saved + 1)
+    assert f"resuming from step {saved}" in run(tmp_path / "run", 2, *stopped, steps=saved + 1)
 
 
 def test_a_run_moves_from_four_processes_to_one_and_back(tmp_path, environment):
     flags = (*IN_DOUBLE, *CONSTANT)
     for num, steps in ((4, 8), (1, 16), (4, 24)):
         output = run(tmp_path / "moved", num, *flags, steps=steps)
-        assert ("going on from step" in output) == (steps > 8)
+        assert ("resuming from step" in output) == (steps > 8)
     run(tmp_path / "stayed", 1, *flags, steps=24)
     assert_equal_in_double(tmp_path / "moved", tmp_path / "stayed")
 
@@ -182,7 +182,7 @@ def test_a_sweep_in_several_processes_is_interrupted_and_goes_on(tmp_path, envir
     sweep.send_signal(signal.SIGTERM)
     status, said = finish(sweep)
     assert status == 128 + signal.SIGTERM, said
-    assert "interrupted\nSIGTERM: the same command goes on from here" in said
+    assert "interrupted\nSIGTERM: the same command resumes from here" in said
     assert not processes_of(second)
     rows, identity = read_metrics(first), (first / "metrics.jsonl").stat().st_mtime_ns
     assert rows[-1]["step"] == 24
@@ -192,4 +192,4 @@ def test_a_sweep_in_several_processes_is_interrupted_and_goes_on(tmp_path, envir
     assert said.endswith("1 skipped, 1 finished\n")
     assert (first / "metrics.jsonl").stat().st_mtime_ns == identity
     assert [row["step"] for row in read_metrics(second)] == [row["step"] for row in rows]
-    assert "going on from step" in second.with_name("seed_0.log").read_text()
+    assert "resuming from step" in second.with_name("seed_0.log").read_text()

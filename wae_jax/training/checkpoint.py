@@ -21,7 +21,6 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 
 from wae_jax.errors import CheckpointError, CheckpointMismatchError
 from wae_jax.files import Closing
@@ -35,36 +34,33 @@ from wae_jax.training.checkpoint_meta import (
     read_meta,
     shape_and_dtype,
 )
-
-# What the processes of a run compare when they have no step to compare.
-_NO_CHECKPOINT, _NO_GOOD_CHECKPOINT = -1, -2
+from wae_jax.training.processes import check_agreement
 
 
-def steps_to_keep(scores: Mapping[int, float | None], *, keep_latest: int, keep_best: int, best_mode: str) -> set[int]:
-    """The steps whose checkpoints stay: the latest, and the best of those that have a score.
+def steps_to_keep(scores: Mapping[int, float | None], *, keep_latest: int, best_mode: str) -> set[int]:
+    """The steps whose checkpoints stay: the latest ones, and the best of those that have a score.
 
     Args:
       scores: the metric of each step, None where there is none.
       keep_latest: how many of the highest steps stay.
-      keep_best: how many of the best scores stay besides.
       best_mode: "min" or "max".
     """
-    return set(sorted(scores)[-keep_latest:]) | set(_best_first(scores, best_mode)[:keep_best])
+    best = _best_step(scores, best_mode)
+    return {*sorted(scores)[-keep_latest:], *([] if best is None else [best])}
 
 
 class Checkpointer(Closing):
-    """Saves in the background, keeps the latest and the best checkpoints, and verifies what it restores.
+    """Saves in the background, keeps the latest checkpoints and the best one, and verifies what it restores.
 
     Args:
       directory: a local folder that all processes see, made by the first save. Only one run may write to it at a time.
       best_metric: the metric, among those given to `save`, that ranks checkpoints.
       best_mode: "min" or "max".
       keep_latest: how many of the newest checkpoints stay; two leave one to fall back on.
-      keep_best: how many of the best checkpoints stay besides.
       read_only: never writes, renames or deletes anything; safe beside a run that is writing.
 
     Raises:
-      ValueError: if `best_mode` or one of the counts is out of range.
+      ValueError: if `best_mode` or `keep_latest` is out of range.
     """
 
     def __init__(
@@ -74,18 +70,16 @@ class Checkpointer(Closing):
         best_metric: str = "eval/reconstruction",
         best_mode: str = "min",
         keep_latest: int = 2,
-        keep_best: int = 1,
         read_only: bool = False,
     ) -> None:
         if best_mode not in ("min", "max"):
             raise ValueError(f"best_mode is {best_mode!r}; expected 'min' or 'max'")
-        if keep_latest < 1 or keep_best < 0:
-            raise ValueError(f"keep_latest is {keep_latest} and keep_best {keep_best}; expected at least 1 and 0")
+        if keep_latest < 1:
+            raise ValueError(f"keep_latest is {keep_latest}; expected at least 1")
         self.directory = pathlib.Path(directory).absolute()
         self._best_metric = best_metric
         self._best_mode = best_mode
         self._keep_latest = keep_latest
-        self._keep_best = keep_best
         self._is_writer = not read_only and jax.process_index() == 0
         self._read_only = read_only
         self._manager: ocp.CheckpointManager | None = None
@@ -149,10 +143,7 @@ class Checkpointer(Closing):
             raise self._failure(error) from error
         self._pending = None
         scores = self._scores()
-        kept = steps_to_keep(
-            scores, keep_latest=self._keep_latest, keep_best=self._keep_best, best_mode=self._best_mode
-        )
-        for step in set(scores) - kept:
+        for step in set(scores) - steps_to_keep(scores, keep_latest=self._keep_latest, best_mode=self._best_mode):
             # Renamed first: a kill amid the removal must not leave a damaged checkpoint.
             self._path(step).rename(self.directory / f"{step}{ocp.path.step.TMP_DIR_SUFFIX}removed")
         self._remove_unfinished()
@@ -170,7 +161,7 @@ class Checkpointer(Closing):
     def best_step(self) -> int | None:
         """The step with the best metric; None if no checkpoint has it. Waits for a write in progress."""
         self.wait()
-        return next(iter(_best_first(self._scores(), self._best_mode)), None)
+        return _best_step(self._scores(), self._best_mode)
 
     def restore(self, step: int, target_state: PyTree) -> tuple[PyTree, dict[str, Any]]:
         """Reads and verifies one checkpoint.
@@ -202,17 +193,13 @@ class Checkpointer(Closing):
         """Reads the newest good checkpoint; all processes of a run call it together.
 
         Newer ones that are damaged, or hold another state, are skipped with a warning and, unless read-only, renamed
-        to `<step>.damaged`, so that their steps can be saved again.
-
-        Args:
-          target_state: as for `restore`.
-
-        Returns:
-          As `restore`; None if there is no checkpoint at all.
+        to `<step>.damaged`, so that their steps can be saved again. Argument and result are as for `restore`, with None
+        if there is no checkpoint at all.
 
         Raises:
           CheckpointMismatchError: if none is good and the newest intact one holds other leaves, shapes or dtypes.
-          CheckpointError: if all are damaged, or if the processes of a run find different ones. Nothing is renamed.
+          CheckpointError: if all are damaged; nothing is renamed.
+          DeviceError: if the processes of a run find different checkpoints.
         """
         skipped: dict[int, CheckpointError] = {}
         restored = None
@@ -223,8 +210,7 @@ class Checkpointer(Closing):
             except CheckpointError as error:
                 skipped[steps[-1]] = error
         if not self._read_only:
-            nothing = _NO_GOOD_CHECKPOINT if skipped else _NO_CHECKPOINT
-            _check_agreement(self.directory, nothing if restored is None else restored[1]["step"])
+            check_agreement({"newest good checkpoint": restored[1]["step"] if restored else None})
         if restored is None and skipped:
             mismatches = [why for why in skipped.values() if isinstance(why, CheckpointMismatchError)]
             reasons = "\n".join(f"  {why}" for why in skipped.values())
@@ -297,10 +283,11 @@ def _open_manager(directory: pathlib.Path) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(directory, options=options)
 
 
-def _best_first(scores: Mapping[int, float | None], best_mode: str) -> list[int]:
-    """The steps that have a score, best first; of equal ones, the earlier first."""
+def _best_step(scores: Mapping[int, float | None], best_mode: str) -> int | None:
+    """The step with the best score, the earlier of equal ones; None if none has a score."""
     sign = 1.0 if best_mode == "min" else -1.0
-    return [step for _, step in sorted((sign * score, step) for step, score in scores.items() if score is not None)]
+    ranked = [(sign * score, step) for step, score in scores.items() if score is not None]
+    return min(ranked)[1] if ranked else None
 
 
 def _read(path: pathlib.Path, target_state: PyTree) -> tuple[PyTree, dict[str, Any]]:
@@ -320,17 +307,3 @@ def _read(path: pathlib.Path, target_state: PyTree) -> tuple[PyTree, dict[str, A
                 f"checkpoint {path}: leaf {name} is damaged: its sha256 is {found[name]}, expected {leaf['sha256']}"
             )
     return state, meta
-
-
-def _check_agreement(directory: pathlib.Path, outcome: int) -> None:
-    """Raises CheckpointError unless all processes found the same step, or none alike."""
-    if jax.process_count() == 1:
-        return
-    outcomes = multihost_utils.process_allgather(np.int32(outcome)).ravel().tolist()
-    if len(set(outcomes)) > 1:
-        names = {_NO_CHECKPOINT: "no checkpoint", _NO_GOOD_CHECKPOINT: "no good checkpoint"}
-        found = ", ".join(f"process {i}: {names.get(step, f'step {step}')}" for i, step in enumerate(outcomes))
-        raise CheckpointError(
-            f"the processes do not find the same newest checkpoint in {directory} ({found}); "
-            "expected one folder that all of them share"
-        )
