@@ -336,7 +336,7 @@ def test_an_item_of_another_shape_or_type_than_its_meta_says_is_damage(tmp_path,
         pytest.warns(UserWarning, match=r"step 2 \(renamed to .*\): .*a[./]b") as told,
     ):
         assert_same(checkpointer.restore_latest(right)[0], right)
-    assert len(told) == 1
+    assert len(warned) == 1
 
 
 def test_long_lists_of_differences_are_cut(tmp_path):
@@ -411,14 +411,14 @@ def test_a_failed_write_is_told_at_the_next_call_and_leaves_the_last_good_one(tm
     checkpointer.wait()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # stands in for a full disk
-    told = r"writing the checkpoint of step {} to {} failed; the checkpoint of step 1 is complete.*File too large"
+    message = r"writing the checkpoint of step {} to {} failed; the checkpoint of step 1 is complete.*File too large"
     try:
         checkpointer.save(2, state, {METRIC: 1.0})
-        with pytest.raises(CheckpointError, match=told.format(2, tmp_path)):
+        with pytest.raises(CheckpointError, match=message.format(2, tmp_path)):
             checkpointer.save(3, state)
         assert (checkpointer.all_steps(), checkpointer.best_step()) == ([1], 1)
         checkpointer.save(3, state)
-        with pytest.raises(CheckpointError, match=told.format(3, tmp_path)):
+        with pytest.raises(CheckpointError, match=message.format(3, tmp_path)):
             checkpointer.wait()
         assert os.listdir(tmp_path) == ["1"]
     finally:

@@ -135,8 +135,8 @@ def test_when_one_is_killed_the_others_end_and_the_run_goes_on_exactly(tmp_path,
     assert any(f"process {killed} was ended by SIGKILL; {others}" in output for others in said)
     assert "local_processes: killing" not in output
     # The first one is also the one that the others would hear of it from; without it jax may be the first to tell.
-    told = f"error: process {1 - killed} has lost the connection to another process of the run"
-    assert told in output or "JAX distributed service detected fatal errors" in output
+    message = f"error: process {1 - killed} failed in a computation of all processes"
+    assert message in output or "JAX distributed service detected fatal errors" in output
     assert not processes_of(tmp_path / "run")
     assert "resuming from step" in run(tmp_path / "run", 2)
     assert finish(whole)[0] == 0
