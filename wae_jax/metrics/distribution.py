@@ -187,8 +187,8 @@ def _features(rolls: BinaryRolls) -> Float64[np.ndarray, "B F"]:
     found = find_notes(rolls)
     rolls = np.asarray(rolls).astype(bool, copy=False)
     number = len(rolls)
-    sounding = rolls[..., PITCHED_TRACKS].reshape(number, _BEATS, STEPS_PER_BEAT, NUM_PITCHES // 12, 12, -1)
-    chroma = sounding.any(axis=3).mean(axis=2)
+    active = rolls[..., PITCHED_TRACKS].reshape(number, _BEATS, STEPS_PER_BEAT, NUM_PITCHES // 12, 12, -1)
+    chroma = active.any(axis=3).mean(axis=2)
 
     # Kinds of drums first, then one kind for each pitched track.
     kinds = np.full((NUM_TRACKS, NUM_PITCHES), len(_DRUM_KINDS))

@@ -29,9 +29,9 @@ class Autoencoder(nn.Module):
       output_bias: initial logits of cells, one a track: the initial biases of the last layer.
       axis_name: the mapped axis over which batch statistics are taken, or None.
 
-    `dropout_keys`, `encoder_keys` and `decoder_keys` are one random key a phrase, [B], in training. None means
-    evaluation: no dropout, and moving averages in place of the batch's statistics. `noise_keys` are the keys of a
-    random encoder; without them its codes are means.
+    `encoder_keys` and `decoder_keys` are one random key a phrase, [B], in training, for dropout. None means evaluation:
+    no dropout, and moving averages in place of the batch's statistics. `noise_keys` are the keys of a random encoder;
+    without them its codes are means.
     """
 
     spec: ModelSpec
@@ -47,14 +47,13 @@ class Autoencoder(nn.Module):
         if self.refiner_spec.num_units:
             self.refiner = Refiner(self.refiner_spec, self.spec, self.dtype, self.axis_name)
 
-    def encode(self, x: Rolls, *, dropout_keys: Keys | None = None) -> Codes:
-        """Codes [B, Z] of phrases; means if the encoder is random."""
-        return self.encoder(x, dropout_keys=dropout_keys, noise_keys=None).z
+    def encode(self, x: Rolls) -> Codes:
+        """Codes [B, Z] of phrases, in evaluation; means if the encoder is random."""
+        return self.encoder(x, dropout_keys=None, noise_keys=None).z
 
-    def decode(self, z: Codes, *, dropout_keys: Keys | None = None) -> Logits:
-        """Logits of cells from codes."""
-        outputs = self.decoder(z, dropout_keys=dropout_keys)
-        return cell_logits(self.refine(outputs, train=dropout_keys is not None))
+    def decode(self, z: Codes) -> Logits:
+        """Logits of cells from codes, in evaluation."""
+        return cell_logits(self.refine(self.decoder(z, dropout_keys=None), train=False))
 
     def refine(self, outputs: Outputs, *, train: bool) -> Outputs:
         """Refined outputs of the decoder; the outputs themselves without a refiner."""
