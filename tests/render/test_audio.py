@@ -234,3 +234,8 @@ def test_fluidsynth_says_why_it_fails(phrase, tmp_path):
     damaged.write_bytes(sound_font.read_font(None)[:100])
     with pytest.raises(RuntimeError, match=r"fluidsynth failed: .*error"):
         audio.render(phrase, audio=Audio(synth="fluidsynth", sound_font=str(damaged)))
+
+
+def test_a_file_that_cannot_be_written_is_an_error_of_the_system(tmp_path):
+    with pytest.raises(FileNotFoundError, match="missing"):
+        write_audio(tmp_path / "missing" / "a.ogg", np.zeros((100, 2), np.float32))

@@ -7,6 +7,7 @@ parts are imported where they are used, so that everything else works without th
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
 import os
 import pathlib
@@ -135,6 +136,7 @@ def write_audio(
 
     Raises:
       ValueError: if the extension is another.
+      OSError: if the file cannot be written.
     """
     import soundfile
 
@@ -144,6 +146,10 @@ def write_audio(
         raise ValueError(f"{path} ends in {path.suffix!r}; expected one of {', '.join('.' + name for name in FORMATS)}")
     container, encoding = FORMATS[name]
     settings = {"channels": samples.shape[1], "format": container, "subtype": encoding}
-    with whole_file(path) as part, soundfile.SoundFile(part, "w", samplerate=sample_rate, **settings) as file:
+    # Encoded in memory: where a disk is full, soundfile raises an error that does not say so.
+    content = io.BytesIO()
+    with soundfile.SoundFile(content, "w", samplerate=sample_rate, **settings) as file:
         for start in range(0, len(samples), _BLOCK):
             file.write(samples[start : start + _BLOCK])
+    with whole_file(path) as part:
+        part.write_bytes(content.getvalue())
