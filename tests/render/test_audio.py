@@ -238,4 +238,4 @@ def test_fluidsynth_says_why_it_fails(phrase, tmp_path):
 
 def test_a_file_that_cannot_be_written_is_an_error_of_the_system(tmp_path):
     with pytest.raises(FileNotFoundError, match="missing"):
-        write_audio(tmp_path / "missing" / "a.ogg", np.zeros((100, 2), np.float32))
+        audio.write_audio(tmp_path / "missing" / "a.ogg", np.zeros((100, 2), np.float32))
