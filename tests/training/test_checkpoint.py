@@ -333,7 +333,7 @@ def test_an_item_of_another_shape_or_type_than_its_meta_says_is_damage(tmp_path,
     shutil.copytree(tmp_path / "other" / "2" / "state", tmp_path / "right" / "2" / "state")
     with (
         Checkpointer(tmp_path / "right") as checkpointer,
-        pytest.warns(UserWarning, match=r"step 2 \(renamed to .*\): .*a[./]b") as told,
+        pytest.warns(UserWarning, match=r"step 2 \(renamed to .*\): .*a[./]b") as warned,
     ):
         assert_same(checkpointer.restore_latest(right)[0], right)
     assert len(warned) == 1
