@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 
 from tests.decoding import Z_DIM, logits, random_model
-from tests.listening.binarization_cases import CASES, probabilities_of, rule_of
+from tests.listening.binarization_cases import CASES, rule_of
 from tests.listening.browsing import loudest, opened
 from wae_jax.config import BinarizationRule
 from wae_jax.generation.binarization import binarize
@@ -70,11 +70,6 @@ def decode(page, codes, layers=None):
     return np.stack([np.frombuffer(base64.b64decode(text), np.float32).reshape(192, 84, 5) for text in found])
 
 
-def find_notes(page, probabilities, rule):
-    program = "([p, rule]) => findNotes(Float32Array.from(p), rule, model.shape, model.lowest_pitch)"
-    return page.evaluate(program, [probabilities.ravel().tolist(), dataclasses.asdict(rule)])
-
-
 def test_the_shipped_model_decodes_as_in_jax(page, model):
     codes = np.concatenate([model.sample_codes(5, 4), 3 * model.sample_codes(6, 1)])
     np.testing.assert_allclose(decode(page, codes), model.decode(codes), rtol=0, atol=1e-5)
@@ -132,8 +127,17 @@ def test_a_phrase_is_decoded_in_less_than_half_a_second(page, model):
 
 
 def test_the_rule_gives_the_notes_of_every_case(page):
+    program = """([lines, rule]) => {
+      const [steps, pitches, tracks] = model.shape;
+      const probabilities = new Float32Array(steps * pitches * tracks);
+      for (const {track, pitch, onset, probabilities: values} of lines) values.forEach((value, i) => {
+        probabilities[((onset + i) * pitches + pitch - model.lowest_pitch) * tracks + track] = value;
+      });
+      return findNotes(probabilities, rule, model.shape, model.lowest_pitch);
+    }"""
     for name, case in CASES.items():
-        assert find_notes(page, probabilities_of(case), rule_of(case)) == case["notes"], name
+        found = page.evaluate(program, [case["lines"], dataclasses.asdict(rule_of(case))])
+        assert found == case["notes"], name
 
 
 @pytest.mark.parametrize(
@@ -152,7 +156,8 @@ def test_the_rule_gives_the_notes_of_python_for_random_phrases(page, rule):
     rule = BinarizationRule(thresholds=(0.5, 0.25, 0.9, 0.75, 1.0), **rule)
     expected = note_lists(binarize(probabilities[None], rule))[0]
     assert len(expected) > 700
-    assert find_notes(page, probabilities, rule) == expected
+    program = "([p, rule]) => findNotes(Float32Array.from(p), rule, model.shape, model.lowest_pitch)"
+    assert page.evaluate(program, [probabilities.ravel().tolist(), dataclasses.asdict(rule)]) == expected
 
 
 def test_samples_are_standard_normal_and_differ_by_seed(page):

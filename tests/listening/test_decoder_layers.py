@@ -19,6 +19,7 @@ from wae_jax.listening.decoder_layers import (
 )
 from wae_jax.models.networks import NETWORKS
 
+SLOW_CASE = pytest.param((2, 4), (1, 1), "cells", marks=pytest.mark.slow)
 NAMES = [name for name in NETWORKS if name != "tiny"]
 
 
@@ -28,7 +29,7 @@ def add_by_loops(layer, x):
     (rows, columns), (down, across), (top, left) = layer.size, layer.strides, layer.front
     x = x.reshape(rows, columns, layer.groups, 1, inputs)
     kernel = layer.kernel.reshape(k_h, k_w, layer.groups, outputs // layer.groups, inputs)
-    # Around the output lies what is left out.
+    # The margin around the output is cut off.
     y = np.zeros((rows * down + 2 * k_h, columns * across + 2 * k_w, outputs))
     for row in range(rows):
         for column in range(columns):
@@ -79,8 +80,15 @@ def run(layers, code):
     return x
 
 
-@pytest.mark.parametrize("normalization", ["batch", "layer"])
-@pytest.mark.parametrize("network", NAMES)
+@pytest.mark.parametrize(
+    ("network", "normalization"),
+    [
+        *((name, "batch") for name in NAMES),
+        ("meter", "layer"),
+        ("bars", "layer"),
+        *(pytest.param(name, "layer", marks=pytest.mark.slow) for name in NAMES if name not in ("meter", "bars")),
+    ],
+)
 def test_layers_make_the_logits_of_the_module(network, normalization):
     activation = "relu" if normalization == "batch" else "leaky_relu"
     config, variables = random_model(network, normalization, activation)
@@ -93,7 +101,7 @@ def test_layers_make_the_logits_of_the_module(network, normalization):
     assert any(isinstance(layer, LayerNorm) for layer in layers) == (normalization == "layer")
 
 
-@pytest.mark.parametrize("network", ["meter", "new_alt"])
+@pytest.mark.parametrize("network", ["meter", pytest.param("new_alt", marks=pytest.mark.slow)])
 def test_layers_make_the_logits_of_cells_where_there_are_planes(network):
     config, variables = random_model(network, output_planes="onsets_and_sustains")
     layers = decoder_layers(config.model, config.refiner, variables)
@@ -104,10 +112,10 @@ def test_layers_make_the_logits_of_cells_where_there_are_planes(network):
     np.testing.assert_allclose(found, truth, rtol=1e-5, atol=1e-5)
 
 
-# With strides that the kernel is larger than, smaller than, and none.
+# Kernels larger and smaller than the strides, and strides of 1.
 @pytest.mark.parametrize(
     ("kernel_size", "strides", "output_planes"),
-    [((12, 5), (6, 1), "cells"), ((3, 2), (4, 3), "onsets_and_sustains"), ((2, 4), (1, 1), "cells")],
+    [((12, 5), (6, 1), "cells"), ((3, 2), (4, 3), "onsets_and_sustains"), SLOW_CASE],
 )
 def test_layers_make_the_logits_of_a_refined_decoder(kernel_size, strides, output_planes):
     config, variables = random_model(
@@ -125,12 +133,12 @@ def test_layers_make_the_logits_of_a_refined_decoder(kernel_size, strides, outpu
         assert np.abs(less - truth).mean() > 0.01
 
 
-def test_what_layers_there_are():
+def test_the_layers_of_a_network():
     config, variables = random_model("meter")
     layers = decoder_layers(config.model, config.refiner, variables)
     assert [type(layer) for layer in layers] == [Dense, LeakyRelu, *[ConvTranspose, LeakyRelu] * 3, ConvTranspose]
     convs = [layer for layer in layers if isinstance(layer, ConvTranspose)]
     assert [layer.size for layer in convs] == [(4, 7), (8, 21), (16, 42), (32, 84)]
-    # Six places of the kernel and strides of 2 and 3 leave 4 and 3 rows over, of which half go in front.
+    # A kernel of 6 and strides of 2 and 3 leave 4 and 3 rows over, half of them in front.
     assert [layer.front for layer in convs] == [(2, 1), (2, 2), (2, 2), (0, 2)]
     assert {layer.slope for layer in layers if isinstance(layer, LeakyRelu)} == {0.0}

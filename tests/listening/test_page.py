@@ -53,6 +53,11 @@ def workdir(tmp_path_factory):
     return train_briefly(tmp_path_factory.mktemp("run") / "small & <b>")
 
 
+@pytest.fixture(scope="module")
+def model(workdir):
+    return load(workdir)
+
+
 def command(workdir, output, *flags):
     return listen.main(["page", f"--workdir={workdir}", f"--output={output}", "--threshold=0.03", *flags])
 
@@ -61,13 +66,12 @@ def cells(phrase):
     return cells_of(phrase["notes"])
 
 
-def test_a_workdir_becomes_a_page(workdir, tmp_path, capsys):
+def test_a_workdir_becomes_a_page(workdir, model, tmp_path, capsys):
     file = tmp_path / "new" / "page.html"
     assert command(workdir, file, "--num=5", "--seed=3", "--tempo=90") == 0
     assert f", {file.stat().st_size / 1e6:.1f} MB" in capsys.readouterr().out
     data = data_of(file.read_text(encoding="utf-8"))
     assert (data["title"], data["tempo"]) == ("Listening to small & <b>", 90)
-    model = load(workdir)
     sections = {section["id"]: section for section in data["sections"]}
     assert list(sections) == ["samples", "real", "reconstructions", "interpolations"]
     assert "the first 5 of seed 3" in sections["samples"]["description"]
@@ -114,9 +118,8 @@ def test_a_workdir_becomes_a_page(workdir, tmp_path, capsys):
     assert float(written[1].replace(",", "")) == pytest.approx(last["eval/reconstruction"], rel=0.01)
 
 
-def test_the_page_opens_plays_and_decodes_in_a_browser(workdir, tmp_path, browser):
+def test_the_page_opens_plays_and_decodes_in_a_browser(workdir, model, tmp_path, browser):
     """The one test by default of a page in a browser, where there is one; the others are marked `browser`."""
-    model = load(workdir)
     rule = BinarizationRule(thresholds=(0.03,) * 5, hysteresis_ratio=0.9, min_note_length=2)
     write_run_page(model, tmp_path / "page.html", source=str(workdir), num=1, rule=rule)
     with opened(browser, tmp_path / "page.html") as page:
@@ -145,16 +148,15 @@ class Circle(Model):
         return np.zeros((num, 3))
 
 
-def test_an_interpolation_turns_evenly_from_one_code_to_the_next(workdir):
-    trained = load(workdir)
-    model = Circle(trained.config, trained.variables, trained.step, trained.digest)
-    *_, section = sections_of_model(model, num=1, seed=0, rule=BinarizationRule(thresholds=(0.6,) * 5))
+def test_an_interpolation_turns_evenly_from_one_code_to_the_next(model):
+    circle = Circle(model.config, model.variables, model.step, model.digest)
+    *_, section = sections_of_model(circle, num=1, seed=0, rule=BinarizationRule(thresholds=(0.6,) * 5))
     path = section.groups[0].phrases
     # The third of seven steps: this share of a right angle, and of the way from norm 1 to norm 2.
     angle, norm = 3 / 7 * np.pi / 2, 1 + 3 / 7
     middle = norm * np.array([[np.cos(angle), np.sin(angle), 0]])
     for i, code in ((0, [[1.0, 0, 0]]), (3, middle), (7, [[0.0, 2, 0]])):
-        np.testing.assert_array_equal(cells(path[i]), model.decode(np.array(code))[0] > 0.6)
+        np.testing.assert_array_equal(cells(path[i]), circle.decode(np.array(code))[0] > 0.6)
     assert "43%" in path[3]["name"]
 
 
@@ -192,20 +194,20 @@ def test_the_headline_of_an_evaluation_is_shown(tmp_path):
     assert ["recall", "0.500", ""] in table.rows
 
 
-def test_errors_are_one_sentence_and_leave_no_file(workdir, tmp_path, capsys, monkeypatch):
+def test_errors_are_one_sentence_and_leave_no_file(workdir, model, tmp_path, capsys, monkeypatch):
     assert command(workdir, tmp_path, "--num=1") == 1
     assert "is a folder; expected the name of a file" in capsys.readouterr().err
     assert command(tmp_path, tmp_path / "page.html") == 1
     assert "config.json" in capsys.readouterr().err
     monkeypatch.setattr(document, "LARGEST_PAGE", 1000)
     with pytest.raises(RequestError, match="--num"):
-        write_run_page(load(workdir), tmp_path / "page.html", source=str(workdir), num=1)
+        write_run_page(model, tmp_path / "page.html", source=str(workdir), num=1)
     assert not list(tmp_path.glob("*.html"))
 
 
-def test_a_model_too_large_for_a_page_is_left_out(workdir, tmp_path, monkeypatch):
+def test_a_model_too_large_for_a_page_is_left_out(workdir, model, tmp_path, monkeypatch):
     monkeypatch.setattr(page, "LARGEST_PANEL", 1000)
-    write_run_page(load(workdir), tmp_path / "page.html", source=str(workdir), num=1)
+    write_run_page(model, tmp_path / "page.html", source=str(workdir), num=1)
     data = data_of((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert data["panel"] is None
     assert re.search(r"left out, .* \d+ MB", data["summary"])

@@ -204,6 +204,8 @@ def test_a_reload_goes_on_where_one_was(page):
     hear(page)
     rate(page, "A", [5, 1, 5, 1])
     listener = page.evaluate("answers.result().listener")
+    # The browser needs a moment to store them.
+    page.wait_for_timeout(500)
     page.reload()
     assert title(page) == "Pair 2 of 4"
     assert shown(page) == [None, [5, 1, 5, 1], [0, 0, 0, 0]]

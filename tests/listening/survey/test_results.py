@@ -108,7 +108,7 @@ BAD = {
     "too deep": ("[" * 100_000, "is not JSON"),
     "a list": ([1], "no results file"),
     "of another program": ({"format": "x"}, "no results file"),
-    "of another version": (lambda: signed(format_version=1), "of version 1; expected version 2"),
+    "of another version": (lambda: signed(format_version=2), "of version 2; expected version 1"),
     "an answer changed": (
         lambda: signed() | {"answers": [["A", *GOOD_ANSWERS[0][1:]], *GOOD_ANSWERS[1:]][::-1]},
         "alter",
@@ -143,7 +143,7 @@ BAD = {
         "of another survey",
     ),
     "a key that is a list": (lambda: signed(key=seal("[]")), "has no answer key"),
-    "a key of version 2": (lambda: forged(format_version=1), "another version"),
+    "a key of version 2": (lambda: forged(format_version=2), "another version"),
     "a source out of range": (lambda: forged(pairs=[[0, 3], *KEY.pairs[1:]]), "has another form"),
     "a source against itself": (lambda: forged(pairs=[[1, 1], *KEY.pairs[1:]]), "has another form"),
     "a check of another source": (lambda: forged(pairs=[*KEY.pairs[:3], [NOISE, 1], KEY.pairs[4]]), "has another form"),

@@ -31,7 +31,7 @@ QUESTIONS = {
 PREFERENCES = ("A", "B", "none")
 RESULTS_FORMAT = "wae_jax survey results"
 KEY_FORMAT = "wae_jax survey key"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 1
 # The checksum is over the values of these fields, in this order, as in survey_answers.js.
 RESULT_FIELDS = ("format", "format_version", "survey", "listener", "saved", "answers", "key")
 

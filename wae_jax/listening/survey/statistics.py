@@ -130,14 +130,15 @@ def bradley_terry(wins: Float64[np.ndarray, "*R S S"]) -> Float64[np.ndarray, "*
     num = wins.shape[-1]
     wins = (wins + _PSEUDO_WINS) * (1 - np.eye(num))
     decided = wins + np.swapaxes(wins, -1, -2)
-    strengths = np.ones(wins.shape[:-1])
+    num_wins = wins.sum(-1)
+    strengths = np.ones(num_wins.shape)
     for _ in range(_MAX_STEPS):
         old = strengths
-        strengths = wins.sum(-1) / (decided / (old[..., :, None] + old[..., None, :])).sum(-1)
-        strengths /= np.exp(np.log(strengths).mean(-1, keepdims=True))
-        if np.abs(np.log(strengths / old)).max() < _TOLERANCE:
+        strengths = num_wins / (decided / (old[..., :, None] + old[..., None, :])).sum(-1)
+        if np.abs(strengths / old - 1).max() < _TOLERANCE:
             break
-    return np.log(strengths)
+    logarithms = np.log(strengths)
+    return logarithms - logarithms.mean(-1, keepdims=True)
 
 
 def summarise(counts: Counts, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Summary:
