@@ -24,7 +24,7 @@ from wae_jax.models import conv
 from wae_jax.objective import adversarial, mmd, prior
 from wae_jax.pianoroll import notes
 from wae_jax.render import midi
-from wae_jax.training import step
+from wae_jax.training import random_keys
 
 MODULES = [importlib.import_module(module.name) for module in pkgutil.walk_packages(wae_jax.__path__, "wae_jax.")]
 
@@ -178,7 +178,7 @@ RECORDS = {
         jnp.ones((3, 4, 5, 2), bool), jnp.ones((3, 4, 5, 2)), threshold=0.5
     ),
     "batch": lambda folder: make_batch(3),
-    "keys": lambda folder: step.example_keys(0, jnp.int32(4), jnp.arange(3)),
+    "keys": lambda folder: random_keys.example_keys(0, jnp.int32(4), jnp.arange(3)),
 }
 
 

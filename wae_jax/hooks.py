@@ -16,7 +16,7 @@ from wae_jax.pianoroll import unpack
 from wae_jax.render.curves import write_curves
 from wae_jax.render.phrase_files import write_phrases
 from wae_jax.render.phrase_plots import phrase_image
-from wae_jax.training.loop import Hooks, Run
+from wae_jax.training.run import Hooks, Run
 from wae_jax.training.state import TrainState
 
 _LOG = logging.getLogger(__name__)

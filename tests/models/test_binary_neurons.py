@@ -11,7 +11,7 @@ from tests.helpers import autoencoder_of, make_batch, run_steps, tiny_config
 from wae_jax import pianoroll
 from wae_jax.config import BinaryNeuronSpec
 from wae_jax.models.binary_neurons import annealed_slope, fire, make_cell_values
-from wae_jax.training.step import example_keys
+from wae_jax.training.random_keys import example_keys
 
 GRADIENTS = ["straight_through", "sigmoid_adjusted"]
 LOGITS = np.random.default_rng(0).normal(0, 2, (4, 6, 3, 5)).astype(np.float32)

@@ -14,8 +14,9 @@ from wae_jax.errors import CheckpointError, CheckpointMismatchError, ConfigError
 from wae_jax.generation.load import load
 from wae_jax.hooks import HOOKS
 from wae_jax.pianoroll import NUM_PITCHES, NUM_STEPS
-from wae_jax.training.loop import Hooks, train_and_evaluate
+from wae_jax.training.loop import train_and_evaluate
 from wae_jax.training.metric_window import MetricWindow
+from wae_jax.training.run import Hooks
 from wae_jax.training.workdir import WorkdirLock
 
 

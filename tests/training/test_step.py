@@ -32,8 +32,9 @@ from wae_jax.training.evaluation_step import (
     reconstruction_metrics,
 )
 from wae_jax.training.optimizers import make_optimizer, make_schedule
+from wae_jax.training.random_keys import example_keys, shared_key
 from wae_jax.training.state import create_train_state
-from wae_jax.training.step import augment, example_keys, make_train_step, shared_key
+from wae_jax.training.step import augment, make_train_step
 
 
 def test_the_step_is_the_objective_and_one_step_of_adam():

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 
 from wae_jax.array_types import AnyArray
 from wae_jax.config import Config
@@ -19,12 +19,13 @@ from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.models.encoder_decoder import sample_codes
 from wae_jax.objective.prior import sample_prior
 from wae_jax.objective.reconstruction import squared_error
-from wae_jax.pianoroll import Codes, PackedPhrases, device
+from wae_jax.pianoroll import Codes, device
 from wae_jax.pianoroll.note_planes import cell_logits
 from wae_jax.training.devices import parallel_step
 from wae_jax.training.latent_penalties import Metrics, make_penalty
+from wae_jax.training.random_keys import example_keys, shared_key
 from wae_jax.training.state import TrainState
-from wae_jax.training.step import example_keys, gather, shared_key
+from wae_jax.training.step import gather
 
 # The step whose keys evaluations use: before the first, so that they share no samples with a training step.
 _EVALUATION_STEP = -1
@@ -120,18 +121,24 @@ def moment_metrics(mean: Codes, log_variance: Codes | None, *, prior_variance: f
     }
 
 
-def make_evaluate(config: Config, subsets: Mapping[str, PackedPhrases]) -> Callable[[TrainState], dict[str, float]]:
-    """Returns a function that evaluates a state on subsets of the data.
-
-    Args:
-      config: of the run.
-      subsets: phrases by the prefix of their metrics; empty ones are left out.
+def make_evaluate(
+    config: Config,
+    *,
+    train_rows: UInt8[np.ndarray, "train bytes=10080"],
+    valid_rows: UInt8[np.ndarray, "valid bytes=10080"],
+) -> Callable[[TrainState], dict[str, float]]:
+    """Returns a function that evaluates a state on the subsets of the data that `config.eval` names.
 
     Returns:
-      A function of a replicated state to metrics such as `eval/reconstruction`, to be called by all processes.
+      A function of a replicated state to metrics such as `eval/reconstruction` and `eval_train/reconstruction`, to be
+      called by all processes.
     """
     step = parallel_step(make_evaluate_step(config))
     latent_metrics = make_latent_metrics(config)
+    subsets = {
+        "eval": valid_rows[: config.eval.num_phrases],
+        "eval_train": train_rows[: config.eval.num_train_phrases],
+    }
     pipelines = {
         prefix: InputPipeline(rows, batch_size=config.batch_size) for prefix, rows in subsets.items() if len(rows)
     }

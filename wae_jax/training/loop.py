@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import json
 import logging
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import ml_collections
-import numpy as np
 from clu import parameter_overview
-from jaxtyping import UInt8
 
 from wae_jax.config import Config, flatten_config, read_config
 from wae_jax.data.dataset import Dataset
 from wae_jax.data.load import open_data
 from wae_jax.data.pipeline import InputPipeline, replicate
-from wae_jax.data.statistics import TrackStatistics, track_densities, track_statistics
+from wae_jax.data.statistics import track_densities
 from wae_jax.training import devices, processes
 from wae_jax.training.calls import max_steps_per_call, num_train_steps, steps_of_call
 from wae_jax.training.checkpoint import Checkpointer
@@ -30,65 +26,13 @@ from wae_jax.training.evaluation_step import make_evaluate
 from wae_jax.training.metric_window import MetricWindow
 from wae_jax.training.metric_writer import MetricWriter
 from wae_jax.training.progress import Progress
+from wae_jax.training.run import NO_HOOKS, Hooks, Run
 from wae_jax.training.state import TrainState, create_train_state
 from wae_jax.training.step import make_train_step
 from wae_jax.training.stop import Stop
 from wae_jax.training.workdir import Workdir, claim_config
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Run:
-    """What stays the same throughout a run.
-
-    Attributes:
-      config: of the run.
-      workdir: of the run.
-      train_rows: packed phrases of the training split.
-      valid_rows: packed phrases of the validation split.
-      writer: of its metrics and pictures; writes nothing but in the first process.
-      total_steps: length of the run.
-    """
-
-    config: Config
-    workdir: Workdir
-    train_rows: UInt8[np.ndarray, "train bytes=10080"]
-    valid_rows: UInt8[np.ndarray, "valid bytes=10080"]
-    writer: MetricWriter
-    total_steps: int
-
-    @property
-    def folder(self) -> pathlib.Path:
-        """The local folder of the run."""
-        return self.workdir.folder
-
-    @functools.cached_property
-    def statistics(self) -> TrackStatistics:
-        """Statistics of the training split, computed when first needed."""
-        return track_statistics(self.train_rows)
-
-    def is_due(self, step: int, every: int) -> bool:
-        """Whether something done every so many steps is to be done after `step`; always after the last one."""
-        return step % every == 0 or step == self.total_steps
-
-
-@dataclasses.dataclass(frozen=True)
-class Hooks:
-    """What a program adds to a run; the defaults add nothing. States are on the host.
-
-    Attributes:
-      evaluate: metrics to add to an evaluation, the same in all processes. Called in all of them.
-      draw_curves: called after the metrics of an evaluation have been written, in the first process.
-      finish: called at the end of a run that no signal has stopped, in the first process.
-    """
-
-    evaluate: Callable[[Run, TrainState], Mapping[str, float]] = lambda run, state: {}
-    draw_curves: Callable[[Run], None] = lambda run: None
-    finish: Callable[[Run, TrainState], None] = lambda run, state: None
-
-
-NO_HOOKS = Hooks()
 
 
 def train_and_evaluate(
@@ -161,10 +105,10 @@ def _run(
     """Creates or restores the state, trains it and finishes; what is opened here is closed by `stack`."""
     is_first = jax.process_index() == 0
     train_rows, valid_rows = data.split("train"), data.split("valid")
-    total_steps = num_train_steps(config, len(train_rows))
+    total_steps, densities = num_train_steps(config, len(train_rows)), track_densities(train_rows)
     _LOG.info("%s: %d phrases to train on, %d to validate", data.name, len(train_rows), len(valid_rows))
 
-    state = create_train_state(config, track_densities=track_densities(train_rows), num_train_steps=total_steps)
+    state = create_train_state(config, track_densities=densities, num_train_steps=total_steps)
     checkpointer = stack.enter_context(
         Checkpointer(work.folder / "checkpoints", best_metric=config.best_metric, best_mode=config.best_mode)
     )
@@ -176,22 +120,20 @@ def _run(
     stop = stack.enter_context(Stop())
     # Entered last, so that it is left first.
     stack.enter_context(processes.leaving_at_once())
-    run = Run(config, work, train_rows, valid_rows, writer, total_steps)
+    run = Run(config, work, train_rows, valid_rows, densities, total_steps, writer, checkpointer)
     if start == 0:
         writer.write_text(0, {"config": json.dumps(config.to_dict(), indent=2)})
 
-    evaluate = _make_evaluate(run, hooks)
-    state, metrics, stopped_by = _train(run, state, window, evaluate, hooks, checkpointer, progress, stop)
+    state, metrics, stopped_by = _train(run, state, window, hooks, progress, stop)
     if stopped_by:
         _LOG.info("%s: saved step %d; the same command resumes from there", stopped_by, int(state.step))
     else:
-        metrics = metrics or evaluate(state)
         if is_first:
             hooks.finish(run, jax.device_get(state))
         _LOG.info("finished at step %d; samples, curves and listen.html are in %s", total_steps, work.path)
         _LOG.info("more music: python -m wae_jax.generate --workdir %s --output music", work.path)
     checkpointer.wait()
-    _upload(run, checkpointer)
+    run.upload()
     if stopped_by and int(state.step) < total_steps and on_stop is not None:
         on_stop(stopped_by)
     return metrics
@@ -208,25 +150,8 @@ def _restore(checkpointer: Checkpointer, state: TrainState) -> tuple[TrainState,
     return replicate(state), MetricWindow([])
 
 
-def _make_evaluate(run: Run, hooks: Hooks) -> Callable[[TrainState], dict[str, float]]:
-    """Returns a function of a state to the metrics of an evaluation, those of the hooks included."""
-    subsets = {
-        "eval": run.valid_rows[: run.config.eval.num_phrases],
-        "eval_train": run.train_rows[: run.config.eval.num_train_phrases],
-    }
-    evaluate_subsets = make_evaluate(run.config, subsets)
-    return lambda state: {**evaluate_subsets(state), **hooks.evaluate(run, jax.device_get(state))}
-
-
 def _train(
-    run: Run,
-    state: TrainState,
-    window: MetricWindow,
-    evaluate: Callable[[TrainState], dict[str, float]],
-    hooks: Hooks,
-    checkpointer: Checkpointer,
-    progress: Progress,
-    stop: Stop,
+    run: Run, state: TrainState, window: MetricWindow, hooks: Hooks, progress: Progress, stop: Stop
 ) -> tuple[TrainState, dict[str, float], str | None]:
     """Trains up to the last step or a signal; the state, the metrics of the last evaluation, the signal's name."""
     config = run.config
@@ -234,8 +159,12 @@ def _train(
     # Several steps in one call, so that the devices do not wait for the host between them.
     one_step = make_train_step(config, num_train_steps=run.total_steps)
     train_steps = devices.parallel_step(functools.partial(jax.lax.scan, one_step), donate_state=True)
+    evaluate_subsets = make_evaluate(config, train_rows=run.train_rows, valid_rows=run.valid_rows)
     at_most = max_steps_per_call(config.steps_per_call)
     stops = (config.log_every_steps, config.eval_every_steps, config.checkpoint_every_steps)
+
+    def evaluate(state: TrainState) -> dict[str, float]:
+        return {**evaluate_subsets(state), **hooks.evaluate(run, jax.device_get(state))}
 
     step, metrics, stopped_by = int(state.step), {}, None
     while step < run.total_steps and not stopped_by:
@@ -244,31 +173,25 @@ def _train(
         step += count
         window.add(step, train_metrics)
         stopped_by = stop.requested_by()
+        is_saved = stopped_by is not None or run.is_due(step, config.checkpoint_every_steps)
 
         scalars: dict[str, float] = {}
         evaluated: dict[str, float] | None = None
         if run.is_due(step, config.log_every_steps):
             scalars |= window.average()
         if run.is_due(step, config.eval_every_steps):
-            window.fetch()  # a state that is not finite is not evaluated
+            window.fetch()  # raises rather than evaluate a state that is not finite
             evaluated = metrics = evaluate(state)
             scalars |= evaluated
         if scalars:
             run.writer.write_scalars(step, scalars)
         if evaluated and jax.process_index() == 0:
             hooks.draw_curves(run)
-        is_saved = stopped_by is not None or run.is_due(step, config.checkpoint_every_steps)
         if is_saved:
-            checkpointer.save(step, state, evaluated, {"window": window.fetch()})
+            run.checkpointer.save(step, state, evaluated, {"window": window.fetch()})
         if evaluated or is_saved:
-            _upload(run, checkpointer)
+            run.upload()
         progress.update(step, scalars)
+    if not stopped_by and not metrics:  # resumed after its last step
+        metrics = evaluate(state)
     return state, metrics, stopped_by
-
-
-def _upload(run: Run, checkpointer: Checkpointer) -> None:
-    """Uploads what has changed, with the newest checkpoint, if the workdir is at a URL."""
-    if run.workdir.is_remote:
-        checkpointer.wait()
-        run.writer.flush()
-        run.workdir.upload()

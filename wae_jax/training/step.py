@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import lax
-from jaxtyping import Array, Float, Int, Integer, Key
+from jaxtyping import Array, Float, Int, Key
 
 from wae_jax.array_types import AnyArray
 from wae_jax.config import Config, ObjectiveSpec
@@ -34,37 +33,11 @@ from wae_jax.pianoroll import device
 from wae_jax.pianoroll.note_planes import Outputs, cell_logits
 from wae_jax.training.latent_penalties import GlobalBatch, LatentPenalty, make_penalty
 from wae_jax.training.optimizers import make_autoencoder_schedule, make_optimizers
+from wae_jax.training.random_keys import ExampleKeys, example_keys, shared_key
 from wae_jax.training.state import TrainState
 
 Metrics = dict[str, Float[Array, ""]]
 Codes = Float[AnyArray, "b Z"]
-
-
-class ExampleKeys(NamedTuple):
-    """One random key a phrase for each use."""
-
-    prior: Key[Array, " b"]
-    encoder: Key[Array, " b"]
-    decoder: Key[Array, " b"]
-    augmentation: Key[Array, " b"]
-    noise: Key[Array, " b"]
-    neurons: Key[Array, " b"]
-
-
-def example_keys(seed: int, step: Int[Array, ""], position: Integer[AnyArray, " b"]) -> ExampleKeys:
-    """Keys that depend only on the seed, the step and the index of a phrase in the global batch."""
-    step_key = jax.random.fold_in(jax.random.key(seed), step)
-    example = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(position)
-    prior, encoder, decoder, augmentation = jax.vmap(lambda key: jax.random.split(key, 4))(example).T
-    # Folded in rather than split off: a split into six would change the first four keys, and with them all runs.
-    noise, neurons = (jax.vmap(lambda key, use=use: jax.random.fold_in(key, use))(example) for use in (4, 5))
-    return ExampleKeys(prior, encoder, decoder, augmentation, noise, neurons)
-
-
-def shared_key(seed: int, step: Int[Array, ""]) -> Key[Array, ""]:
-    """The key of a step for what all phrases share; different from every phrase's keys."""
-    no_position = np.uint32(2**32 - 1)
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), no_position)
 
 
 def augment(

@@ -1,0 +1,82 @@
+"""What stays the same throughout a run, and the hooks through which a program adds to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from jaxtyping import UInt8
+
+from wae_jax.config import Config
+from wae_jax.data.statistics import TrackStatistics, track_statistics
+from wae_jax.training.checkpoint import Checkpointer
+from wae_jax.training.metric_writer import MetricWriter
+from wae_jax.training.state import TrainState
+from wae_jax.training.workdir import Workdir
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """What stays the same throughout a run.
+
+    Attributes:
+      config: of the run.
+      workdir: of the run.
+      train_rows: packed phrases of the training split.
+      valid_rows: packed phrases of the validation split.
+      densities: share of active cells in the training split, one number a track.
+      total_steps: length of the run.
+      writer: of its metrics and pictures; writes nothing but in the first process.
+      checkpointer: of its checkpoints.
+    """
+
+    config: Config
+    workdir: Workdir
+    train_rows: UInt8[np.ndarray, "train bytes=10080"]
+    valid_rows: UInt8[np.ndarray, "valid bytes=10080"]
+    densities: tuple[float, ...]
+    total_steps: int
+    writer: MetricWriter
+    checkpointer: Checkpointer
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """The local folder of the run."""
+        return self.workdir.folder
+
+    @functools.cached_property
+    def statistics(self) -> TrackStatistics:
+        """Statistics of the training split, computed when first needed."""
+        return track_statistics(self.train_rows, self.densities)
+
+    def is_due(self, step: int, every: int) -> bool:
+        """Whether something done every so many steps is to be done after `step`; always after the last one."""
+        return step % every == 0 or step == self.total_steps
+
+    def upload(self) -> None:
+        """Uploads what has changed, with the newest checkpoint, if the workdir is at a URL."""
+        if self.workdir.is_remote:
+            self.checkpointer.wait()
+            self.writer.flush()
+            self.workdir.upload()
+
+
+@dataclasses.dataclass(frozen=True)
+class Hooks:
+    """What a program adds to a run; the defaults add nothing. States are on the host.
+
+    Attributes:
+      evaluate: metrics to add to an evaluation, the same in all processes. Called in all of them.
+      draw_curves: called after the metrics of an evaluation have been written, in the first process.
+      finish: called at the end of a run that no signal has stopped, in the first process.
+    """
+
+    evaluate: Callable[[Run, TrainState], Mapping[str, float]] = lambda run, state: {}
+    draw_curves: Callable[[Run], None] = lambda run: None
+    finish: Callable[[Run, TrainState], None] = lambda run, state: None
+
+
+NO_HOOKS = Hooks()
