@@ -110,23 +110,7 @@ def sections_of_model(model: Model, *, num: int, seed: int, rule: BinarizationRu
     if not len(originals):
         return
     codes = model.encode(originals)
-    copies = decode(codes)
-    pairs = [
-        Group(
-            name_phrases(np.stack([original, copy]), [f"Original {i}", f"Reconstruction {i}"]),
-            title=f"Validation phrase {i}: F1 {f1:.2f}",
-        )
-        for original, copy, i, f1 in zip(
-            originals[:_NUM_RECONSTRUCTIONS], copies, indices, cell_f1(copies, originals), strict=False
-        )
-    ]
-    yield Section(
-        "reconstructions",
-        "Reconstructions beside originals",
-        f"Validation phrases, which were not trained on, chosen at random (seed {seed}). F1 compares cells: 1 is a "
-        "perfect copy.",
-        pairs,
-    )
+    yield _reconstructions(originals[:_NUM_RECONSTRUCTIONS], decode(codes[:_NUM_RECONSTRUCTIONS]), indices, seed)
     if len(codes) > 1:
         yield Section(
             "interpolations",
@@ -138,6 +122,24 @@ def sections_of_model(model: Model, *, num: int, seed: int, rule: BinarizationRu
                 for i in range(min(_NUM_PATHS, len(codes) - 1))
             ],
         )
+
+
+def _reconstructions(originals: BinaryRolls, copies: BinaryRolls, indices: Sequence[int], seed: int) -> Section:
+    """Pairs of an original and its reconstruction."""
+    pairs = [
+        Group(
+            name_phrases(np.stack([original, copy]), [f"Original {i}", f"Reconstruction {i}"]),
+            title=f"Validation phrase {i}: F1 {f1:.2f}",
+        )
+        for original, copy, i, f1 in zip(originals, copies, indices, cell_f1(copies, originals), strict=False)
+    ]
+    return Section(
+        "reconstructions",
+        "Reconstructions beside originals",
+        f"Validation phrases, which were not trained on, chosen at random (seed {seed}). F1 compares cells: 1 is a "
+        "perfect copy.",
+        pairs,
+    )
 
 
 def _interpolate(ends: Codes, indices: Sequence[int], *, number: int, decode: Callable[[Codes], Rolls]) -> Group:

@@ -80,13 +80,7 @@ def make_survey(
     music = len(sources) - 1
     num_checks = max(2, num // 10) if num_checks is None else num_checks
     max_failed_checks = num_checks // 4 if max_failed_checks is None else max_failed_checks
-    if num < (num_combinations := len(sources) * music // 2):
-        raise RequestError(f"{num} pairs; expected at least {num_combinations}, so that all sources are compared")
-    if not 0 <= max_failed_checks < num_checks <= num:
-        raise RequestError(
-            f"{num_checks} checks of which {max_failed_checks} may be failed; expected 1 to {num} checks, no more than "
-            "other pairs, and fewer failures than checks"
-        )
+    _check_numbers(len(sources), num, num_checks, max_failed_checks)
     rules = {name: model.calibrated(rules[name]) if rules is not None else model.rule for name, model in models.items()}
     generator = np.random.default_rng(seed)
     pairs = insert_checks(order_pairs(len(sources), num, generator), num_checks, music=music, generator=generator)
@@ -113,6 +107,17 @@ def make_survey(
     }
     key = Key(sources, pairs, max_failed_checks, provenance)
     return Survey(key, list(zip(clips[::2], clips[1::2], strict=True)), max(0, needed[music] - len(phrases)))
+
+
+def _check_numbers(num_sources: int, num: int, num_checks: int, max_failed_checks: int) -> None:
+    """Raises a RequestError for numbers of pairs and checks that make no survey."""
+    if num < (num_combinations := num_sources * (num_sources - 1) // 2):
+        raise RequestError(f"{num} pairs; expected at least {num_combinations}, so that all sources are compared")
+    if not 0 <= max_failed_checks < num_checks <= num:
+        raise RequestError(
+            f"{num_checks} checks of which {max_failed_checks} may be failed; expected 1 to {num} checks, no more than "
+            "other pairs, and fewer failures than checks"
+        )
 
 
 def _choose(real: Dataset, split: str, num: int, generator: np.random.Generator) -> Rolls:
