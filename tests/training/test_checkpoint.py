@@ -11,6 +11,7 @@ import pytest
 
 from tests.training.checkpoints import (
     METRIC,
+    Counters,
     assert_same,
     make_state,
 )
