@@ -1,6 +1,6 @@
-"""Every field of a configuration: its type, its range, its default and what it means.
+"""Every field of a configuration: type, range, default and meaning.
 
-The dataclasses are nested as the fields of a `ConfigDict` are. Nothing here computes.
+The dataclasses are nested like the fields of a `ConfigDict`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Probability = Annotated[float, Range(minimum=0, maximum=1)]
 
 @dataclasses.dataclass(frozen=True)
 class DataSpec:
-    """Where phrases come from."""
+    """The data set, and how its phrases reach the devices."""
 
     path: str = ""  # a folder made by build_dataset; empty means the built-in corpus
     num_songs: Positive = 512  # of the built-in corpus
@@ -43,7 +43,7 @@ class CostSpec:
 
 @dataclasses.dataclass(frozen=True)
 class BinaryNeuronSpec:
-    """Whether the cost sees probabilities or cells that are on or off (arXiv 1804.09399)."""
+    """Binary neurons, which show the cost active and silent cells instead of probabilities (arXiv 1804.09399)."""
 
     kind: Literal["none", "deterministic", "stochastic"] = "none"
     gradient: Literal["straight_through", "sigmoid_adjusted"] = "sigmoid_adjusted"
@@ -66,7 +66,7 @@ class ObjectiveSpec:
     pretrain_steps: Count = 0  # first match the moments of the codes to the prior's
     mmd_kernel: Literal["imq", "rbf"] = "imq"
     sliced_num_projections: Positive = 64
-    cramer_wold_log: bool = False  # the authors minimise the logarithm
+    cramer_wold_log: bool = False  # its authors minimize the logarithm
     sinkhorn_epsilon: Scale = 0.05  # in units of the expected squared distance of two samples of the prior
     log_variance_penalty_weight: Weight = 0.0  # for encoder "gaussian": arXiv 1802.03761
 
@@ -125,7 +125,7 @@ class OptimizerSpec:
 
 @dataclasses.dataclass(frozen=True)
 class EvalSpec:
-    """What an evaluation during training measures and writes."""
+    """Sizes of the evaluations during training."""
 
     threshold: Probability = 0.5  # of eval/precision, recall and f1, whatever the binarization rule
     num_phrases: Positive = 512  # of the validation split, at most: eval/*
@@ -137,19 +137,20 @@ class EvalSpec:
 
 @dataclasses.dataclass(frozen=True)
 class BinarizationRule:
-    """How notes are made of the probabilities of cells; see `generation.binarization`.
+    """A rule that turns the probabilities of cells into notes; applied by `generation.binarization`.
 
-    The three parts that have a number for each track may be "fit" instead: they are then found on samples of the model
-    so that its music is like the training data, by `generation.calibration`. A single number stands for all tracks.
+    The three parts with a number for each track may be "fit" instead: `generation.calibration` then chooses them so
+    that samples of the model are like the training data.
 
     Attributes:
       method: "hard", above thresholds; or "bernoulli", each cell at random with its probability.
-      thresholds: a cell is active whose probability is above that of its track. "fit": as dense as the training data.
+      thresholds: a cell is active if its probability is above the threshold of its track. "fit": as dense as the
+        training data.
       hysteresis_ratio: a note that has begun lasts while the probability is above this share of its track's threshold;
         1 looks at each cell alone.
       min_note_length: steps; shorter notes are dropped.
-      short_note_thresholds: a note shorter than that stays where a cell of it has a probability above this many times
-        the threshold; 0 drops all of them. "fit": as many short notes as the training data.
+      short_note_thresholds: a shorter note stays if one of its cells has a probability above this many times the
+        threshold; 0 drops all of them. "fit": as many short notes as the training data.
       track_gates: cells; a track is silent throughout a phrase whose expected number of active cells is lower. "fit":
         as many empty bars as the training data.
 
@@ -187,19 +188,19 @@ class BinarizationRule:
         return tuple(name for name, _, _ in PER_TRACK_PARTS if getattr(self, name) == FIT)
 
 
-# Name, range in words, and the check of one number.
+# Name, range in words, and the check of one number, for each part with a number for each track.
 PER_TRACK_PARTS: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
     ("thresholds", "each between 0 and 1", lambda value: 0 <= value <= 1),
     ("short_note_thresholds", "each at least 1, or 0", lambda value: value == 0 or value >= 1),
     ("track_gates", "each at least 0", lambda value: value >= 0),
 )
-# Fitting short notes needs the share of notes of each length in the training data, which is counted up to here: steps.
+# In steps: the training data's shares of notes of each length, which short notes are fitted to, are counted up to here.
 LONGEST_FITTED_SHORT_NOTE = 12
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A run."""
+    """The configuration of a run."""
 
     seed: Annotated[int, Range(minimum=0, below=2**32)] = 0
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"

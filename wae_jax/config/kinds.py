@@ -1,4 +1,4 @@
-"""The kinds of values that fields have: ranges, choices, sequences, numbers for each track."""
+"""Types of fields, and checks of values against them: ranges, choices, sequences, numbers for each track."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Annotated, Any, Literal
 
 NUM_TRACKS = 5
 
-# A part of the binarization rule that is to be fitted, and a number for each track.
+# The value of a part of the binarization rule that is still to be fitted, and the type of such a part.
 FIT: Literal["fit"] = "fit"
 PerTrack = tuple[float, ...] | Literal["fit"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """The numbers that a field may have; `above` and `below` exclude their bound."""
+    """A range of numbers; `above` and `below` exclude their bound."""
 
     minimum: float = -math.inf
     above: float = -math.inf
@@ -32,10 +32,13 @@ class Range:
 
 
 def read_per_track(value: Any) -> PerTrack:
-    """A number for each track, from `FIT`, a number, a sequence of five, or the text of one of these.
+    """Reads one number for each track.
+
+    Args:
+      value: `FIT`, a number for all tracks, a sequence of five, or the text of one of these.
 
     Raises:
-      ValueError: if it is something else.
+      ValueError: if it is none of these.
     """
     if isinstance(value, str):
         value = FIT if value == FIT else [float(each) for each in value.split(",")]
@@ -49,7 +52,7 @@ def read_per_track(value: Any) -> PerTrack:
 
 
 def format_per_track(value: PerTrack) -> str:
-    """The text that `read_per_track` reads back: one number where all are the same."""
+    """The text that `read_per_track` reads back: one number if all tracks have the same."""
     if isinstance(value, str):
         return value
     return ",".join(f"{each:g}" for each in (value[:1] if len(set(value)) == 1 else value))
@@ -61,7 +64,7 @@ def type_hints(cls: type) -> dict[str, Any]:
 
 
 def find_problem(hint: Any, value: Any) -> str | None:
-    """What would be right in the place of a value, or None where it is right."""
+    """A description of the values of a type, such as "a whole number, at least 1"; None if `value` is one of them."""
     if typing.get_origin(hint) is Annotated:
         kind, allowed = typing.get_args(hint)
         word = "a whole number" if kind is int else "a number"
@@ -96,7 +99,7 @@ def _sequence_problem(kinds: tuple[Any, ...], value: Any) -> str | None:
 
 
 def convert(hint: Any, value: Any) -> Any:
-    """The value as a field of this kind holds it, where `find_problem` has found none."""
+    """A value that `find_problem` accepts, as the field holds it: tuples for lists, floats for integers."""
     if hint == PerTrack:
         return read_per_track(value)
     if typing.get_origin(hint) is Annotated:

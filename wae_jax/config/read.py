@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def default_config() -> ml_collections.ConfigDict:
-    """The defaults of all fields, to be changed and given to `read_config`.
+    """The defaults of all fields, for configuration files to change; `read_config` reads the result.
 
-    What has a number for each track is text here, since the command line gives text: "fit", "0.5" or "0.5,0.4,…".
+    Numbers for each track are text, as on the command line: "fit", "0.5" or "0.5,0.4,…".
     """
     import ml_collections
 
@@ -34,7 +34,7 @@ def read_config(config: Config | Mapping[str, Any] | ml_collections.ConfigDict) 
     """Reads a configuration.
 
     Args:
-      config: nested, with every field of `Config`; one that has been read is given back after the same checks.
+      config: nested, with every field of `Config`; or a `Config`, which is checked in the same way.
 
     Raises:
       ConfigError: if a field is unknown, missing, of a wrong type or out of range, or if fields contradict each other;
@@ -51,11 +51,7 @@ def read_config(config: Config | Mapping[str, Any] | ml_collections.ConfigDict) 
 
 
 def flatten_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a nested configuration by dotted name, such as `{"model.z_dim": 32}`, in its order.
-
-    Args:
-      config: nested mappings; whatever is not a mapping, or is an empty one, is a value.
-    """
+    """The fields of a nested configuration by dotted name, such as `{"model.z_dim": 32}`, in the same order."""
     flat: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, Mapping) and value:
@@ -66,7 +62,7 @@ def flatten_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(cls: type, given: Mapping[str, Any], prefix: str, problems: list[str]) -> Any:
-    """Reads one dataclass; what is wrong is added to `problems`, and the default stands in."""
+    """Reads one dataclass; adds what is wrong to `problems` and uses defaults for it."""
     hints = type_hints(cls)
     for name in given:
         if name not in hints:
