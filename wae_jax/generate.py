@@ -50,7 +50,7 @@ from wae_jax.generation.modes.request import Phrases, Request
 from wae_jax.generation.modes.table import MODES
 from wae_jax.listening.page import write_page
 from wae_jax.listening.sections import sections_of_phrases
-from wae_jax.metrics.table import music_table
+from wae_jax.metrics.suite import music_table
 from wae_jax.pianoroll import unpack
 from wae_jax.render.audio import Audio, describe, missing_parts
 from wae_jax.render.phrase_files import write_phrases

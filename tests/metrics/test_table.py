@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from wae_jax.metrics.table import music_table
+from wae_jax.metrics.suite import music_table
 
 
 def test_numbers_are_whole_and_shares_are_not():

@@ -2,9 +2,8 @@
 
 Overlapping area and Kullback-Leibler divergence are those of Yang and Lerch, *On the evaluation of generative models in
 music* (2018, doi 10.1007/s00521-018-3849-7; code: RichardYang40148/mgeval): of densities estimated with Gaussian
-kernels, the bandwidth by Scott's rule. Two things differ from that code. Both densities are evaluated on one grid;
-mgeval's divergence uses a grid for each and so compares densities at different values. And constant samples, for which
-`scipy.stats.gaussian_kde` has no density, are given the bandwidth of the other sample, or the step of the grid.
+kernels, the bandwidth by Scott's rule. Unlike that code, both densities are evaluated on one grid, and constant
+samples, for which `scipy.stats.gaussian_kde` has no density, get the other sample's bandwidth, or the grid's step.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ class DensityDistances(NamedTuple):
 
     Attributes:
       overlapping_area: the area under the lower one of the two: 1 for equal samples, 0 for samples far apart.
-      kl_divergence: of the second density from the first, in nats: the mean under the first of the difference of log
-        densities. Not symmetric. Finite, but of different constant samples it says no more than "large".
+      kl_divergence: of the second density from the first, in nats; finite, but of different constant samples it says no
+        more than "large".
     """
 
     overlapping_area: float

@@ -61,17 +61,11 @@ _Features = Float64[np.ndarray, "phrases features"]
 
 @dataclasses.dataclass(frozen=True)
 class FeatureSpace:
-    """Standardization and principal components of features, fitted to real music.
-
-    Attributes:
-      mean: of each feature.
-      scale: divisor of each feature after its mean is subtracted.
-      components: orthonormal columns.
-    """
+    """Standardization and principal components of features, fitted to real music."""
 
     mean: Float64[np.ndarray, " F"]
-    scale: Float64[np.ndarray, " F"]
-    components: Float64[np.ndarray, "F dims"]
+    scale: Float64[np.ndarray, " F"]  # divisor after the mean is subtracted
+    components: Float64[np.ndarray, "F dims"]  # orthonormal columns
 
     def transform(self, features: _Features) -> Points:
         """Points of phrases, from their features."""
@@ -79,19 +73,12 @@ class FeatureSpace:
 
 
 class DistributionMetrics(NamedTuple):
-    """Comparison of generated with real points by balls around them, which reach to the nth nearest neighbour.
+    """Comparison of generated and real points by balls around them, which reach to the nth nearest neighbour."""
 
-    Attributes:
-      precision: share of generated points in a real point's ball (arXiv 1904.06991).
-      recall: share of real points in a generated point's ball (arXiv 1904.06991).
-      density: mean number of real balls that contain a generated point, divided by n; may exceed 1 (arXiv 2002.09797).
-      coverage: share of real balls that contain a generated point (arXiv 2002.09797).
-    """
-
-    precision: float
-    recall: float
-    density: float
-    coverage: float
+    precision: float  # share of generated points in a real point's ball (arXiv 1904.06991)
+    recall: float  # share of real points in a generated point's ball (arXiv 1904.06991)
+    density: float  # mean number of real balls around a generated point, by n; may exceed 1 (arXiv 2002.09797)
+    coverage: float  # share of real balls that contain a generated point (arXiv 2002.09797)
 
 
 def phrase_features(rolls: BinaryRolls) -> Float64[np.ndarray, "B F"]:
@@ -130,13 +117,9 @@ def precision_recall_density_coverage(
 ) -> DistributionMetrics:
     """Metrics of how well generated points match the real ones.
 
-    The ball of a point reaches to its nth nearest neighbour in its own set, itself excluded, and contains its border: a
-    set with repeated points covers itself.
-
-    Args:
-      real: points.
-      fake: generated points of the same space. Recall grows with their number: compare sets of one size.
-      neighbours: n.
+    The ball of a point reaches to its nth nearest neighbour (n is `neighbours`) in its own set, itself excluded, and
+    contains its border: a set with repeated points covers itself. Recall grows with the number of generated points:
+    compare sets of one size.
 
     Raises:
       ValueError: if a set has no more than `neighbours` points.
@@ -215,7 +198,6 @@ def _features(rolls: BinaryRolls) -> Float64[np.ndarray, "B F"]:
 
 
 def _count(indices: tuple[Int64[np.ndarray, " notes"], ...], shape: tuple[int, ...]) -> Int64[np.ndarray, "*shape"]:
-    """Number of notes at each index of an array."""
     return np.bincount(np.ravel_multi_index(indices, shape), minlength=int(np.prod(shape))).reshape(shape)
 
 

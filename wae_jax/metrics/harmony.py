@@ -1,10 +1,8 @@
 """Metrics of harmony: pitch classes, scales, and distances of tracks in tonal space.
 
 Functions take rolls [B, T, P, K] and return [B, K], or [B, 6] for the pairs of pitched tracks, NaN for drums and silent
-tracks. Pitches are weighted by duration: each active cell counts once.
-
-Pitch classes are MIDI numbers modulo 12. The code of MuseGAN, and pypianoroll after it, fold adjacent pitches into one
-class instead; see `musegan.py`.
+tracks. Pitches are weighted by duration: each active cell counts once. Pitch classes are MIDI numbers modulo 12; the
+code of MuseGAN, and pypianoroll after it, fold adjacent pitches into one class instead, see `musegan.py`.
 """
 
 from __future__ import annotations
@@ -12,8 +10,9 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Integer, UInt8
+from jaxtyping import Bool, Float64, Integer, UInt8
 
+from wae_jax.metrics.music import DRUMS
 from wae_jax.pianoroll import (
     NUM_BARS,
     NUM_PITCHES,
@@ -24,7 +23,7 @@ from wae_jax.pianoroll import (
     TRACK_NAMES,
     BinaryRolls,
 )
-from wae_jax.pianoroll.notes import TrackValues, as_phrases
+from wae_jax.pianoroll.notes import TrackValues, as_phrases, ratio
 
 NUM_CLASSES = 12
 _NUM_BEATS = NUM_STEPS // STEPS_PER_BEAT
@@ -60,36 +59,30 @@ def beat_chroma(rolls: BinaryRolls) -> BeatChroma:
 
 
 def used_pitch_classes(rolls: BinaryRolls) -> TrackValues:
-    """Number of pitch classes of a track in a bar, averaged over bars that are not empty: "UPC" of MuseGAN.
+    """Number of pitch classes of a track in a bar, 1 to 12, averaged over bars that are not empty: "UPC" of MuseGAN.
 
     Source: arXiv 1709.06298. A note that crosses a bar line counts in both bars.
-
-    Returns:
-      1 to 12, NaN for drums and silent tracks.
     """
     chroma = beat_chroma(rolls)
     bars = chroma.reshape(len(chroma), NUM_BARS, _NUM_BEATS // NUM_BARS, NUM_CLASSES, NUM_TRACKS)
     used = np.count_nonzero(bars.any(axis=2), axis=2)
-    return _pitched_only(_ratio(used.sum(axis=1), np.count_nonzero(used, axis=1)))
+    return _pitched_only(ratio(used.sum(axis=1), np.count_nonzero(used, axis=1)))
 
 
 def in_scale_share(rolls: BinaryRolls) -> TrackValues:
-    """Share of a track's active cells in the scale of the phrase's best key.
+    """Share of a track's active cells in the scale of the phrase's best key; of random pitches a little above 7/12.
 
     The best key is the one, of all major and natural minor keys, whose scale contains most cells of all pitched tracks
     together; a track in a different key scores low. Relative keys have one scale, so twelve are compared; with several
     equally good ones the share is the mean over them, so that transposition does not change it.
     `muspy.scale_consistency` also takes the best key, but counts notes; MuseGAN's code takes C major.
-
-    Returns:
-      Shares, NaN for drums and silent tracks. Random pitches score a little above 7/12.
     """
     duration = beat_chroma(rolls).sum(axis=1, dtype=np.int64)
     in_scale = np.einsum("sc,bck->bsk", scales().astype(np.int64), duration)
     phrase = in_scale[:, :, PITCHED_TRACKS].sum(axis=2)
     best = phrase == phrase.max(axis=1, keepdims=True)
     in_best = np.einsum("bs,bsk->bk", best.astype(np.int64), in_scale)
-    return _pitched_only(_ratio(in_best, best.sum(axis=1, keepdims=True) * duration.sum(axis=1)))
+    return _pitched_only(ratio(in_best, best.sum(axis=1, keepdims=True) * duration.sum(axis=1)))
 
 
 def tonal_distance(rolls: BinaryRolls) -> Pairs:
@@ -99,18 +92,17 @@ def tonal_distance(rolls: BinaryRolls) -> Pairs:
     musical audio" (2006). In MuseGAN's code one beat in which a track is silent makes the mean undefined.
 
     Returns:
-      Distances from 0 (the same pitch classes in the same proportion) to 3, in the order of `TRACK_PAIRS`; NaN if the
-      two are never active in the same beat.
+      0 (the same pitch classes in the same proportion) to 3, in the order of `TRACK_PAIRS`; NaN without a common beat.
     """
     distance = pair_distances(beat_chroma(rolls))
     both = ~np.isnan(distance)
-    return _ratio(np.where(both, distance, 0).sum(axis=1), np.count_nonzero(both, axis=1))
+    return ratio(np.where(both, distance, 0).sum(axis=1), np.count_nonzero(both, axis=1))
 
 
 def pair_distances(chroma: BeatChroma) -> Float64[np.ndarray, "B beats=16 pairs=6"]:
     """Tonal distance of each pair of tracks in each beat, NaN if one of them is silent; see `beat_chroma`."""
     pitched = chroma[..., PITCHED_TRACKS].swapaxes(2, 3)
-    share = _ratio(pitched, pitched.sum(axis=-1, keepdims=True, dtype=np.int64))
+    share = ratio(pitched, pitched.sum(axis=-1, keepdims=True, dtype=np.int64))
     centroids = share @ tonal_matrix().T
     one, other = np.array(list(itertools.combinations(range(len(PITCHED_TRACKS)), 2))).T
     return np.linalg.norm(centroids[:, :, one] - centroids[:, :, other], axis=-1)
@@ -131,14 +123,6 @@ def scales() -> Bool[np.ndarray, "scales=12 classes=12"]:
     return np.stack([np.roll(c_major, tonic) for tonic in range(NUM_CLASSES)])
 
 
-def _ratio(
-    part: Float[np.ndarray, "*a"] | Integer[np.ndarray, "*a"], whole: Integer[np.ndarray, "*b"]
-) -> Float64[np.ndarray, "*a"]:
-    """Quotients, NaN where the denominator is 0."""
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
-
-
 def _pitched_only(values: TrackValues) -> TrackValues:
-    """The values, with NaN for drums."""
-    values[:, [k for k in range(NUM_TRACKS) if k not in PITCHED_TRACKS]] = np.nan
+    values[:, DRUMS] = np.nan
     return values

@@ -4,7 +4,8 @@ Phrases of one song resemble each other, so whole songs are resampled or divided
 Hinkley, *Bootstrap Methods and their Application*, 1997, section 3.8). Means are over phrases: long songs count more.
 
 Values are [B, C], one number a phrase and column, NaN if undefined, such as the share of a silent track's notes. Means
-omit NaN; an interval is NaN if fewer than two songs have a value.
+omit NaN; an interval is NaN if fewer than two songs have a value. Groups are the songs of phrases; None means that
+every phrase is a song of its own.
 """
 
 from __future__ import annotations
@@ -56,13 +57,6 @@ def bootstrap_interval(
 ) -> Interval:
     """The mean over phrases with its percentile bootstrap interval, which is a little too short below twenty songs.
 
-    Args:
-      values: one number a phrase and column.
-      groups: the song of each phrase; None means that every phrase is a song of its own.
-      num_resamples: number of resamples, each with as many songs as there are.
-      level: confidence level.
-      seed: of the resampling.
-
     Raises:
       ValueError: if groups and values differ in length, or a number is out of range.
     """
@@ -83,15 +77,6 @@ def bootstrap_difference(
 ) -> Interval:
     """The mean of `a` minus the mean of `b`, an independent set, with its percentile bootstrap interval.
 
-    Args:
-      a: one number a phrase and column.
-      b: the same columns of another set, of any number of phrases.
-      groups_a: the song of each phrase of `a`; None means that every phrase is a song of its own.
-      groups_b: likewise for `b`.
-      num_resamples: number of resamples of each set.
-      level: confidence level.
-      seed: of the resampling.
-
     Raises:
       ValueError: if the columns differ in number, or as in `bootstrap_interval`.
     """
@@ -110,10 +95,7 @@ def paired_difference(differences: Float64[np.ndarray, "S C"], *, level: float =
 
     Args:
       differences: one run's value minus the other's, for each seed and column; NaN if undefined.
-      level: confidence level.
-
-    Raises:
-      ValueError: if `level` is out of range.
+      level: confidence level, between 0 and 1.
     """
     _check_level(level)
     sums = _sums(differences, None)
@@ -130,12 +112,6 @@ def real_floor(values: Values, groups: Groups | None = None, *, num_splits: int 
 
     Songs are divided at random into halves. Halves are smaller than the set and differ more than two sets of its size
     would, so the floor is conservative.
-
-    Args:
-      values: one number a phrase and column.
-      groups: the song of each phrase; None means that every phrase is a song of its own.
-      num_splits: number of divisions.
-      seed: of the divisions.
 
     Raises:
       ValueError: if there are fewer than two songs, groups and values differ in length, or there are no splits.
@@ -186,8 +162,7 @@ def _weighted_means(weights: Int64[np.ndarray, "resamples songs"], sums: _Sums) 
 
 
 def _several_songs(sums: _Sums) -> np.ndarray:
-    """Whether at least two songs have a value in a column."""
-    return (sums.number > 0).sum(axis=0) > 1
+    return (sums.number > 0).sum(axis=0) > 1  # in each column
 
 
 def _resampled_means(sums: _Sums, num_resamples: int, rng: np.random.Generator) -> Float64[np.ndarray, "resamples C"]:

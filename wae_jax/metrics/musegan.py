@@ -1,14 +1,10 @@
-"""Metrics as MuseGAN's published code computes them, errors included.
+"""Metrics as MuseGAN's published code computes them, errors included, to compare with numbers of that code.
 
-Only for comparison with numbers of that code: `music.py` and `harmony.py` follow the definitions. The functions
-reproduce its third version, `src/musegan/metrics.py` of github.com/salu133445/musegan; pypianoroll 1.0.4 has most of
-its errors. The first two versions (arXiv 1709.06298 and 1804.09399) process single bars of 96 steps without empty ones;
-they fold pitch classes in a similar way, but pair notes and count empty bars correctly, and call two pitches
-polyphonic.
-
-That code returns one number for a batch of phrases; these functions return the numbers of batches of one phrase,
-[B, K], [B, 6] or [B]. The former are means of the latter, for shares of notes or cells weighted by the denominators.
-Shares without a denominator are NaN, as there, except of drums.
+The functions reproduce its third version, `src/musegan/metrics.py` of github.com/salu133445/musegan; pypianoroll 1.0.4
+has most of its errors. The first two versions (arXiv 1709.06298 and 1804.09399) process single bars of 96 steps without
+empty ones; they fold pitch classes in a similar way, but pair notes and count empty bars correctly, and call two
+pitches polyphonic. That code returns one number for a batch of phrases; here a phrase is a batch, and the numbers are
+[B, K], [B, 6] or [B]. Shares without a denominator are NaN, as there, except of drums.
 """
 
 from __future__ import annotations
@@ -19,7 +15,7 @@ from jaxtyping import Bool, Float64, Int64
 from wae_jax.metrics import music
 from wae_jax.metrics.harmony import NUM_CLASSES, Pairs, cells_per_beat, pair_distances, scales
 from wae_jax.pianoroll import NUM_BARS, NUM_PITCHES, NUM_STEPS, NUM_TRACKS, BinaryRolls
-from wae_jax.pianoroll.notes import Notes, TrackValues, as_phrases, mean_over_notes
+from wae_jax.pianoroll.notes import Notes, TrackValues, as_phrases, mean_over_notes, ratio
 
 # Number of adjacent pitches folded into one class.
 _FOLDED = NUM_PITCHES // NUM_CLASSES
@@ -54,8 +50,7 @@ def in_scale_share(rolls: BinaryRolls) -> TrackValues:
     """
     duration = _fold(rolls).sum(axis=1)
     in_scale = duration[:, scales()[0]].sum(axis=1)
-    total = duration.sum(axis=1)
-    return np.divide(in_scale, total, out=np.full(total.shape, np.nan), where=total > 0)
+    return ratio(in_scale, duration.sum(axis=1))
 
 
 def qualified_note_rate(rolls: BinaryRolls, *, threshold: int = 2) -> TrackValues:
@@ -65,10 +60,6 @@ def qualified_note_rate(rolls: BinaryRolls, *, threshold: int = 2) -> TrackValue
     another note. Their distance is counted in cells in that order, 84 a step. It is at least 84, so that all notes
     qualify for any threshold up to 84. (The code also omits one note of a batch, if it is on the lowest pitch at the
     very first step. That is not reproduced.)
-
-    Args:
-      rolls: phrases.
-      threshold: smallest distance of an onset and the end paired with it, in cells.
     """
     cells = (NUM_STEPS + 1) * NUM_PITCHES
 
@@ -99,19 +90,15 @@ def drum_pattern(rolls: BinaryRolls) -> Float64[np.ndarray, " B"]:
 
 
 def tonal_distance(rolls: BinaryRolls) -> Pairs:
-    """`harmonicity` of MuseGAN: tonal distance for classes of seven adjacent pitches.
+    """`harmonicity` of MuseGAN: tonal distance for classes of seven adjacent pitches, by `harmony.TRACK_PAIRS`.
 
     An octave is a distance and a semitone mostly none. The first version folds pitches in this way too: compare the
-    tables of arXiv 1709.06298 with these numbers.
-
-    Returns:
-      Distances in the order of `harmony.TRACK_PAIRS`, NaN if a track of the pair is silent in one of the 16 beats.
+    tables of arXiv 1709.06298 with these numbers. NaN if a track of the pair is silent in one of the 16 beats.
     """
     return pair_distances(_fold(rolls)).mean(axis=1)
 
 
 def _fold(rolls: BinaryRolls) -> Int64[np.ndarray, "B beats=16 classes=12 K=5"]:
-    """Number of active cells in each beat by class of seven adjacent pitches."""
     beats = cells_per_beat(rolls)
     classes = beats.reshape(*beats.shape[:2], NUM_CLASSES, _FOLDED, NUM_TRACKS)
     return np.einsum("bncfk->bnck", classes, dtype=np.int64)

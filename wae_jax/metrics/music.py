@@ -109,13 +109,7 @@ def note_length(rolls: BinaryRolls) -> TrackValues:
 
 
 def note_length_histogram(rolls: BinaryRolls, *, bins: Sequence[int] = LENGTH_BINS) -> Int64[np.ndarray, "B K=5 bins"]:
-    """Number of a track's notes by length.
-
-    Args:
-      rolls: phrases.
-      bins: the shortest length of each bin in steps, in ascending order from 1; `LENGTH_BINS` are 1, 2, 3-5, 6-11,
-        12-23, 24-47 and 48-192 steps.
-    """
+    """Number of a track's notes by length; `bins` are the shortest lengths in steps, ascending from 1."""
     counts = np.zeros((len(rolls), NUM_TRACKS, len(bins)), np.int64)
     for chunk, found in notes_in_chunks(rolls):
         index = np.ravel_multi_index((found.phrase, found.track, length_bins(found.length, bins)), counts[chunk].shape)
@@ -129,13 +123,10 @@ def length_bins(length: Int64[np.ndarray, " notes"], bins: Sequence[int] = LENGT
 
 
 def qualified_note_rate(rolls: BinaryRolls, *, min_steps: int = 3) -> TrackValues:
-    """Share of a track's notes of at least `min_steps` steps: "QN" of MuseGAN (arXiv 1709.06298).
+    """Share of a track's notes of at least `min_steps` steps, NaN without notes: "QN" of MuseGAN (arXiv 1709.06298).
 
     There it counts notes of at least a 32nd: 3 steps of 24 a quarter. Three steps of the 12 a quarter used here are a
     16th, as in the tables of the slides of `w00zie/wae_music`; `min_steps=2` is nearest to MuseGAN's.
-
-    Returns:
-      Shares, NaN for a silent track.
     """
     return mean_over_notes(rolls, lambda found: found.length >= min_steps)
 
@@ -146,32 +137,16 @@ def one_step_share(rolls: BinaryRolls) -> TrackValues:
 
 
 def onset_grid_share(rolls: BinaryRolls, *, grid: int = 6) -> TrackValues:
-    """Share of a track's notes that start on a multiple of `grid` steps.
-
-    Args:
-      rolls: phrases.
-      grid: steps: 12 for quarter notes, 6 for eighths, 3 for sixteenths.
-
-    Returns:
-      Shares, NaN for a silent track.
-    """
+    """Share of a track's notes that start on a multiple of `grid` steps: 12 are a quarter, 6 an eighth."""
     return mean_over_notes(rolls, lambda found: found.onset % grid == 0)
 
 
 def reonset_gap_share(rolls: BinaryRolls, *, min_gap: int = 1, max_gap: int = 2) -> TrackValues:
-    """Share of a track's notes that begin shortly after another note of the same pitch.
+    """Share of a track's notes that begin `min_gap` to `max_gap` silent steps after another note of the same pitch.
 
     A held note that a decoder interrupts for a step or two counts, but so do repeated notes of real music: one silent
     step separates touching notes in a piano-roll, and sixteenths played short, as drums are, leave two. So compare it
     with real music: a higher share means broken notes, a lower one that repeated notes have merged.
-
-    Args:
-      rolls: phrases.
-      min_gap: shortest gap that counts: silent steps between the two notes, at least 1.
-      max_gap: longest gap that counts, in steps.
-
-    Returns:
-      Shares of all notes, NaN for a silent track.
     """
 
     def follows_a_gap(found: Notes) -> Bool[np.ndarray, " notes"]:
@@ -187,20 +162,16 @@ def reonset_gap_share(rolls: BinaryRolls, *, min_gap: int = 1, max_gap: int = 2)
 
 
 def drum_pattern(rolls: BinaryRolls) -> Float64[np.ndarray, " B"]:
-    """Mean of `DRUM_GRID_WEIGHTS` over drum onsets: "DP" of MuseGAN (arXiv 1709.06298).
+    """Mean of `DRUM_GRID_WEIGHTS` over drum onsets, NaN without drums: "DP" of MuseGAN (arXiv 1709.06298).
 
     An onset on one of the 16 sixteenths of a bar counts 1, any other .1, so that onsets at random score .4. These are
     the weights of MuseGAN's code for bars of 48 steps, which applies them to all active cells, not onsets. Its first
     version, for bars of 96 steps, counts onsets and takes the best of six shifts of the grid for each bar; here the
     grid is fixed.
-
-    Returns:
-      Means, NaN for a phrase without drums.
     """
     weights = np.asarray(DRUM_GRID_WEIGHTS)
     return mean_over_notes(rolls, lambda found: weights[found.onset % len(weights)])[:, DRUMS]
 
 
 def _pitches_used(rolls: BinaryRolls) -> Bool[np.ndarray, "B P=84 K=5"]:
-    """Whether a track has an active cell of a pitch."""
     return np.any(as_phrases(rolls), axis=1)

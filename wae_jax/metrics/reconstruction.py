@@ -18,7 +18,7 @@ Scores = Float64[np.ndarray, "*shape"]
 
 
 class CellCounts(NamedTuple):
-    """Numbers of active cells of each phrase: in both the prediction and the truth, in the prediction, in the truth."""
+    """Numbers of active cells of each phrase, exact in float32 since a phrase has fewer than 2^24 cells."""
 
     true_positive: Float32[Array, " B"]
     predicted: Float32[Array, " B"]
@@ -40,29 +40,15 @@ def count_cells(x: Shaped[AnyArray, "B T P K"], x_hat: Float[AnyArray, "B T P K"
       x: 0 and 1, of any type.
       x_hat: probabilities; a cell is predicted active above `threshold`.
       threshold: between 0 and 1.
-
-    Returns:
-      float32 counts, which are exact: a phrase has fewer than 2^24 cells.
     """
     axes = tuple(range(1, x.ndim))
     predicted = (x_hat > threshold).astype(jnp.float32)
     actual = x.astype(jnp.float32)
-    return CellCounts(
-        true_positive=jnp.sum(predicted * actual, axes),
-        predicted=jnp.sum(predicted, axes),
-        actual=jnp.sum(actual, axes),
-    )
+    return CellCounts(jnp.sum(predicted * actual, axes), jnp.sum(predicted, axes), jnp.sum(actual, axes))
 
 
 def cell_scores(true_positive: Counts, predicted: Counts, actual: Counts, *, zero_division: float = 0.0) -> CellScores:
-    """Precision, recall and F1 from counts of active cells.
-
-    Args:
-      true_positive: cells active in both the prediction and the truth.
-      predicted: cells active in the prediction.
-      actual: cells active in the truth.
-      zero_division: the value of a score without any cells to count.
-    """
+    """Precision, recall and F1 from counts of active cells; `zero_division` where there is none to count."""
     hits, found, true = (np.asarray(counts, np.float64) for counts in (true_positive, predicted, actual))
     parts, wholes = np.array([hits, hits, 2 * hits]), np.array([found, true, found + true])
     return CellScores(*np.divide(parts, wholes, out=np.full(wholes.shape, zero_division), where=wholes > 0))
@@ -72,10 +58,6 @@ def cell_f1(rolls: Cells, others: Cells) -> Float64[np.ndarray, " B"]:
     """F1 of the cells of each phrase and another: 1 if they are equal, also in silence; 0 if they share none.
 
     One minus this is the share of their cells in which they differ.
-
-    Args:
-      rolls: phrases, or some of their tracks.
-      others: one for each, or one for all.
     """
     both, *each = (np.count_nonzero(cells, axis=(1, 2, 3)) for cells in (rolls & others, rolls, others))
     return cell_scores(both, *np.broadcast_arrays(*each), zero_division=1.0).f1

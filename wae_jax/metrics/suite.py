@@ -1,7 +1,8 @@
-"""The table of all metrics of music, and their computation for any number of phrases, dense or packed."""
+"""Tables of metrics of music, computed for any number of phrases, dense or packed."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from jaxtyping import Float64, Shaped
 
 from wae_jax.metrics import harmony, musegan, music
 from wae_jax.pianoroll import PITCHED_TRACKS, TRACK_NAMES, BinaryRolls, PackedPhrases, Rolls, unpack
-from wae_jax.pianoroll.notes import CHUNK
+from wae_jax.pianoroll.notes import CHUNK, ratio
 
 Columns = Float64[np.ndarray, "B C"]
 Phrases = BinaryRolls | PackedPhrases
@@ -20,30 +21,20 @@ _ALL = ("all",)
 
 
 class Metric(NamedTuple):
-    """One metric.
-
-    Attributes:
-      name: in tables and files.
-      columns: names of its values: tracks, pairs of tracks such as "Piano-Bass", or "all" for the whole phrase.
-      unit: of its values; a "share" is between 0 and 1.
-      description: in a few words.
-      function: from phrases, bool [B, T, P, K], to values, [B, C].
-    """
+    """One metric."""
 
     name: str
-    columns: tuple[str, ...]
-    unit: str
+    columns: tuple[str, ...]  # tracks, pairs of tracks such as "Piano-Bass", or "all" for the whole phrase
+    unit: str  # a "share" is between 0 and 1
     description: str
     function: Callable[[Rolls], Columns]
 
 
 def _whole(function: Callable[[Rolls], Shaped[np.ndarray, " B"]]) -> Callable[[Rolls], Columns]:
-    """The function's values of whole phrases as a column."""
     return lambda rolls: function(rolls)[:, None].astype(np.float64)
 
 
 def _pitched(function: Callable[[Rolls], Shaped[np.ndarray, "B K"]]) -> Callable[[Rolls], Columns]:
-    """The function's values of pitched tracks."""
     return lambda rolls: function(rolls)[:, PITCHED_TRACKS]
 
 
@@ -110,9 +101,8 @@ METRICS_BY_COMPAT = {"": METRICS, "musegan": MUSEGAN_METRICS}
 def measure(phrases: Phrases, *, compat: str = "") -> dict[str, Columns]:
     """The values of all metrics by name, a row for each phrase and a column for each of `columns(name)`.
 
-    Args:
-      phrases: dense [B, T, P, K], or packed [B, 10080].
-      compat: "" for the definitions (`METRICS`), "musegan" for those of its published code (`MUSEGAN_METRICS`).
+    Phrases are dense, [B, T, P, K], or packed, [B, 10080]. Metrics follow their definitions (`METRICS`), or with compat
+    "musegan" MuseGAN's published code (`MUSEGAN_METRICS`).
 
     Raises:
       ValueError: if `compat` is unknown, or the phrases have another shape or are floats.
@@ -131,31 +121,49 @@ def map_chunks(
 ) -> Shaped[np.ndarray, "B ..."]:
     """The rows that a function makes of all phrases, a few of which are unpacked and processed at a time.
 
-    Args:
-      phrases: dense or packed.
-      function: from rolls to an array with a row for each; its result for no rolls decides the shape.
+    The function's result for no rolls decides the shape where there are no phrases.
     """
-    return np.concatenate(
-        [
-            function(unpack(chunk) if chunk.ndim == 2 else chunk)
-            for chunk in (phrases[start : start + CHUNK] for start in range(0, max(len(phrases), 1), CHUNK))
-        ]
-    )
+    chunks = (phrases[start : start + CHUNK] for start in range(0, max(len(phrases), 1), CHUNK))
+    return np.concatenate([function(unpack(chunk) if chunk.ndim == 2 else chunk) for chunk in chunks])
 
 
 def mean_of_columns(values: Columns) -> Float64[np.ndarray, " B"]:
     """The mean of each row, omitting NaN; NaN without values."""
-    count = (~np.isnan(values)).sum(axis=1)
-    return np.divide(np.nansum(values, axis=1), count, out=np.full(len(values), np.nan), where=count > 0)
+    return ratio(np.nansum(values, axis=1), (~np.isnan(values)).sum(axis=1))
+
+
+def defined_mean(values: Shaped[np.ndarray, "*shape"]) -> float:
+    """The mean of all values but NaN; NaN, without a warning, where there is none."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
 
 
 def columns(name: str) -> tuple[str, ...]:
-    """The names of a metric's columns.
-
-    Raises:
-      ValueError: if there is no metric of that name.
-    """
+    """The names of a metric's columns. Raises ValueError if there is no metric of that name."""
     found = {metric.name: metric.columns for metrics in METRICS_BY_COMPAT.values() for metric in metrics}
     if name not in found:
         raise ValueError(f"there is no metric {name!r}; expected one of {', '.join(found)}")
     return found[name]
+
+
+def music_table(named_rolls: dict[str, BinaryRolls]) -> str:
+    """A short table of sets of phrases as text: one line a metric, one column a set, titled by its name."""
+
+    def active_rate(rolls: BinaryRolls, tracks: list[int]) -> float:
+        return float(music.active_track_rate(rolls)[:, tracks].max(axis=1).mean())
+
+    metrics: dict[str, Callable[[BinaryRolls], float]] = {
+        "phrases": len,
+        "cells a phrase": lambda rolls: float(music.cells(rolls).mean()),
+        **{f"{name} is active": functools.partial(active_rate, tracks=[k]) for k, name in enumerate(TRACK_NAMES)},
+        "a chord track is active": functools.partial(active_rate, tracks=[1, 2, 4]),
+        "onsets on eighth notes": lambda rolls: defined_mean(music.onset_grid_share(rolls, grid=6)),
+        "qualified notes, pitched": lambda rolls: defined_mean(music.qualified_note_rate(rolls)[:, 1:]),
+        "empty bars": lambda rolls: float(music.empty_bar_rate(rolls).mean()),
+    }
+    lines = [f"{'':26}" + "".join(f"{title:>14}" for title in named_rolls)]
+    for name, metric in metrics.items():
+        values = [metric(rolls) for rolls in named_rolls.values()]
+        formats = ("14,.0f" if value > 2 or isinstance(value, int) else "14.3f" for value in values)
+        lines.append(f"{name:26}" + "".join(map(format, values, formats)))
+    return "\n".join(lines)

@@ -114,7 +114,12 @@ def sum_over_notes(rolls: BinaryRolls, value: Callable[[Notes], Values]) -> tupl
 def mean_over_notes(rolls: BinaryRolls, value: Callable[[Notes], Values]) -> TrackValues:
     """The mean of `value` over the notes of each phrase and track, NaN without notes; a share if it is bool."""
     number, total = sum_over_notes(rolls, value)
-    return np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0)
+    return ratio(total, number)
+
+
+def ratio(part: Shaped[np.ndarray, "*part"], whole: Shaped[np.ndarray, "*whole"]) -> Float64[np.ndarray, "*part"]:
+    """Quotients in the shape of `part`, NaN where the denominator is 0."""
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
 def _as_bool(rolls: Shaped[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*shape"]:

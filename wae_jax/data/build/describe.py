@@ -17,7 +17,7 @@ from wae_jax.data.build import key_estimation
 from wae_jax.data.build.dataset_writer import MIDI_FILE, PICTURE_FILE, escape
 from wae_jax.data.statistics import track_densities
 from wae_jax.errors import DatasetError
-from wae_jax.metrics.table import music_table
+from wae_jax.metrics.suite import music_table
 from wae_jax.render import midi, phrase_plots
 from wae_jax.render.style import save_figure
 
