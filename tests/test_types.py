@@ -165,7 +165,7 @@ RECORDS = {
     "notes": lambda folder: notes.find_notes(random_rolls(2)),
     "no notes": lambda folder: notes.find_notes(np.zeros((0, 5, 84, 5), np.uint8)),
     "song": read_song,
-    "phrases of a song": lambda folder: segmentation.cut(read_song(folder), sources.Options()),
+    "phrases of a song": lambda folder: segmentation.cut(read_song(folder), sources.Options())[0],
     "runs": lambda folder: rasterize.merge_notes(np.array([7, 7]), np.array([0, 3]), np.array([4, 5])),
     "cells": read_cells,
     "data set": lambda folder: dataset.from_songs(

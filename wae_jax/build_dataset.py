@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wae_jax import pianoroll
+from wae_jax.command_line.arguments import whole_number
 from wae_jax.data import splits
 from wae_jax.data.build import builder, workers
 from wae_jax.data.build.build_spec import BuildSpec, Input
@@ -63,12 +64,6 @@ def _rows(text: str) -> slice:
     return slice(*(int(bound) if bound else None for bound in match.groups()))
 
 
-def _at_least_one(text: str) -> int:
-    if not re.fullmatch("[0-9]+", text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number of at least 1")
-    return int(text)
-
-
 class _AddInputs(argparse.Action):
     """Appends the paths of one --input, --train, --valid or --test, as one group."""
 
@@ -111,10 +106,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--min-tracks", type=int, choices=range(1, pianoroll.NUM_TRACKS + 1), default=1, metavar="N",
         help="leave out phrases with fewer than N active tracks of the five (default: %(default)s)")  # fmt: skip
     add("--threshold", type=float, metavar="X", help="cells of a float array are active above X")
-    add("--workers", type=_at_least_one, default=workers.default_workers(), metavar="N",
+    add("--workers", type=whole_number(1), default=workers.default_workers(), metavar="N",
         help="processes that read songs; the result is the same for any N (default: one a CPU)")  # fmt: skip
     add = parser.add_argument_group("songs: MIDI and Multitracks").add_argument
-    add("--hop-bars", type=_at_least_one, default=Options.hop_bars, metavar="N",
+    add("--hop-bars", type=whole_number(1), default=Options.hop_bars, metavar="N",
         help="a phrase starts every N bars (default: %(default)s, so that phrases do not overlap)")  # fmt: skip
     add("--drum-length", choices=DRUM_LENGTHS, default=Options.drum_length,
         help="onset: drum notes last one step; full: as long as they are written (default: %(default)s)")  # fmt: skip

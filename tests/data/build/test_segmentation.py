@@ -1,6 +1,7 @@
 import fractions
 import math
 import time
+import types
 
 import numpy as np
 import pytest
@@ -22,9 +23,9 @@ def song(*notes, ticks_per_beat=480, **said):
 
 
 def cut(piece, **options):
-    """What `segmentation.cut` gives, its rolls unpacked: [B, T, P, K] and the rest."""
-    phrases = segmentation.cut(piece, Options(**options))
-    return pianoroll.unpack(phrases.rows), phrases
+    """The result of `segmentation.cut`, its rolls unpacked: [B, T, P, K] and the rest."""
+    chunk, notes_out_of_range = segmentation.cut(piece, Options(**options))
+    return pianoroll.unpack(chunk.rows), types.SimpleNamespace(**vars(chunk), notes_out_of_range=notes_out_of_range)
 
 
 def steps_of(roll, pitch, track):
@@ -345,6 +346,6 @@ def test_many_notes_that_never_end_take_no_time():
     starts = np.sort(generator.integers(0, 1000 * BAR, 100_000))
     columns = (starts, np.full(100_000, 1000 * BAR), generator.integers(0, 128, 100_000), starts % 5)
     began = time.perf_counter()
-    phrases = segmentation.cut(songs.Song(480, *columns), Options())
+    phrases, _ = segmentation.cut(songs.Song(480, *columns), Options())
     assert len(phrases.rows) == 250
     assert time.perf_counter() - began < 5

@@ -26,10 +26,7 @@ _PHRASES_AT_ONCE_IN_FORTRAN_ORDER = 2048
 
 
 def open_musegan_npz(path: pathlib.Path, rows: slice | None, options: Options) -> Source:
-    """Opens MuseGAN's sparse phrases; `options` has no influence.
-
-    All cells are read when the first chunk is requested: see `musegan_npz.read_cells` for the memory.
-    """
+    """Opens MuseGAN's sparse phrases; all cells are read with the first chunk, see `musegan_npz.read_cells`."""
     num_phrases = musegan_npz.read_shape(path)[0]
 
     def load(start: int, stop: int) -> Iterator[np.ndarray]:
@@ -84,8 +81,7 @@ def _array_source(
       path: the file.
       num_phrases: number of phrases in it.
       rows: the phrases to read; None for all.
-      load: loads the phrases from one index to before another, some consecutive ones at a time, as bool arrays of any
-        shape with the phrases first.
+      load: yields the phrases from one index to before another, some at a time, as bool arrays with the phrases first.
     """
     if not num_phrases:
         raise SourceError("holds no phrase")
@@ -108,18 +104,11 @@ def _array_source(
 
 
 def read_sidecar(path: pathlib.Path, num_phrases: int) -> tuple[list[str], list[int | None]]:
-    """Reads the songs of an array's phrases.
-
-    Args:
-      path: UTF-8, tab-separated, with the header `phrase`, `song`, `first_bar` and then a line for each phrase in
-        order; `first_bar` may be empty.
-      num_phrases: number of phrases in the array.
-
-    Returns:
-      The song and the first bar of each phrase.
+    """The song and the first bar, which may be unknown, of each of `num_phrases` phrases of an array.
 
     Raises:
-      SourceError: naming the file and the line, if it is anything else.
+      SourceError: naming the file and the line, if it is not UTF-8, tab-separated, with the header `phrase`, `song`,
+        `first_bar` and then a line for each phrase in order.
     """
 
     def wrong(line: int, problem: str) -> SourceError:

@@ -28,13 +28,7 @@ from wae_jax.errors import DatasetError
 
 
 def build(spec: BuildSpec, output: str, *, overwrite: bool, num_workers: int) -> None:
-    """Builds a dataset and reports on the terminal. If it fails, nothing is left behind.
-
-    Args:
-      spec: the contents of the dataset.
-      output: the folder to create.
-      overwrite: whether a dataset at `output` may be replaced.
-      num_workers: number of processes that read songs; the result does not depend on it.
+    """Builds a dataset at `output` and reports on the terminal. If it fails, nothing is left behind.
 
     Raises:
       DatasetError: if no input gives a phrase, or `output` may not be written.
@@ -47,7 +41,7 @@ def build(spec: BuildSpec, output: str, *, overwrite: bool, num_workers: int) ->
         with staged.open("wb") as file:
             ingested = ingest(spec, file, num_workers=num_workers)
         selection = deduplicate_and_split(ingested.table, spec)
-        table = ingested.table.select(selection.rows)
+        table = ingested.table._replace(records=ingested.table.records[selection.rows])
         skipped = ingested.skipped | _without_phrases(spec, ingested, table)
         if not len(table.records):
             raise DatasetError(f"none of the {len(spec.inputs)} inputs gives a phrase; the reasons are above")
@@ -66,7 +60,7 @@ def build(spec: BuildSpec, output: str, *, overwrite: bool, num_workers: int) ->
 
 
 def _without_phrases(spec: BuildSpec, ingested: Ingested, table: PhraseTable) -> dict[int, str]:
-    """The inputs that were read but have no phrase in the dataset, with the reason; prints those that were named."""
+    """Reasons for inputs that were read but have no phrase in the dataset; prints those that were named."""
     used, staged = (set(each.records["source"].tolist()) for each in (table, ingested.table))
     few = spec.min_tracks
     none = "every phrase is silent" if few == 1 else f"no phrase has {few} active tracks"
@@ -125,7 +119,7 @@ def _index_lines(selection: Selection, table: PhraseTable) -> Iterator[tuple[str
             str(row),
             splits.SPLITS[selection.codes[row]],
             str(number[row]),
-            table.song_name(song),
+            "" if song == UNKNOWN else table.songs[song],
             "" if first_bar == UNKNOWN else str(first_bar),
             "" if math.isnan(tempo) else f"{tempo:.6g}",
         )

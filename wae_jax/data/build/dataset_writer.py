@@ -24,25 +24,15 @@ from wae_jax.errors import DatasetError
 # Added by `build_dataset --describe`.
 PICTURE_FILE = "phrases.png"
 MIDI_FILE = "phrases.mid"
-_FILES = frozenset(
-    {
-        *(dataset.PHRASES_FILE, dataset.DESCRIPTION_FILE, dataset.INDEX_FILE, dataset.SKIPPED_FILE),
-        *(PICTURE_FILE, MIDI_FILE),
-    }
-)
+_WRITTEN = {dataset.PHRASES_FILE, dataset.DESCRIPTION_FILE, dataset.INDEX_FILE, dataset.SKIPPED_FILE}
 _ROWS_AT_A_TIME = 1024
 
 
 class StagingFolder(NamedTuple):
-    """A folder in the making.
+    """A folder in the making."""
 
-    Attributes:
-      folder: becomes the dataset.
-      scratch: for temporary files; deleted at the end.
-    """
-
-    folder: pathlib.Path
-    scratch: pathlib.Path
+    folder: pathlib.Path  # becomes the dataset
+    scratch: pathlib.Path  # for temporary files; deleted at the end
 
 
 def check_output(output: pathlib.Path, *, overwrite: bool) -> None:
@@ -61,7 +51,7 @@ def check_output(output: pathlib.Path, *, overwrite: bool) -> None:
         dataset.load_dataset(output)
     except DatasetError as error:
         raise DatasetError(f"{output} holds something else than a dataset ({error}); name another folder") from error
-    if others := present - _FILES:
+    if others := present - _WRITTEN - {PICTURE_FILE, MIDI_FILE}:
         raise DatasetError(f"{output} holds {', '.join(sorted(others))} beside a dataset; name another folder")
     if not overwrite:
         raise DatasetError(f"{output} already holds a dataset; name another folder, or give --overwrite")
@@ -70,10 +60,6 @@ def check_output(output: pathlib.Path, *, overwrite: bool) -> None:
 @contextlib.contextmanager
 def staging_folder(output: pathlib.Path, *, overwrite: bool = False) -> Iterator[StagingFolder]:
     """Creates a staging folder beside `output`, and renames it to `output` when the block ends without an error.
-
-    Args:
-      output: the final folder; its parents are created if they are missing.
-      overwrite: whether a dataset at `output` may be replaced.
 
     Raises:
       DatasetError: if `output` may not be written (see `check_output`), before or after the block.
@@ -110,11 +96,6 @@ def _publish(staging: StagingFolder, output: pathlib.Path) -> None:
 
 def copy_phrases(staged: pathlib.Path, indices: Int64[np.ndarray, " N"], path: pathlib.Path) -> str:
     """Copies packed phrases from the staging file to an .npy file, without holding all of them in memory.
-
-    Args:
-      staged: packed phrases, one after another.
-      indices: the phrases to copy, in this order.
-      path: the .npy file to write.
 
     Returns:
       The sha256 of the rows (of the .npy file without its header), in hexadecimal.

@@ -14,30 +14,17 @@ from wae_jax.data.build.sources import UNKNOWN, PhraseTable
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """The phrases that make the dataset.
+    """The phrases that make the dataset."""
 
-    Attributes:
-      rows: indices into the table of all phrases, in the order of the dataset.
-      codes: the split of each, an index into `splits.SPLITS`; ascending.
-      num_duplicates: phrases dropped because an earlier one is equal.
-      num_across_splits: how many of them have their equal in another split.
-      rule: a description of how the splits were made.
-    """
-
-    rows: Int64[np.ndarray, " N"]
-    codes: Int8[np.ndarray, " N"]
+    rows: Int64[np.ndarray, " N"]  # indices into the table of all phrases, in the order of the dataset
+    codes: Int8[np.ndarray, " N"]  # the split of each, an index into `splits.SPLITS`; ascending
     num_duplicates: int
-    num_across_splits: int
-    rule: str
+    num_across_splits: int  # duplicates whose equal is in another split
+    rule: str  # in words, how the splits were made
 
 
 def deduplicate_and_split(table: PhraseTable, spec: BuildSpec) -> Selection:
-    """Drops repeated phrases, and sorts the others by split.
-
-    Args:
-      table: all phrases; the first of equal ones stays.
-      spec: the inputs (whose indices are the `source` of the records) and the rule of the split.
-    """
+    """Drops all but the first of equal phrases, and sorts the others by split."""
     first = first_equal(table.records["key"])
     kept = np.flatnonzero(first == np.arange(len(first)))
     num_across = 0
@@ -65,13 +52,10 @@ def first_equal(keys: UInt64[np.ndarray, "N 2"]) -> Int64[np.ndarray, " N"]:
 def _split_by_rule(
     table: PhraseTable, kept: Int64[np.ndarray, " M"], spec: BuildSpec
 ) -> tuple[Int8[np.ndarray, " N"], str]:
-    """Splits inputs with songs by song, and each of the others into blocks.
+    """Codes of all rows, and a description: inputs with songs are split by song, each of the others into blocks.
 
     Repeated phrases count among the songs, because they tell which songs belong together, but not among the blocks,
     whose sizes should be those of what stays; their codes are meaningless there.
-
-    Returns:
-      The codes of all rows, and a description.
     """
     fractions = {"valid_fraction": spec.valid_fraction, "test_fraction": spec.test_fraction}
     codes = np.zeros(len(table.records), np.int8)

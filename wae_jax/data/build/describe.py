@@ -29,10 +29,9 @@ _PROBLEMS_SHOWN = 20
 
 
 def describe(folder: pathlib.Path, *, seed: int = 0) -> str:
-    """Describes a dataset, and writes sixteen random phrases into its folder, as a picture and as MIDI.
+    """Counts, songs and sources, splits, tempos and keys of a dataset, as text.
 
-    Returns:
-      Counts, songs and sources, the splits side by side, tempos and keys.
+    Also writes sixteen random phrases into its folder, as a picture and as MIDI.
 
     Raises:
       DatasetError: if the folder holds no dataset, or the index does not fit it.
@@ -122,10 +121,7 @@ def _keys(phrases: np.ndarray, index: Sequence[dataset.IndexLine]) -> str:
 
 
 def verify(folder: pathlib.Path) -> str:
-    """Checks a dataset: digests, that no phrase is in two splits or twice, that rows and index agree.
-
-    Returns:
-      A sentence about what was checked.
+    """Checks digests, that no phrase is in two splits or twice, that rows and index agree; returns a sentence about it.
 
     Raises:
       DatasetError: naming everything that is wrong.

@@ -19,15 +19,10 @@ _EXPECTED = "expected a MIDI, .npz or .npy file"
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """A file format.
-
-    Attributes:
-      open: its reader.
-      is_song: whether a file is one song: small, read at once, and named after the file.
-    """
+    """A file format."""
 
     open: Callable[[pathlib.Path, slice | None, Options], Source]
-    is_song: bool
+    is_song: bool  # small, read at once, and named after the file
 
 
 _FORMAT_OF_MAGIC = {
@@ -41,7 +36,7 @@ _FORMAT_OF_ZIP_MEMBER = {
 
 
 def open_source(path: pathlib.Path, *, rows: slice | None = None, options: Options | None = None) -> Source:
-    """Opens an input; its name does not matter.
+    """Opens an input of any name.
 
     Args:
       path: a MIDI file, MuseGAN's sparse phrases (npz with `nonzero` and `shape` = (N, 4, 48, 84, 5)), a Multitrack of
@@ -87,13 +82,10 @@ def format_of(path: pathlib.Path) -> Format:
 
 
 def find_files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Finds all files in a folder and its subfolders with one of the `EXTENSIONS`, in upper or lower case.
+    """All files in a folder and its subfolders with one of the `EXTENSIONS`, in upper or lower case, sorted by name.
 
     Hidden files and folders are left out: systems leave companions such as `._song.mid` there. Links are followed;
     each folder is entered once.
-
-    Returns:
-      The paths, sorted by name.
     """
     found = []
     seen: set[str] = set()

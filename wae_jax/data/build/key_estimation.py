@@ -1,4 +1,4 @@
-"""Estimates the key of a song, and its distance from C major or A minor.
+"""Keys of songs, and their distance from C major or A minor.
 
 A key is its tonic, a pitch class from 0 (C) to 11 (B), and whether it is minor.
 """
@@ -23,11 +23,7 @@ _PROFILES /= np.linalg.norm(_PROFILES, axis=1, keepdims=True)
 def estimate_key(durations: Num[np.ndarray, " pitch_classes=12"]) -> tuple[int, bool]:
     """The key whose profile correlates best with the durations of the pitch classes (Krumhansl and Schmuckler).
 
-    Args:
-      durations: total duration of each pitch class, of any unit; entry 0 is C.
-
-    Returns:
-      The tonic, and whether the key is minor. C major if no pitch class stands out, as in silence.
+    C major if no pitch class stands out, as in silence.
 
     Raises:
       ValueError: if the shape is not (12,).

@@ -1,10 +1,8 @@
-"""Validates the bytes of MIDI files before symusic reads them, which trusts them.
+"""Validates the bytes of MIDI files ("Standard MIDI Files 1.0", RP-001, 1996) before symusic reads them.
 
-symusic 0.5.8 writes outside its memory if a note has a pitch above 127, and reads past the end of a file whose chunks
-claim to be longer than they are: the process crashes, or the music is wrong. So regular expressions check every event
-first, in a fraction of a millisecond a file.
-
-The format is that of the MIDI Manufacturers Association, "Standard MIDI Files 1.0" (RP-001, 1996).
+symusic 0.5.8 trusts them: it writes outside its memory if a note has a pitch above 127, and reads past the end of a
+file whose chunks claim to be longer than they are; the process crashes, or the music is wrong. So regular expressions
+check every event first, in a fraction of a millisecond a file.
 """
 
 from __future__ import annotations
@@ -81,14 +79,7 @@ def validated(data: bytes) -> bytes:
 
 
 def _validated_events(data: bytes, classes: bytes, start: int, end: int, name: str) -> bytes:
-    """The events of a track up to its end event.
-
-    Args:
-      data: the file.
-      classes: the class of each of its bytes, as in `_BYTE_CLASSES`.
-      start: offset of the first event.
-      end: offset after the last event.
-      name: the track's name for messages.
+    """The events of a track, from offset `start` to before `end`, up to its end event; `classes` as in `_BYTE_CLASSES`.
 
     Raises:
       SourceError: if an event is damaged.

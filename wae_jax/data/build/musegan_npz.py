@@ -36,17 +36,11 @@ _NUMBERS_AT_A_TIME = 1 << 16
 
 @dataclasses.dataclass(frozen=True)
 class ActiveCells:
-    """The active cells of consecutive phrases.
-
-    Attributes:
-      start: index of the first phrase.
-      borders: where in `cells` each phrase begins, and where the last one ends.
-      cells: index of each cell in its flat phrase.
-    """
+    """The active cells of consecutive phrases, the first of which has index `start`."""
 
     start: int
-    borders: Int64[np.ndarray, " borders"]
-    cells: UInt32[np.ndarray, " cells"]
+    borders: Int64[np.ndarray, " borders"]  # where in `cells` each phrase begins, and the last ends
+    cells: UInt32[np.ndarray, " cells"]  # index of each cell in its flat phrase
 
     def dense(self, start: int, stop: int) -> Bool[np.ndarray, "{stop}-{start} cells=80640"]:
         """The phrases from index `start` to before `stop`."""
@@ -80,16 +74,11 @@ def read_shape(path: pathlib.Path) -> tuple[int, ...]:
 
 
 def read_cells(path: pathlib.Path, num_phrases: int, start: int, stop: int) -> ActiveCells:
-    """Reads the active cells of some phrases, and the rest of the file too, so that damage anywhere in it is found.
+    """Reads the active cells of phrases `start` to before `stop` of `num_phrases`.
 
-    Takes four bytes of memory a cell. Only a file whose phrases are out of order, or whose array is in Fortran order,
-    is read into memory as a whole; `np.savez` of `np.nonzero` makes neither.
-
-    Args:
-      path: the npz.
-      num_phrases: number of phrases in the file.
-      start: index of the first phrase to read.
-      stop: index after the last one.
+    The rest of the file is read too, so that damage anywhere in it is found. Takes four bytes of memory a cell. Only a
+    file whose phrases are out of order, or whose array is in Fortran order, is read into memory as a whole; `np.savez`
+    of `np.nonzero` makes neither.
 
     Raises:
       SourceError: if an index is out of range.
@@ -158,21 +147,13 @@ def _read_and_sort(path: pathlib.Path, num_phrases: int, start: int, stop: int) 
 
 @dataclasses.dataclass(frozen=True)
 class ArrayStream:
-    """An array of an npz that is read once, from its first number to its last.
-
-    Attributes:
-      name: its key.
-      shape: its shape.
-      dtype: type of its numbers, of either byte order.
-      fortran_order: whether neighbours in the file are neighbours along the first axis, not the last.
-      file: the member of the zip, after its header.
-    """
+    """An array of an npz that is read once, from its first number to its last."""
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     fortran_order: bool
-    file: IO[bytes]
+    file: IO[bytes]  # the member of the zip, after its header
 
     def read(self, count: int) -> Shaped[np.ndarray, " count"]:
         """The next `count` numbers.

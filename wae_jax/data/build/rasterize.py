@@ -18,19 +18,12 @@ _CELLS_AT_ONCE = 1 << 14
 
 
 class Runs(NamedTuple):
-    """Consecutive active steps of a pitch on a track; runs of one pitch and track do not overlap.
+    """Consecutive active steps of a pitch on a track; runs of one pitch and track do not overlap."""
 
-    Attributes:
-      pitch_track: pitch and track as one number.
-      start: the first step.
-      length: number of steps; 0 if another run has them all.
-      pauses: whether the step after the run is inactive only because another run starts after it.
-    """
-
-    pitch_track: Int64[np.ndarray, " n"]
+    pitch_track: Int64[np.ndarray, " n"]  # both as one number
     start: Int64[np.ndarray, " n"]
-    length: Int64[np.ndarray, " n"]
-    pauses: Bool[np.ndarray, " n"]
+    length: Int64[np.ndarray, " n"]  # steps; 0 if another run has them all
+    pauses: Bool[np.ndarray, " n"]  # the step after it is inactive only because another run starts after it
 
 
 def merge_notes(
@@ -38,16 +31,13 @@ def merge_notes(
 ) -> Runs:
     """Merges notes into runs: a step is active while a note sounds, except for the step before the start of another.
 
-    The first step of a note is always active, so that every note lasts at least one step.
+    There is one run a note, by pitch and track, then start. The first step of a note is always active.
 
     Args:
       pitch_track: pitch and track of each note as one number, from 0.
       start: its first step, from 0.
       end: the step after its last, from 0; taken as at least one step after its start. `pitch_track` and two steps
         have to fit into 63 bits.
-
-    Returns:
-      One run a note, by pitch and track, then start.
     """
     bits = (max(int(start.max(initial=0)), int(end.max(initial=0))) + 1).bit_length()
     # A note as one number: sorting numbers takes half the time of finding their order and applying it.

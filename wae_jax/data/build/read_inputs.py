@@ -31,32 +31,19 @@ _SKIPS_PRINTED_PER_FOLDER = 10
 
 @dataclasses.dataclass(frozen=True)
 class Ingested:
-    """Everything that was read.
+    """Everything that was read."""
 
-    Attributes:
-      table: one record for each phrase of the staging file.
-      sources: the inputs that could be read to their end, by index; their chunks are used up.
-      skipped: the reason for each other input, by index.
-      num_silent: silent phrases left out.
-      num_few_tracks: phrases left out because too few tracks are active.
-    """
-
-    table: PhraseTable
-    sources: dict[int, Source]
-    skipped: dict[int, str]
+    table: PhraseTable  # one record for each phrase of the staging file
+    sources: dict[int, Source]  # inputs read to their end, by index; their chunks are used up
+    skipped: dict[int, str]  # the reason for each other input, by index
     num_silent: int
     num_few_tracks: int
 
 
 def ingest(spec: BuildSpec, staging: BinaryIO, *, num_workers: int) -> Ingested:
-    """Reads inputs and writes their packed phrases to `staging`, one after another.
+    """Reads inputs, and writes their packed phrases to `staging`, one after another.
 
-    An input that fails half-way leaves nothing there.
-
-    Args:
-      spec: what to read, its folders replaced by files.
-      staging: the file to write.
-      num_workers: number of processes that read songs; the result does not depend on it.
+    An input that fails half-way leaves nothing there. The result does not depend on the number of worker processes.
     """
     records = [np.zeros(0, RECORD)]
     songs: dict[str, int] = {}
@@ -195,7 +182,6 @@ class _Reporter:
             _print(f"more files of {escape(self._folder)} are skipped: see skipped.tsv", file=sys.stderr)
 
     def finish_folder(self) -> None:
-        """Prints the line of the folder whose files came last."""
         if self._folder is not None:
             _print(
                 f"read {escape(self._folder)}: {self._num_phrases} phrases in {self._num_read} files, "

@@ -7,7 +7,6 @@ a whole number of bytes, so that a phrase is a copy of four of them.
 from __future__ import annotations
 
 import collections
-import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from jaxtyping import Bool, Int64
 from wae_jax.data.build import key_estimation
 from wae_jax.data.build.rasterize import CELLS_PER_STEP, Runs, activate_cells, activate_runs, merge_notes
 from wae_jax.data.build.songs import Song, Stretch, stretches
-from wae_jax.data.build.sources import Options
+from wae_jax.data.build.sources import Chunk, Options
 from wae_jax.errors import SourceError
 from wae_jax.pianoroll import (
     BYTES_PER_PHRASE,
@@ -36,17 +35,7 @@ _MAX_METERS_NAMED = 5
 _IS_DRUM = np.array([track.is_drum for track in TRACKS])
 
 
-@dataclasses.dataclass(frozen=True)
-class Phrases:
-    """The phrases of a song; the fields are those of `sources.Chunk` and `sources.Source`."""
-
-    rows: PackedPhrases
-    first_bars: list[int | None]
-    tempos: list[float] | None
-    notes_out_of_range: int
-
-
-def cut(song: Song, options: Options) -> Phrases:
+def cut(song: Song, options: Options) -> tuple[Chunk, int]:
     """Cuts a song into phrases.
 
     Windows of four bars start where a stretch of 4/4 starts, and every `hop_bars` bars from there; bars before the
@@ -55,13 +44,9 @@ def cut(song: Song, options: Options) -> Phrases:
     pitch is already active on its track, unless that step is itself the start of a note. Notes are cut off at the edges
     of the window. A window without a note gives no phrase.
 
-    Args:
-      song: its notes and bars.
-      options: `hop_bars`, `drum_length` and `tonality` are used.
-
     Returns:
-      The phrases, in order. `notes_out_of_range` counts the notes that start in a window, each once, whose pitch,
-      transposed as in the window, is outside MIDI numbers 24 to 107.
+      The phrases, in order, and the number of notes that start in a window and whose pitch, transposed as in the
+      window, is outside MIDI numbers 24 to 107.
 
     Raises:
       SourceError: if there is no phrase, or the song has more than `MAX_BARS` bars.
@@ -78,26 +63,16 @@ def cut(song: Song, options: Options) -> Phrases:
     is_active = rows.view(np.uint64).any(axis=1)
     if not is_active.any():
         raise SourceError("has no note of MIDI numbers 24 to 107 where there are four whole bars of 4/4 in a row")
-    return Phrases(
-        rows[is_active],
-        windows.bar[is_active].tolist(),
-        _tempos(song, windows.tick[is_active]),
-        notes_out_of_range=num_out_of_range,
-    )
+    tempos = _tempos(song, windows.tick[is_active])
+    return Chunk(rows[is_active], first_bars=windows.bar[is_active].tolist(), tempos=tempos), num_out_of_range
 
 
 class _Windows(NamedTuple):
-    """The windows, in order.
+    """The windows, in order."""
 
-    Attributes:
-      tick: where each begins in the song.
-      bar: its first bar in the song.
-      first: its first bar in the strip.
-    """
-
-    tick: Int64[np.ndarray, " windows"]
-    bar: Int64[np.ndarray, " windows"]
-    first: Int64[np.ndarray, " windows"]
+    tick: Int64[np.ndarray, " windows"]  # where it begins in the song
+    bar: Int64[np.ndarray, " windows"]  # its first bar in the song
+    first: Int64[np.ndarray, " windows"]  # its first bar in the strip
 
     @property
     def bars(self) -> Int64[np.ndarray, "windows bars=4"]:
@@ -114,15 +89,10 @@ class _Spans(NamedTuple):
     """Bars of the song in the strip: from the first to the last window of each stretch of 4/4.
 
     Before each span and after the last one the strip has one more bar, in no window, for everything else in the song.
-
-    Attributes:
-      tick: where each begins in the song.
-      first: its first bar in the strip.
-      num_bars: number of bars.
     """
 
-    tick: Int64[np.ndarray, " spans"]
-    first: Int64[np.ndarray, " spans"]
+    tick: Int64[np.ndarray, " spans"]  # where it begins in the song
+    first: Int64[np.ndarray, " spans"]  # its first bar in the strip
     num_bars: Int64[np.ndarray, " spans"]
 
 
@@ -219,7 +189,6 @@ def _step(song: Song, ticks: Int64[np.ndarray, "*n"]) -> Int64[np.ndarray, "*n"]
 
 
 def _tempos(song: Song, ticks: Int64[np.ndarray, " B"]) -> list[float] | None:
-    """The tempo at each tick."""
     if not len(song.tempos):
         return None
     current = np.searchsorted(song.tempos[:, 0], ticks, side="right") - 1

@@ -48,14 +48,14 @@ def open_multitrack_npz(path: pathlib.Path, rows: slice | None, options: Options
 
 def _song_source(song: Song, sha256: str, rows: slice | None, options: Options) -> Source:
     """The phrases of a song, or those selected by `rows`."""
-    phrases = cut(song, options)
+    phrases, notes_out_of_range = cut(song, options)
     start, stop, _ = (rows or slice(None)).indices(len(phrases.rows))
     if start >= stop:
         raise SourceError(f"gives {len(phrases.rows)} phrases, of which the requested rows select none")
-    tempos = phrases.tempos and phrases.tempos[start:stop]
-    chunk = Chunk(phrases.rows[start:stop], first_bars=phrases.first_bars[start:stop], tempos=tempos)
     selected = None if rows is None else (start, stop)
-    return Source(sha256, iter([chunk]), stop - start, selected, True, phrases.notes_out_of_range)
+    tempos = phrases.tempos and phrases.tempos[start:stop]
+    chunk = Chunk(phrases.rows[start:stop], None, phrases.first_bars and phrases.first_bars[start:stop], tempos)
+    return Source(sha256, iter([chunk]), stop - start, selected, True, notes_out_of_range)
 
 
 def read_midi(data: bytes) -> Song:
@@ -151,7 +151,7 @@ def _resolution(info: Mapping[str, Any]) -> int:
 
 
 def _families(info: Mapping[str, Any]) -> list[int | None]:
-    """The track, an index into `TRACKS`, of each track of the file, by its program and drum flag.
+    """The index into `TRACKS` of each track of the file, by its program and drum flag.
 
     Raises:
       SourceError: if the tracks have the names of the five but the programs of others.
@@ -171,14 +171,9 @@ def _families(info: Mapping[str, Any]) -> list[int | None]:
 
 
 def _runs(file: np.lib.npyio.NpzFile, name: str) -> tuple[np.ndarray, int]:
-    """The notes of a track, and its number of steps.
+    """The notes of a track, and its number of steps; `name` begins the keys of its sparse array [steps, 128].
 
-    Args:
-      file: has the sparse columns of the array [steps, 128].
-      name: the beginning of its keys.
-
-    Returns:
-      int64 [notes, 3]: the first step of each, the step after its last, and its pitch.
+    A note is its first step, the step after its last, and its pitch: int64 [notes, 3].
     """
     data, indices, indptr, shape = (file[name + part] for part in ("data", "indices", "indptr", "shape"))
     indices, indptr, shape = (array.astype(np.int64, casting="safe") for array in (indices, indptr, shape))

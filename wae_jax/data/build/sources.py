@@ -38,40 +38,24 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """Consecutive phrases of one input.
-
-    Attributes:
-      rows: the packed phrases.
-      songs: name of the song of each phrase; None if the input has no names.
-      first_bars: bar of the song at which each phrase starts, from 0; None where unknown.
-      tempos: quarter notes a minute at the start of each phrase; None if the input has no tempos.
-    """
+    """Consecutive phrases of one input."""
 
     rows: PackedPhrases
-    songs: Sequence[str] | None = None
-    first_bars: Sequence[int | None] | None = None
-    tempos: Sequence[float] | None = None
+    songs: Sequence[str] | None = None  # name of the song of each; None if the input has no names
+    first_bars: Sequence[int | None] | None = None  # of the song, from 0; None where unknown
+    tempos: Sequence[float] | None = None  # quarter notes a minute at the start
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """An input that could be opened.
+    """An input that could be opened."""
 
-    Attributes:
-      sha256: digest of the file, in hexadecimal.
-      chunks: the phrases; raises only SourceError, when the file turns out to be damaged.
-      num_phrases: number of phrases in `chunks`.
-      rows: the selected range of phrases, [start, stop); None if all are selected.
-      is_song: whether the input is one song, named after its file.
-      notes_out_of_range: notes left out because their pitch is outside MIDI numbers 24 to 107.
-    """
-
-    sha256: str
-    chunks: Iterator[Chunk]
-    num_phrases: int
-    rows: tuple[int, int] | None = None
-    is_song: bool = False
-    notes_out_of_range: int = 0
+    sha256: str  # of the file
+    chunks: Iterator[Chunk]  # raises only SourceError, when the file turns out to be damaged
+    num_phrases: int  # in `chunks`
+    rows: tuple[int, int] | None = None  # the selected range, [start, stop); None for all
+    is_song: bool = False  # one song, named after its file
+    notes_out_of_range: int = 0  # left out: their MIDI numbers are not 24 to 107
 
 
 @contextlib.contextmanager
@@ -92,20 +76,7 @@ UNKNOWN = -1
 
 
 class PhraseTable(NamedTuple):
-    """All phrases that were read, in the order of reading.
+    """All phrases that were read, in the order of reading."""
 
-    Attributes:
-      records: of type `RECORD`; `song` and `first_bar` are `UNKNOWN` where the input does not have them.
-      songs: the names of the songs, each once.
-    """
-
-    records: Shaped[np.ndarray, " N"]
-    songs: Sequence[str]
-
-    def select(self, rows: Shaped[np.ndarray, " M"]) -> PhraseTable:
-        """The records at some indices, or under a mask; the songs keep their indices."""
-        return PhraseTable(self.records[rows], self.songs)
-
-    def song_name(self, song: int) -> str:
-        """The name of a song by its index; empty for `UNKNOWN`."""
-        return "" if song == UNKNOWN else self.songs[song]
+    records: Shaped[np.ndarray, " N"]  # of type `RECORD`; song and first_bar may be `UNKNOWN`
+    songs: Sequence[str]  # the names of the songs, each once

@@ -31,12 +31,7 @@ def default_workers() -> int:
 def read_songs(
     inputs: Iterable[Input], options: Options, *, num_workers: int
 ) -> Generator[Source | SourceError, None, None]:
-    """Reads songs, each in a worker process; the workers start with the first song.
-
-    Args:
-      inputs: the songs.
-      options: how they are read.
-      num_workers: number of processes.
+    """Reads songs, each in one of the worker processes, which start with the first song.
 
     Yields:
       For each song, in order, the opened source or the error that its reader raised.
