@@ -12,7 +12,7 @@ from wae_jax.pianoroll import PHRASE_SHAPE
 Z_DIM = 3
 
 
-def random_model(network, normalization="batch", activation="relu", output_planes="cells", **changes):
+def random_model(network, normalization="batch", activation="relu", **changes):
     """The configuration of a small model, and variables none of which is what training starts with."""
     config = tiny_config(
         "mmd",
@@ -22,7 +22,6 @@ def random_model(network, normalization="batch", activation="relu", output_plane
         model__kernel_size=(6, 6),
         model__normalization=normalization,
         model__activation=activation,
-        model__output_planes=output_planes,
         model__dropout_rate=0.0,
         **changes,
     )

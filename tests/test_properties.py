@@ -260,7 +260,6 @@ RIGHT = {name: right_values(hint) for name, hint in FIELDS.items()} | {
     "model.encoder": st.just("gaussian"),
     "refiner.first_step": st.just(0),
     "objective.cost.kind": st.just("squared_error"),  # needed by binary neurons
-    "model.output_planes": st.just("cells"),  # likewise
     "binarization.min_note_length": st.integers(1, LONGEST_FITTED_SHORT_NOTE + 1),
     "binarization.short_note_thresholds": st.sampled_from(["fit", "0", "1.5", "0,1,2,3,4"]),
 }

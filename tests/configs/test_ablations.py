@@ -86,7 +86,6 @@ def test_a_name_gives_the_table_or_an_arm_within_which_it_varies():
                 "objective.binary_neurons.slope_growth": 2.0,
             },
         ),
-        ("output_planes=onsets_and_sustains", {"model.output_planes": "onsets_and_sustains"}),
         ("network=bars", {"model.network": "bars"}),
         ("refiner=2,refiner_first_step=100", {"refiner.num_units": 2, "refiner.first_step": 100}),
         ("kernel=rbf,cost_weight=1", {"objective.mmd_kernel": "rbf", "objective.reconstruction_weight": 1.0}),
@@ -137,7 +136,7 @@ def test_all_networks_are_compared():
         ("filters=16,protocol=full", BASELINE),
         ("cpu_steps=300,protocol=full", BASELINE),
         ("prior_variance=0.123456789", "prior_variance=0.123456789"),
-        ("output_planes=cells", BASELINE),
+        ("dropout=0", BASELINE),
         ("prior_logit=true,binarization=bernoulli", "prior_logit=true"),
     ],
 )

@@ -13,7 +13,6 @@ from wae_jax.config import BinarizationRule, Config, default_config, read_config
 from wae_jax.data import pipeline
 from wae_jax.errors import ConfigError
 from wae_jax.models import modules
-from wae_jax.pianoroll import note_planes
 from wae_jax.training import latent_penalties, optimizers
 from wae_jax.training.checks import check_config
 
@@ -46,7 +45,6 @@ def options(field):
         ("autoencoder_optimizer.schedule", optimizers.SCHEDULES),
         ("data.placement", pipeline.PLACEMENTS),
         ("model.activation", modules.ACTIVATIONS),
-        ("model.output_planes", note_planes.OUTPUT_PLANES),
     ],
 )
 def test_words_are_the_keys_of_the_table_that_they_select_from(field, table):
@@ -135,7 +133,6 @@ def test_an_unknown_variant_is_refused():
         ("model.network", 3, "model.network is 3; expected text"),
         ("binarization.thresholds", "0.5,0.5", "binarization.thresholds is '0.5,0.5'"),
         ("binarization.track_gates", -1, "binarization.track_gates is"),
-        ("model.output_planes", "onsets", "model.output_planes is 'onsets'; expected one of 'cells', 'onsets_and_sus"),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_fields_name(field, value, message):
@@ -178,10 +175,6 @@ def test_a_run_of_no_steps_is_refused():
         (
             {"objective.cost.kind": "focal", "objective.binary_neurons.kind": "stochastic"},
             "objective.binary_neurons.kind is 'stochastic' and objective.cost.kind 'focal'",
-        ),
-        (
-            {"model.output_planes": "onsets_and_sustains", "objective.binary_neurons.kind": "deterministic"},
-            "objective.binary_neurons.kind is 'deterministic' and model.output_planes 'onsets_and_sustains'",
         ),
         ({"refiner.first_step": 9}, "refiner.first_step is 9 and refiner.num_units 0"),
         ({"model.normalization": "layer", "model.h_dim": 1}, "expected a model.h_dim of at least 2"),

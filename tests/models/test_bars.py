@@ -42,9 +42,8 @@ def test_bars_whose_codes_change_places_change_places(normalization):
     assert all(np.abs(bars[:, i] - bars[:, j]).max() > 0.1 for i in range(4) for j in range(i))
 
 
-@pytest.mark.parametrize("output_planes", ["cells", pytest.param("onsets_and_sustains", marks=pytest.mark.slow)])
-def test_tracks_see_filters_of_their_own_alone(output_planes):
-    params, averages, decode = decoder(output_planes=output_planes)
+def test_tracks_see_filters_of_their_own_alone():
+    params, averages, decode = decoder()
 
     def of_track(track):
         return jax.jit(jax.grad(lambda params: jnp.sum(jnp.sin(decode(params, averages)[..., track]))))(params)

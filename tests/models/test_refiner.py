@@ -23,26 +23,20 @@ from wae_jax.training.optimizers import make_autoencoder_schedule, make_schedule
 from wae_jax.training.state import create_train_state
 
 UNITS = {"refiner__num_units": 2, "refiner__filters": 3, "refiner__kernel_size": (9, 16), "refiner__strides": (8, 14)}
-PLANES = pytest.mark.parametrize(
-    "output_planes", ["cells", pytest.param("onsets_and_sustains", marks=pytest.mark.slow)]
-)
 
 
-def refined_model(output_planes="cells", **changes):
+def refined_model(**changes):
     """A model with a refiner, and variables none of which is what training starts with."""
-    config, variables = random_model("tiny", output_planes=output_planes, **UNITS | changes)
+    config, variables = random_model("tiny", **UNITS | changes)
     return autoencoder_of(config), variables
 
 
-def outputs_at_random(output_planes, num=2):
-    planes = (2,) if output_planes == "onsets_and_sustains" else ()
-    return np.random.default_rng(3).normal(size=(num, 192, 84, 5, *planes)).astype(np.float32)
+def random_logits(num=2):
+    return jnp.asarray(np.random.default_rng(3).normal(size=(num, 192, 84, 5)).astype(np.float32))
 
 
-@PLANES
-def test_it_starts_as_nothing(output_planes):
-    config = tiny_config("mmd", model__output_planes=output_planes, **UNITS)
-    plain = tiny_config("mmd", model__output_planes=output_planes)
+def test_it_starts_as_nothing():
+    config, plain = tiny_config("mmd", **UNITS), tiny_config("mmd")
     state, without = (
         create_train_state(one, track_densities=DENSITIES, num_train_steps=1).evaluation_variables()
         for one in (config, plain)
@@ -53,10 +47,10 @@ def test_it_starts_as_nothing(output_planes):
         for one, variables in ((config, state), (plain, without))
     )
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
-    outputs = outputs_at_random(output_planes)
+    logits = random_logits()
     for train in (False, True):
-        refined, _ = autoencoder_of(config).apply(state, outputs, train=train, mutable=["batch_stats"], method="refine")
-        np.testing.assert_array_equal(refined, outputs)
+        refined, _ = autoencoder_of(config).apply(state, logits, train=train, mutable=["batch_stats"], method="refine")
+        np.testing.assert_array_equal(refined, logits)
 
 
 def test_parameters_by_hand():
@@ -71,42 +65,40 @@ def test_parameters_by_hand():
     assert jax.tree.map(np.shape, params) == {"unit_0": shapes, "unit_1": shapes}
 
 
-@PLANES
-def test_tracks_see_their_own_units_alone(output_planes):
-    model, variables = refined_model(output_planes)
-    outputs = outputs_at_random(output_planes)
-    planes = outputs.size // (2 * 192 * 84 * 5)
+def test_tracks_see_their_own_units_alone():
+    model, variables = refined_model()
+    logits = random_logits()
 
     @jax.jit
-    def gradients(params, outputs, track):
-        def of_track(params, outputs):
-            refined = model.apply({**variables, "params": params}, outputs, train=False, method="refine")
+    def gradients(params, logits, track):
+        def of_track(params, logits):
+            refined = model.apply({**variables, "params": params}, logits, train=False, method="refine")
             return jnp.sum(jnp.sin(refined[:, :, :, track]))
 
-        return jax.grad(of_track, argnums=(0, 1))(params, outputs)
+        return jax.grad(of_track, argnums=(0, 1))(params, logits)
 
     for track in range(5):
-        of_params, of_outputs = gradients(variables["params"], outputs, track)
+        of_params, of_logits = gradients(variables["params"], logits, track)
         alone = [other == track for other in range(5)]
-        assert [bool(np.abs(of_outputs[:, :, :, other]).max() > 0) for other in range(5)] == alone
+        assert [bool(np.abs(of_logits[:, :, :, other]).max() > 0) for other in range(5)] == alone
         for unit in ("unit_0", "unit_1"):
-            # A track's planes, and its filters, lie together.
+            # A track's filters lie together.
             for leaf in jax.tree.leaves(of_params["refiner"][unit]):
-                axis = next(i for i, n in reversed(list(enumerate(leaf.shape))) if n in (5 * 3, 5 * planes))
+                axis = next(i for i, n in reversed(list(enumerate(leaf.shape))) if n in (5 * 3, 5))
                 assert [bool(np.abs(share).max() > 0) for share in np.split(leaf, 5, axis=axis)] == alone
 
 
 def test_training_normalizes_by_the_batch_and_remembers_it():
     model, variables = refined_model(model__batch_norm_momentum=0.0)
-    outputs = outputs_at_random("cells", num=3)
-    trained, updated = model.apply(variables, outputs, train=True, mutable=["batch_stats"], method="refine")
+    logits = random_logits(num=3)
+    trained, updated = model.apply(variables, logits, train=True, mutable=["batch_stats"], method="refine")
     first = updated["batch_stats"]["refiner"]["unit_0"]["norm_in"]
-    np.testing.assert_allclose(first["mean"], outputs.mean(axis=(0, 1, 2)), atol=1e-5)
-    np.testing.assert_allclose(first["var"], outputs.var(axis=(0, 1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(first["mean"], logits.mean(axis=(0, 1, 2)), atol=1e-5)
+    np.testing.assert_allclose(first["var"], logits.var(axis=(0, 1, 2)), rtol=1e-4)
     # By what is remembered, evaluation does the same as training did.
-    evaluated = model.apply({"params": variables["params"], **updated}, outputs, train=False, method="refine")
+    evaluated = model.apply({"params": variables["params"], **updated}, logits, train=False, method="refine")
     np.testing.assert_allclose(evaluated, trained, rtol=1e-4, atol=1e-4)
-    assert np.abs(trained - outputs).max() > 0.1
+    assert np.abs(trained - logits).max() > 0.1
 
 
 def test_all_that_decodes_has_it():

@@ -118,18 +118,6 @@ def test_float64_parameters_agree_for_binary_neurons():
 
 
 @pytest.mark.slow
-def test_float64_parameters_agree_for_planes():
-    config = tiny_config(
-        "mmd",
-        dtype="float64",
-        model__output_planes="onsets_and_sustains",
-        objective__cost__kind="focal",
-        model__dropout_rate=0.3,
-    )
-    assert_float64_runs_agree(config, (1, 2, 4), 2)
-
-
-@pytest.mark.slow
 def test_float64_parameters_agree_for_bars_with_a_refiner(monkeypatch):
     """The statistics are those of all phrases' bars, and of all tracks' units."""
     tiny = dataclasses.replace(

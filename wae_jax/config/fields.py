@@ -86,7 +86,6 @@ class ModelSpec:
     dropout_rate: Share = 0.0
     batch_norm_momentum: Share = 0.9  # a short run must forget its first steps
     output_bias: Literal["density", "zero"] = "density"  # initial probabilities: the tracks' densities, or one half
-    output_planes: Literal["cells", "onsets_and_sustains"] = "cells"  # or onsets and sustained cells
 
 
 @dataclasses.dataclass(frozen=True)

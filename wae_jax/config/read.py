@@ -111,12 +111,6 @@ def _check_binary_neurons(config: Config) -> str | None:
             f"objective.binary_neurons.kind is {kind!r} and objective.cost.kind {cost!r}, which needs probabilities: "
             "cells that are on or off have none; expected cost.kind 'squared_error', or binary_neurons.kind 'none'"
         )
-    if kind != "none" and config.model.output_planes != "cells":
-        return (
-            f"objective.binary_neurons.kind is {kind!r} and model.output_planes {config.model.output_planes!r}: a cell "
-            "may be probable while neither of its planes fires; "
-            "expected model.output_planes 'cells', or binary_neurons.kind 'none'"
-        )
     return None
 
 

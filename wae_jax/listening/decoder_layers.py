@@ -21,7 +21,6 @@ from wae_jax.models.conv_plain import same_padding
 from wae_jax.models.modules import LEAKY_RELU_SLOPE, NORM_EPSILON
 from wae_jax.models.networks import find_network
 from wae_jax.pianoroll import NUM_PITCHES, NUM_STEPS, NUM_TRACKS
-from wae_jax.pianoroll.note_planes import CELLS, OUTPUT_PLANES
 
 Vector = Float32[np.ndarray, " F"]
 
@@ -109,14 +108,6 @@ class LeakyRelu(Layer):
 
 
 @dataclasses.dataclass(frozen=True)
-class LogSumExp(Layer):
-    """Logarithm of the sum of the exponentials of each run of `size` values."""
-
-    kind = "log_sum_exp"
-    size: int
-
-
-@dataclasses.dataclass(frozen=True)
 class Residual(Layer):
     """The input plus the output of `layers`, applied in order."""
 
@@ -137,8 +128,6 @@ def decoder_layers(model: ModelSpec, refiner: RefinerSpec, variables: Mapping[st
     for i in range(refiner.num_units):
         unit = _Variables(variables, "refiner", f"unit_{i}")
         layers.append(Residual(list(_unit_layers(unit, refiner.strides, activation))))
-    if model.output_planes != CELLS:
-        layers.append(LogSumExp(OUTPUT_PLANES[model.output_planes]))
     return layers
 
 

@@ -7,16 +7,12 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
 
 from wae_jax.config import ModelSpec, RefinerSpec
-from wae_jax.models.encoder_decoder import Codes, Decoder, Encoded, Encoder, Keys, Rolls
+from wae_jax.models.encoder_decoder import Codes, Decoder, Encoded, Encoder, Keys, Logits, Rolls
 from wae_jax.models.modules import density_logit
 from wae_jax.models.refiner import Refiner
 from wae_jax.pianoroll import NUM_TRACKS
-from wae_jax.pianoroll.note_planes import Outputs, cell_logits
-
-Logits = Float[Array, "B T=192 P=84 K=5"]
 
 
 class Autoencoder(nn.Module):
@@ -53,11 +49,11 @@ class Autoencoder(nn.Module):
 
     def decode(self, z: Codes) -> Logits:
         """Logits of cells from codes, in evaluation."""
-        return cell_logits(self.refine(self.decoder(z, dropout_keys=None), train=False))
+        return self.refine(self.decoder(z, dropout_keys=None), train=False)
 
-    def refine(self, outputs: Outputs, *, train: bool) -> Outputs:
-        """Refined outputs of the decoder; the outputs themselves without a refiner."""
-        return self.refiner(outputs, train=train) if self.refiner_spec.num_units else outputs
+    def refine(self, logits: Logits, *, train: bool) -> Logits:
+        """Refined logits; the logits themselves without a refiner."""
+        return self.refiner(logits, train=train) if self.refiner_spec.num_units else logits
 
     def autoencode(
         self,
@@ -67,11 +63,11 @@ class Autoencoder(nn.Module):
         decoder_keys: Keys | None = None,
         noise_keys: Keys | None = None,
         refined: bool = True,
-    ) -> tuple[Encoded, Outputs]:
-        """The encoded phrases, and the decoder's outputs for their codes: logits of cells or of planes."""
+    ) -> tuple[Encoded, Logits]:
+        """The encoded phrases, and the logits of their reconstructions' cells."""
         encoded = self.encoder(x, dropout_keys=encoder_keys, noise_keys=noise_keys)
-        outputs = self.decoder(encoded.z, dropout_keys=decoder_keys)
-        return encoded, self.refine(outputs, train=decoder_keys is not None) if refined else outputs
+        logits = self.decoder(encoded.z, dropout_keys=decoder_keys)
+        return encoded, self.refine(logits, train=decoder_keys is not None) if refined else logits
 
     def __call__(
         self,
@@ -82,10 +78,10 @@ class Autoencoder(nn.Module):
         noise_keys: Keys | None = None,
     ) -> tuple[Codes, Logits]:
         """Codes [B, Z] of phrases and logits of their reconstructions' cells."""
-        encoded, outputs = self.autoencode(
+        encoded, logits = self.autoencode(
             x, encoder_keys=encoder_keys, decoder_keys=decoder_keys, noise_keys=noise_keys
         )
-        return encoded.z, cell_logits(outputs)
+        return encoded.z, logits
 
 
 def make_autoencoder(

@@ -2,14 +2,12 @@
 
 As in `w00zie/wae_music`, the last layer has a channel for each track, whose sigmoid is the probability of a cell. Its
 networks have batch normalization and ReLU; layer normalization and leaky ReLU, alternatives in its
-`models/func_model.py`, are available for every network here, as are two channels for each track (see
-`pianoroll.note_planes`).
+`models/func_model.py`, are available for every network here.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -35,10 +33,10 @@ from wae_jax.models.modules import (
 )
 from wae_jax.models.networks import TRACKS, Conv, Network, find_network
 from wae_jax.pianoroll import NUM_TRACKS, PHRASE_SHAPE
-from wae_jax.pianoroll.note_planes import CELLS, OUTPUT_PLANES
 
 Codes = Float[AnyArray, "B Z"]
 Rolls = Num[AnyArray, "B T P K"]
+Logits = Float[Array, "B T=192 P=84 K=5"]
 Keys = Key[Array, " B"]
 
 
@@ -84,9 +82,8 @@ class _Half(nn.Module):
     def _conv(
         self, conv: Conv, name: str, *, transpose: bool, bias_init: nn.initializers.Initializer = nn.initializers.zeros
     ) -> Convolution:
-        num_channels = NUM_TRACKS * OUTPUT_PLANES[self.spec.output_planes]
         return Convolution(
-            filters=num_channels if conv.filters == TRACKS else conv.filters * self.spec.h_dim,
+            filters=NUM_TRACKS if conv.filters == TRACKS else conv.filters * self.spec.h_dim,
             strides=conv.strides,
             kernel_size=conv.kernel or self.spec.kernel_size,
             use_bias=conv.use_bias,
@@ -138,27 +135,21 @@ class Encoder(_Half):
 
 
 class Decoder(_Half):
-    """G(z): codes [B, Z] to logits of cells, [B, T, P, K], or of planes, [B, T, P, K, 2]."""
+    """G(z): codes [B, Z] to logits of cells, [B, T, P, K]."""
 
     output_bias: tuple[float, ...]
 
     @nn.compact
-    def __call__(
-        self, z: Codes, *, dropout_keys: Keys | None
-    ) -> Float[Array, "B T=192 P=84 K=5"] | Float[Array, "B T=192 P=84 K=5 planes=2"]:
+    def __call__(self, z: Codes, *, dropout_keys: Keys | None) -> Logits:
         """Logits of codes."""
         *hidden, output = self.network.decoder
         z = jnp.asarray(z)
         x = self._start(z, dropout_keys)
         x = self._convs(x, hidden, transpose=True, train=dropout_keys is not None)
-        # The odds of a cell are the sum of its planes' odds, which start with equal shares.
-        planes = OUTPUT_PLANES[self.spec.output_planes]
-        biases = tuple(bias - math.log(planes) for bias in self.output_bias for _ in range(planes))
-        bias_init = functools.partial(_constant, biases)
-        outputs = self._conv(output, f"conv_{len(hidden)}", transpose=True, bias_init=bias_init)(x)
+        bias_init = functools.partial(_constant, self.output_bias)
+        logits = self._conv(output, f"conv_{len(hidden)}", transpose=True, bias_init=bias_init)(x)
         # Joins the bars of a phrase if they were decoded one by one.
-        outputs = outputs.astype(full_precision(self.dtype)).reshape(len(z), *PHRASE_SHAPE, planes)
-        return outputs[..., 0] if self.spec.output_planes == CELLS else outputs
+        return logits.astype(full_precision(self.dtype)).reshape(len(z), *PHRASE_SHAPE)
 
     def _start(self, z: Float[Array, "B Z"], dropout_keys: Keys | None) -> Float[Array, "parts rows columns F"]:
         """The input of the first transposed convolution, [B, steps, pitches, filters]; B phrases, or all their bars."""

@@ -12,7 +12,7 @@ import dataclasses
 
 from wae_jax.errors import ConfigError
 
-# In place of a number of filters: one channel a track, or two for onsets and sustains, whatever `h_dim` is.
+# In place of a number of filters: one channel a track, whatever `h_dim` is.
 TRACKS = 0
 
 

@@ -21,9 +21,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from wae_jax.config import ModelSpec, RefinerSpec
+from wae_jax.models.encoder_decoder import Logits
 from wae_jax.models.modules import ACTIVATIONS, Convolution, Filtered, Images, batch_norm, kernel_init
 from wae_jax.pianoroll import NUM_TRACKS
-from wae_jax.pianoroll.note_planes import Outputs
 
 
 class ResidualUnit(nn.Module):
@@ -64,7 +64,7 @@ class ResidualUnit(nn.Module):
 
 
 class Refiner(nn.Module):
-    """Outputs of the decoder to refined outputs of the same kind, logits of cells or of planes.
+    """Logits of the decoder to refined logits.
 
     Attributes:
       spec: number and size of the units.
@@ -79,37 +79,36 @@ class Refiner(nn.Module):
     axis_name: str | None
 
     @nn.compact
-    def __call__(self, outputs: Outputs, *, train: bool) -> Outputs:
-        """Refined outputs."""
-        # The planes of a track become neighbouring channels of the group of that track.
-        x = jnp.asarray(outputs).reshape(*outputs.shape[:3], -1)
+    def __call__(self, logits: Logits, *, train: bool) -> Logits:
+        """Refined logits."""
+        x = jnp.asarray(logits)
         for i in range(self.spec.num_units):
             x = ResidualUnit(self.spec, self.model, self.dtype, self.axis_name, name=f"unit_{i}")(x, train=train)
-        return x.reshape(outputs.shape)
+        return x
 
 
 def make_refine(
     autoencoder: nn.Module, *, first_step: int
-) -> Callable[[Any, Any, Outputs, Int[Array, ""]], tuple[Outputs, Any]]:
-    """Returns the function that refines the decoder's outputs in training.
+) -> Callable[[Any, Any, Logits, Int[Array, ""]], tuple[Logits, Any]]:
+    """Returns the function that refines the logits in training.
 
     Args:
       autoencoder: with a method `refine`.
-      first_step: steps before it leave the outputs as they are and compute nothing of the refiner.
+      first_step: steps before it leave the logits as they are and compute nothing of the refiner.
 
     Returns:
-      A function of the autoencoder's parameters, its batch statistics, the decoder's outputs and the step, to refined
-      outputs and new batch statistics.
+      A function of the autoencoder's parameters, its batch statistics, the logits and the step, to refined
+      logits and new batch statistics.
     """
 
-    def refine(params: Any, batch_stats: Any, outputs: Outputs, step: Int[Array, ""]) -> tuple[Outputs, Any]:
-        def refined(outputs: Outputs) -> tuple[Outputs, Any]:
+    def refine(params: Any, batch_stats: Any, logits: Logits, step: Int[Array, ""]) -> tuple[Logits, Any]:
+        def refined(logits: Logits) -> tuple[Logits, Any]:
             variables = {"params": params, "batch_stats": batch_stats}
-            found: Any = autoencoder.apply(variables, outputs, train=True, mutable=["batch_stats"], method="refine")
+            found: Any = autoencoder.apply(variables, logits, train=True, mutable=["batch_stats"], method="refine")
             return found[0], found[1].get("batch_stats", {})
 
         if not first_step:
-            return refined(outputs)
-        return lax.cond(step < first_step, lambda outputs: (outputs, batch_stats), refined, outputs)
+            return refined(logits)
+        return lax.cond(step < first_step, lambda logits: (logits, batch_stats), refined, logits)
 
     return refine

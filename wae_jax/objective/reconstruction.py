@@ -3,9 +3,6 @@
 The squared error compares x with values x_hat of the cells: probabilities, or the 0 and 1 of binary neurons. The
 cross-entropy and the focal cost take the decoder's logits, so that they stay finite. One to two cells in a hundred are
 active; `positive_weight` (the weight of active cells) and the focal cost keep the silent ones from dominating the sum.
-
-If the decoder distinguishes onsets from sustained cells (see `pianoroll.note_planes`), each cell is one of three
-classes, silence, onset or sustain, and the same costs are taken over these.
 """
 
 from __future__ import annotations
@@ -18,15 +15,13 @@ from jaxtyping import Array, Float, Num
 
 from wae_jax.array_types import AnyArray
 from wae_jax.config import CostSpec
-from wae_jax.pianoroll import note_planes
-from wae_jax.pianoroll.note_planes import Outputs, PlaneLogits
 
 Cells = Num[AnyArray, "B T P K"]  # 0 and 1
 CellValues = Float[AnyArray, "B T P K"]  # probabilities, or 0 and 1
 Logits = Float[AnyArray, "B T P K"]
 Costs = Float[Array, " B"]
 LogitsToValues = Callable[[Logits], Float[Array, "B T P K"]]
-Cost = Callable[[Cells, Outputs, LogitsToValues], Costs]
+Cost = Callable[[Cells, Logits, LogitsToValues], Costs]
 
 
 def squared_error(x: Cells, x_hat: CellValues, *, positive_weight: float = 1.0) -> Costs:
@@ -38,12 +33,6 @@ def squared_error(x: Cells, x_hat: CellValues, *, positive_weight: float = 1.0) 
     if x.shape != x_hat.shape:
         raise ValueError(f"x has shape {x.shape} but x_hat {x_hat.shape}")
     return _weighted_sum(jnp.square(x - x_hat), x, positive_weight)
-
-
-def planes_squared_error(x: Cells, logits: PlaneLogits, *, positive_weight: float = 1.0) -> Costs:
-    """The squared error of onset probabilities plus that of sustain probabilities."""
-    errors = jnp.square(note_planes.onset_sustain_planes(x) - note_planes.plane_probabilities(logits))
-    return _weighted_sum(jnp.sum(errors, axis=-1), x, positive_weight)
 
 
 def cross_entropy(x: Cells, logits: Logits, *, positive_weight: float = 1.0) -> Costs:
@@ -82,24 +71,18 @@ def make_cost(spec: CostSpec) -> Cost:
     """Returns the cost that a configuration describes: its kind, plus the weighted onset error and roughness.
 
     Returns:
-      A function of phrases, the decoder's outputs (logits of cells or of planes), and the function from logits of
-      cells to their values.
+      A function of phrases, logits of cells, and the function from logits to values of cells.
     """
 
-    def kind_cost(x: Cells, outputs: Outputs, to_values: LogitsToValues) -> Costs:
-        has_planes = note_planes.has_planes(outputs)
+    def kind_cost(x: Cells, logits: Logits, to_values: LogitsToValues) -> Costs:
         if spec.kind == "squared_error":
-            if has_planes:
-                return planes_squared_error(x, outputs, positive_weight=spec.positive_weight)
-            return squared_error(x, to_values(outputs), positive_weight=spec.positive_weight)
-        logits = note_planes.true_class_logits(x, outputs) if has_planes else outputs
+            return squared_error(x, to_values(logits), positive_weight=spec.positive_weight)
         if spec.kind == "cross_entropy":
             return cross_entropy(x, logits, positive_weight=spec.positive_weight)
         return focal(x, logits, gamma=spec.focal_gamma, positive_weight=spec.positive_weight)
 
-    def cost(x: Cells, outputs: Outputs, to_values: LogitsToValues) -> Costs:
-        total = kind_cost(x, outputs, to_values)
-        logits = note_planes.cell_logits(outputs)
+    def cost(x: Cells, logits: Logits, to_values: LogitsToValues) -> Costs:
+        total = kind_cost(x, logits, to_values)
         if spec.onset_weight:
             total += spec.onset_weight * onset_error(x, to_values(logits))
         if spec.smoothness_weight:

@@ -14,7 +14,7 @@ signature has one length, `P=84` has that length, `*shape` is any number of axes
 them; calls of users are not checked.
 
 `layout` and `notes` are NumPy, exported here, and import no jax, which takes a second: processes that read files need
-no more. `device` and `note_planes` are for jitted functions. No models, files or metrics. May import nothing of the
+no more. `device` is for jitted functions. No models, files or metrics. May import nothing of the
 project but `array_types`.
 """
 

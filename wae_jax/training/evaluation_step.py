@@ -20,7 +20,6 @@ from wae_jax.models.encoder_decoder import sample_codes
 from wae_jax.objective.prior import sample_prior
 from wae_jax.objective.reconstruction import squared_error
 from wae_jax.pianoroll import Codes, device
-from wae_jax.pianoroll.note_planes import cell_logits
 from wae_jax.training.devices import parallel_step
 from wae_jax.training.latent_penalties import Metrics, make_penalty
 from wae_jax.training.random_keys import example_keys, shared_key
@@ -53,8 +52,8 @@ def make_evaluate_step(config: Config) -> Callable[[TrainState, Batch], Evaluate
 
     def evaluate_step(state: TrainState, batch: Batch) -> Evaluated:
         x = device.unpack_on_device(batch.packed)
-        encoded, outputs = model.apply(state.evaluation_variables(), x, method="autoencode")
-        x_hat = jax.nn.sigmoid(cell_logits(jnp.asarray(outputs)))
+        encoded, logits = model.apply(state.evaluation_variables(), x, method="autoencode")
+        x_hat = jax.nn.sigmoid(jnp.asarray(logits))
         weight = jnp.asarray(batch.position != PADDING, jnp.float32)
         per_phrase = (squared_error(x, x_hat), count_cells(x, x_hat, threshold=config.eval.threshold))
         sums = jax.tree.map(lambda values: jnp.sum(weight * values), per_phrase)

@@ -24,13 +24,12 @@ from wae_jax.config import Config, ObjectiveSpec
 from wae_jax.data.pipeline import BATCH_AXIS, Batch
 from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.models.binary_neurons import make_cell_values
-from wae_jax.models.encoder_decoder import Encoded
+from wae_jax.models.encoder_decoder import Encoded, Logits
 from wae_jax.models.refiner import make_refine
 from wae_jax.objective.divergences import log_variance_penalty
 from wae_jax.objective.prior import moment_gap, sample_prior
 from wae_jax.objective.reconstruction import make_cost, squared_error
 from wae_jax.pianoroll import device
-from wae_jax.pianoroll.note_planes import Outputs, cell_logits
 from wae_jax.training.latent_penalties import GlobalBatch, LatentPenalty, make_penalty
 from wae_jax.training.optimizers import make_autoencoder_schedule, make_optimizers
 from wae_jax.training.random_keys import ExampleKeys, example_keys, shared_key
@@ -140,8 +139,8 @@ def make_objective_terms(config: Config, penalty: LatentPenalty) -> Callable[...
         batch: GlobalBatch,
     ) -> tuple[Terms, Codes, Any]:
         encoded: Encoded
-        outputs: Outputs
-        (encoded, outputs), updated = model.apply(
+        logits: Logits
+        (encoded, logits), updated = model.apply(
             {"params": params, "batch_stats": state.autoencoder.batch_stats},
             x,
             encoder_keys=keys.encoder,
@@ -151,11 +150,11 @@ def make_objective_terms(config: Config, penalty: LatentPenalty) -> Callable[...
             mutable=["batch_stats"],
             method="autoencode",
         )
-        outputs, batch_stats = refine(params, updated.get("batch_stats", {}), outputs, state.step)
+        logits, batch_stats = refine(params, updated.get("batch_stats", {}), logits, state.step)
         z, log_variance = encoded.z, encoded.log_variance
         found = Terms(
-            cost=cost(x, outputs, make_values(keys.neurons, state.step)),
-            reconstruction=squared_error(x, jax.nn.sigmoid(cell_logits(outputs))),
+            cost=cost(x, logits, make_values(keys.neurons, state.step)),
+            reconstruction=squared_error(x, jax.nn.sigmoid(logits)),
             penalty=penalty.penalty(state.discriminator.params, encoded, z_prior, batch),
             log_variance_penalty=None if log_variance is None else log_variance_penalty(log_variance),
             moment_gap=moment_gap(gather(z), gather(z_prior)) if config.objective.pretrain_steps else None,

@@ -43,7 +43,6 @@ class Decoder {
       affine: Decoder.#affine,
       layer_norm: Decoder.#layerNorm,
       leaky_relu: ({ slope }) => (x) => x.map((value) => (value > 0 ? value : slope * value)),
-      log_sum_exp: Decoder.#logSumExp,
       residual: Decoder.#residual,
     };
     const functions = layers.map((layer) => makers[layer.kind](layer));
@@ -86,14 +85,6 @@ class Decoder {
       const variance = x.reduce((sum, value) => sum + (value - mean) ** 2, 0) / size;
       const factor = 1 / Math.sqrt(variance + layer.epsilon);
       return x.map((value, i) => (value - mean) * factor * scale[i] + offset[i]);
-    });
-  }
-
-  static #logSumExp({ size }) {
-    return (x) => Float32Array.from({ length: x.length / size }, (_, i) => {
-      const run = x.subarray(i * size, (i + 1) * size);
-      const largest = Math.max(...run);
-      return largest + Math.log(run.reduce((sum, value) => sum + Math.exp(value - largest), 0));
     });
   }
 
