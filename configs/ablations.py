@@ -55,8 +55,6 @@ _REMEDIES = (
     "positive_weight=4,onset_weight=2",
     "positive_weight=4,onset_weight=4",
     "binary_neurons=stochastic,positive_weight=4,onset_weight=4",
-    "network=octaves,positive_weight=2,onset_weight=2",
-    "network=bars,positive_weight=2,onset_weight=2",
     "refiner=1,positive_weight=2,onset_weight=2",
     "refiner=1,refiner_first_step=700,positive_weight=2,onset_weight=2",
     "latent=mixture,positive_weight=2,onset_weight=2",
@@ -90,9 +88,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "prior_variance": _one_of_a_setting("prior_variance", 0.25, 1, 4),
     "latent_dim": _one_of_a_setting("latent_dim", 2, 4, 8, 16, 32, 64, 128, 256),
     "filters": _one_of_a_setting("cpu_steps=300,filters", 4, 8, 16, 32),
-    "network": _one_of_a_setting(
-        "cpu_steps=300,network", "fir", "alt", "new_alt", "newnew", "mus", "meter", "octaves", "bars"
-    ),
+    "network": _one_of_a_setting("cpu_steps=300,network", "fir", "alt", "new_alt", "newnew", "mus", "meter"),
     # `refiner_first_step` suits the number of steps of the CPU protocol.
     "refiner": (
         "cpu_steps=300,refiner=0",

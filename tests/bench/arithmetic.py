@@ -24,7 +24,7 @@ def _filters(spec: Conv, h_dim: int) -> int:
 
 def _convolution(spec: Conv, kernel: tuple[int, int], narrow: tuple[int, int], inputs: int, outputs: int) -> Layer:
     """A convolution in either direction; each cell of its smaller side, of size `narrow`, uses the whole kernel."""
-    weights = math.prod(spec.kernel or kernel) * inputs * outputs // spec.groups
+    weights = math.prod(spec.kernel or kernel) * inputs * outputs
     return Layer(math.prod(narrow) * weights, weights + outputs * spec.use_bias)
 
 
@@ -43,21 +43,15 @@ def layers(network: str, *, h_dim: int, z_dim: int, kernel: tuple[int, int] = (6
         channels = filters
     units = steps * pitches * channels
     yield Layer(units * z_dim, units * z_dim + z_dim)
-    bars, steps, pitches, channels = 1, 1, 1, z_dim
-    if row.bars:
-        bars, channels = row.bars[0], row.bars[1] * h_dim
-        units = bars * channels
-        yield Layer(units * z_dim, units * z_dim + units)
-        yield Layer(0, 2 * channels)
+    steps, pitches, channels = 1, 1, z_dim
     if row.start:
-        inputs = channels
         steps, pitches, channels = row.start[0], row.start[1], row.start[2] * h_dim
         units = steps * pitches * channels
-        yield Layer(bars * units * inputs, units * inputs + units)
+        yield Layer(units * z_dim, units * z_dim + units)
         yield Layer(0, 2 * units * row.normalize_start)
     for number, spec in enumerate(row.decoder, 1):
         filters = _filters(spec, h_dim)
-        yield _convolution(spec, kernel, (bars * steps, pitches), channels, filters)
+        yield _convolution(spec, kernel, (steps, pitches), channels, filters)
         if number < len(row.decoder):
             yield Layer(0, 2 * filters)
         steps, pitches, channels = steps * spec.strides[0], pitches * spec.strides[1], filters

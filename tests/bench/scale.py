@@ -43,7 +43,7 @@ def step_of_a_chip(arguments: argparse.Namespace, *, chips: int, batch: int) -> 
         widths = (arguments.z_dim, *_DISCRIMINATOR, 1)
         parameters += sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(widths))
     row = NETWORKS[arguments.network]
-    norms = len(row.encoder) + len(row.decoder) - 1 + row.normalize_start + (row.bars is not None)
+    norms = len(row.encoder) + len(row.decoder) - 1 + row.normalize_start
     others = (chips - 1) / chips
     gradients = 2 * others * parameters * _BYTES
     # Codes and samples come from the others; the codes' gradients go back to them.

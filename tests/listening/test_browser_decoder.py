@@ -91,8 +91,7 @@ def assert_decodes_as_in_jax(page, config, variables):
         ("mus", "layer", "leaky_relu"),
         ("newnew", "batch", "leaky_relu"),
         ("new_alt", "layer", "relu"),
-        ("bars", "batch", "relu"),
-        ("bars", "layer", "leaky_relu"),
+        ("meter", "layer", "leaky_relu"),
     ],
 )
 def test_other_networks_decode_as_in_jax(page, network, normalization, activation):

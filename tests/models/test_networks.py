@@ -17,11 +17,10 @@ from wae_jax.models import networks
 from wae_jax.models.autoencoder import Autoencoder
 from wae_jax.pianoroll import PHRASE_SHAPE
 
-ROWS = ["fir", "alt", "new_alt", "newnew", "mus", "meter", "octaves", "bars"]
-BARS = {"bars": 4}  # that a decoder makes one by one; the others make the phrase at once
+ROWS = ["fir", "alt", "new_alt", "newnew", "mus", "meter"]
 
 # Steps and pitches after every layer of the reference's models, and of this project's; the decoder's begin with its
-# start, and those of `bars` are of one bar.
+# start.
 SIZES = {
     "fir": (
         [(96, 42), (48, 21), (24, 21), (12, 7)],
@@ -47,14 +46,6 @@ SIZES = {
         [(32, 84), (16, 42), (8, 21), (4, 7)],
         [(4, 7), (8, 21), (16, 42), (32, 84), (192, 84)],
     ),
-    "octaves": (
-        [(32, 84), (16, 7), (8, 7), (4, 7)],
-        [(4, 7), (8, 7), (16, 7), (32, 84), (192, 84)],
-    ),
-    "bars": (
-        [(32, 84), (16, 42), (8, 21), (4, 7)],
-        [(1, 7), (2, 21), (4, 21), (8, 42), (48, 84)],
-    ),
 }
 
 # Filters of the decoder's layers by width. The encoder's are h, 2h, 4h and so on in every row.
@@ -65,8 +56,6 @@ DECODER_FILTERS = {
     "newnew": {8: [32, 16, 8, 5], 16: [64, 32, 16, 5]},
     "mus": {8: [128, 64, 32, 16, 8, 5], 16: [256, 128, 64, 32, 16, 5]},
     "meter": {8: [32, 16, 8, 5], 16: [64, 32, 16, 5]},
-    "octaves": {8: [32, 16, 8, 5], 16: [64, 32, 16, 5]},
-    "bars": {8: [32, 16, 40, 5], 16: [64, 32, 80, 5]},
 }
 
 # Parameters by row and (h_dim, z_dim): the encoder's convolutions, normalisations (a scale and an offset a channel) and
@@ -112,20 +101,6 @@ COUNTS = {
         # 4*7*128 = 3584 units: 3584*16 + 16; 16*3584 + 3584
         (16, 16): (389_952, 480, 57_360, 60_928, 389_957, 224),
     },
-    "octaves": {
-        # 72*5*8 + 96*8*16 + 12*16*32 + 12*32*64; as fir; 4*7*64 = 1792 units: 1792*128 + 128; 128*1792 + 1792;
-        # the same convolutions and 5; as fir
-        (8, 128): (45_888, 240, 229_504, 231_168, 45_893, 112),
-        # 72*5*16 + 96*16*32 + 12*32*64 + 12*64*128; 4*7*128 = 3584 units: 3584*16 + 16; 16*3584 + 3584
-        (16, 16): (177_792, 480, 57_360, 60_928, 177_797, 224),
-    },
-    "bars": {
-        # The encoder as meter's. 4 codes of 64 units: 128*256 + 256 + 2*64; of each, 7*64 = 448 units:
-        # 64*448 + 448 + 2*448; 12*64*32 + 36*32*16 + 16*16*40 + 36*8*5 + 5; 2 (32 + 16 + 40)
-        (8, 128): (98_208, 240, 229_504, 63_168, 54_693, 176),
-        # 16*512 + 512 + 2*128 + 128*896 + 896 + 2*896; 12*128*64 + 36*64*32 + 16*32*80 + 36*16*5 + 5; 2 (64 + 32 + 80)
-        (16, 16): (389_952, 480, 57_360, 126_336, 215_877, 352),
-    },
 }
 
 
@@ -155,19 +130,19 @@ def test_every_layer_has_the_references_size_parameters_and_biases(row, h_dim, z
     for i, (steps, pitches) in enumerate(encoder_sizes):
         assert seen["encoder"][f"conv_{i}"]["__call__"][0].shape == (2, steps, pitches, h_dim * 2**i)
     for i, ((steps, pitches), filters) in enumerate(zip(decoder_sizes, DECODER_FILTERS[row][h_dim], strict=True)):
-        assert seen["decoder"][f"conv_{i}"]["__call__"][0].shape == (2 * BARS.get(row, 1), steps, pitches, filters)
+        assert seen["decoder"][f"conv_{i}"]["__call__"][0].shape == (2, steps, pitches, filters)
     if "start" in params["decoder"]:
         units = start[0] * start[1] * 8 * h_dim
-        assert seen["decoder"]["start"]["__call__"][0].shape == ((2, 4, units) if row in BARS else (2, units))
+        assert seen["decoder"]["start"]["__call__"][0].shape == (2, units)
 
     encoder, decoder = params["encoder"], params["decoder"]
     found = (
         count(encoder, "conv_"),
         count(encoder, "norm_"),
         count(encoder, "code"),
-        sum(count(decoder, name) for name in ("bars", "norm_bars", "start", "norm_start")),
+        count(decoder, "start") + count(decoder, "norm_start"),
         count(decoder, "conv_"),
-        count(decoder, "norm_") - count(decoder, "norm_bars") - count(decoder, "norm_start"),
+        count(decoder, "norm_") - count(decoder, "norm_start"),
     )
     assert found == COUNTS[row][h_dim, z_dim]
     biased = [name for half in (encoder, decoder) for name in half if name[:4] == "conv" and "bias" in half[name]]
@@ -187,15 +162,6 @@ def test_names_of_parameters_are_those_of_earlier_checkpoints():
     assert {name for layer in params["encoder"].values() for name in layer} == {"kernel", "scale", "bias"}
     fir, _, _ = traced("fir", 8, 128)
     assert set(fir["decoder"]) == {*params["decoder"], "norm_start"}
-
-
-def test_the_arithmetic_of_bars_by_hand():
-    # Of four bars each: the dense layer, and the convolutions by cells, kernel and channels.
-    products = 16 * 4 * 64 + 4 * (
-        64 * 448 + 7 * 12 * 64 * 32 + 42 * 36 * 32 * 16 + 84 * 16 * 16 * 40 + 336 * 36 * 8 * 5
-    )
-    assert arithmetic.decoder_gflop("bars", h_dim=8, z_dim=16) == pytest.approx(2e-9 * products)
-    assert products < 1.1 * 1e9 * arithmetic.decoder_gflop("meter", h_dim=8, z_dim=16) / 2
 
 
 def conv_in_numpy(x, w, strides):
@@ -276,7 +242,7 @@ class InNumpy:
     """
 
     def __init__(self, row, params, batch_stats, slope):
-        self.row, self.sizes, self.params, self.batch_stats, self.slope = row, SIZES[row], params, batch_stats, slope
+        self.sizes, self.params, self.batch_stats, self.slope = SIZES[row], params, batch_stats, slope
 
     def normalize(self, x, half, name):
         if self.batch_stats is None:
@@ -306,26 +272,19 @@ class InNumpy:
         params = self.params["decoder"]
         start, *sizes = self.sizes[1]
         x = z
-        if "bars" in params:
-            x = (x @ params["bars"]["kernel"] + params["bars"]["bias"]).reshape(len(z), 4, -1)
-            x = self.activate(self.normalize(x, "decoder", "norm_bars"))
         if "start" in params:
             x = x @ params["start"]["kernel"] + params["start"]["bias"]
             if "norm_start" in params:
                 x = self.normalize(x, "decoder", "norm_start")
             x = self.activate(x)
-        cells = len(z) * BARS.get(self.row, 1) * math.prod(start)
-        x = x.reshape(-1, *start, x.size // cells)
+        x = x.reshape(len(z), *start, -1)
         for i, size in enumerate(sizes):
             strides = (size[0] // x.shape[1], size[1] // x.shape[2])
             kernel = params[f"conv_{i}"]["kernel"]
-            groups = x.shape[3] // kernel.shape[3]
-            parts = zip(np.split(x, groups, axis=3), np.split(kernel, groups, axis=2), strict=True)
-            x = np.concatenate([conv_transpose_in_numpy(part, own, strides) for part, own in parts], axis=3)
-            x += params[f"conv_{i}"].get("bias", 0)
+            x = conv_transpose_in_numpy(x, kernel, strides) + params[f"conv_{i}"].get("bias", 0)
             if i < len(sizes) - 1:
                 x = self.activate(self.normalize(x, "decoder", f"norm_{i}"))
-        return x.reshape(len(z), *PHRASE_SHAPE)
+        return x
 
 
 def random_variables(model, seed=0):
@@ -394,7 +353,7 @@ def test_training_normalizes_by_the_batch_and_remembers_it():
 @pytest.mark.parametrize("row", ROWS)
 def test_networks_without_dropout_refuse_a_rate(row):
     assert networks.find_network(row, dropout_rate=0.0) is networks.NETWORKS[row]
-    if row in ("alt", "new_alt", "meter", "octaves", "bars"):
+    if row in ("alt", "new_alt", "meter"):
         assert networks.find_network(row, dropout_rate=0.2) is networks.NETWORKS[row]
     else:
         with pytest.raises(ConfigError, match=f"rate is 0.2, but the network '{row}' has no dropout; .*: alt, new_alt"):

@@ -1,6 +1,5 @@
 """One, two and four devices, and two processes, compute what one device computes on the whole batch."""
 
-import dataclasses
 import os
 import pathlib
 import socket
@@ -13,7 +12,7 @@ import pytest
 
 from tests.helpers import ROOT, finish, last_state, read_metrics, run_steps, start_run, tiny_config
 from wae_jax.errors import DeviceError
-from wae_jax.models.networks import NETWORKS, TRACKS, Conv
+from wae_jax.models.networks import NETWORKS
 from wae_jax.training import processes
 from wae_jax.training.loop import train_and_evaluate
 
@@ -61,7 +60,7 @@ def assert_near(name, gradient, expected, tolerance, config):
     scale = np.linalg.norm(expected)
     if name.endswith("['logit']['bias']"):
         scale = max(scale, config.objective.penalty_weight)
-    if NETWORKS[config.model.network].normalize_start and name.endswith(("['bars']['bias']", "['start']['bias']")):
+    if NETWORKS[config.model.network].normalize_start and name.endswith("['start']['bias']"):
         scale = max(scale, 1.0)
     error = np.linalg.norm(gradient.astype(np.float64) - expected)
     assert error <= tolerance * scale, f"{name}: relative error {error / scale:.1e}"
@@ -118,16 +117,8 @@ def test_float64_parameters_agree_for_binary_neurons():
 
 
 @pytest.mark.slow
-def test_float64_parameters_agree_for_bars_with_a_refiner(monkeypatch):
-    """The statistics are those of all phrases' bars, and of all tracks' units."""
-    tiny = dataclasses.replace(
-        NETWORKS["tiny"],
-        bars=(4, 2),
-        start=(1, 2, 2),
-        normalize_start=True,
-        decoder=(Conv(5, (8, 7)), Conv(TRACKS, (6, 6), use_bias=True, groups=5)),
-    )
-    monkeypatch.setitem(NETWORKS, "tiny", tiny)
+def test_float64_parameters_agree_for_a_refiner():
+    """The statistics are those of all tracks' units."""
     refiner = {"refiner__num_units": 1, "refiner__kernel_size": (9, 16), "refiner__strides": (8, 14)}
     assert_float64_runs_agree(tiny_config("mmd", dtype="float64", model__dropout_rate=0.3, **refiner), (1, 2), 2)
 
@@ -147,7 +138,7 @@ GRID = [
     pytest.mark.timeout(1800),
     pytest.mark.parametrize("penalty", ["gan", "mmd"]),
     pytest.mark.parametrize("dropout_rate", [0.0, 0.3]),
-    pytest.mark.parametrize("network", ["alt", "meter", "bars"]),
+    pytest.mark.parametrize("network", ["alt", "meter"]),
 ]
 
 

@@ -1,10 +1,8 @@
 """A trained decoder as a list of plain layers that can be computed without flax, as by a page's script.
 
-Each layer maps a flat array, values in the order row, column, channel, to another one. Where an array is several times
-as long as a layer's input, it holds several inputs one after the other (the bars of a phrase), and the layer is applied
-to each of them. Batch normalization with its moving averages is a factor and a summand for each channel, and becomes
-part of the layer before it. They are kept beside the kernel rather than multiplied into it, so that a kernel stored
-with 16 bits is rounded once only.
+Each layer maps a flat array, values in the order row, column, channel, to another one. Batch normalization with its
+moving averages is a factor and a summand for each channel, and becomes part of the layer before it. They are kept
+beside the kernel rather than multiplied into it, so that a kernel stored with 16 bits is rounded once only.
 """
 
 from __future__ import annotations
@@ -147,16 +145,13 @@ class _Variables:
         return self.param(module, "bias") if "bias" in self._params[module] else np.zeros(size, np.float32)
 
     def scale_and_offset(self, norm: str, bias: Vector) -> tuple[Vector, Vector]:
-        """A bias and the batch normalization after it, if any, as a factor and a summand of each channel.
-
-        The bias may be several times as long as the normalization, which then applies to each part alike.
-        """
+        """A bias and the batch normalization after it, if any, as a factor and a summand of each channel."""
         if norm not in self._averages:
             return np.ones_like(bias), bias
         mean, variance = (np.asarray(self._averages[norm][name], np.float64) for name in ("mean", "var"))
         scale = self.param(norm, "scale") / np.sqrt(variance + NORM_EPSILON)
-        offset = self.param(norm, "bias") + (bias.reshape(-1, len(mean)) - mean) * scale
-        return np.tile(scale, len(offset)).astype(np.float32), offset.ravel().astype(np.float32)
+        offset = self.param(norm, "bias") + (bias - mean) * scale
+        return scale.astype(np.float32), offset.astype(np.float32)
 
     def layer_norm(self, norm: str) -> Iterator[LayerNorm]:
         """The layer normalization of this name; nothing if there is none."""
@@ -167,18 +162,16 @@ class _Variables:
 def _network_layers(model: ModelSpec, decoder: _Variables, activation: LeakyRelu) -> Iterator[Layer]:
     """The decoder of a row of `NETWORKS`."""
     network = find_network(model.network, dropout_rate=model.dropout_rate)
-    for name, is_there in (("bars", network.bars is not None), ("start", network.start is not None)):
-        if is_there:
-            kernel = decoder.param(name, "kernel")
-            bias = decoder.bias(name, kernel.shape[1])
-            yield Dense(kernel, *decoder.scale_and_offset(f"norm_{name}", bias))
-            yield from decoder.layer_norm(f"norm_{name}")
-            yield activation
+    if network.start is not None:
+        kernel = decoder.param("start", "kernel")
+        yield Dense(kernel, *decoder.scale_and_offset("norm_start", decoder.param("start", "bias")))
+        yield from decoder.layer_norm("norm_start")
+        yield activation
     size = network.start[:2] if network.start is not None else (1, 1)
     for i, conv in enumerate(network.decoder):
         kernel = decoder.param(f"conv_{i}", "kernel")
         scale, offset = decoder.scale_and_offset(f"norm_{i}", decoder.bias(f"conv_{i}", kernel.shape[2]))
-        yield ConvTranspose(kernel, scale, offset, size, conv.strides, _front(kernel, conv.strides), conv.groups)
+        yield ConvTranspose(kernel, scale, offset, size, conv.strides, _front(kernel, conv.strides), 1)
         if i < len(network.decoder) - 1:
             yield from decoder.layer_norm(f"norm_{i}")
             yield activation

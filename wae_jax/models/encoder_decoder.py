@@ -32,7 +32,7 @@ from wae_jax.models.modules import (
     full_precision,
 )
 from wae_jax.models.networks import TRACKS, Conv, Network, find_network
-from wae_jax.pianoroll import NUM_TRACKS, PHRASE_SHAPE
+from wae_jax.pianoroll import NUM_TRACKS
 
 Codes = Float[AnyArray, "B Z"]
 Rolls = Num[AnyArray, "B T P K"]
@@ -89,7 +89,6 @@ class _Half(nn.Module):
             use_bias=conv.use_bias,
             transpose=transpose,
             dtype=self.dtype,
-            groups=conv.groups,
             bias_init=bias_init,
             name=name,
         )
@@ -143,29 +142,22 @@ class Decoder(_Half):
     def __call__(self, z: Codes, *, dropout_keys: Keys | None) -> Logits:
         """Logits of codes."""
         *hidden, output = self.network.decoder
-        z = jnp.asarray(z)
-        x = self._start(z, dropout_keys)
+        x = self._start(jnp.asarray(z), dropout_keys)
         x = self._convs(x, hidden, transpose=True, train=dropout_keys is not None)
         bias_init = functools.partial(_constant, self.output_bias)
         logits = self._conv(output, f"conv_{len(hidden)}", transpose=True, bias_init=bias_init)(x)
-        # Joins the bars of a phrase if they were decoded one by one.
-        return logits.astype(full_precision(self.dtype)).reshape(len(z), *PHRASE_SHAPE)
+        return logits.astype(full_precision(self.dtype))
 
-    def _start(self, z: Float[Array, "B Z"], dropout_keys: Keys | None) -> Float[Array, "parts rows columns F"]:
-        """The input of the first transposed convolution, [B, steps, pitches, filters]; B phrases, or all their bars."""
-        network, h_dim, train = self.network, self.spec.h_dim, dropout_keys is not None
-        x: Units = z
-        if network.bars is not None:
-            bars, multiple = network.bars
-            x = dense(bars * multiple * h_dim, self.dtype, "bars")(x).reshape(len(z), bars, -1)
-            x = self._activate(self._normalize(x, "norm_bars", train=train))
+    def _start(self, z: Float[Array, "B Z"], dropout_keys: Keys | None) -> Float[Array, "B rows columns F"]:
+        """The input of the first transposed convolution, [B, steps, pitches, filters]."""
+        network = self.network
         if network.start is None:
-            return x.reshape(-1, 1, 1, x.shape[-1])
+            return z[:, None, None, :]
         steps, pitches, multiple = network.start
-        filters = multiple * h_dim
-        x = dense(steps * pitches * filters, self.dtype, "start")(x)
+        filters = multiple * self.spec.h_dim
+        x = dense(steps * pitches * filters, self.dtype, "start")(z)
         if network.normalize_start:
-            x = self._normalize(x, "norm_start", train=train)
+            x = self._normalize(x, "norm_start", train=dropout_keys is not None)
         return self._drop(self._activate(x), dropout_keys).reshape(-1, steps, pitches, filters)
 
 

@@ -2,8 +2,7 @@
 
 `fir`, `alt`, `new_alt`, `newnew` and `mus` are those of `w00zie/wae_music` (its folder `models`) at commit 360051b, but
 the dropout of `alt` and `new_alt`, which is of commit 6bf83c8 (rate .2), and the kernels of `mus`, which there have the
-configured size throughout. `meter`, `octaves` and `bars` are this project's own, the last with a decoder in the spirit
-of MuseGAN.
+configured size throughout. `meter` is this project's own.
 """
 
 from __future__ import annotations
@@ -25,14 +24,12 @@ class Conv:
       strides: along time and pitch.
       kernel: size along time and pitch; None for the configured size.
       use_bias: whether a bias is added.
-      groups: equal shares of the channels, on both sides, that do not see each other.
     """
 
     filters: int
     strides: tuple[int, int]
     kernel: tuple[int, int] | None = None
     use_bias: bool = False
-    groups: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +43,6 @@ class Network:
       decoder: transposed convolutions, each but the last followed by normalization and activation.
       dropout: whether dropout is available, before the encoder's and after the decoder's dense layer.
       normalize_start: whether the decoder's dense layer is normalized before its activation.
-      bars: number of codes, one a bar, that a first dense layer makes of the phrase's code, and their units as a
-        multiple of `h_dim`. All later layers treat bars as separate examples. None decodes the whole phrase at once.
     """
 
     encoder: tuple[Conv, ...]
@@ -55,7 +50,6 @@ class Network:
     decoder: tuple[Conv, ...]
     dropout: bool
     normalize_start: bool = False
-    bars: tuple[int, int] | None = None
 
 
 NETWORKS = {
@@ -122,39 +116,6 @@ NETWORKS = {
         encoder=(Conv(1, (6, 1)), Conv(2, (2, 2)), Conv(4, (2, 2)), Conv(8, (2, 3))),
         start=(4, 7, 8),
         decoder=(Conv(4, (2, 3)), Conv(2, (2, 2)), Conv(1, (2, 2)), Conv(TRACKS, (6, 1), use_bias=True)),
-        dropout=True,
-    ),
-    # The strides of `meter` with kernels of musical size too: first a beat of steps, then two octaves of pitches in one
-    # stride of twelve, four eighths, beats or halves long.
-    "octaves": Network(
-        encoder=(
-            Conv(1, (6, 1), (12, 6)),
-            Conv(2, (2, 12), (4, 24)),
-            Conv(4, (2, 1), (4, 3)),
-            Conv(8, (2, 1), (4, 3)),
-        ),
-        start=(4, 7, 8),
-        decoder=(
-            Conv(4, (2, 1), (4, 3)),
-            Conv(2, (2, 1), (4, 3)),
-            Conv(1, (2, 12), (4, 24)),
-            Conv(TRACKS, (6, 1), (12, 6), use_bias=True),
-        ),
-        dropout=True,
-    ),
-    # The encoder of `meter`. The decoder makes a code for each bar, decodes bars separately to quarters by major
-    # thirds, and has separate filters for each track from there on.
-    "bars": Network(
-        encoder=(Conv(1, (6, 1)), Conv(2, (2, 2)), Conv(4, (2, 2)), Conv(8, (2, 3))),
-        bars=(4, 8),
-        start=(1, 7, 8),
-        normalize_start=True,
-        decoder=(
-            Conv(4, (2, 3), (2, 6)),
-            Conv(2, (2, 1)),
-            Conv(5, (2, 2), (4, 4)),
-            Conv(TRACKS, (6, 2), use_bias=True, groups=5),
-        ),
         dropout=True,
     ),
 }

@@ -1,6 +1,6 @@
 'use strict';
 // A trained decoder: from a code to the probabilities of cells. `layers` are those of decoder_layers.py as JSON; arrays
-// are flat, in the order row, column, channel. An array several times as long as a layer's input holds several inputs.
+// are flat, in the order row, column, channel.
 
 class Decoder {
   #layers;
@@ -49,27 +49,17 @@ class Decoder {
     return (x) => functions.reduce((values, layer) => layer(values), x);
   }
 
-  // Applies a function of `size` values to each part of an array.
-  static #byParts(size, layer) {
-    return (x) => {
-      const parts = Array.from({ length: x.length / size }, (_, i) => layer(x.subarray(i * size, (i + 1) * size)));
-      const y = new Float32Array(parts.length * parts[0].length);
-      parts.forEach((part, i) => y.set(part, i * part.length));
-      return y;
-    };
-  }
-
   static #dense(layer) {
     const [inputs, units] = layer.kernel_shape;
     const kernel = Decoder.#halves(layer.kernel);
     const [scale, offset] = [Decoder.floats(layer.scale), Decoder.floats(layer.offset)];
-    return Decoder.#byParts(inputs, (x) => {
+    return (x) => {
       const y = new Float32Array(units);
       for (let i = 0; i < inputs; i += 1) {
         for (let unit = 0; unit < units; unit += 1) y[unit] += x[i] * kernel[i * units + unit];
       }
       return y.map((value, unit) => value * scale[unit] + offset[unit]);
-    });
+    };
   }
 
   static #affine(layer) {
@@ -80,12 +70,17 @@ class Decoder {
   static #layerNorm(layer) {
     const [scale, offset] = [Decoder.floats(layer.scale), Decoder.floats(layer.offset)];
     const size = scale.length;
-    return Decoder.#byParts(size, (x) => {
-      const mean = x.reduce((sum, value) => sum + value, 0) / size;
-      const variance = x.reduce((sum, value) => sum + (value - mean) ** 2, 0) / size;
-      const factor = 1 / Math.sqrt(variance + layer.epsilon);
-      return x.map((value, i) => (value - mean) * factor * scale[i] + offset[i]);
-    });
+    return (x) => {
+      const y = new Float32Array(x.length);
+      for (let start = 0; start < x.length; start += size) {
+        const run = x.subarray(start, start + size);
+        const mean = run.reduce((sum, value) => sum + value, 0) / size;
+        const variance = run.reduce((sum, value) => sum + (value - mean) ** 2, 0) / size;
+        const factor = 1 / Math.sqrt(variance + layer.epsilon);
+        y.set(run.map((value, i) => (value - mean) * factor * scale[i] + offset[i]), start);
+      }
+      return y;
+    };
   }
 
   static #residual({ layers }) {
@@ -113,7 +108,7 @@ class Decoder {
     const columnTaps = Decoder.#taps(kernelColumns, columns, strides[1], front[1], isTransposed);
     const channels = inputs * groups;
     const sums = new Float64Array(outputs);
-    return Decoder.#byParts(rows * columns * channels, (x) => {
+    return (x) => {
       const y = new Float32Array(rowTaps.length * columnTaps.length * outputs);
       let to = 0;
       for (const ofRow of rowTaps) {
@@ -130,7 +125,7 @@ class Decoder {
         }
       }
       return y;
-    });
+    };
   }
 
   // Adds to each output the product of its weights with the input channels of its group; four outputs at a time where
