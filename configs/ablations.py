@@ -56,7 +56,6 @@ _REMEDIES = (
     "positive_weight=4,onset_weight=4",
     "binary_neurons=stochastic,positive_weight=4,onset_weight=4",
     "refiner=1,positive_weight=2,onset_weight=2",
-    "refiner=1,refiner_first_step=700,positive_weight=2,onset_weight=2",
     "latent=mixture,positive_weight=2,onset_weight=2",
 )
 
@@ -89,14 +88,11 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "latent_dim": _one_of_a_setting("latent_dim", 2, 4, 8, 16, 32, 64, 128, 256),
     "filters": _one_of_a_setting("cpu_steps=300,filters", 4, 8, 16, 32),
     "network": _one_of_a_setting("cpu_steps=300,network", "fir", "alt", "new_alt", "newnew", "mus", "meter"),
-    # `refiner_first_step` suits the number of steps of the CPU protocol.
     "refiner": (
         "cpu_steps=300,refiner=0",
         "cpu_steps=300,refiner=1",
         "cpu_steps=300,refiner=2",
-        "cpu_steps=300,refiner=1,refiner_first_step=200",
         "cpu_steps=300,refiner=1,binary_neurons=deterministic",
-        "cpu_steps=300,refiner=1,refiner_first_step=200,binary_neurons=deterministic",
     ),
     "encoder": (
         "encoder=deterministic",
@@ -255,7 +251,6 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], Callable[[ml_collections.Conf
     "filters": (int, _field("model.h_dim")),
     "network": (str, _field("model.network")),
     "refiner": (int, _field("refiner.num_units")),
-    "refiner_first_step": (int, _field("refiner.first_step")),
     "encoder": (str, _field("model.encoder")),
     "encoder_noise": (float, _field("model.encoder_noise")),
     "log_variance_weight": (float, _field("objective.log_variance_penalty_weight")),

@@ -258,7 +258,6 @@ RIGHT = {name: right_values(hint) for name, hint in FIELDS.items()} | {
     "objective.penalty": st.just("gan"),
     "objective.penalty_weight": st.floats(1e-3, 1e6),
     "model.encoder": st.just("gaussian"),
-    "refiner.first_step": st.just(0),
     "objective.cost.kind": st.just("squared_error"),  # needed by binary neurons
     "binarization.min_note_length": st.integers(1, LONGEST_FITTED_SHORT_NOTE + 1),
     "binarization.short_note_thresholds": st.sampled_from(["fit", "0", "1.5", "0,1,2,3,4"]),

@@ -86,7 +86,7 @@ def test_a_name_gives_the_table_or_an_arm_within_which_it_varies():
                 "objective.binary_neurons.slope_growth": 2.0,
             },
         ),
-        ("refiner=2,refiner_first_step=100", {"refiner.num_units": 2, "refiner.first_step": 100}),
+        ("refiner=2", {"refiner.num_units": 2}),
         ("kernel=rbf,cost_weight=1", {"objective.mmd_kernel": "rbf", "objective.reconstruction_weight": 1.0}),
         ("cpu_steps=300", {"num_train_steps": 300}),
         ("binarization=bernoulli", {}),

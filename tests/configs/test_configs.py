@@ -176,7 +176,6 @@ def test_a_run_of_no_steps_is_refused():
             {"objective.cost.kind": "focal", "objective.binary_neurons.kind": "stochastic"},
             "objective.binary_neurons.kind is 'stochastic' and objective.cost.kind 'focal'",
         ),
-        ({"refiner.first_step": 9}, "refiner.first_step is 9 and refiner.num_units 0"),
         ({"model.normalization": "layer", "model.h_dim": 1}, "expected a model.h_dim of at least 2"),
     ],
 )

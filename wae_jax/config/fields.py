@@ -96,7 +96,6 @@ class RefinerSpec:
     filters: Positive = 8  # of a unit, for each track
     kernel_size: tuple[Positive, Positive] = (12, 12)  # steps, pitches
     strides: tuple[Positive, Positive] = (6, 1)  # steps, pitches
-    first_step: Count = 0  # if positive: all else is trained alone until then, and the refiner alone after it
 
 
 @dataclasses.dataclass(frozen=True)

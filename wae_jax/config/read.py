@@ -114,15 +114,6 @@ def _check_binary_neurons(config: Config) -> str | None:
     return None
 
 
-def _check_refiner(config: Config) -> str | None:
-    if config.refiner.first_step and not config.refiner.num_units:
-        return (
-            f"refiner.first_step is {config.refiner.first_step} and refiner.num_units 0: from then on nothing would be "
-            "trained; expected a refiner.num_units of at least 1, or a refiner.first_step of 0"
-        )
-    return None
-
-
 def _check_encoder(config: Config) -> str | None:
     for what, is_used in (
         ("objective.penalty 'kl'", config.objective.penalty == "kl"),
@@ -156,7 +147,6 @@ _CHECKS: tuple[Callable[[Config], str | None], ...] = (
     _check_length,
     _check_layer_norm,
     _check_binary_neurons,
-    _check_refiner,
     _check_encoder,
     _check_prior_logit,
     _check_adaptive_weight,

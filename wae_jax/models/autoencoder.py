@@ -62,12 +62,11 @@ class Autoencoder(nn.Module):
         encoder_keys: Keys | None = None,
         decoder_keys: Keys | None = None,
         noise_keys: Keys | None = None,
-        refined: bool = True,
     ) -> tuple[Encoded, Logits]:
         """The encoded phrases, and the logits of their reconstructions' cells."""
         encoded = self.encoder(x, dropout_keys=encoder_keys, noise_keys=noise_keys)
         logits = self.decoder(encoded.z, dropout_keys=decoder_keys)
-        return encoded, self.refine(logits, train=decoder_keys is not None) if refined else logits
+        return encoded, self.refine(logits, train=decoder_keys is not None)
 
     def __call__(
         self,

@@ -11,14 +11,10 @@ The last kernel of each unit is initially 0: the refiner changes nothing until t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import lax
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from wae_jax.config import ModelSpec, RefinerSpec
 from wae_jax.models.encoder_decoder import Logits
@@ -85,30 +81,3 @@ class Refiner(nn.Module):
         for i in range(self.spec.num_units):
             x = ResidualUnit(self.spec, self.model, self.dtype, self.axis_name, name=f"unit_{i}")(x, train=train)
         return x
-
-
-def make_refine(
-    autoencoder: nn.Module, *, first_step: int
-) -> Callable[[Any, Any, Logits, Int[Array, ""]], tuple[Logits, Any]]:
-    """Returns the function that refines the logits in training.
-
-    Args:
-      autoencoder: with a method `refine`.
-      first_step: steps before it leave the logits as they are and compute nothing of the refiner.
-
-    Returns:
-      A function of the autoencoder's parameters, its batch statistics, the logits and the step, to refined
-      logits and new batch statistics.
-    """
-
-    def refine(params: Any, batch_stats: Any, logits: Logits, step: Int[Array, ""]) -> tuple[Logits, Any]:
-        def refined(logits: Logits) -> tuple[Logits, Any]:
-            variables = {"params": params, "batch_stats": batch_stats}
-            found: Any = autoencoder.apply(variables, logits, train=True, mutable=["batch_stats"], method="refine")
-            return found[0], found[1].get("batch_stats", {})
-
-        if not first_step:
-            return refined(logits)
-        return lax.cond(step < first_step, lambda logits: (logits, batch_stats), refined, logits)
-
-    return refine

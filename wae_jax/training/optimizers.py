@@ -41,48 +41,10 @@ def make_optimizer(spec: OptimizerSpec, *, num_train_steps: int) -> optax.Gradie
     )
 
 
-def make_autoencoder_optimizer(
-    spec: OptimizerSpec, *, refiner_first_step: int, num_train_steps: int
-) -> optax.GradientTransformation:
-    """Returns the autoencoder's optimizer, which trains the refiner in a stage of its own if that is configured.
-
-    With two stages, encoder and decoder are trained before `refiner_first_step` as in a run that ends there, and the
-    refiner from then on as in a run that begins there; the other parameters do not change.
-
-    Args:
-      spec: of the autoencoder's optimizer.
-      refiner_first_step: first step of the refiner's stage; 0 trains all parameters throughout.
-      num_train_steps: the step at which a cosine schedule reaches 0.
-    """
-    if not refiner_first_step:
-        return make_optimizer(spec, num_train_steps=num_train_steps)
-    before = make_optimizer(spec, num_train_steps=refiner_first_step)
-    after = make_optimizer(spec, num_train_steps=num_train_steps - refiner_first_step)
-    return optax.partition(
-        {
-            "base": optax.conditionally_mask(before, lambda step: step < refiner_first_step),
-            "refiner": optax.conditionally_mask(after, lambda step: step >= refiner_first_step),
-        },
-        lambda params: {name: "refiner" if name == "refiner" else "base" for name in params},
-    )
-
-
-def make_autoencoder_schedule(spec: OptimizerSpec, *, refiner_first_step: int, num_train_steps: int) -> Schedule:
-    """Returns the learning rate by step of the parameters trained then; see `make_autoencoder_optimizer`."""
-    if not refiner_first_step:
-        return make_schedule(spec, num_train_steps=num_train_steps)
-    lengths = (refiner_first_step, num_train_steps - refiner_first_step)
-    stages = [make_schedule(spec, num_train_steps=length) for length in lengths]
-    return optax.join_schedules(stages, [refiner_first_step])
-
-
 def make_optimizers(
     config: Config, *, num_train_steps: int
 ) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
     """Returns the optimizers of the autoencoder and of the discriminator."""
-    autoencoder = make_autoencoder_optimizer(
-        config.autoencoder_optimizer,
-        refiner_first_step=config.refiner.first_step,
-        num_train_steps=num_train_steps,
-    )
-    return autoencoder, make_optimizer(config.discriminator_optimizer, num_train_steps=num_train_steps)
+    specs = config.autoencoder_optimizer, config.discriminator_optimizer
+    autoencoder, discriminator = (make_optimizer(spec, num_train_steps=num_train_steps) for spec in specs)
+    return autoencoder, discriminator

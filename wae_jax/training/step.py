@@ -25,13 +25,12 @@ from wae_jax.data.pipeline import BATCH_AXIS, Batch
 from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.models.binary_neurons import make_cell_values
 from wae_jax.models.encoder_decoder import Encoded, Logits
-from wae_jax.models.refiner import make_refine
 from wae_jax.objective.divergences import log_variance_penalty
 from wae_jax.objective.prior import moment_gap, sample_prior
 from wae_jax.objective.reconstruction import make_cost, squared_error
 from wae_jax.pianoroll import device
 from wae_jax.training.latent_penalties import GlobalBatch, LatentPenalty, make_penalty
-from wae_jax.training.optimizers import make_autoencoder_schedule, make_optimizers
+from wae_jax.training.optimizers import make_optimizers, make_schedule
 from wae_jax.training.random_keys import ExampleKeys, example_keys, shared_key
 from wae_jax.training.state import TrainState
 
@@ -126,7 +125,6 @@ def make_objective_terms(config: Config, penalty: LatentPenalty) -> Callable[...
       the global batch; to the terms, the codes and the new batch statistics.
     """
     model = make_autoencoder(config.model, config.refiner, dtype=config.dtype, axis_name=BATCH_AXIS)
-    refine = make_refine(model, first_step=config.refiner.first_step)
     make_values = make_cell_values(config.objective.binary_neurons)
     cost = make_cost(config.objective.cost)
 
@@ -146,11 +144,9 @@ def make_objective_terms(config: Config, penalty: LatentPenalty) -> Callable[...
             encoder_keys=keys.encoder,
             decoder_keys=keys.decoder,
             noise_keys=keys.noise,
-            refined=False,
             mutable=["batch_stats"],
             method="autoencode",
         )
-        logits, batch_stats = refine(params, updated.get("batch_stats", {}), logits, state.step)
         z, log_variance = encoded.z, encoded.log_variance
         found = Terms(
             cost=cost(x, logits, make_values(keys.neurons, state.step)),
@@ -159,7 +155,7 @@ def make_objective_terms(config: Config, penalty: LatentPenalty) -> Callable[...
             log_variance_penalty=None if log_variance is None else log_variance_penalty(log_variance),
             moment_gap=moment_gap(gather(z), gather(z_prior)) if config.objective.pretrain_steps else None,
         )
-        return found, z, batch_stats
+        return found, z, updated.get("batch_stats", {})
 
     return objective_terms
 
@@ -181,9 +177,7 @@ def make_train_step(
     penalty = make_penalty(objective, config.discriminator, latent_dim=config.model.z_dim, dtype=config.dtype)
     objective_terms = make_objective_terms(config, penalty)
     autoencoder_tx, discriminator_tx = make_optimizers(config, num_train_steps=num_train_steps)
-    learning_rate = make_autoencoder_schedule(
-        config.autoencoder_optimizer, refiner_first_step=config.refiner.first_step, num_train_steps=num_train_steps
-    )
+    learning_rate = make_schedule(config.autoencoder_optimizer, num_train_steps=num_train_steps)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         keys = example_keys(config.seed, state.step, batch.position)
@@ -217,7 +211,7 @@ def make_train_step(
             step=state.step + 1,
             autoencoder=autoencoder,
             discriminator=state.discriminator.descend(discriminator_gradients, discriminator_tx, {}),
-            ema_params=_average_params(state.ema_params, autoencoder.params, state.step, config),
+            ema_params=_average_params(state.ema_params, autoencoder.params, state.step, config.ema_decay),
             term_averages=_average_terms(state.term_averages, metrics, objective.reconstruction_weight),
         )
         metrics |= {
@@ -235,11 +229,8 @@ def _average_terms(averages: Metrics, metrics: Metrics, reconstruction_weight: f
     return {name: 0.99 * average + 0.01 * now[name] for name, average in averages.items()}
 
 
-def _average_params(averages: Any, params: Any, step: Int[Array, ""], config: Config) -> Any:
-    def average(name: str) -> Any:
-        # A young average must not remember the initial values for 1 / (1 - decay) steps. A refiner's may begin late.
-        age = jnp.maximum(step - config.refiner.first_step, 0) if name == "refiner" else step
-        rate = 1.0 - jnp.minimum(config.ema_decay, (1.0 + age) / (10.0 + age))
-        return optax.incremental_update(params[name], averages[name], rate)
-
-    return {name: average(name) for name in averages}
+def _average_params(averages: Any, params: Any, step: Int[Array, ""], decay: float) -> Any:
+    if not averages:
+        return averages
+    # A young average must not remember the initial values for 1 / (1 - decay) steps.
+    return optax.incremental_update(params, averages, 1.0 - jnp.minimum(decay, (1.0 + step) / (10.0 + step)))
