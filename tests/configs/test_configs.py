@@ -173,8 +173,8 @@ def test_a_run_of_no_steps_is_refused():
         ({"objective.penalty": "mmd", "discriminator.prior_logit": True}, "prior_logit needs .* is 'mmd'"),
         ({"objective.penalty": "none", "adaptive_penalty_weight": True}, "adaptive_penalty_weight needs a penalty"),
         (
-            {"objective.cost.kind": "focal", "objective.binary_neurons.kind": "stochastic"},
-            "objective.binary_neurons.kind is 'stochastic' and objective.cost.kind 'focal'",
+            {"objective.cost.kind": "cross_entropy", "objective.binary_neurons.kind": "stochastic"},
+            "objective.binary_neurons.kind is 'stochastic' and objective.cost.kind 'cross_entropy'",
         ),
         ({"model.normalization": "layer", "model.h_dim": 1}, "expected a model.h_dim of at least 2"),
     ],

@@ -34,11 +34,9 @@ class DataSpec:
 class CostSpec:
     """The reconstruction cost c(x, x_hat), a sum over the cells of a phrase."""
 
-    kind: Literal["squared_error", "cross_entropy", "focal"] = "squared_error"
+    kind: Literal["squared_error", "cross_entropy"] = "squared_error"
     positive_weight: Scale = 2.0  # of active cells; one to two in a hundred are active
-    focal_gamma: Weight = 2.0
     onset_weight: Weight = 2.0  # of the squared error of note onsets
-    smoothness_weight: Weight = 0.0  # of changes along time where the music has none
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A refiner after the decoder: residual units that see a whole track and correct broken notes and very short ones.
 
 The decoder's last layer computes a cell without knowing whether the cells around it are active. The refiner takes the
-decoder's outputs as input, with filters of each track's own, as in Dong and Yang (arXiv 1804.09399). A unit normalizes,
+decoder's logits as input, with filters of each track's own, as in Dong and Yang (arXiv 1804.09399). A unit normalizes,
 activates and convolves twice and adds the result to its input (He et al., arXiv 1603.05027). Theirs have kernels of
 3 x 12 cells and 64 filters. Here the first convolution may have strides, and the second is then its transpose, so that
 filters belong to positions in the meter, and there are fewer of them to compute.
