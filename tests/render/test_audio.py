@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-import shutil
 import subprocess
 import sys
 
@@ -177,12 +176,6 @@ phrase_files.write_phrases(sys.argv[1], np.eye(192, 84, dtype=bool)[None, :, :, 
     ]
 
 
-def spectrum_peak(samples):
-    """The loudest frequency in Hz."""
-    mono = samples.sum(axis=1)
-    return np.fft.rfftfreq(len(mono), 1 / RATE)[np.abs(np.fft.rfft(mono * np.hanning(len(mono)))).argmax()]
-
-
 def test_programs_and_fonts_change_the_sound(phrase, rendered, tmp_path):
     other = audio.render(phrase, programs=(0, 0, 25, 80, 48))
     assert not np.allclose(other[: len(rendered)], rendered[: len(other)], atol=0.05)
@@ -201,39 +194,8 @@ def test_the_synthesiser_is_named(tmp_path):
 
 
 def test_a_font_that_is_missing_is_named_beforehand(tmp_path):
-    for synth in audio.SYNTHS if shutil.which("fluidsynth") else ["symusic"]:
-        told = audio.missing_parts(Audio(synth=synth, sound_font=str(tmp_path / "none.sf2")))
-        assert re.fullmatch(r"no sound can be made: there is no sound font \S+none\.sf2; expected a .*", told)
-
-
-def test_without_fluidsynth_its_packages_are_named(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    assert "apt install fluidsynth" in audio.missing_parts(Audio(synth="fluidsynth"))
-
-
-needs_fluidsynth = pytest.mark.skipif(shutil.which("fluidsynth") is None, reason="there is no program fluidsynth")
-
-
-@needs_fluidsynth
-def test_fluidsynth_plays_notes_when_they_are_on_and_in_tune(phrase):
-    samples = audio.render(phrase, audio=Audio(synth="fluidsynth"))
-    assert round(9.6 * RATE) <= len(samples) <= round(11.1 * RATE) + 1
-    assert np.abs(samples).max() == pytest.approx(0.9, abs=1e-5)
-    assert loudness(samples, 0, 2.39) < 1e-5
-    assert loudness(samples, 2.41, 2.6) > 0.02
-    assert loudness(samples, 7.2, 7.3) > 0.02
-    # C2, of 65.4 Hz, or an overtone.
-    partial = spectrum_peak(samples[round(2.5 * RATE) : round(4.5 * RATE)]) / (440 * 2 ** ((36 - 69) / 12))
-    assert partial == pytest.approx(round(partial), abs=0.02 * partial)
-    assert audio.describe(Audio(synth="fluidsynth")).startswith("FluidSynth ")
-
-
-@needs_fluidsynth
-def test_fluidsynth_says_why_it_fails(phrase, tmp_path):
-    damaged = tmp_path / "short.sf2"
-    damaged.write_bytes(sound_font.read_font(None)[:100])
-    with pytest.raises(RuntimeError, match=r"fluidsynth failed: .*error"):
-        audio.render(phrase, audio=Audio(synth="fluidsynth", sound_font=str(damaged)))
+    told = audio.missing_parts(Audio(sound_font=str(tmp_path / "none.sf2")))
+    assert re.fullmatch(r"no sound can be made: there is no sound font \S+none\.sf2; expected a .*", told)
 
 
 def test_a_file_that_cannot_be_written_is_an_error_of_the_system(tmp_path):

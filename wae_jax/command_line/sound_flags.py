@@ -7,7 +7,7 @@ import argparse
 from wae_jax.command_line.arguments import number
 from wae_jax.errors import RequestError
 from wae_jax.pianoroll import DEFAULT_TEMPO, PROGRAMS, TRACK_NAMES
-from wae_jax.render.audio import DEFAULT_AUDIO, FORMATS, SYNTHS, Audio, missing_parts
+from wae_jax.render.audio import DEFAULT_AUDIO, FORMATS, Audio, missing_parts
 
 _TRACKS = {name.lower(): i for i, name in enumerate(TRACK_NAMES)}
 _LARGEST_PROGRAM = 127
@@ -25,9 +25,6 @@ def add_sound_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--audio-format", choices=FORMATS, default=DEFAULT_AUDIO.format, help="of sound files (default %(default)s)"
-    )
-    parser.add_argument(
-        "--synth", choices=SYNTHS, default=DEFAULT_AUDIO.synth, help="synthesiser (default %(default)s)"
     )
     parser.add_argument("--sound-font", metavar="FILE", help="a SoundFont 2 file (default: the one of pretty_midi)")
     parser.add_argument("--no-audio", dest="audio", action="store_false", help="no sound files")
@@ -55,16 +52,15 @@ def parse_programs(text: str) -> tuple[int, ...]:
 
 
 def requested_audio(arguments: argparse.Namespace) -> Audio | None:
-    """The format and synthesiser of sound files, or None for no sound files.
+    """The format and sound font of sound files, or None for no sound files.
 
     Raises:
-      RequestError: if a synthesiser or a sound font was requested that cannot be used. Where the defaults cannot be
-        used, the writer of the files makes no sound and says so.
+      RequestError: if a sound font was requested that cannot be used. Where the default cannot be used, the writer of
+        the files makes no sound and says so.
     """
     if not arguments.audio:
         return None
-    audio = Audio(arguments.audio_format, arguments.synth, arguments.sound_font)
-    is_requested = arguments.sound_font is not None or arguments.synth != DEFAULT_AUDIO.synth
-    if is_requested and (missing := missing_parts(audio)) is not None:
+    audio = Audio(arguments.audio_format, arguments.sound_font)
+    if audio.sound_font is not None and (missing := missing_parts(audio)) is not None:
         raise RequestError(missing)
     return audio

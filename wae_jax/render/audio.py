@@ -1,6 +1,6 @@
-"""Phrases as sound: rendered by symusic or by FluidSynth, written by soundfile.
+"""Phrases as sound: rendered by symusic, written by soundfile.
 
-By default pip installs all that is needed: symusic's synthesizer and the sound font that pretty_midi brings. These
+pip installs all that is needed: symusic's synthesizer and the sound font that pretty_midi brings. These
 parts are imported where they are used, so that everything else works without them; `missing_parts` checks for them.
 """
 
@@ -12,21 +12,17 @@ import math
 import os
 import pathlib
 from collections.abc import Sequence
-from types import ModuleType
 
 import numpy as np
 from jaxtyping import Float
 
 from wae_jax.files import whole_file
 from wae_jax.pianoroll import DEFAULT_TEMPO, PROGRAMS, STEPS_PER_BEAT, BinaryPiece, BinaryPieces
-from wae_jax.render import synth_fluidsynth, synth_symusic
+from wae_jax.render import synth_symusic
 from wae_jax.render.audio_arrays import Stereo, finish
 from wae_jax.render.sound_font import DEFAULT_FONT
 
 SAMPLE_RATE = 44100
-
-# Each module has `version()`, `missing(font)` and `mix(rolls, ...)`.
-SYNTHS: dict[str, ModuleType] = {"symusic": synth_symusic, "fluidsynth": synth_fluidsynth}
 
 # soundfile's names of the container and of the encoding in it, by the file's extension.
 FORMATS = {
@@ -49,12 +45,10 @@ class Audio:
 
     Attributes:
       format: of the files, one of `FORMATS`.
-      synth: one of `SYNTHS`.
       sound_font: a SoundFont 2 file; None for the one that pretty_midi brings.
     """
 
     format: str = "ogg"
-    synth: str = "symusic"
     sound_font: str | None = None
 
 
@@ -64,12 +58,12 @@ DEFAULT_AUDIO = Audio()
 def describe(audio: Audio) -> str:
     """Synthesizer with its version, and sound font."""
     font = DEFAULT_FONT if audio.sound_font is None else pathlib.Path(audio.sound_font).name
-    return f"{SYNTHS[audio.synth].version()} with {font}"
+    return f"{synth_symusic.version()} with {font}"
 
 
 def missing_parts(audio: Audio) -> str | None:
     """What to install before sound can be made, in one sentence; None where nothing is missing."""
-    problem = SYNTHS[audio.synth].missing(audio.sound_font) or _missing_soundfile()
+    problem = synth_symusic.missing(audio.sound_font) or _missing_soundfile()
     return None if problem is None else f"no sound can be made: {problem}"
 
 
@@ -97,7 +91,7 @@ def render(
       roll: one piece, or several in a row.
       tempo: quarter notes a minute.
       programs: General MIDI programs, from 0, one a track; the first is that of the drum kit.
-      audio: synthesizer and sound font; its format is not used.
+      audio: has the sound font; its format is not used.
       sample_rate: samples a second.
 
     Returns:
@@ -112,7 +106,7 @@ def render(
         raise ValueError(f"tempo is {tempo}; expected a positive number of quarter notes a minute")
     rolls = roll[None] if roll.ndim == 3 else roll
     num_samples = round(rolls.shape[0] * rolls.shape[1] * 60 / (tempo * STEPS_PER_BEAT) * sample_rate)
-    mix = SYNTHS[audio.synth].mix(
+    mix = synth_symusic.mix(
         rolls,
         tempo=tempo,
         programs=programs,

@@ -57,7 +57,7 @@ def missing(font: str | None) -> str | None:
 def mix(
     rolls: BinaryPieces, *, tempo: float, programs: Sequence[int], font: str | None, sample_rate: int, num_samples: int
 ) -> Stereo:
-    """Plays phrases in a row; all synthesizers take these arguments.
+    """Plays phrases in a row.
 
     Args:
       rolls: phrases.
