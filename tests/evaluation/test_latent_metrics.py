@@ -1,4 +1,4 @@
-"""Codes against the prior: the test statistic and its level, moments, norms, dimensions, planes, who is to blame."""
+"""Codes against the prior: the test statistic and its level, moments, norms, dimensions, who is to blame."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import scipy.integrate
 import scipy.stats
 
 from tests.checking import unchecked
-from wae_jax.evaluation import latent_metrics, projection
+from wae_jax.evaluation import latent_metrics
 from wae_jax.objective import mmd
 
 
@@ -173,62 +173,6 @@ def test_ranks_by_hand_whatever_the_axes():
     collapsed = latent_metrics.active_dimensions(np.ones((4, 3)), 1.0)
     assert (collapsed.number, collapsed.effective_rank, collapsed.participation_ratio) == (0, 0, 0)
     assert latent_metrics.active_dimensions(corners[:, :1], 1.0).participation_ratio == pytest.approx(1)
-
-
-@pytest.fixture(scope="module")
-def planted():
-    """Two directions of 16 that are not Gaussian, oblique to the axes, among much larger noise: (codes, both)."""
-    rng = np.random.default_rng(0)
-    codes = rng.normal(size=(600, 16))
-    codes[:, 0] = np.where(rng.random(600) < 0.5, -1, 1) + 0.3 * rng.normal(size=600)
-    codes[:, 1] = rng.laplace(size=600)
-    turn, _ = np.linalg.qr(rng.normal(size=(16, 16)))
-    scales = np.full(16, 5.0)
-    scales[:2] = 1
-    return codes * scales @ turn.T + 10, turn.T[:2]
-
-
-def test_planted_directions_are_found(planted):
-    codes, planes = planted
-    found = projection.least_gaussian_projection(codes, seed=0, num_null=10)
-    cosine = planes @ found.directions / np.linalg.norm(found.directions, axis=0)
-    assert np.abs(cosine[0]) == pytest.approx([1, 0], abs=0.15)
-    assert abs(cosine[1, 1]) > 0.9
-    assert (found.negentropy > found.null_negentropy * [4, 2]).all()
-    # Two heaps, of about as many codes each, and few between.
-    first = found.points[:, 0]
-    assert np.mean(first > 0) == pytest.approx(0.5, abs=0.06)
-    assert np.mean(np.abs(first) < 0.3) < 0.05
-    np.testing.assert_allclose(found.points, (codes - codes.mean(axis=0)) @ found.directions, atol=1e-9)
-    np.testing.assert_allclose(np.cov(found.points.T, ddof=0), np.eye(2), atol=1e-9)
-
-
-def test_the_contrast_is_that_of_its_definition(planted):
-    found = projection.least_gaussian_projection(planted[0], seed=0, num_null=1)
-    normal_mean = scipy.integrate.quad(lambda u: -math.exp(-(u**2) / 2) * scipy.stats.norm.pdf(u), -np.inf, np.inf)[0]
-    means = [np.mean([-math.exp(-(u**2) / 2) for u in column]) for column in found.points.T]
-    np.testing.assert_allclose(found.negentropy, [(mean - normal_mean) ** 2 for mean in means], rtol=1e-9)
-
-
-def test_noise_has_what_noise_has():
-    """In as many dimensions and points as codes, the null is the truth."""
-    for seed in range(3):
-        found = projection.least_gaussian_projection(normal((300, 8), seed=seed), seed=seed, num_null=10)
-        assert (found.negentropy < 1.3 * found.null_negentropy).all()
-        assert (found.negentropy > 0.2 * found.null_negentropy).all()
-
-
-def test_dimensions_that_do_not_vary_are_left_out_of_the_plane():
-    codes = normal((100, 4))
-    codes[:, 2] = 3.3
-    codes[:, 3] = codes[:, 0]
-    found = projection.least_gaussian_projection(codes, seed=0, num_null=2, max_points=50)
-    assert found.points.shape == (100, 2)
-    np.testing.assert_allclose(np.cov(found.points.T, ddof=0), np.eye(2), atol=1e-9)
-    assert found.directions[2] == pytest.approx(0, abs=1e-9)
-    for rank, flat in ((1, codes[:, [0, 3]]), (0, codes[:, [2, 2]])):
-        with pytest.raises(ValueError, match=f"vary in {rank} dimensions"):
-            projection.least_gaussian_projection(flat, seed=0)
 
 
 GAPS = {

@@ -139,7 +139,7 @@ def mmd_permutation_test(
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"codes have {x.shape[1]} dimensions and samples {y.shape[1]}; expected as many")
     rng = np.random.default_rng(seed)
-    x, y = at_most(x, max_points, rng), at_most(y, max_points, rng)
+    x, y = _at_most(x, max_points, rng), _at_most(y, max_points, rng)
     n, m = len(x), len(y)
     # One column a permutation, 1 where a point belongs to the first sample; the first column is the given order.
     is_first = np.zeros((n + m, num_permutations + 1))
@@ -260,7 +260,9 @@ def in_prior_units(codes: Codes, prior_variance: float, name: str = "codes") -> 
     return codes.astype(np.float64) / math.sqrt(prior_variance)
 
 
-def at_most(points: Float64[np.ndarray, "n Z"], number: int, rng: np.random.Generator) -> Float64[np.ndarray, "some Z"]:
+def _at_most(
+    points: Float64[np.ndarray, "n Z"], number: int, rng: np.random.Generator
+) -> Float64[np.ndarray, "some Z"]:
     """All points, or as many chosen at random."""
     return points if len(points) <= number else points[rng.choice(len(points), number, replace=False)]
 

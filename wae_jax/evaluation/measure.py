@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
-from wae_jax.evaluation import latent_metrics, memorization, projection
+from wae_jax.evaluation import latent_metrics, memorization
 from wae_jax.generation.learned_prior import Mixture, log_density, normal
 from wae_jax.metrics import distances, distribution, intervals, music, suite
 from wae_jax.pianoroll import PITCHED_TRACKS, TRACK_NAMES, Codes, PackedPhrases
@@ -256,7 +256,7 @@ def measure_codes(
       samples: of the prior.
       songs: index of each phrase's song; None where songs are not known.
       prior_variance: of each dimension.
-      seed: of permutations and projections.
+      seed: of permutations.
       mixture: a learned prior; `log_density` then has a "mixture" beside its "prior", both the mean over codes in nats
         a dimension.
     """
@@ -265,10 +265,6 @@ def measure_codes(
     if songs is not None:
         chosen = chosen[np.unique(songs[chosen], return_index=True)[1]]
     test = latent_metrics.mmd_permutation_test(codes[chosen], samples, prior_variance=prior_variance, seed=seed)
-    try:
-        plane = projection.least_gaussian_projection(codes, seed=seed)._asdict()
-    except ValueError:  # collapsed codes span no plane
-        plane = None
     distributions = {"prior": normal(codes.shape[1], prior_variance)} | ({"mixture": mixture} if mixture else {})
     return {
         "dimensions": codes.shape[1],
@@ -276,7 +272,6 @@ def measure_codes(
         "moments": latent_metrics.moments(codes, prior_variance)._asdict(),
         "norms": latent_metrics.norm_histogram(codes, prior_variance, _NORM_BINS)._asdict(),
         "active": latent_metrics.active_dimensions(codes, prior_variance)._asdict(),
-        "projection": plane,
         "log_density": {
             name: float(log_density(each, codes).mean() / codes.shape[1]) for name, each in distributions.items()
         },

@@ -194,9 +194,6 @@ def _latent_space(content: Mapping[str, Any], codes: Mapping[str, Any]) -> Itera
         latent_plots.plot_norms(edges, share, expected, distance=codes["norms"]["distance"]),
         "Norms of held-out codes beside those of the prior.",
     )
-    if plane := codes["projection"]:
-        arrays = (_array(plane[name]) for name in ("points", "negentropy", "null_negentropy"))
-        yield _picture(latent_plots.plot_projection(*arrays), "The plane in which held-out codes are least Gaussian.")
 
 
 def _quality_gap(gaps: Mapping[str, Any] | None) -> Iterator[str]:

@@ -1,14 +1,12 @@
-"""Pictures of codes beside the prior, from the arrays of `evaluation.latent_metrics` and `evaluation.projection`."""
+"""Pictures of codes beside the prior, from the arrays of `evaluation.latent_metrics`."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Float64
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, Patch
 from matplotlib.ticker import MaxNLocator
 
 from wae_jax.render.metric_plots import BAND_COLOR, SET_COLORS
@@ -17,7 +15,6 @@ from wae_jax.render.style import (
     INK,
     TRACK_COLORS,
     add_headline,
-    add_legend_below,
     new_figure,
     set_labels,
     style_axes,
@@ -99,49 +96,4 @@ def plot_norms(
     set_labels(axes, "norm, in standard deviations of the prior", "share")
     heading = f"largest difference of the\ndistribution functions: {distance:.3f}"
     axes.legend(frameon=False, fontsize=9, labelcolor=INK, title=heading, title_fontsize=8)
-    return figure
-
-
-def plot_projection(
-    points: Float64[np.ndarray, "n 2"],
-    negentropy: Float64[np.ndarray, " two"],
-    null_negentropy: Float64[np.ndarray, " two"],
-) -> Figure:
-    """Draws the plane in which codes are least Gaussian, with a histogram of each direction along its edge.
-
-    Args:
-      points: of mean 0 and variance 1 in both directions.
-      negentropy: of each direction.
-      null_negentropy: what the same search finds in Gaussian noise, for each direction.
-    """
-    figure = new_figure(6, 6.4)
-    axes = figure.add_subplot()
-    style_axes(axes, "")
-    reach = max(3.6, 1.05 * float(np.abs(points).max()))
-    size = max(2.0, min(14.0, 6000 / len(points)))
-    axes.scatter(points[:, 0], points[:, 1], s=size, color=_CODES, alpha=0.5, linewidth=0)
-    for radius in (1, 2, 3):
-        axes.add_patch(Circle((0, 0), radius, fill=False, color=_NORMAL, linewidth=1.4, zorder=3))
-    axes.set_xlim(-reach, reach)
-    axes.set_ylim(-reach, reach)
-    axes.set_aspect("equal")
-    x = np.linspace(-reach, reach, 200)
-    bins = np.linspace(-reach, reach, 61).tolist()
-    top, right = axes.inset_axes((0, 1.02, 1, 0.22)), axes.inset_axes((1.02, 0, 0.22, 1))
-    top.hist(points[:, 0], bins, density=True, color=_CODES, alpha=0.75)
-    top.plot(x, scipy.stats.norm.pdf(x), color=_NORMAL, linewidth=1.6)
-    top.set_xlim(-reach, reach)
-    right.hist(points[:, 1], bins, density=True, color=_CODES, alpha=0.75, orientation="horizontal")
-    right.plot(scipy.stats.norm.pdf(x), x, color=_NORMAL, linewidth=1.6)
-    right.set_ylim(-reach, reach)
-    for edge in (top, right):
-        edge.set_axis_off()
-    labels = [
-        f"{which} direction: negentropy {found:.2g}, of noise {null:.2g}"
-        for which, found, null in zip(("first", "second"), negentropy, null_negentropy, strict=True)
-    ]
-    set_labels(axes, *labels, color=INK)
-    handles = [Patch(color=_CODES, label="codes"), Patch(color=_NORMAL, label="Gaussian: 1, 2 and 3 deviations")]
-    add_legend_below(figure, handles)
-    add_headline(figure, "Where codes are least Gaussian")
     return figure
