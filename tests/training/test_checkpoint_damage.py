@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 
 import numpy as np
@@ -63,31 +62,13 @@ def test_an_altered_number_in_the_meta_is_noticed(tmp_path):
     assert Checkpointer(tmp_path).best_step() is None
 
 
-@pytest.mark.parametrize("how", ["truncated", "missing"])
-def test_truncated_and_missing_files(tmp_path, how):
-    save_steps(tmp_path / "good", 1)
-    state = make_state(1)
-    needed = [path for path in data_files(tmp_path / "good" / "1") if path.name in ("metadata", "_METADATA")]
-    needed += [tmp_path / "good" / "1" / "state" / "manifest.ocdbt", data_files(tmp_path / "good" / "1")[-1]]
-    for path in needed:
-        shutil.copytree(tmp_path / "good", tmp_path / "bad")
-        victim = tmp_path / "bad" / path.relative_to(tmp_path / "good")
-        if how == "missing":
-            victim.unlink()
-        else:
-            os.truncate(victim, victim.stat().st_size // 2)
-        with pytest.raises(CheckpointError, match="cannot be read"):
-            Checkpointer(tmp_path / "bad", read_only=True).restore(1, state)
-        shutil.rmtree(tmp_path / "bad")
-
-
 @pytest.mark.parametrize(
     ("target", "expected"),
     [
         ({"a": np.zeros((2, 4), np.float32)}, r"a is float32\[2, 3\] where float32\[2, 4\] is expected"),
         ({"a": np.zeros((2, 3), np.float16)}, r"a is float32\[2, 3\] where float16\[2, 3\] is expected"),
         ({"a": np.zeros((2, 3), np.float32), "n": {"b": np.zeros(1)}}, "n/b is missing"),
-        ({}, "a is not expected"),
+        ({}, r"a is float32\[2, 3\] where nothing is expected"),
     ],
 )
 def test_another_state_is_refused_not_skipped(tmp_path, target, expected):
@@ -101,23 +82,12 @@ def test_another_state_is_refused_not_skipped(tmp_path, target, expected):
 
 
 def test_another_state_is_skipped_where_an_earlier_one_is_right(tmp_path):
+    target = {"a": np.ones((2, 3), np.float32)}
     with Checkpointer(tmp_path, keep_latest=3) as checkpointer:
-        checkpointer.save(1, {"a": np.ones((2, 3), np.float32)})
+        checkpointer.save(1, target)
         checkpointer.save(2, {"a": np.ones((2, 4), np.float32)})
-        checkpointer.save(3, {"a": np.ones((2, 3), np.float16)})
-    target = {"a": np.zeros((2, 3), np.float32)}
-    with (
-        pytest.warns(UserWarning, match=r"step 3: .*a is float16\[2, 3\] where float32\[2, 3\]"),
-        pytest.warns(UserWarning, match=r"step 2: .*a is float32\[2, 4\] where float32\[2, 3\]"),
-        Checkpointer(tmp_path, read_only=True) as reader,
-    ):
-        assert_same(reader.restore_latest(target)[0], {"a": np.ones((2, 3), np.float32)})
-    with Checkpointer(tmp_path, keep_latest=3) as checkpointer:
-        with (
-            pytest.warns(UserWarning, match=r"step 3 \(renamed to .*3\.damaged\)"),
-            pytest.warns(UserWarning, match=r"step 2 \(renamed to .*2\.damaged\)"),
-        ):
-            assert checkpointer.restore_latest(target)[1]["step"] == 1
+        with pytest.warns(UserWarning, match=r"step 2 \(renamed to .*2\.damaged\): .*a is float32\[2, 4\]"):
+            assert_same(checkpointer.restore_latest(target)[0], target)
         checkpointer.save(2, target)
         assert checkpointer.all_steps() == [1, 2]
 
@@ -145,7 +115,7 @@ def test_an_item_of_another_shape_or_type_than_its_meta_says_is_damage(tmp_path,
 def test_long_lists_of_differences_are_cut(tmp_path):
     with Checkpointer(tmp_path) as checkpointer:
         checkpointer.save(1, {f"w{i}": np.zeros(1) for i in range(11)})
-        with pytest.raises(CheckpointMismatchError, match=r"w1 is not expected.*; and 3 more$"):
+        with pytest.raises(CheckpointMismatchError, match=r"w1 is float.* where nothing is expected.*; and 3 more$"):
             checkpointer.restore(1, {})
 
 

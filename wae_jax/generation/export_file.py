@@ -29,7 +29,7 @@ from wae_jax.files import whole_file
 from wae_jax.generation.model import Model
 from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.pianoroll import PHRASE_SHAPE
-from wae_jax.training.checkpoint_meta import digests
+from wae_jax.training.checkpoint_meta import describe_leaves
 
 FORMAT = "wae_jax model"
 VERSION = 2
@@ -144,7 +144,8 @@ def _check_version(path: pathlib.Path, meta: Any) -> None:
 
 
 def _digest(meta: Mapping[str, Any], arrays: _Arrays) -> str:
-    content = {"meta": meta, "arrays": digests(arrays)}
+    digests = {name: leaf["sha256"] for name, leaf in describe_leaves(arrays).items()}
+    content = {"meta": meta, "arrays": digests}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

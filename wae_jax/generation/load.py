@@ -68,11 +68,11 @@ def _load_workdir(workdir: pathlib.Path, checkpoint: str) -> Model:
     with checkpoints:
         if checkpoint.isdecimal():
             state, meta = checkpoints.restore(int(checkpoint), target)
-        elif checkpoint == "best" and checkpoints.best_step() is not None:
-            state, meta = checkpoints.restore_best(target)
+        elif checkpoint == "best" and (best := checkpoints.best_step()) is not None:
+            state, meta = checkpoints.restore(best, target)
         else:
             restored = checkpoints.restore_latest(target)
             if restored is None:
                 raise CheckpointError(f"{workdir} has no checkpoint yet; wait for the first evaluation of the run")
             state, meta = restored
-    return Model(config, state.evaluation_variables(), meta["step"], checkpoint_digest(meta))
+    return Model(config, state.evaluation_variables(), meta["step"], checkpoint_digest(meta["leaves"]))

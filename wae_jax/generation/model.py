@@ -23,7 +23,7 @@ from wae_jax.generation.learned_prior import Mixture, fit_mixture, sample_mixtur
 from wae_jax.models.autoencoder import Autoencoder, make_autoencoder
 from wae_jax.objective.prior import sample_prior
 from wae_jax.pianoroll import Codes, PackedPhrases, Probabilities, Rolls, unpack
-from wae_jax.training.checkpoint_meta import checkpoint_digest, digests
+from wae_jax.training.checkpoint_meta import checkpoint_digest, describe_leaves
 from wae_jax.training.state import TrainState
 
 _PHRASES_AT_A_TIME = 32
@@ -65,8 +65,7 @@ class Model:
           statistics: of the training data; None counts them where they are needed.
         """
         host = jax.device_get(state)
-        leaves = {path: {"sha256": digest} for path, digest in digests(host).items()}
-        digest = checkpoint_digest({"leaves": leaves})
+        digest = checkpoint_digest(describe_leaves(host))
         return cls(config, host.evaluation_variables(), int(host.step), digest, statistics)
 
     @functools.cached_property

@@ -16,95 +16,72 @@ from wae_jax.errors import CheckpointError, CheckpointMismatchError
 
 PyTree = Any
 
-_RESERVED_FIELDS = ("leaves", "metrics", "sha256", "step")
 _MAX_DIFFERENCES = 8  # listed in an error message
 
 
-def digests(state: PyTree) -> dict[str, str]:
-    """The sha256 of dtype, shape and bytes of every leaf, in hex.
+def describe_leaves(state: PyTree) -> dict[str, dict[str, Any]]:
+    """The `shape`, `dtype` and `sha256` (of both and of the bytes) of every array of a state, by path.
 
     Args:
-      state: a PyTree of arrays.
+      state: a PyTree of arrays on devices or on the host.
 
     Returns:
-      A digest by path, such as `autoencoder/params/encoder/kernel`.
+      JSON by path, such as `autoencoder/params/encoder/kernel`.
     """
-    return {path: _digest(leaf) for path, leaf in named_leaves(jax.device_get(state)).items()}
+    return {
+        path: {
+            "shape": list(leaf.shape),
+            "dtype": leaf.dtype.name,
+            "sha256": hashlib.sha256(_type_name(leaf).encode() + leaf.tobytes()).hexdigest(),
+        }
+        for path, leaf in _named_leaves(jax.tree.map(np.asarray, jax.device_get(state))).items()
+    }
 
 
-def checkpoint_digest(meta: Mapping[str, Any]) -> str:
+def checkpoint_digest(leaves: Mapping[str, Mapping[str, Any]]) -> str:
     """The sha256 over the paths and digests of all leaves, in hex; it identifies the state of a checkpoint.
 
     Args:
-      meta: as returned by `Checkpointer.restore`.
+      leaves: as returned by `describe_leaves`, and in the meta that `Checkpointer.restore` returns.
     """
-    lines = [f"{path} {leaf['sha256']}\n" for path, leaf in sorted(meta["leaves"].items())]
+    lines = [f"{path} {leaf['sha256']}\n" for path, leaf in sorted(leaves.items())]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def named_leaves(state: PyTree) -> dict[str, Any]:
-    """The leaves of a state by path, in the state's order."""
-    leaves = jax.tree_util.tree_leaves_with_path(state)
-    named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
-    if len(named) != len(leaves):
-        raise ValueError("two leaves of the state have the same path; expected keys without a slash")
-    return named
-
-
-def shape_and_dtype(leaf: Any) -> tuple[list[int], str]:
-    """Shape and dtype of an array, a `jax.ShapeDtypeStruct` or a Python number, as JSON values."""
-    array = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
-    return list(array.shape), np.dtype(array.dtype).name
-
-
-def _digest(leaf: np.ndarray) -> str:
-    shape, dtype = shape_and_dtype(leaf)
-    return hashlib.sha256(f"{dtype}{shape}".encode() + np.asarray(leaf).tobytes()).hexdigest()
-
-
-def _seal(meta: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
-
-
-def make_meta(step: int, host: PyTree, metrics: Mapping[str, float], fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of the item `meta`, with a sha256 of its own."""
-    if reserved := sorted(set(fields) & set(_RESERVED_FIELDS)):
-        raise ValueError(f"meta of step {step} has the fields {reserved}, which are reserved")
-    leaves = {}
-    for path, leaf in named_leaves(host).items():
-        shape, dtype = shape_and_dtype(leaf)
-        leaves[path] = {"shape": shape, "dtype": dtype, "sha256": _digest(leaf)}
+def make_meta(step: int, state: PyTree, metrics: Mapping[str, float], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of the item `meta`, with a sha256 of its own; ValueError if `fields` are not JSON."""
     # JSON has no NaN and no infinity.
     numbers = {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()}
+    meta = {**fields, "step": step, "metrics": numbers, "leaves": describe_leaves(state)}
     try:
-        # Sealed as it will be read back: with lists for tuples, strings for keys.
-        plain = json.loads(json.dumps({**fields, "step": step, "metrics": numbers, "leaves": leaves}, allow_nan=False))
+        # Hashed as it will be read back: with lists for tuples, strings for keys.
+        plain = json.loads(json.dumps(meta, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise ValueError(f"meta of step {step} cannot be written as JSON: {error}") from error
-    return {**plain, "sha256": _seal(plain)}
+    return {**plain, "sha256": _meta_sha256(plain)}
 
 
 def read_meta(path: pathlib.Path) -> dict[str, Any]:
     """Reads the item `meta` of the checkpoint at `path`; raises CheckpointError if it is damaged."""
     try:
         meta = json.loads((path / "meta" / "metadata").read_text(encoding="utf-8"))
-        seal = meta.pop("sha256")
+        expected = meta.pop("sha256")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"checkpoint {path}: its item meta cannot be read: {one_line(error)}") from error
-    if seal != _seal(meta):
+    if expected != _meta_sha256(meta):
         raise CheckpointError(f"checkpoint {path}: its item meta is damaged: the sha256 does not match the content")
     return meta
 
 
-def check_leaves(path: pathlib.Path, leaves: Mapping[str, Any], target: Mapping[str, Any]) -> None:
-    """Raises CheckpointMismatchError, with the differences, unless a checkpoint's leaves are those expected."""
-    differences = [f"{name} is missing" for name in target if name not in leaves]
-    differences += [f"{name} is not expected" for name in leaves if name not in target]
-    for name in target:
-        if name in leaves:
-            held, wanted = (leaves[name]["shape"], leaves[name]["dtype"]), shape_and_dtype(target[name])
-            if held != wanted:
-                differences.append(f"{name} is {held[1]}{held[0]} where {wanted[1]}{wanted[0]} is expected")
+def check_leaves(path: pathlib.Path, leaves: Mapping[str, Any], target_state: PyTree) -> None:
+    """Raises CheckpointMismatchError, with the differences, unless a checkpoint's leaves are those of the target."""
+    held = {name: f"{leaf['dtype']}{leaf['shape']}" for name, leaf in leaves.items()}
+    wanted = {name: _type_name(leaf) for name, leaf in _named_leaves(target_state).items()}
+    differences = [
+        f"{name} is {held.get(name, 'missing')} where {wanted.get(name, 'nothing')} is expected"
+        for name in {**wanted, **held}
+        if held.get(name) != wanted.get(name)
+    ]
     if differences:
         num_more = len(differences) - _MAX_DIFFERENCES
         more = f"; and {num_more} more" if num_more > 0 else ""
@@ -118,3 +95,19 @@ def one_line(error: BaseException) -> str:
     """One line about an error; tensorstore's messages are cut before their list of settings."""
     text = " ".join(str(error).split()).partition(" [tensorstore_spec=")[0]
     return f"{type(error).__name__}: {text if len(text) <= 400 else f'{text[:150]} ... {text[-250:]}'}"
+
+
+def _named_leaves(state: PyTree) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+    if len(named) != len(leaves):
+        raise ValueError("two leaves of the state have the same path; expected keys without a slash")
+    return named
+
+
+def _type_name(leaf: Any) -> str:
+    return f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
+
+
+def _meta_sha256(meta: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
