@@ -5,9 +5,7 @@ along a note, its cells fall now on one side of a threshold, now on the other. A
 above one threshold and last while it stays above a lower one (hysteresis, as in Canny's edge detector, doi
 10.1109/TPAMI.1986.4767851), and drops short notes but those with a high probability. Both apply to pitched tracks: drum
 notes are onsets, one step long. A gate silences a track in phrases in which it has few expected active cells, where it
-would otherwise play a few stray notes.
-
-Thresholds, short-note thresholds and track gates may be fitted on samples of a model: see `calibration.py`.
+would otherwise play a few stray notes. Parts of a rule may be fitted on samples of a model: see `calibration.py`.
 """
 
 from __future__ import annotations
@@ -26,19 +24,12 @@ Lines = Bool[np.ndarray, "N T"]
 
 
 class TrackRule(NamedTuple):
-    """The part of a `BinarizationRule` that applies to one track; the attributes are described there.
+    """The part of a `BinarizationRule` that applies to one track; the fields are described there."""
 
-    Attributes:
-      threshold: None where cells are sampled at random.
-      hysteresis_ratio: a share of the threshold.
-      min_note_length: steps.
-      short_note_threshold: in units of the threshold; 0 drops all short notes.
-    """
-
-    threshold: float | None
-    hysteresis_ratio: float = 1.0
-    min_note_length: int = 1
-    short_note_threshold: float = 0.0
+    threshold: float | None  # None where cells are sampled at random
+    hysteresis_ratio: float = 1.0  # a share of the threshold
+    min_note_length: int = 1  # steps
+    short_note_threshold: float = 0.0  # in units of the threshold; 0 drops all short notes
 
     @property
     def looks_at_notes(self) -> bool:
@@ -126,13 +117,7 @@ def _sample_cells(key: Key[Array, ""], index: Array, probabilities: Float[Array,
 
 
 def form_notes(cells: Lines, probabilities: Float[np.ndarray, "N T"], rule: TrackRule) -> Lines:
-    """The active cells after hysteresis, without short notes.
-
-    Args:
-      cells: above the threshold, or sampled.
-      probabilities: of the same cells.
-      rule: of their track.
-    """
+    """Active cells after hysteresis, without short notes, from those above the threshold or sampled."""
     if rule.threshold is not None and rule.hysteresis_ratio < 1:
         cells = apply_hysteresis(cells, probabilities > rule.threshold * rule.hysteresis_ratio)
     if rule.min_note_length == 1:
@@ -151,12 +136,7 @@ def expected_cells(probabilities: Probabilities) -> Float64[np.ndarray, "B K=5"]
 
 
 def apply_hysteresis(start: Lines, stay: Lines) -> Lines:
-    """Notes that begin at a cell of `start` and last through cells of `stay`.
-
-    Args:
-      start: cells where a note may begin; all of them are in `stay` too.
-      stay: cells where a note that has begun may last.
-    """
+    """Notes that begin at a cell of `start` and last through cells of `stay`, which holds all of `start`."""
     steps = np.arange(start.shape[1], dtype=np.int16)
     last_start = np.maximum.accumulate(np.where(start, steps, np.int16(-1)), axis=1)
     last_break = np.maximum.accumulate(np.where(stay, np.int16(-1), steps), axis=1)

@@ -10,6 +10,7 @@ those with the highest probabilities, as many as the training data have.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -28,16 +29,15 @@ _MAX_ROUNDS = 2
 def fit_rule(probabilities: Probabilities, statistics: TrackStatistics, rule: BinarizationRule) -> BinarizationRule:
     """The rule with numbers for its open parts, at which phrases have the statistics of other music.
 
+    Thresholds are the lowest at which a track's share of active cells, after the whole rule, is at most the density.
+    With track gates, the share of empty bars is as large as it can be without exceeding that of the other music; a gate
+    is 0 where the share is as large without one. With short-note thresholds, the share of short notes, as the mean over
+    phrases, is as large as it can be in the same sense.
+
     Args:
       probabilities: of the phrases, such as samples of the prior.
       statistics: of the other music.
       rule: of method "hard".
-
-    Returns:
-      The rule with the lowest thresholds at which a track's share of active cells, after the whole rule, is at most the
-      density; with track gates at which the share of empty bars is as large as it can be without exceeding that of the
-      other music, 0 where it is as large without a gate; and with short-note thresholds at which the share of short
-      notes, as the mean over phrases, is as large as it can be in the same sense.
 
     Raises:
       ValueError: if the rule is not of method "hard".
@@ -76,18 +76,14 @@ class _Targets(NamedTuple):
 class _Track(NamedTuple):
     """One track of some phrases.
 
-    Attributes:
-      lines: probabilities of each pitch of each phrase along time. Most pitches have no active cell: those with the
-        largest probabilities come first, so that only the first lines need to be looked at for a threshold.
-      largest: largest probability of each line.
-      phrase: index of the phrase of each line.
-      expected: expected number of active cells of each phrase.
+    Most pitches have no active cell: lines with the largest probabilities come first, so that only the first ones need
+    to be looked at for a threshold.
     """
 
-    lines: Float[np.ndarray, "N T"]
-    largest: Float[np.ndarray, " N"]
-    phrase: Int64[np.ndarray, " N"]
-    expected: Float64[np.ndarray, " B"]
+    lines: Float[np.ndarray, "N T"]  # probabilities of each pitch of each phrase along time
+    largest: Float[np.ndarray, " N"]  # of each line
+    phrase: Int64[np.ndarray, " N"]  # index of that of each line
+    expected: Float64[np.ndarray, " B"]  # number of active cells of each phrase
 
     @classmethod
     def of(cls, probabilities: Float[np.ndarray, "B T P"], expected: Float64[np.ndarray, " B"]) -> _Track:
@@ -146,13 +142,13 @@ def _fit_track(track: _Track, rule: TrackRule, gate: float, targets: _Targets) -
 
 def _fit_threshold(track: _Track, rule: TrackRule, num_cells: int) -> float:
     """The lowest threshold at which at most `num_cells` cells are active, by bisection."""
-    low, high = 0.0, 1.0
+    return _bisect(lambda at: int(track.active(rule._replace(threshold=at)).sum()) > num_cells, 0.0, 1.0)
+
+
+def _bisect(is_too_low: Callable[[float], bool], low: float, high: float) -> float:
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        if np.count_nonzero(track.active(rule._replace(threshold=middle))) > num_cells:
-            low = middle
-        else:
-            high = middle
+        low, high = (middle, high) if is_too_low(middle) else (low, middle)
     return high
 
 
@@ -176,15 +172,10 @@ def _fit_gate(active: Bool[np.ndarray, "B bars=4"], expected: Float64[np.ndarray
     return float(last + following) / 2
 
 
-class _Notes(NamedTuple):
-    """Notes of a track: index of the phrase, length in steps, and largest probability of each."""
-
-    phrase: Int64[np.ndarray, " notes"]
-    length: Int64[np.ndarray, " notes"]
-    largest: Float[np.ndarray, " notes"]
-
-
-def _find_notes(track: _Track, rule: TrackRule) -> _Notes:
+def _find_notes(
+    track: _Track, rule: TrackRule
+) -> tuple[Int64[np.ndarray, " notes"], Int64[np.ndarray, " notes"], Float[np.ndarray, " notes"]]:
+    """Index of the phrase, length in steps, and largest probability of each note of a track."""
     cells = track.active(rule)
     edges = np.diff(np.pad(cells, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     (row, start), (_, end) = np.nonzero(edges == 1), np.nonzero(edges == -1)
@@ -192,7 +183,7 @@ def _find_notes(track: _Track, rule: TrackRule) -> _Notes:
     bounds = (row * cells.shape[1])[:, None] + np.stack([start, end], axis=1)
     flat = np.append(track.lines[: len(cells)].ravel(), 0)
     largest = np.maximum.reduceat(flat, bounds.ravel())[::2] if len(row) else flat[:0]
-    return _Notes(track.phrase[row], end - start, largest)
+    return track.phrase[row], end - start, largest
 
 
 def _fit_short_note_threshold(track: _Track, rule: TrackRule, share: float) -> float:
@@ -201,21 +192,18 @@ def _fit_short_note_threshold(track: _Track, rule: TrackRule, share: float) -> f
     It is 0, which drops all short notes, where the share allows none.
     """
     threshold = rule.threshold or 0.0
-    notes = _find_notes(track, rule._replace(min_note_length=1))
-    is_short = notes.length < rule.min_note_length
+    phrase, length, largest = _find_notes(track, rule._replace(min_note_length=1))
+    is_short = length < rule.min_note_length
 
     def share_at(factor: float) -> float:
-        is_kept = is_short & (notes.largest > threshold * factor)
+        is_kept = is_short & (largest > threshold * factor)
         kept, total = (
-            np.bincount(notes.phrase[which], minlength=len(track.expected)) for which in (is_kept, is_kept | ~is_short)
+            np.bincount(phrase[which], minlength=len(track.expected)) for which in (is_kept, is_kept | ~is_short)
         )
         return float((kept[total > 0] / total[total > 0]).mean()) if total.any() else 0.0
 
     # At 1 all short notes stay, since each has a cell above the threshold.
     if not threshold or share_at(1.0) <= share:
         return 1.0 if is_short.any() else 0.0
-    low, high = 1.0, 1 / threshold
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if share_at(middle) > share else (low, middle)
-    return high if share_at(high) else 0.0
+    lowest = _bisect(lambda factor: share_at(factor) > share, 1.0, 1 / threshold)
+    return lowest if share_at(lowest) else 0.0

@@ -62,11 +62,9 @@ def to_storage(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_model(path: str | os.PathLike[str], model: Model) -> str:
-    """Writes a model to a file, the same bytes for the same model; returns the digest of its content.
+    """Writes a model and the statistics of its training data to a file; returns the digest of its content.
 
-    Args:
-      path: the file; one that is there is replaced once the new one is complete.
-      model: a trained model; its statistics of the training data are stored too.
+    The same model makes the same bytes. A file that is there is replaced once the new one is complete.
 
     Raises:
       CheckpointError: if a value is not finite, or too large for 16 bits; no file is written then.

@@ -7,14 +7,9 @@ from jaxtyping import Float
 
 
 def slerp(start: Float[np.ndarray, " Z"], end: Float[np.ndarray, " Z"], share: float) -> Float[np.ndarray, " Z"]:
-    """Spherical interpolation: a code between two others whose direction and norm change evenly.
+    """Spherical interpolation: a code between two others (share 0 and 1) whose direction and norm change evenly.
 
     A straight line between samples of a Gaussian in many dimensions passes near the origin, where it has none.
-
-    Args:
-      start: a code.
-      end: another.
-      share: 0 at the start, 1 at the end.
     """
     norms = np.linalg.norm(start), np.linalg.norm(end)
     if min(norms) == 0:
@@ -30,12 +25,7 @@ def slerp(start: Float[np.ndarray, " Z"], end: Float[np.ndarray, " Z"], share: f
 def at_distance(
     start: Float[np.ndarray, " Z"], end: Float[np.ndarray, " Z"], distance: float
 ) -> Float[np.ndarray, " Z"]:
-    """The code at a distance from the start, on the path of `slerp` to another code.
-
-    Args:
-      start: a code.
-      end: another, not nearer than the distance.
-      distance: Euclidean, at least 0.
+    """The code at a Euclidean distance from the start, on the path of `slerp` to another code.
 
     Raises:
       ValueError: if the other code is nearer.

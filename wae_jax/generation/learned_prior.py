@@ -37,17 +37,11 @@ Points = Float64[np.ndarray, "B Z"]
 
 @dataclasses.dataclass(frozen=True)
 class Mixture:
-    """A mixture of Gaussians.
+    """A mixture of Gaussians."""
 
-    Attributes:
-      weights: of the components; positive, with a sum of 1.
-      means: of the components.
-      factors: Cholesky factors of their covariances: lower triangles L with a positive diagonal and covariance L Lᵀ.
-    """
-
-    weights: Float64[np.ndarray, " C"]
+    weights: Float64[np.ndarray, " C"]  # of the components; positive, with a sum of 1
     means: Float64[np.ndarray, "C Z"]
-    factors: Float64[np.ndarray, "C Z Z"]
+    factors: Float64[np.ndarray, "C Z Z"]  # lower triangles L of covariances L Lᵀ, with a positive diagonal
 
     def __str__(self) -> str:
         return f"a mixture of {len(self.weights)} Gaussians fitted to the codes of training phrases"
@@ -60,10 +54,10 @@ def normal(latent_dim: int, variance: float) -> Mixture:
 
 
 def fit_mixture(codes: Codes, *, components: int = 0, seed: int = 0) -> Mixture:
-    """Fits a mixture by expectation and maximisation.
+    """Fits a mixture to codes of training phrases, at least 2, by expectation and maximisation.
 
     Args:
-      codes: of training phrases, at least 2; neighbours may be of one song.
+      codes: neighbours may be of one song.
       components: their number. 0 chooses it: 1, 2, 4, 8, 16 or 32, stopping where the next no longer raises the
         likelihood of two tenths of the codes, which are held out for it; then the mixture is fitted to all codes.
       seed: of the initial means.

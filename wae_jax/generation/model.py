@@ -59,10 +59,7 @@ class Model:
     def of_state(cls, config: Config, state: TrainState, statistics: TrackStatistics | None = None) -> Model:
         """The model at a step of its training; its digest is that of a checkpoint of this state.
 
-        Args:
-          config: of the run.
-          state: on devices or on the host.
-          statistics: of the training data; None counts them where they are needed.
+        The state is on devices or on the host; statistics of None are counted where they are needed.
         """
         host = jax.device_get(state)
         digest = checkpoint_digest(describe_leaves(host))
@@ -86,12 +83,7 @@ class Model:
         return _in_parts(functools.partial(_decode, self.autoencoder, self._variables_on_device), codes)
 
     def sample_codes(self, seed: int, num: int) -> Codes:
-        """Codes sampled from the prior, or from the mixture of a model that has one.
-
-        Args:
-          seed: below 2**32.
-          num: number of codes; the first ones are the same for every number.
-        """
+        """Codes sampled from the prior, or the mixture; the first ones are the same for every number."""
         return self._sample(jax.random.key(seed), num)
 
     def sample(self, num: int, *, seed: int = 0) -> Probabilities:
@@ -99,22 +91,12 @@ class Model:
         return self.decode(self.sample_codes(seed, num))
 
     def binarize(self, probabilities: Probabilities, rule: BinarizationRule | None = None, *, seed: int = 0) -> Rolls:
-        """Phrases from the probabilities of their cells.
-
-        Args:
-          probabilities: of each cell.
-          rule: with all its parts fitted; None for the model's own.
-          seed: of method "bernoulli".
-        """
+        """Phrases from probabilities, by the model's own rule or another whose parts are all fitted."""
         return binarize(probabilities, self.rule if rule is None else rule, seed=seed)
 
     @functools.cached_property
     def rule(self) -> BinarizationRule:
-        """The binarization rule of the configuration, its open parts fitted.
-
-        Raises:
-          DatasetError: as `calibrated`.
-        """
+        """The binarization rule of the configuration, `calibrated`."""
         return self.calibrated(self.config.binarization)
 
     def calibrated(self, rule: BinarizationRule) -> BinarizationRule:
@@ -128,7 +110,7 @@ class Model:
         return fit_rule(self.decode(self.calibration_codes()), self.statistics(), rule)
 
     def calibration_codes(self) -> Codes:
-        """The codes of the samples that rules are fitted on."""
+        """Codes of the samples that rules are fitted on."""
         return self._sample(jax.random.fold_in(jax.random.key(0), _CALIBRATION_DOMAIN), _CALIBRATION_SAMPLES)
 
     def _sample(self, key: Key[Array, ""], num: int) -> Codes:
@@ -139,19 +121,11 @@ class Model:
         return np.asarray(sample_prior(keys, latent_dim=latent_dim, prior_variance=variance))
 
     def statistics(self) -> TrackStatistics:
-        """Statistics of the training data, track by track.
-
-        Raises:
-          DatasetError: if they do not come with the model, and the data are no longer where they were.
-        """
+        """Statistics of the training data, track by track. Raises DatasetError as `data`."""
         return self.track_statistics or track_statistics(self.phrases("train"))
 
     def data(self) -> Dataset:
-        """The data set of its training.
-
-        Raises:
-          DatasetError: if it is no longer where it was.
-        """
+        """The data set of its training. Raises DatasetError if it is no longer where it was."""
         return open_data(self.config.data)
 
     def phrases(self, split: str) -> PackedPhrases:
@@ -161,10 +135,8 @@ class Model:
     def with_mixture(self, components: int = 0) -> Model:
         """The model with a mixture of Gaussians fitted to the codes of training phrases in place of the prior.
 
-        Up to 4,096 phrases are encoded, spread over the split, which takes some seconds.
-
-        Args:
-          components: of the mixture; 0 chooses their number on held-out codes.
+        Up to 4,096 phrases are encoded, spread over the split, which takes some seconds; 0 components chooses their
+        number.
 
         Raises:
           DatasetError: if the data are no longer where they were.

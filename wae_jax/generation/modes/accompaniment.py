@@ -10,7 +10,7 @@ from wae_jax.generation.model import Model
 from wae_jax.generation.modes.code_search import search_codes
 from wae_jax.generation.modes.request import Phrases, Request, text_table
 from wae_jax.metrics.reconstruction import cell_f1
-from wae_jax.pianoroll import NUM_TRACKS, TRACK_NAMES
+from wae_jax.pianoroll import NUM_TRACKS, TRACK_NAMES, Rolls
 
 _STARTS_FOR_EACH = 4
 _MIN_STARTS = 16
@@ -21,11 +21,8 @@ def accompany(model: Model, request: Request) -> Phrases:
 
     Codes are searched whose phrase has the kept tracks, from four starts an accompaniment. Of the better half of the
     codes the best is chosen, then repeatedly the one whose other tracks differ most from all chosen so far.
-    Accompaniments without an active cell are chosen last.
-
-    Args:
-      model: the trained model.
-      request: with one phrase of the user's, the tracks to keep, and `num` accompaniments.
+    Accompaniments without an active cell are chosen last. The request has one phrase of the user's, the tracks to keep,
+    and `num` accompaniments.
 
     Raises:
       RequestError: if the kept tracks are silent.
@@ -33,13 +30,13 @@ def accompany(model: Model, request: Request) -> Phrases:
     original = request.inputs[0]
     kept = np.isin(np.arange(NUM_TRACKS), request.keep)
     originals = request.input_rolls()
+    num_starts = max(_MIN_STARTS, _STARTS_FOR_EACH * request.num)
     names = ", ".join(TRACK_NAMES[k] for k in request.keep)
     if not originals[..., kept].any():
         raise RequestError(
             f"{original.name}: {names} {'is' if len(request.keep) == 1 else 'are'} silent; expected --keep with "
-            f"some of {', '.join(original.active_tracks())}"
+            f"some of {_names(originals)}"
         )
-    num_starts = max(_MIN_STARTS, _STARTS_FOR_EACH * request.num)
     codes, costs = search_codes(model, originals, kept, num_starts=num_starts, seed=request.seed)
     best = codes[0, np.argsort(costs[0], kind="stable")[: max(request.num, num_starts // 2)]]
     candidates = request.binarize(model.decode(best)) & ~kept
@@ -58,7 +55,7 @@ def accompany(model: Model, request: Request) -> Phrases:
                 for k in request.keep
             },
             "new cells": int(others[i].sum()),
-            "new tracks": " ".join(TRACK_NAMES[k] for k in np.flatnonzero(others[i].any(axis=(0, 1)))) or "none",
+            "new tracks": _names(others[i : i + 1]).replace(",", "") or "none",
         }
         for i in range(request.num)
     ]
@@ -85,12 +82,14 @@ def accompany(model: Model, request: Request) -> Phrases:
     )
 
 
-def choose_different(rolls: Bool[np.ndarray, "B T P K"], num: int) -> Int64[np.ndarray, " {num}"]:
-    """Indices of phrases that differ: the first, then repeatedly the one farthest from all chosen before.
+def _names(rolls: Rolls) -> str:
+    return ", ".join(TRACK_NAMES[k] for k in np.flatnonzero(rolls.any(axis=(0, 1, 2))))
 
-    Args:
-      rolls: phrases, the best first; silent ones are chosen only when no others are left.
-      num: how many, at most as many as there are.
+
+def choose_different(rolls: Bool[np.ndarray, "B T P K"], num: int) -> Int64[np.ndarray, " {num}"]:
+    """Indices of `num` phrases that differ: the first, then repeatedly the one farthest from all chosen before.
+
+    The best phrases come first; silent ones are chosen only when no others are left.
     """
     is_active = rolls.any(axis=(1, 2, 3))
     first = int(is_active.argmax())

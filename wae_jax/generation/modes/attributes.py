@@ -16,7 +16,7 @@ from jaxtyping import Float64
 
 from wae_jax.metrics import music
 from wae_jax.pianoroll import PITCHED_TRACKS, Codes, Rolls
-from wae_jax.pianoroll.notes import Notes, Values, sum_over_notes
+from wae_jax.pianoroll.notes import Notes, Values, ratio, sum_over_notes
 
 PerPhrase = Float64[np.ndarray, " B"]
 Measured = Float64[np.ndarray, "B A"]
@@ -30,7 +30,7 @@ def _over_pitched_notes(value: Callable[[Notes], Values]) -> Callable[[Rolls], P
 
     def mean(rolls: Rolls) -> PerPhrase:
         number, total = (of_tracks[:, PITCHED_TRACKS].sum(axis=1) for of_tracks in sum_over_notes(rolls, value))
-        return np.divide(total, number, out=np.full(len(rolls), np.nan), where=number > 0)
+        return ratio(total, number)
 
     return mean
 
@@ -50,33 +50,21 @@ def measure(rolls: Rolls) -> Measured:
 
 
 class Directions(NamedTuple):
-    """The change of attributes with codes, in standard deviations of each attribute over the training phrases.
+    """The change of attributes with codes, in standard deviations of each attribute over the training phrases."""
 
-    Attributes:
-      deviation: of each attribute, in its own unit; 0 for one that is constant, whose slope is 0 too.
-      slope: change of each attribute a unit of code.
-      explained: the share of each attribute's variance that the linear model explains.
-    """
-
-    deviation: Float64[np.ndarray, " A"]
-    slope: Float64[np.ndarray, "A Z"]
-    explained: Float64[np.ndarray, " A"]
+    deviation: Float64[np.ndarray, " A"]  # in the attribute's own unit; 0 where constant
+    slope: Float64[np.ndarray, "A Z"]  # a unit of code; 0 where constant
+    explained: Float64[np.ndarray, " A"]  # share of variance that the linear model explains
 
 
 def fit_directions(codes: Codes, values: Measured) -> Directions:
-    """Regresses attributes on codes.
-
-    Args:
-      codes: of phrases.
-      values: their attributes; where one is NaN, the phrase is left out of its regression.
-    """
+    """Regresses attributes on codes; where an attribute is NaN, the phrase is left out of its regression."""
     found = [_fit_one(codes.astype(np.float64), column) for column in values.T]
     deviation, slope, explained = (np.array(part) for part in zip(*found, strict=True))
     return Directions(deviation, slope, explained)
 
 
 def _fit_one(codes: Float64[np.ndarray, "B Z"], values: PerPhrase) -> tuple[float, Float64[np.ndarray, " Z"], float]:
-    """The deviation, slope and explained share of variance of one attribute."""
     known = ~np.isnan(values)
     if known.sum() < 2 or np.ptp(values[known]) == 0:
         return 0.0, np.zeros(codes.shape[1]), 0.0
@@ -92,13 +80,9 @@ def _fit_one(codes: Float64[np.ndarray, "B Z"], values: PerPhrase) -> tuple[floa
 def shortest_step(
     slope: Float64[np.ndarray, "requested Z"], change: Float64[np.ndarray, " requested"]
 ) -> Float64[np.ndarray, " Z"]:
-    """The shortest step of a code that changes attributes by the requested amounts in the linear model.
+    """The shortest step of a code that changes attributes by the requested standard deviations in the linear model.
 
     Other attributes may change too: density and polyphony, say, go together, and keeping one of them as it is would
     lead away from the codes of music.
-
-    Args:
-      slope: of the attributes that are to change.
-      change: of each, in standard deviations.
     """
     return np.linalg.pinv(slope) @ change

@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Float, Float64
 
 from wae_jax.array_types import AnyArray
 from wae_jax.generation.model import Model
+from wae_jax.generation.modes.request import Request
 from wae_jax.metrics.reconstruction import cell_f1
 from wae_jax.models.autoencoder import Autoencoder
 from wae_jax.pianoroll import NUM_TRACKS, Codes, Probabilities, Rolls
@@ -47,16 +48,7 @@ def cost(
     kept: Bool[AnyArray, " K"],
     prior_variance: float | Float[AnyArray, ""],
 ) -> Float[Array, " B"]:
-    """The cost of each code.
-
-    Args:
-      autoencoder: encoder and decoder.
-      variables: of the autoencoder.
-      z: codes.
-      target: 0 and 1.
-      kept: which tracks are given.
-      prior_variance: of the prior.
-    """
+    """The cost of each code, for a target of 0 and 1 of which the tracks `kept` are given."""
     probabilities = jax.nn.sigmoid(jnp.asarray(autoencoder.apply(variables, z, method="decode"))) * kept
     target = target * kept
     both, total = jnp.sum(probabilities * target, (1, 2, 3)), jnp.sum(probabilities + target, (1, 2, 3))
@@ -151,12 +143,6 @@ def find_codes(
 ) -> tuple[Codes, Float64[np.ndarray, " B"], Float64[np.ndarray, " B"]]:
     """Codes of phrases that may be unlike the training data: the encoder's, or one that a search found if it is nearer.
 
-    Args:
-      model: the trained model.
-      rolls: the phrases.
-      binarize: function from probabilities to phrases.
-      seed: of the search.
-
     Returns:
       The codes; F1 of the phrases decoded from the encoder's codes; F1 of those decoded from the codes returned.
     """
@@ -166,3 +152,18 @@ def find_codes(
     at_encoded, at_searched = (cell_f1(binarize(model.decode(codes)), rolls) for codes in (encoded, searched))
     codes = np.where((at_searched > at_encoded)[:, None], searched, encoded).astype(np.float32)
     return codes, at_encoded, np.maximum(at_encoded, at_searched)
+
+
+def find_input_codes(model: Model, request: Request) -> tuple[Codes, list[dict[str, Any]]]:
+    """Codes of the user's phrases, and rows of a table: how near the phrases decoded from them are."""
+    codes, encoded, used = find_codes(model, request.input_rolls(), binarize=request.binarize, seed=request.seed)
+    rows = [
+        {
+            "original": each.name,
+            "F1 of the encoder's code": float(one),
+            "F1 of the code used": float(other),
+            "notes left out": each.notes_left_out,
+        }
+        for each, one, other in zip(request.inputs, encoded, used, strict=True)
+    ]
+    return codes, rows

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
+import itertools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -11,16 +12,8 @@ from jaxtyping import Float
 from wae_jax.errors import RequestError
 from wae_jax.generation.latent_paths import slerp
 from wae_jax.generation.model import Model
-from wae_jax.generation.modes.code_search import find_codes
-from wae_jax.generation.modes.request import (
-    Phrases,
-    Request,
-    input_report,
-    silent_bars,
-    smoothness,
-    smoothness_text,
-    text_table,
-)
+from wae_jax.generation.modes.code_search import find_input_codes
+from wae_jax.generation.modes.request import Phrases, Request, measure_smoothness, silent_bars, text_table
 from wae_jax.pianoroll import NUM_BARS, Codes, Probabilities, Rolls
 
 # Phrases from one anchor of the path to the next.
@@ -29,8 +22,7 @@ _MAX_NEW_ANCHORS = 16
 _CODES_AT_A_TIME = 64
 
 
-@dataclasses.dataclass(frozen=True)
-class _Stretch:
+class _Stretch(NamedTuple):
     """Consecutive phrases, the last of which lies at or before an anchor of the path."""
 
     codes: Codes
@@ -46,42 +38,35 @@ def continue_(model: Model, request: Request) -> Phrases:
     have a silent bar, the one with the fewest is used, and the active cells of its silent bars are those with at least
     half of the largest probability of the bar.
 
-    Args:
-      model: the trained model.
-      request: with one phrase of the user's, or none, and `num` phrases in all.
-
     Raises:
       RequestError: if a bar of the user's phrase is silent.
     """
     counts = {"anchors_sampled_again": 0, "bars_with_lower_threshold": 0}
-    anchors = _Anchors(model, request.seed)
+    anchors = _anchors(model, request.seed)
     table, report, first = [], {}, None
     if request.inputs:
         original = request.inputs[0]
-        if silent := original.silent_bars():
+        originals = request.input_rolls()
+        if len(silent := np.flatnonzero(silent_bars(originals)) + original.start_bar):
             raise RequestError(
                 f"{original.path} is silent in bar {', '.join(map(str, silent))}; expected four bars of which none is "
                 "silent, see --start-bar"
             )
-        originals = request.input_rolls()
-        codes, encoded, used = find_codes(model, originals, binarize=request.binarize, seed=request.seed)
+        codes, report["inputs"] = find_input_codes(model, request)
         first = _Stretch(codes, model.decode(codes), originals)
-        report["inputs"] = input_report(request.inputs, encoded, used)
         table.append(text_table(report["inputs"]))
     stretches = [first or _next_stretch(model, request, anchors, None, 1, counts)]
     while (num := sum(len(each.codes) for each in stretches)) < request.num:
         length = min(_STRIDE, request.num - num)
         stretches.append(_next_stretch(model, request, anchors, stretches[-1].codes[-1], length, counts))
 
-    codes, probabilities, rolls = (
-        np.concatenate([getattr(each, field.name) for each in stretches]) for field in dataclasses.fields(_Stretch)
-    )
-    smooth = smoothness(model, request, rolls)
+    codes, probabilities, rolls = map(np.concatenate, zip(*stretches, strict=True))
+    smooth, smooth_text = measure_smoothness(model, request, rolls)
     num_silent_bars = int(silent_bars(rolls).sum())
     table += [
         f"{NUM_BARS * len(rolls)} bars, {num_silent_bars} of them silent; anchors sampled again: "
         f"{counts['anchors_sampled_again']}; bars with a lower threshold: {counts['bars_with_lower_threshold']}",
-        smoothness_text(smooth),
+        smooth_text,
         "the piece is all_phrases.mid",
     ]
     names = [f"bars {NUM_BARS * i + 1} to {NUM_BARS * (i + 1)}" for i in range(len(rolls))]
@@ -97,25 +82,16 @@ def continue_(model: Model, request: Request) -> Phrases:
     )
 
 
-class _Anchors:
+def _anchors(model: Model, seed: int) -> Iterator[Float[np.ndarray, " Z"]]:
     """Samples of the prior, one after another, the same for every length of a piece."""
-
-    def __init__(self, model: Model, seed: int) -> None:
-        self._model, self._seed, self._num = model, seed, 0
-        self._codes = model.sample_codes(seed, _CODES_AT_A_TIME)
-
-    def next(self) -> Float[np.ndarray, " Z"]:
-        """The next sample."""
-        if self._num == len(self._codes):
-            self._codes = self._model.sample_codes(self._seed, self._num + _CODES_AT_A_TIME)
-        self._num += 1
-        return self._codes[self._num - 1]
+    for start in itertools.count(0, _CODES_AT_A_TIME):
+        yield from model.sample_codes(seed, start + _CODES_AT_A_TIME)[start:]
 
 
 def _next_stretch(
     model: Model,
     request: Request,
-    anchors: _Anchors,
+    anchors: Iterator[Float[np.ndarray, " Z"]],
     start: Float[np.ndarray, " Z"] | None,
     length: int,
     counts: dict[str, int],
@@ -124,7 +100,7 @@ def _next_stretch(
     best, fewest = None, np.inf
     for attempt in range(1 + _MAX_NEW_ANCHORS):
         counts["anchors_sampled_again"] += attempt > 0
-        anchor = anchors.next()
+        anchor = next(anchors)
         shares = np.arange(1, length + 1) / _STRIDE
         codes = anchor[None] if start is None else np.stack([slerp(start, anchor, float(share)) for share in shares])
         codes = codes.astype(np.float32)
@@ -137,16 +113,11 @@ def _next_stretch(
             break
     assert best is not None
     counts["bars_with_lower_threshold"] += int(fewest)
-    return dataclasses.replace(best, rolls=fill_silent_bars(best.rolls, best.probabilities))
+    return best._replace(rolls=fill_silent_bars(best.rolls, best.probabilities))
 
 
 def fill_silent_bars(rolls: Rolls, probabilities: Probabilities) -> Rolls:
-    """Phrases without silent bars: in those, cells with at least half of the bar's largest probability are active.
-
-    Args:
-      rolls: the phrases.
-      probabilities: of their cells.
-    """
+    """Phrases without silent bars: in those, cells with at least half of the bar's largest probability are active."""
     bars: Any = probabilities.reshape(len(rolls), NUM_BARS, -1)
     likely = bars >= bars.max(axis=2, keepdims=True) / 2
     filled = np.where(silent_bars(rolls)[..., None], likely, rolls.reshape(bars.shape))

@@ -11,8 +11,8 @@ from wae_jax.data.dataset import spread
 from wae_jax.errors import RequestError
 from wae_jax.generation.model import Model
 from wae_jax.generation.modes.attributes import ATTRIBUTES, Directions, Measured, fit_directions, measure, shortest_step
-from wae_jax.generation.modes.code_search import find_codes
-from wae_jax.generation.modes.request import Phrases, Request, input_report, text_table
+from wae_jax.generation.modes.code_search import find_input_codes
+from wae_jax.generation.modes.request import Phrases, Request, text_table
 from wae_jax.metrics.reconstruction import cell_f1
 from wae_jax.pianoroll import Codes, unpack
 
@@ -28,10 +28,6 @@ def edit(model: Model, request: Request) -> Phrases:
     twelve from a quarter to six deviations of the prior, the one at which the attributes of the decoded phrase are
     nearest to the requested ones.
 
-    Args:
-      model: the trained model.
-      request: with `attributes`, and with one phrase of the user's, or none and `num` samples.
-
     Raises:
       DatasetError: if the training data are no longer where they were.
       RequestError: if an attribute is constant in them.
@@ -46,9 +42,7 @@ def edit(model: Model, request: Request) -> Phrases:
     report: dict[str, Any] = {}
     lines = []
     if request.inputs:
-        originals = request.input_rolls()
-        starts, encoded, used = find_codes(model, originals, binarize=request.binarize, seed=request.seed)
-        report["inputs"] = input_report(request.inputs, encoded, used)
+        starts, report["inputs"] = find_input_codes(model, request)
         lines.append(text_table(report["inputs"]))
     else:
         starts = model.sample_codes(request.seed, request.num)
@@ -81,7 +75,7 @@ def edit(model: Model, request: Request) -> Phrases:
             rolls,
             probabilities,
             ["reconstruction", "edited"],
-            originals,
+            request.input_rolls(),
             [each.name for each in request.inputs],
             report=report,
             table="\n".join(lines),
@@ -116,15 +110,8 @@ def effect(
 ) -> list[dict[str, Any]]:
     """The effect of an edit on each attribute, as rows of a table of medians over phrases.
 
-    Args:
-      before: attributes before the edit.
-      after: attributes after it.
-      directions: along which codes were changed.
-      requested: changes in standard deviations, 0 for none.
-
-    Returns:
-      For each attribute its values before and after, the requested change and the reached one in standard deviations,
-      and the share of variance that its direction explains. None where it is undefined in all phrases, or constant.
+    The requested change, 0 for none, and the reached one are in standard deviations; fit is the share of variance that
+    the direction explains. None where a number is undefined in all phrases, or constant.
     """
     rows = []
     for i, name in enumerate(ATTRIBUTES):

@@ -12,7 +12,7 @@ from jaxtyping import Bool
 from wae_jax.data.build import formats
 from wae_jax.data.build.sources import Options
 from wae_jax.errors import RequestError, SourceError
-from wae_jax.pianoroll import NUM_BARS, TRACK_NAMES, unpack
+from wae_jax.pianoroll import NUM_BARS, unpack
 
 # Phrases of songs may start at any bar.
 _OPTIONS = Options(hop_bars=1, threshold=0.5)
@@ -20,32 +20,17 @@ _OPTIONS = Options(hop_bars=1, threshold=0.5)
 
 @dataclasses.dataclass(frozen=True)
 class InputPhrase:
-    """Four bars of a user's music.
-
-    Attributes:
-      roll: the cells.
-      path: the file.
-      start_bar: the first of the four bars, from 1.
-      notes_left_out: how many notes of the whole file lie outside MIDI numbers 24 to 107.
-    """
+    """Four bars of a user's music."""
 
     roll: Bool[np.ndarray, "T=192 P=84 K=5"]
     path: str
-    start_bar: int
-    notes_left_out: int = 0
+    start_bar: int  # the first of the four bars, from 1
+    notes_left_out: int = 0  # of the whole file: their MIDI numbers are not 24 to 107
 
     @property
     def name(self) -> str:
         """The name of the file and the bars, for titles."""
         return f"{pathlib.Path(self.path).name}, bars {self.start_bar} to {self.start_bar + NUM_BARS - 1}"
-
-    def active_tracks(self) -> list[str]:
-        """Names of the tracks that have an active cell."""
-        return [name for k, name in enumerate(TRACK_NAMES) if self.roll[..., k].any()]
-
-    def silent_bars(self) -> list[int]:
-        """The bars, numbered as in the file, in which no track has an active cell."""
-        return [self.start_bar + i for i, bar in enumerate(np.split(self.roll, NUM_BARS)) if not bar.any()]
 
 
 def read_input_phrase(path: str | os.PathLike[str], start_bar: int | None = None) -> InputPhrase:

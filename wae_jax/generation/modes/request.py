@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Int64
 
 from wae_jax.config import BinarizationRule
 from wae_jax.generation.binarization import binarize
@@ -24,25 +24,15 @@ _RANDOM_PAIRS = 32
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """Arguments of a mode; each mode reads those that concern it.
-
-    Attributes:
-      num: phrases.
-      seed: of everything random; below 2**32.
-      rule: binarization rule, with all its parts fitted.
-      inputs: phrases of the user's.
-      keep: indices of the tracks that stay as they are.
-      attributes: changes by name, in standard deviations.
-      may_be_fewer: whether a data set with fewer phrases than `num` is no error, since `num` is a default.
-    """
+    """Arguments of a mode; each mode reads those that concern it."""
 
     num: int
-    seed: int = 0
-    rule: BinarizationRule = dataclasses.field(default_factory=BinarizationRule)
-    inputs: tuple[InputPhrase, ...] = ()
-    keep: tuple[int, ...] = ()
-    attributes: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    may_be_fewer: bool = False
+    seed: int = 0  # of everything random; below 2**32
+    rule: BinarizationRule = dataclasses.field(default_factory=BinarizationRule)  # with all its parts fitted
+    inputs: tuple[InputPhrase, ...] = ()  # phrases of the user's
+    keep: tuple[int, ...] = ()  # indices of the tracks that stay as they are
+    attributes: Mapping[str, float] = dataclasses.field(default_factory=dict)  # changes by name, in standard deviations
+    may_be_fewer: bool = False  # whether a data set with fewer phrases is no error, since `num` is a default
 
     def binarize(self, probabilities: Probabilities) -> Rolls:
         """Phrases from the probabilities of their cells, by the request's rule and seed."""
@@ -55,50 +45,17 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Phrases:
-    """The outcome of a mode.
-
-    Attributes:
-      codes: one a phrase.
-      rolls: the phrases; None where only codes were requested.
-      probabilities: from which the phrases were binarized.
-      names: titles, one a phrase.
-      originals: phrases that they were made from.
-      original_names: titles of these.
-      rows: indices of the originals in the validation split, where they are of it.
-      report: how near the phrases are to what was requested; JSON can hold it.
-      table: the same as text.
-    """
+    """The outcome of a mode."""
 
     codes: Codes
-    rolls: Rolls | None = None
-    probabilities: Probabilities | None = None
-    names: Sequence[str] | None = None
-    originals: Bool[np.ndarray, "originals T=192 P=84 K=5"] | None = None
+    rolls: Rolls | None = None  # None where only codes were requested
+    probabilities: Probabilities | None = None  # from which the phrases were binarized
+    names: Sequence[str] | None = None  # titles, one a phrase
+    originals: Bool[np.ndarray, "originals T=192 P=84 K=5"] | None = None  # phrases that they were made from
     original_names: Sequence[str] | None = None
-    rows: Int64[np.ndarray, " rows"] | None = None
-    report: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    table: str = ""
-
-
-def input_report(
-    inputs: Sequence[InputPhrase], encoded: Float[np.ndarray, " B"], used: Float[np.ndarray, " B"]
-) -> list[dict[str, Any]]:
-    """Rows of a table: how near decoded phrases are to the user's.
-
-    Args:
-      inputs: the user's phrases.
-      encoded: F1 of the phrases decoded from the encoder's codes.
-      used: F1 of those decoded from the codes that are used.
-    """
-    return [
-        {
-            "original": each.name,
-            "F1 of the encoder's code": float(one),
-            "F1 of the code used": float(other),
-            "notes left out": each.notes_left_out,
-        }
-        for each, one, other in zip(inputs, encoded, used, strict=True)
-    ]
+    rows: Int64[np.ndarray, " rows"] | None = None  # of the originals in the validation split
+    report: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # how near the request; for JSON
+    table: str = ""  # the same as text
 
 
 def silent_bars(rolls: Rolls) -> Bool[np.ndarray, "B bars"]:
@@ -106,29 +63,18 @@ def silent_bars(rolls: Rolls) -> Bool[np.ndarray, "B bars"]:
     return np.logical_not(np.any(rolls.reshape(len(rolls), NUM_BARS, -1), axis=2))
 
 
-def smoothness(model: Model, request: Request, rolls: Rolls) -> dict[str, float | None]:
-    """The mean share of cells that differ between neighbours, and between the two of 32 pairs of random samples."""
-    random = request.binarize(model.decode(model.sample_codes(request.seed, 2 * _RANDOM_PAIRS)))
-    neighbours = 1 - cell_f1(rolls[:-1], rolls[1:])
-    return {
-        "difference_of_neighbours": float(neighbours.mean()) if len(neighbours) else None,
-        "difference_of_random_pairs": float((1 - cell_f1(random[::2], random[1::2])).mean()),
-    }
-
-
-def smoothness_text(found: Mapping[str, float | None]) -> str:
-    """The result of `smoothness` in a line."""
-    neighbours, random = found["difference_of_neighbours"], found["difference_of_random_pairs"]
-    first = "-" if neighbours is None else f"{neighbours:.3f}"
-    return f"share of cells that differ: neighbours {first}, random pairs of samples {random:.3f}"
+def measure_smoothness(model: Model, request: Request, rolls: Rolls) -> tuple[dict[str, float | None], str]:
+    """Mean shares of cells that differ, of neighbours and of 32 pairs of random samples, for the report and as text."""
+    samples = request.binarize(model.decode(model.sample_codes(request.seed, 2 * _RANDOM_PAIRS)))
+    of_neighbours = 1 - cell_f1(rolls[:-1], rolls[1:])
+    neighbours = float(of_neighbours.mean()) if len(of_neighbours) else None
+    pairs = float((1 - cell_f1(samples[::2], samples[1::2])).mean())
+    text = f"share of cells that differ: neighbours {_text(neighbours)}, random pairs of samples {_text(pairs)}"
+    return {"difference_of_neighbours": neighbours, "difference_of_random_pairs": pairs}, text
 
 
 def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as text under their keys: words to the left, numbers to the right with three digits after the point.
-
-    Args:
-      rows: at least one, with the keys of the first.
-    """
+    """Rows of the same keys as text under them: words to the left, numbers to the right with three decimals."""
     cells = [list(rows[0]), *([_text(value) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     is_word = [isinstance(value, str) for value in rows[0].values()]

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from wae_jax.errors import RequestError
 from wae_jax.generation.latent_paths import slerp
 from wae_jax.generation.model import Model
-from wae_jax.generation.modes.code_search import find_codes
-from wae_jax.generation.modes.request import (
-    Phrases,
-    Request,
-    input_report,
-    silent_bars,
-    smoothness,
-    smoothness_text,
-    text_table,
-)
+from wae_jax.generation.modes.code_search import find_input_codes
+from wae_jax.generation.modes.request import Phrases, Request, measure_smoothness, silent_bars, text_table
 from wae_jax.metrics.reconstruction import cell_f1
 from wae_jax.pianoroll import NUM_BARS, Codes, unpack
 
@@ -89,18 +79,17 @@ def interpolate(model: Model, request: Request) -> Phrases:
     ends = _encode_rows(model, -(-num // _INTERPOLATION_STEPS) + 1, request.seed).codes
     steps = np.arange(num) / _INTERPOLATION_STEPS
     codes = np.stack([slerp(ends[int(step)], ends[int(step) + 1], step % 1.0) for step in steps])
-    return _decode_path(model, request, codes, {}, [])
+    return _decode_path(model, request, codes)
 
 
 def _interpolate_inputs(model: Model, request: Request) -> Phrases:
     if request.num < 2:
         raise RequestError(f"--num is {request.num}; expected at least 2 from one file to another")
     originals = request.input_rolls()
-    ends, encoded, used = find_codes(model, originals, binarize=request.binarize, seed=request.seed)
+    ends, rows = find_input_codes(model, request)
     shares = np.linspace(0, 1, request.num)
     codes = np.stack([slerp(ends[0], ends[1], float(share)) for share in shares]).astype(np.float32)
-    rows = input_report(request.inputs, encoded, used)
-    path = _decode_path(model, request, codes, {"inputs": rows}, [text_table(rows)])
+    path = _decode_path(model, request, codes)
     assert path.rolls is not None
     names = [f"{share:.0%} of the way" for share in shares]
     similarity = [
@@ -112,17 +101,14 @@ def _interpolate_inputs(model: Model, request: Request) -> Phrases:
         names=names,
         originals=originals,
         original_names=[each.name for each in request.inputs],
-        report={**path.report, "path": similarity},
-        table=f"{path.table}\n{text_table(similarity)}",
+        report={"inputs": rows, **path.report, "path": similarity},
+        table="\n".join([text_table(rows), path.table, text_table(similarity)]),
     )
 
 
-def _decode_path(
-    model: Model, request: Request, codes: Codes, report: Mapping[str, Any], lines: Sequence[str]
-) -> Phrases:
+def _decode_path(model: Model, request: Request, codes: Codes) -> Phrases:
     """The phrases along a path, and how much each differs from the one before."""
     probabilities = model.decode(codes)
     rolls = request.binarize(probabilities)
-    smooth = smoothness(model, request, rolls)
-    table = "\n".join([*lines, smoothness_text(smooth)])
-    return Phrases(codes, rolls, probabilities, report={**report, **smooth}, table=table)
+    report, table = measure_smoothness(model, request, rolls)
+    return Phrases(codes, rolls, probabilities, report=report, table=table)

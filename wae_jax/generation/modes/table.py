@@ -15,21 +15,13 @@ from wae_jax.generation.modes.variation import vary
 
 
 class Mode(NamedTuple):
-    """A row of the table.
-
-    Attributes:
-      make: the function.
-      num: default number of phrases.
-      num_with_input: the same with music of the user's; None where that makes one phrase, whatever --num is.
-      required: its flags that have to be given.
-      optional: its other flags.
-    """
+    """A row of the table."""
 
     make: Callable[[Model, Request], Phrases]
-    num: int
-    num_with_input: int | None
-    required: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
+    num: int  # default number of phrases
+    num_with_input: int | None  # with music of the user's; None where that makes one phrase
+    required: tuple[str, ...] = ()  # flags that have to be given
+    optional: tuple[str, ...] = ()  # its other flags
 
     @property
     def flags(self) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from jaxtyping import Float64, Int64
 
 from wae_jax.generation.latent_paths import at_distance
 from wae_jax.generation.model import Model
-from wae_jax.generation.modes.code_search import find_codes
-from wae_jax.generation.modes.request import Phrases, Request, input_report, text_table
+from wae_jax.generation.modes.code_search import find_input_codes
+from wae_jax.generation.modes.request import Phrases, Request, text_table
 from wae_jax.metrics.reconstruction import cell_f1
 
 # Directions that are tried for each variation.
@@ -18,18 +18,14 @@ _FARTHEST = 0.8
 
 
 def vary(model: Model, request: Request) -> Phrases:
-    """The reconstruction of a phrase, then variations.
+    """The reconstruction of a phrase, then `num` variations.
 
     The i-th of n variations lies i/n of the largest distance from the phrase's code, on the great circle to a sample
     of the prior. Eight samples are tried for each. Of those whose phrase differs in more cells than the variation
     before, the one is chosen whose difference is nearest to the median of all eight.
-
-    Args:
-      model: the trained model.
-      request: with one phrase of the user's, and `num` variations.
     """
     originals = request.input_rolls()
-    codes, encoded, used = find_codes(model, originals, binarize=request.binarize, seed=request.seed)
+    codes, inputs = find_input_codes(model, request)
     ends = model.sample_codes(request.seed, request.num * _CANDIDATES)
     farthest = _FARTHEST * float(np.linalg.norm(ends - codes[0], axis=1).min())
     distances = farthest * np.arange(1, request.num + 1) / request.num
@@ -57,7 +53,6 @@ def vary(model: Model, request: Request) -> Phrases:
             strict=True,
         )
     ]
-    inputs = input_report(request.inputs, encoded, used)
     return Phrases(
         codes,
         rolls,
@@ -73,12 +68,8 @@ def vary(model: Model, request: Request) -> Phrases:
 def choose_growing(differences: Float64[np.ndarray, "B candidates"]) -> Int64[np.ndarray, " B"]:
     """Chooses a candidate in each row, so that differences grow from row to row as far as possible.
 
-    Args:
-      differences: of the candidates of each row.
-
-    Returns:
-      In each row the candidate nearest to the row's median, of those that differ more than the one chosen in the row
-      before; the one that differs most, where none does.
+    In each row the candidate nearest to the row's median, of those that differ more than the one chosen in the row
+    before; the one that differs most, where none does.
     """
     chosen, last = [], 0.0
     for row in differences:
