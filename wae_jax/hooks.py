@@ -76,7 +76,7 @@ def write_page(run: Run, state: TrainState) -> None:
     file = run.folder / "listen.html"
     try:
         model = Model.of_state(run.config, state, run.statistics)
-        write_run_page(model, file, source=run.workdir.path, num=num, seed=run.config.seed)
+        write_run_page(model, file, source=run.workdir.name, num=num, seed=run.config.seed)
     except (OSError, RequestError) as error:
         _LOG.warning("%s has not been written: %s", file, error)
 

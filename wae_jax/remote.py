@@ -42,7 +42,7 @@ class RemoteFolder:
         self.url = url.rstrip("/")
         with self._errors("opened"):
             self._files, self._root = fsspec.url_to_fs(self.url)
-        # Signatures of the local files that are the same at the URL, by name.
+        # Time and size of the local files that are the same at the URL, by name.
         self._same: dict[str, tuple[int, int]] = {}
 
     def names(self) -> list[str]:
@@ -56,11 +56,7 @@ class RemoteFolder:
         return sorted(name[len(self._root) :].lstrip("/") for name in found)
 
     def download(self, names: Collection[str], folder: pathlib.Path) -> None:
-        """Copies files into a local folder.
-
-        Raises:
-          RemoteError: also if a file does not exist.
-        """
+        """Copies files into a local folder; RemoteError also if one does not exist."""
         for name in names:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +73,8 @@ class RemoteFolder:
             except RemoteError:
                 if f"{step}/{_CHECKPOINT_MARK}" in self.names():
                     raise  # otherwise the run that is writing has removed it meanwhile
-        self.download([name for name in names if _is_read(name)], folder)
+        others = [name for name in names if name.split("/")[0] not in (CHECKPOINTS_FOLDER, "samples")]
+        self.download([name for name in others if name.endswith((".json", ".jsonl"))], folder)
 
     def upload_run(self, folder: pathlib.Path) -> None:
         """Uploads what has changed in a local workdir, and removes the checkpoints that are gone there.
@@ -108,15 +105,8 @@ class RemoteFolder:
             raise RemoteError(f"{self.url} could not be {what} ({type(error).__name__}: {error})") from error
 
 
-def temporary_folder() -> pathlib.Path:
-    """A new folder that is removed when the process ends, unless it is killed."""
-    folder = tempfile.mkdtemp(prefix="wae_jax_")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return pathlib.Path(folder)
-
-
 def local_copy(path: str | os.PathLike[str]) -> pathlib.Path:
-    """A run or an exported file as a local path; what is at a URL is copied to a temporary folder.
+    """A run or an exported file as a local path; copied from a URL to a folder that is removed at exit.
 
     Raises:
       RemoteError: if there is nothing at the URL, or it cannot be reached.
@@ -124,9 +114,11 @@ def local_copy(path: str | os.PathLike[str]) -> pathlib.Path:
     if not is_url(path):
         return pathlib.Path(path)
     remote = RemoteFolder(os.fspath(path))
-    folder, names = temporary_folder(), remote.names()
+    names = remote.names()
     if not names:
         raise RemoteError(f"there is nothing at {remote.url}; expected a workdir of wae_jax.main or an exported file")
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="wae_jax_"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     if names == [""]:  # a single file
         parent, _, name = remote.url.rpartition("/")
         RemoteFolder(parent).download([name], folder)
@@ -145,10 +137,6 @@ def _checkpoint_of(name: str) -> str:
     parts = name.split("/")
     is_part = len(parts) > 2 and parts[0] == CHECKPOINTS_FOLDER and parts[1].isdecimal()
     return "/".join(parts[:2]) if is_part else ""
-
-
-def _is_read(name: str) -> bool:
-    return name.endswith((".json", ".jsonl")) and name.split("/")[0] not in (CHECKPOINTS_FOLDER, "samples")
 
 
 def _is_complete(name: str) -> bool:

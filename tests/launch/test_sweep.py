@@ -18,7 +18,7 @@ from tests.helpers import ROOT, read_metrics, tiny_config
 from wae_jax.errors import WorkdirError
 from wae_jax.models.networks import NETWORKS
 from wae_jax.training.calls import num_train_steps
-from wae_jax.training.workdir import WorkdirLock
+from wae_jax.training.workdir import lock_workdir
 
 # Four steps, a checkpoint after each. It fails where its folder's name is in the file `fail`, waits at step 2 for as
 # long as there is a file `wait`, and saves and leaves when it is told to.
@@ -210,8 +210,8 @@ def test_a_failing_arm_is_told_at_the_end_and_the_others_go_on(stubs, capsys):
 
 
 def test_an_arm_whose_folder_another_run_holds_is_left_to_it(stubs, capsys):
-    with WorkdirLock(stubs.folder), pytest.raises(WorkdirError) as raised:
-        WorkdirLock(stubs.folder).__enter__()
+    with lock_workdir(stubs.folder), pytest.raises(WorkdirError) as raised:
+        lock_workdir(stubs.folder).__enter__()
     (stubs.folder / "fail").write_text(f"baseline: {raised.value}")
     assert stubs.run("--arms", "baseline", "latent_dim=8") == 0
     assert capsys.readouterr().out.endswith("1 elsewhere, 1 finished\n")

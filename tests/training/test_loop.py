@@ -17,7 +17,7 @@ from wae_jax.pianoroll import NUM_PITCHES, NUM_STEPS
 from wae_jax.training.loop import train_and_evaluate
 from wae_jax.training.metric_window import MetricWindow
 from wae_jax.training.run import Hooks
-from wae_jax.training.workdir import WorkdirLock
+from wae_jax.training.workdir import lock_workdir
 
 
 def contents(folder):
@@ -174,7 +174,7 @@ def test_a_second_run_on_the_same_folder_is_refused(finished, tmp_path):
     shutil.copytree(whole, tmp_path / "run")
     before = contents(tmp_path / "run")
     with (
-        WorkdirLock(tmp_path / "run"),
+        lock_workdir(tmp_path / "run"),
         pytest.raises(WorkdirError, match=r"is in use by another run \(process \d+ on "),
     ):
         train_and_evaluate(config, str(tmp_path / "run"))

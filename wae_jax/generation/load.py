@@ -41,7 +41,7 @@ def load(source: str | os.PathLike[str] | None = None, checkpoint: str = "best")
     path = local_copy(source)
     if path.is_file():
         return _load_exported(path, checkpoint)
-    return _load_workdir(path, checkpoint)
+    return _load_workdir(path, checkpoint, name=os.fspath(source))
 
 
 def _load_exported(path: pathlib.Path, checkpoint: str) -> Model:
@@ -54,8 +54,8 @@ def _load_exported(path: pathlib.Path, checkpoint: str) -> Model:
     return model
 
 
-def _load_workdir(workdir: pathlib.Path, checkpoint: str) -> Model:
-    config = read_config(load_config(workdir))
+def _load_workdir(workdir: pathlib.Path, checkpoint: str, name: str) -> Model:
+    config = read_config(load_config(workdir, name=name))
     if checkpoint not in ("best", "latest") and not checkpoint.isdecimal():
         raise CheckpointError(f"no checkpoint is called {checkpoint!r}; expected best, latest or the number of a step")
     target = create_train_state(config, track_densities=(0.5,) * NUM_TRACKS, num_train_steps=1)
@@ -73,6 +73,6 @@ def _load_workdir(workdir: pathlib.Path, checkpoint: str) -> Model:
         else:
             restored = checkpoints.restore_latest(target)
             if restored is None:
-                raise CheckpointError(f"{workdir} has no checkpoint yet; wait for the first evaluation of the run")
+                raise CheckpointError(f"{name} has no checkpoint yet; wait for the first evaluation of the run")
             state, meta = restored
     return Model(config, state.evaluation_variables(), meta["step"], checkpoint_digest(meta["leaves"]))

@@ -30,7 +30,7 @@ from wae_jax.training.run import NO_HOOKS, Hooks, Run
 from wae_jax.training.state import TrainState, create_train_state
 from wae_jax.training.step import make_train_step
 from wae_jax.training.stop import Stop
-from wae_jax.training.workdir import Workdir, claim_config
+from wae_jax.training.workdir import Workdir, claim_config, open_workdir
 
 _LOG = logging.getLogger(__name__)
 
@@ -68,17 +68,16 @@ def train_and_evaluate(
             config = read_config(config)
             check_config(config)
             devices.check_batch_size(config.batch_size)
-            work = stack.enter_context(Workdir(workdir, is_first=jax.process_index() == 0))
+            work = stack.enter_context(open_workdir(workdir, is_first=jax.process_index() == 0))
             data = open_data(config.data)
             check_splits(data)
         if jax.process_count() > 1:
             processes.check_agreement(_facts(config, work, data))
         with processes.failing_together():
             if jax.process_index() == 0:
-                claim_config(
-                    work.folder, config.to_dict(), data_digest=data.digest, data_name=data.name, path=work.path
-                )
-                work.upload()
+                claim_config(work, config.to_dict(), data_digest=data.digest, data_name=data.name)
+                if work.remote:
+                    work.remote.upload_run(work.folder)
         return _run(config, data, work, hooks, on_stop, stack)
 
 
@@ -130,8 +129,8 @@ def _run(
     else:
         if is_first:
             hooks.finish(run, jax.device_get(state))
-        _LOG.info("finished at step %d; samples, curves and listen.html are in %s", total_steps, work.path)
-        _LOG.info("more music: python -m wae_jax.generate --workdir %s --output music", work.path)
+        _LOG.info("finished at step %d; samples, curves and listen.html are in %s", total_steps, work.name)
+        _LOG.info("more music: python -m wae_jax.generate --workdir %s --output music", work.name)
     checkpointer.wait()
     run.upload()
     if stopped_by and int(state.step) < total_steps and on_stop is not None:

@@ -7,6 +7,7 @@ import functools
 import pathlib
 from collections.abc import Callable, Mapping
 
+import jax
 import numpy as np
 from jaxtyping import UInt8
 
@@ -58,10 +59,10 @@ class Run:
 
     def upload(self) -> None:
         """Uploads what has changed, with the newest checkpoint, if the workdir is at a URL."""
-        if self.workdir.is_remote:
+        if self.workdir.remote and jax.process_index() == 0:
             self.checkpointer.wait()
             self.writer.flush()
-            self.workdir.upload()
+            self.workdir.remote.upload_run(self.folder)
 
 
 @dataclasses.dataclass(frozen=True)
