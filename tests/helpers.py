@@ -21,8 +21,8 @@ from wae_jax.data.pipeline import Batch, replicate
 from wae_jax.data.statistics import TrackStatistics
 from wae_jax.models.autoencoder import Autoencoder, make_autoencoder
 from wae_jax.models.networks import NETWORKS
+from wae_jax.training.calls import parallel_step
 from wae_jax.training.checkpoint import Checkpointer
-from wae_jax.training.devices import parallel_step
 from wae_jax.training.latent_penalties import LatentPenalty, make_penalty
 from wae_jax.training.loop import train_and_evaluate
 from wae_jax.training.state import TrainState, create_train_state

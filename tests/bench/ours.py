@@ -17,7 +17,7 @@ from wae_jax.data.pipeline import BATCH_AXIS, Batch, replicate
 from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.objective.prior import sample_prior
 from wae_jax.training import processes
-from wae_jax.training.devices import parallel_step
+from wae_jax.training.calls import parallel_step
 from wae_jax.training.state import create_train_state
 from wae_jax.training.step import make_train_step
 

@@ -10,8 +10,7 @@ from tests.helpers import DENSITIES, random_rolls, run_steps, tiny_config
 from wae_jax import pianoroll
 from wae_jax.data.dataset import batch_indices
 from wae_jax.data.pipeline import InputPipeline, replicate
-from wae_jax.training.calls import max_steps_per_call, num_train_steps, steps_of_call
-from wae_jax.training.devices import parallel_step
+from wae_jax.training.calls import max_steps_per_call, num_train_steps, parallel_step, steps_of_call
 from wae_jax.training.state import create_train_state
 from wae_jax.training.step import make_train_step
 

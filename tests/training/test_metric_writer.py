@@ -15,7 +15,6 @@ import PIL.Image
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from tests.checking import unchecked
 from wae_jax.training.metric_writer import MetricWriter
 
 
@@ -72,8 +71,6 @@ def test_values_that_are_no_number_are_refused(tmp_path):
         for value in (np.ones(2), "1.5", None, 1j, np.zeros(0)):
             with pytest.raises(ValueError, match=r"metric train/x is .*expected one real number"):
                 writer.write_scalars(1, {"train/x": value})
-        with pytest.raises(ValueError, match="called 'step'"):
-            writer.write_scalars(1, {"step": 3})
     assert lines_of(tmp_path) == []
 
 
@@ -145,12 +142,6 @@ def test_images_histograms_and_text(tmp_path):
     assert sum(histogram.bucket) == 3
     assert sum(values["same"][1].histo.bucket) == 7
     assert values["note"][1].tensor.string_val == [b"**bold**"]
-
-
-@pytest.mark.parametrize("image", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 5), np.uint8)])
-def test_other_images_are_refused(tmp_path, image):
-    with MetricWriter(tmp_path) as writer, unchecked(), pytest.raises(ValueError, match="image rolls has shape"):
-        writer.write_images(1, {"rolls": image})
 
 
 def test_each_start_has_an_event_file_and_purges_later_steps(tmp_path):

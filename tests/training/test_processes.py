@@ -216,10 +216,10 @@ def test_disagreements_are_named_in_all_processes():
 UNEQUAL = """
 import sys
 from wae_jax.errors import DeviceError
-from wae_jax.training import devices, processes
+from wae_jax.training import checks, processes
 processes.start(sys.argv[1], 2, int(sys.argv[2]), join_seconds=30)
 try:
-    devices.check_devices()
+    checks.check_devices()
 except DeviceError as error:
     print(error)
 """

@@ -24,7 +24,7 @@ from wae_jax.config import OptimizerSpec, read_config
 from wae_jax.data.pipeline import PADDING, Batch
 from wae_jax.objective import mmd
 from wae_jax.objective.prior import sample_prior
-from wae_jax.training.devices import parallel_step
+from wae_jax.training.calls import parallel_step
 from wae_jax.training.evaluation_step import (
     make_evaluate_step,
     make_latent_metrics,

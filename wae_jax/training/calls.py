@@ -1,14 +1,40 @@
-"""How many steps a run takes, and how they are grouped into calls of the devices."""
+"""Calls of the devices: steps mapped over them, and how many steps a run and one call have."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 
 from wae_jax.config import Config
+from wae_jax.data.pipeline import BATCH_AXIS
 
 _STEPS_ON_ACCELERATORS = 8
+
+
+def parallel_step(
+    step: Callable[..., Any], *, donate_state: bool = False, devices: Sequence[jax.Device] | None = None
+) -> Callable[..., Any]:
+    """Maps `step(state, batch)` over the local devices of all processes.
+
+    Args:
+      step: a pure function whose results are reduced over `BATCH_AXIS`, and so are the same on all devices.
+      donate_state: whether the memory of the state may be reused for the result.
+      devices: the devices to use; None means all local ones.
+
+    Returns:
+      A function of a state placed by `pipeline.replicate` and a batch with a leading axis of devices.
+    """
+    # Axes of None keep the state free of a device axis, and make the step compile once.
+    return jax.pmap(
+        step,
+        axis_name=BATCH_AXIS,
+        in_axes=(None, 0),
+        out_axes=None,
+        donate_argnums=(0,) if donate_state else (),
+        devices=devices,
+    )
 
 
 def num_train_steps(config: Config, num_phrases: int) -> int:

@@ -1,18 +1,25 @@
-"""Checks of a configuration against networks, data and jax, which the `config` package does not know."""
+"""Checks of a run before it starts: its configuration against networks, devices and data."""
 
 from __future__ import annotations
+
+import collections
 
 import jax
 
 from wae_jax.config import Config
 from wae_jax.data.dataset import Dataset
-from wae_jax.errors import ConfigError
+from wae_jax.errors import ConfigError, DeviceError
 from wae_jax.models.networks import find_network
 from wae_jax.pianoroll import NUM_PITCHES, NUM_STEPS
 
 
 def check_config(config: Config) -> None:
-    """Raises ConfigError if there is no such network, or the refiner or the precision is impossible."""
+    """Checks what the `config` package does not know.
+
+    Raises:
+      ConfigError: if there is no such network, or the refiner or the precision is impossible.
+      DeviceError: if the global batch does not divide over all devices.
+    """
     find_network(config.model.network, dropout_rate=config.model.dropout_rate)
     steps, pitches = config.refiner.strides
     if NUM_STEPS % steps or NUM_PITCHES % pitches:
@@ -25,6 +32,19 @@ def check_config(config: Config) -> None:
             "dtype is 'float64', which JAX computes in float32 unless told otherwise; "
             "set the environment variable JAX_ENABLE_X64=1, or dtype to 'float32'"
         )
+    if config.batch_size % jax.device_count():
+        raise DeviceError(
+            f"batch_size {config.batch_size} does not divide over {jax.device_count()} devices "
+            f"({jax.process_count()} processes x {jax.local_device_count()}); expected a multiple"
+        )
+
+
+def check_devices() -> None:
+    """Raises DeviceError unless all processes have equally many devices."""
+    counts = collections.Counter(device.process_index for device in jax.devices())
+    if len(set(counts.values())) > 1:
+        each = ", ".join(f"process {i} has {count}" for i, count in sorted(counts.items()))
+        raise DeviceError(f"the processes of a run need equally many devices; {each}")
 
 
 def check_splits(data: Dataset) -> None:

@@ -20,7 +20,7 @@ from wae_jax.models.encoder_decoder import sample_codes
 from wae_jax.objective.prior import sample_prior
 from wae_jax.objective.reconstruction import squared_error
 from wae_jax.pianoroll import Codes, device
-from wae_jax.training.devices import parallel_step
+from wae_jax.training.calls import parallel_step
 from wae_jax.training.latent_penalties import Metrics, make_penalty
 from wae_jax.training.random_keys import example_keys, shared_key
 from wae_jax.training.state import TrainState

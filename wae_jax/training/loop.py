@@ -18,10 +18,9 @@ from wae_jax.data.dataset import Dataset
 from wae_jax.data.load import open_data
 from wae_jax.data.pipeline import InputPipeline, replicate
 from wae_jax.data.statistics import track_densities
-from wae_jax.training import devices, processes
-from wae_jax.training.calls import max_steps_per_call, num_train_steps, steps_of_call
+from wae_jax.training import checks, processes
+from wae_jax.training.calls import max_steps_per_call, num_train_steps, parallel_step, steps_of_call
 from wae_jax.training.checkpoint import Checkpointer
-from wae_jax.training.checks import check_config, check_splits
 from wae_jax.training.evaluation_step import make_evaluate
 from wae_jax.training.metric_window import MetricWindow
 from wae_jax.training.metric_writer import MetricWriter
@@ -62,15 +61,14 @@ def train_and_evaluate(
       DeviceError: if the devices do not suit the configuration, or the processes of the run do not agree.
       NonFiniteLossError: if the loss is no longer finite.
     """
-    devices.check_devices()
+    checks.check_devices()
     with contextlib.ExitStack() as stack:
         with processes.failing_together():
             config = read_config(config)
-            check_config(config)
-            devices.check_batch_size(config.batch_size)
+            checks.check_config(config)
             work = stack.enter_context(open_workdir(workdir, is_first=jax.process_index() == 0))
             data = open_data(config.data)
-            check_splits(data)
+            checks.check_splits(data)
         if jax.process_count() > 1:
             processes.check_agreement(_facts(config, work, data))
         with processes.failing_together():
@@ -157,7 +155,7 @@ def _train(
     pipeline = InputPipeline(run.train_rows, batch_size=config.batch_size, placement=config.data.placement)
     # Several steps in one call, so that the devices do not wait for the host between them.
     one_step = make_train_step(config, num_train_steps=run.total_steps)
-    train_steps = devices.parallel_step(functools.partial(jax.lax.scan, one_step), donate_state=True)
+    train_steps = parallel_step(functools.partial(jax.lax.scan, one_step), donate_state=True)
     evaluate_subsets = make_evaluate(config, train_rows=run.train_rows, valid_rows=run.valid_rows)
     at_most = max_steps_per_call(config.steps_per_call)
     stops = (config.log_every_steps, config.eval_every_steps, config.checkpoint_every_steps)

@@ -1,7 +1,7 @@
 """The metrics of a run as metrics.jsonl and TensorBoard event files.
 
 A run resumed from step s writes its metrics as if it had never been interrupted: lines of later steps are removed from
-metrics.jsonl, and TensorBoard is told to ignore them. So that none is missing either, a step's metrics must be written
+metrics.jsonl, and TensorBoard ignores them. So that none is missing either, a step's metrics must be written
 before its checkpoint is saved.
 """
 
@@ -26,6 +26,7 @@ from wae_jax.files import Closing, whole_file
 
 METRICS_FILE = "metrics.jsonl"
 _HISTOGRAM_BINS = 64
+_EVENTS = "the TensorBoard event file"
 
 
 class MetricWriter(Closing):
@@ -60,34 +61,29 @@ class MetricWriter(Closing):
         self._events = EventsWriter(os.path.join(workdir, "events"), filename_suffix=suffix)
         # TensorBoard drops what earlier files hold of this step and later ones (SummaryWriter calls it purge_step).
         purge_step = resume_step + 1 if resume_step > 0 else 0
-        self._write_event(Event(step=purge_step, session_log=SessionLog(status=SessionLog.START)))
+        self._write_event(purge_step, session_log=SessionLog(status=SessionLog.START))
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
         """Writes numbers, or arrays of one element, to both files.
 
         Raises:
           OSError: if the line cannot be written, for instance on a full disk; the file ends with the line before.
-          ValueError: if a value is not one number, or a metric is called `step`.
+          ValueError: if a value is not one number.
         """
         if not self._enabled:
             return
-        if "step" in scalars:
-            raise ValueError("a metric is called 'step', which is the name of the line's step")
         numbers = {name: as_number(name, value) for name, value in scalars.items()}
         finite = {name: number if math.isfinite(number) else None for name, number in numbers.items()}
-        self._append_line(step, json.dumps({"step": int(step), **finite}, allow_nan=False))
+        line = json.dumps({"step": step, **finite}, allow_nan=False)
+        with _described_errors(f"the metrics of step {step}", self._path):
+            self._append(f"{line}\n".encode())
         for name, number in numbers.items():
-            self._write_summary(step, summary.scalar(name, np.float64(number)))
+            self._write_event(step, summary=summary.scalar(name, np.float64(number)))
 
     def write_images(self, step: int, images: Mapping[str, UInt8[np.ndarray, "height width channels"]]) -> None:
-        """Writes images with 1, 3 or 4 channels to TensorBoard; ValueError for anything else."""
+        """Writes images with 1, 3 or 4 channels to TensorBoard."""
         for name, image in images.items() if self._enabled else ():
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3, 4):
-                raise ValueError(
-                    f"image {name} has shape {image.shape} and type {image.dtype}; "
-                    "expected uint8 [height, width, 1, 3 or 4 channels]"
-                )
-            self._write_summary(step, summary.image(name, image, dataformats="HWC"))
+            self._write_event(step, summary=summary.image(name, image, dataformats="HWC"))
 
     def write_histograms(self, step: int, values: Mapping[str, Any]) -> None:
         """Writes histograms of the finite values of arrays of any shape to TensorBoard; empty ones are left out."""
@@ -95,53 +91,46 @@ class MetricWriter(Closing):
             numbers = np.asarray(array, dtype=np.float64)
             numbers = numbers[np.isfinite(numbers)]
             if numbers.size:
-                self._write_summary(step, summary.histogram(name, numbers, bins=_HISTOGRAM_BINS))
+                self._write_event(step, summary=summary.histogram(name, numbers, bins=_HISTOGRAM_BINS))
 
     def write_text(self, step: int, texts: Mapping[str, str]) -> None:
         """Writes texts in Markdown to TensorBoard."""
         for name, text in texts.items() if self._enabled else ():
-            self._write_summary(step, summary.text(name, text))
+            self._write_event(step, summary=summary.text(name, text))
 
     def flush(self) -> None:
         """Writes the buffered events to the disk; metrics.jsonl is never buffered."""
         if self._enabled:
-            with self._event_errors():
+            with _described_errors(_EVENTS, self._path.parent):
                 self._events.flush()
 
     def close(self) -> None:
         """Flushes and closes the files."""
         if self._enabled:
             self._file.close()
-            with self._event_errors():
+            with _described_errors(_EVENTS, self._path.parent):
                 self._events.close()
 
-    def _append_line(self, step: int, line: str) -> None:
-        data, size = f"{line}\n".encode(), os.fstat(self._file.fileno()).st_size
+    def _append(self, data: bytes) -> None:
+        size = os.fstat(self._file.fileno()).st_size
         try:
-            written = 0
-            while written < len(data):
-                written += self._file.write(data[written:])
-        except OSError as error:
+            while data:
+                data = data[self._file.write(data) :]
+        except OSError:
             self._file.truncate(size)
-            raise OSError(
-                error.errno, f"the metrics of step {step} could not be written: {error.strerror}", str(self._path)
-            ) from error
+            raise
 
-    def _write_summary(self, step: int, content: Any) -> None:
-        self._write_event(Event(step=int(step), summary=content))
+    def _write_event(self, step: int, **content: Any) -> None:
+        with _described_errors(_EVENTS, self._path.parent):
+            self._events.write_event(Event(step=step, wall_time=time.time(), **content))
 
-    def _write_event(self, event: Event) -> None:
-        event.wall_time = time.time()
-        with self._event_errors():
-            self._events.write_event(event)
 
-    @contextlib.contextmanager
-    def _event_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            message = f"the TensorBoard event file could not be written: {error.strerror}"
-            raise OSError(error.errno, message, str(self._path.parent)) from error
+@contextlib.contextmanager
+def _described_errors(what: str, path: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, f"{what} could not be written: {error.strerror}", str(path)) from error
 
 
 def as_number(name: str, value: Any) -> int | float:

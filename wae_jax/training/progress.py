@@ -80,7 +80,7 @@ class Progress(Closing):
 
 
 class _SafeStream:
-    """A text stream for tqdm that writes lines where there is no terminal, and nothing once it is closed.
+    """A stream for tqdm that writes lines where there is no terminal, and nothing once it is closed.
 
     A broken pipe or a closed terminal must not end the run.
     """
