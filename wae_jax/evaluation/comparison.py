@@ -33,10 +33,7 @@ Metrics = Mapping[str, float]
 
 
 def compare(folders: Sequence[pathlib.Path]) -> str:
-    """A table of evaluated runs, in Markdown.
-
-    Args:
-      folders: evaluated workdirs; other arms are compared with the arm of the first.
+    """A table of evaluated runs, in Markdown; other arms are compared with the arm of the first.
 
     Returns:
       One row a metric, of the generated set where it has the metric, one column an arm, with its mean and, from the

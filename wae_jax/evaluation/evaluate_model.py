@@ -29,35 +29,21 @@ _PHRASES_AT_A_TIME = 128
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationSpec:
-    """Choice of phrases and metrics.
+    """Choice of phrases and metrics."""
 
-    Attributes:
-      num: phrases a set, at most.
-      seed: of samples, choice and resampling.
-      split: of the held-out phrases.
-      compat: "musegan" adds the metrics as published code computes them; "" does not.
-      latent: "prior", or "mixture" to sample from a mixture of Gaussians fitted to the codes of training phrases.
-      components: of the mixture; None chooses their number on held-out codes.
-    """
-
-    num: int
-    seed: int
-    split: str
-    compat: str
-    latent: str = "prior"
-    components: int | None = None
+    num: int  # phrases a set, at most
+    seed: int  # of samples, choice and resampling
+    split: str  # of the held-out phrases
+    compat: str  # "musegan" adds the metrics as published code computes them; "" does not
+    latent: str = "prior"  # or "mixture", fitted to the codes of training phrases
+    components: int | None = None  # of the mixture; None chooses their number on held-out codes
 
 
 class Evaluation(NamedTuple):
-    """The result of an evaluation.
+    """The result of an evaluation."""
 
-    Attributes:
-      content: of evaluation.json.
-      sets: the phrases that were measured; `training` is the whole split, which the rows of copies index.
-    """
-
-    content: dict[str, Any]
-    sets: dict[str, PhraseSet]
+    content: dict[str, Any]  # of evaluation.json
+    sets: dict[str, PhraseSet]  # `training` is the whole split, which the rows of copies index
 
 
 def evaluate_model(model: Model, data: Dataset, spec: EvaluationSpec, rule: BinarizationRule) -> Evaluation:
@@ -185,7 +171,6 @@ def _describe(phrases: PhraseSet) -> Mapping[str, int | None]:
 
 
 def _decode(model: Model, codes: Codes, rule: BinarizationRule, seed: int) -> PackedPhrases:
-    """Phrases decoded from codes, some at a time."""
     parts = []
     for start in range(0, len(codes), _PHRASES_AT_A_TIME):
         probabilities = model.decode(codes[start : start + _PHRASES_AT_A_TIME])

@@ -26,85 +26,53 @@ _ROUNDING = 1e-12
 
 
 class PermutationTest(NamedTuple):
-    """A test of whether two samples come from one distribution.
+    """A test of whether two samples come from one distribution."""
 
-    Attributes:
-      statistic: MMD² of the samples.
-      p_value: share of permutations, the given order among them, whose MMD² is as large or larger.
-      null_mean: mean of MMD² over the permutations.
-      null_sd: its standard deviation; many of these separate a statistic from the null, whatever p is.
-    """
-
-    statistic: float
-    p_value: float
-    null_mean: float
-    null_sd: float
+    statistic: float  # MMD² of the samples
+    p_value: float  # share of permutations, the given order among them, whose MMD² is as large or larger
+    null_mean: float  # of MMD² over the permutations
+    null_sd: float  # many of these separate a statistic from the null, whatever p is
 
 
 class Moments(NamedTuple):
-    """Moments of each dimension; under the prior they are 0, 1, 0 and 0.
+    """Moments of each dimension; under the prior they are 0, 1, 0 and 0."""
 
-    Attributes:
-      mean: in standard deviations of the prior.
-      variance: in units of the prior's variance, unbiased.
-      skewness: third standardized moment; NaN where all codes are equal.
-      excess_kurtosis: fourth standardized moment less 3; NaN where all codes are equal.
-    """
-
-    mean: PerDimension
-    variance: PerDimension
-    skewness: PerDimension
-    excess_kurtosis: PerDimension
+    mean: PerDimension  # in standard deviations of the prior
+    variance: PerDimension  # in units of the prior's, unbiased
+    skewness: PerDimension  # NaN where all codes are equal
+    excess_kurtosis: PerDimension  # NaN where all codes are equal
 
 
 class NormHistogram(NamedTuple):
-    """Norms of codes beside those of the prior.
+    """Norms of codes beside those of the prior."""
 
-    Attributes:
-      edges: of the bins, in standard deviations of the prior, from 0.
-      share: of the codes in each bin; the sum is 1.
-      expected: share of the prior in each bin, exact; at most 1e-4 lies beyond the last edge.
-      distance: Kolmogorov-Smirnov distance of the two distributions.
-    """
-
-    edges: Float64[np.ndarray, " edges"]
-    share: Float64[np.ndarray, " bins"]
-    expected: Float64[np.ndarray, " bins"]
-    distance: float
+    edges: Float64[np.ndarray, " edges"]  # in standard deviations of the prior, from 0
+    share: Float64[np.ndarray, " bins"]  # of the codes in each bin
+    expected: Float64[np.ndarray, " bins"]  # of the prior, exact; at most 1e-4 lies beyond the last edge
+    distance: float  # Kolmogorov-Smirnov, of the two distributions
 
 
 class ActiveDimensions(NamedTuple):
     """How many dimensions the codes use.
 
-    Attributes:
-      number: of active dimensions.
-      is_active: for each dimension.
-      variance: of each dimension over phrases, in units of the prior's variance.
-      effective_rank: exp of the entropy of the covariance's normalized eigenvalues (Roy and Vetterli, EUSIPCO 2007).
-      participation_ratio: (sum of eigenvalues)² / sum of their squares. Both are invariant to rotation, Z for a sphere,
-        1 for a line and 0 for a point.
+    `effective_rank` is exp of the entropy of the covariance's normalized eigenvalues (Roy and Vetterli, EUSIPCO 2007),
+    `participation_ratio` (sum of eigenvalues)² / sum of their squares. Both are invariant to rotation, Z for a sphere,
+    1 for a line and 0 for a point.
     """
 
-    number: int
+    number: int  # of active dimensions
     is_active: Bool[np.ndarray, " Z"]
-    variance: PerDimension
+    variance: PerDimension  # over phrases, in units of the prior's
     effective_rank: float
     participation_ratio: float
 
 
 class QualityGap(NamedTuple):
-    """Distance of a metric to real music, divided between decoder and regularizer.
+    """Distance of a metric to real music, divided between decoder and regularizer."""
 
-    Attributes:
-      decoder: distance at codes of real phrases, less the floor; at least 0, in the metric's unit.
-      regularizer: distance added by sampling the prior in place of encoding; at least 0.
-      decoder_share: of the sum of both; NaN where samples are as close to real music as real music is to itself.
-      regularizer_share: the rest of the sum.
-    """
-
-    decoder: float
-    regularizer: float
-    decoder_share: float
+    decoder: float  # distance at codes of real phrases, less the floor; at least 0, in the metric's unit
+    regularizer: float  # distance added by sampling the prior; at least 0
+    decoder_share: float  # of the sum; NaN where samples are as close to real music as that is to itself
     regularizer_share: float
 
 
@@ -121,16 +89,9 @@ def mmd_permutation_test(
 
     The statistic is `objective.mmd.mmd_squared`, which for samples of two sizes averages over the pairs of each; the
     test is that of Gretton et al. (JMLR 13, 2012), over permutations of the pooled sample. It assumes independent
-    codes; those of phrases of one song are not, so that p is too small unless each song contributes one phrase.
-
-    Args:
-      codes: at least 2.
-      samples: of the prior, at least 2.
-      prior_variance: positive; sets the kernel's scales.
-      num_permutations: p is never less than 1 / (num_permutations + 1).
-      max_points: of each sample; of more, this many are chosen at random, since time and memory grow with the square
-        (128 MB for twice 2,000).
-      seed: of permutations and choice.
+    codes; those of phrases of one song are not, so that p is too small unless each song contributes one phrase. Of more
+    than `max_points` a sample, this many are chosen at random, since time and memory grow with the square (128 MB for
+    twice 2,000).
 
     Raises:
       ValueError: as `in_prior_units`, or if the samples differ in dimension.
@@ -180,10 +141,7 @@ def moments(codes: Codes, prior_variance: float) -> Moments:
 def norm_histogram(codes: Codes, prior_variance: float, bins: int = 40) -> NormHistogram:
     """Histogram of the codes' norms beside the chi distribution with Z degrees of freedom, which is the prior's.
 
-    Args:
-      codes: at least 2.
-      prior_variance: positive.
-      bins: of equal width, up to the largest norm or the prior's 99.99 %, whichever is larger.
+    The bins have equal width, up to the largest norm or the prior's 99.99 %, whichever is larger.
 
     Raises:
       ValueError: as `in_prior_units`.
@@ -199,14 +157,9 @@ def norm_histogram(codes: Codes, prior_variance: float, bins: int = 40) -> NormH
 def active_dimensions(codes: Codes, prior_variance: float, *, min_variance: float = 0.01) -> ActiveDimensions:
     """Counts the dimensions that vary with the phrase.
 
-    A dimension is active where the variance of its codes over phrases exceeds .01, as in Burda et al. (arXiv
-    1509.00519, section 5.1), there with a prior of variance 1. For a random encoder, pass the means of its codes: the
+    A dimension is active where the variance of its codes over phrases exceeds `min_variance`, .01 as in Burda et al.
+    (arXiv 1509.00519, section 5.1), as a share of the prior's. For a random encoder, pass the means of its codes: the
     noise of an unused dimension has the prior's variance.
-
-    Args:
-      codes: at least 2.
-      prior_variance: positive.
-      min_variance: variance of an active dimension, as a share of the prior's.
 
     Raises:
       ValueError: as `in_prior_units`.

@@ -25,6 +25,7 @@ from wae_jax.evaluation import latent_metrics, memorization
 from wae_jax.generation.learned_prior import Mixture, log_density, normal
 from wae_jax.metrics import distances, distribution, intervals, music, suite
 from wae_jax.pianoroll import PITCHED_TRACKS, TRACK_NAMES, Codes, PackedPhrases
+from wae_jax.pianoroll.notes import ratio
 
 SETS = ("generated", "reconstructed", "held_out", "training")
 PITCHED = "Pitched"
@@ -54,12 +55,7 @@ Sets = Mapping[str, PhraseSet]
 
 
 def measure_music(sets: Sets, *, seed: int, compat: str = "") -> dict[str, Any]:
-    """Metrics of all sets.
-
-    Args:
-      sets: by name, `held_out` among them.
-      seed: of the resampling.
-      compat: "" or "musegan", see `suite.METRICS_BY_COMPAT`.
+    """Metrics of all sets, `held_out` among them, of `suite.METRICS_BY_COMPAT[compat]`.
 
     Returns:
       By metric: `unit`, `description`, `columns`, `floor` (median, p95, wasserstein_1), and by set mean, low, high, the
@@ -131,13 +127,9 @@ def _by_column(distance: Callable[..., Any], one: Columns, other: Float64[np.nda
 
 
 def divide_quality_gap(measured: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """How much of each metric's distance from held-out music is due to the decoder, and how much to the regularizer.
+    """Shares of decoder and regularizer in the distance from held-out music, by "metric, column" of `measure_music`.
 
-    Args:
-      measured: by `measure_music`, with `generated` and `reconstructed`.
-
-    Returns:
-      By "metric, column": the fields of `latent_metrics.QualityGap`.
+    The values are the fields of `latent_metrics.QualityGap`.
     """
     gaps = {}
     for name, entry in measured.items():
@@ -155,8 +147,7 @@ def count_note_lengths(sets: Sets) -> dict[str, Any]:
     for name, each in sets.items():
         counts = suite.map_chunks(each.packed, music.note_length_histogram).sum(axis=0)
         counts = np.concatenate([counts, counts[list(PITCHED_TRACKS)].sum(axis=0, keepdims=True)])
-        total = counts.sum(axis=-1, keepdims=True)
-        section["sets"][name] = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
+        section["sets"][name] = ratio(counts, counts.sum(axis=-1, keepdims=True))
     return section
 
 
@@ -256,7 +247,7 @@ def measure_codes(
       samples: of the prior.
       songs: index of each phrase's song; None where songs are not known.
       prior_variance: of each dimension.
-      seed: of permutations.
+      seed: of permutations and projections.
       mixture: a learned prior; `log_density` then has a "mixture" beside its "prior", both the mean over codes in nats
         a dimension.
     """

@@ -39,29 +39,15 @@ _BLOCK = 64
 
 
 class Nearest(NamedTuple):
-    """The nearest reference of each query.
+    """The nearest reference of each query."""
 
-    Attributes:
-      distance: Jaccard distance, from 0 to 1.
-      row: index of the reference, the first of equally near ones.
-      semitones: transposition of the reference's pitched tracks, positive upwards; of equally good ones the smallest,
-        downwards before upwards.
-    """
-
-    distance: Float64[np.ndarray, " B"]
-    row: Int64[np.ndarray, " B"]
-    semitones: Int64[np.ndarray, " B"]
+    distance: Float64[np.ndarray, " B"]  # Jaccard's, from 0 to 1
+    row: Int64[np.ndarray, " B"]  # of the reference, the first of equally near ones
+    semitones: Int64[np.ndarray, " B"]  # of the reference's pitched tracks; the least, downwards first
 
 
 class _Words(NamedTuple):
-    """Phrases as words of 64 steps.
-
-    Attributes:
-      total: number of active cells.
-      drums: words of the drums, which no transposition changes.
-      pitched: words of the pitched tracks, pitches last so that neighbouring transpositions are neighbours.
-      durations: active steps of each pitch of each pitched track.
-    """
+    """Phrases as words of 64 steps."""
 
     total: Int64[np.ndarray, " B"]
     drums: UInt64[np.ndarray, "B drums=252"]
@@ -78,11 +64,7 @@ def nearest_phrases(
 ) -> Nearest:
     """Finds the nearest reference of each query, over all transpositions of the reference's pitched tracks.
 
-    Args:
-      queries: packed phrases.
-      references: packed phrases, at least one; a memory map is read a thousand rows at a time.
-      max_semitones: largest transposition, upwards and downwards.
-      num_threads: threads that share the queries; the result is the same for any number.
+    A memory map is read a thousand rows at a time. The result is the same for any number of threads.
 
     Raises:
       ValueError: if there is no reference, a shape is wrong, or a number is out of range.
@@ -119,12 +101,7 @@ def flag_copies(
     Held-out music has neighbors in the training set too: styles, shared patterns, versions of one song. A phrase is
     suspect only where it is nearer than that. By chance alone, `percentile` per cent of the phrases are flagged; a
     share well above it means copies. A baseline that itself holds copies hides those of the model, so songs must not
-    be on both sides of the split.
-
-    Args:
-      distance: distances of generated phrases to their nearest training phrases.
-      baseline: distances of held-out phrases to their nearest training phrases.
-      percentile: of the baseline, below which a phrase is flagged.
+    be on both sides of the split. Both arguments are distances to the nearest training phrases.
 
     Raises:
       ValueError: if the baseline is empty.

@@ -22,20 +22,7 @@ from wae_jax.render.style import figure_png
 
 _GRID_PHRASES = 8
 _PAIRS = 6
-_PLOTTED_METRICS = (
-    ("qualified_note_rate", PITCHED),
-    ("one_step_share", PITCHED),
-    ("note_length", PITCHED),
-    ("notes_per_bar", PITCHED),
-    ("notes_per_bar", "Drums"),
-    ("polyphony_rate", PITCHED),
-    ("empty_bar_rate", PITCHED),
-    ("cells", "all"),
-    ("drum_pattern", "all"),
-    ("in_scale_share", PITCHED),
-    ("used_pitch_classes", PITCHED),
-    ("reonset_gap_share", PITCHED),
-)
+_PLOTTED_METRICS = (*table.HEADLINE, ("used_pitch_classes", PITCHED), ("reonset_gap_share", PITCHED))
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #1d2330;
        background: #fff; }
@@ -131,8 +118,9 @@ def _phrases(sets: Sets) -> Iterator[str]:
     yield _grid(sets["generated"], "generated", "The first generated phrases, unselected.")
     yield _grid(sets["held_out"], "held out", "Held-out phrases, chosen at random by the seed.")
     if "reconstructed" in sets:
-        rows = np.arange(min(_PAIRS, len(sets["held_out"].packed)))
-        originals, reconstructions = (_rolls(sets[name].packed, rows) for name in ("held_out", "reconstructed"))
+        originals, reconstructions = (
+            _rolls(sets[name].packed, slice(_PAIRS)) for name in ("held_out", "reconstructed")
+        )
         yield _picture(
             plot_pairs(originals, reconstructions, names=("held out", "reconstructed")),
             "Held-out phrases and their reconstructions.",
@@ -249,13 +237,13 @@ def _length_labels(bins: Sequence[int]) -> list[str]:
     ]
 
 
-def _rolls(packed: PackedPhrases, rows: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, "n T P K"]:
+def _rolls(packed: PackedPhrases, rows: slice | Int64[np.ndarray, " n"]) -> Bool[np.ndarray, "n T P K"]:
     return unpack(np.asarray(packed[rows]))
 
 
 def _grid(phrases: PhraseSet, name: str, caption: str) -> str:
-    rows = np.arange(min(_GRID_PHRASES, len(phrases.packed)))
-    return _picture(plot_grid(_rolls(phrases.packed, rows), titles=[f"{name} {i + 1}" for i in rows]), caption)
+    rolls = _rolls(phrases.packed, slice(_GRID_PHRASES))
+    return _picture(plot_grid(rolls, titles=[f"{name} {i + 1}" for i in range(len(rolls))]), caption)
 
 
 def _picture(figure: Any, caption: str) -> str:

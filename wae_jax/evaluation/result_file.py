@@ -39,11 +39,7 @@ def to_json(value: Any) -> Any:
 
 
 def read_evaluation(folder: pathlib.Path) -> dict[str, Any]:
-    """The evaluation in a workdir, or in a folder that --output named.
-
-    Raises:
-      CompareError: if there is none, or it cannot be used.
-    """
+    """The evaluation in a workdir, or a folder that --output named; raises CompareError if it cannot be used."""
     candidates = [folder / "evaluation" / RESULT_FILE, folder / RESULT_FILE]
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:

@@ -39,13 +39,8 @@ def measure_samples(
 ) -> dict[str, float]:
     """Metrics of `num` decoded samples of the prior, by name as listed at the head of this file.
 
-    Args:
-      model: the trained model.
-      rule: turns its probabilities into notes; calibrated.
-      num: how many samples.
-      seed: of the samples; the same samples at every evaluation.
-      held_out: packed phrases to compare with, of which `num` are taken at equal distances.
-      training: packed phrases that the feature space is fitted to, of which `num` are taken at equal distances.
+    The rule is calibrated. Of the held-out phrases, and of the training phrases that the feature space is fitted to,
+    `num` are taken at equal distances.
     """
     rolls = model.binarize(model.sample(num, seed=seed), rule, seed=seed)
     sets = {
@@ -61,8 +56,8 @@ def compare_sets(sets: measure.Sets, *, seed: int) -> dict[str, float]:
     metrics: dict[str, float] = {}
     samples, real = (_by_label(suite.measure(sets[name].packed)) for name in ("generated", "held_out"))
     for label, values in samples.items():
-        metrics[f"samples/{label}"] = _nanmean(values)
-        metrics[f"held_out/{label}"] = _nanmean(real[label])
+        metrics[f"samples/{label}"] = suite.defined_mean(values)
+        metrics[f"held_out/{label}"] = suite.defined_mean(real[label])
         metrics[f"samples_distance/{label}"] = distances.wasserstein_1(values, real[label])
     found = measure.compare_distributions(sets, seed=seed)["sets"]["generated"]
     metrics |= {f"samples/{name}": value for name, value in found.items()}
@@ -82,9 +77,3 @@ def _by_label(measured: dict[str, suite.Columns]) -> dict[str, Float64[np.ndarra
         if is_drums.any():
             values[f"{name}_drums"] = columns[:, is_drums][:, 0]
     return values
-
-
-def _nanmean(values: Float64[np.ndarray, " B"]) -> float:
-    """The mean of the defined values; NaN, without a warning, where there is none."""
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else math.nan

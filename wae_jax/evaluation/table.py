@@ -28,27 +28,16 @@ SMALL = 2.0
 
 
 class Value(NamedTuple):
-    """A metric of one set.
+    """A metric of one set."""
 
-    Attributes:
-      mean: over the set.
-      low: lower end of its interval; NaN where it has none.
-      high: upper end.
-      floor: median difference between halves of real music; NaN where that is not known.
-    """
-
-    mean: float
-    low: float = math.nan
+    mean: float  # over the set
+    low: float = math.nan  # lower end of its interval; NaN where it has none
     high: float = math.nan
-    floor: float = math.nan
+    floor: float = math.nan  # median difference between halves of real music; NaN where unknown
 
 
 def headline(evaluation: Mapping[str, Any]) -> dict[str, dict[str, Value]]:
-    """The headline metrics of an evaluation: by metric, by set.
-
-    Args:
-      evaluation: content of evaluation.json, where undefined values are None.
-    """
+    """The headline metrics of the content of evaluation.json: by metric, by set."""
     rows: dict[str, dict[str, Value]] = {}
     for metric, column in HEADLINE:
         entry = evaluation["music"][metric]
