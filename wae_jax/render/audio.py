@@ -1,12 +1,13 @@
 """Phrases as sound: rendered by symusic, written by soundfile.
 
-pip installs all that is needed: symusic's synthesizer and the sound font that pretty_midi brings. These
-parts are imported where they are used, so that everything else works without them; `missing_parts` checks for them.
+These parts are imported where they are used, so that everything else works without them; `missing_parts` checks for
+them.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import io
 import math
 import os
@@ -16,13 +17,15 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from wae_jax.errors import SoundFontError
 from wae_jax.files import whole_file
 from wae_jax.pianoroll import DEFAULT_TEMPO, PROGRAMS, STEPS_PER_BEAT, BinaryPiece, BinaryPieces
-from wae_jax.render import synth_symusic
-from wae_jax.render.audio_arrays import Stereo, finish
-from wae_jax.render.sound_font import DEFAULT_FONT
+from wae_jax.render import synthesizer
+from wae_jax.render.sound_font import DEFAULT_FONT, read_font, with_root_keys_in_headers
+from wae_jax.render.synthesizer import Stereo
 
 SAMPLE_RATE = 44100
+PEAK = 0.9
 
 # soundfile's names of the container and of the encoding in it, by the file's extension.
 FORMATS = {
@@ -34,6 +37,7 @@ FORMATS = {
 
 # The last sounds may die away for this long after the end of the phrase, and end in a fade.
 TAIL_SECONDS = 1.5
+_FADE_SECONDS = 0.02
 
 # One call of soundfile for minutes of sound can crash its Vorbis encoder; blocks of this many samples don't.
 _BLOCK = 1 << 16
@@ -58,16 +62,25 @@ DEFAULT_AUDIO = Audio()
 def describe(audio: Audio) -> str:
     """Synthesizer with its version, and sound font."""
     font = DEFAULT_FONT if audio.sound_font is None else pathlib.Path(audio.sound_font).name
-    return f"{synth_symusic.version()} with {font}"
+    return f"symusic {importlib.metadata.version('symusic')} with {font}"
 
 
 def missing_parts(audio: Audio) -> str | None:
     """What to install before sound can be made, in one sentence; None where nothing is missing."""
-    problem = synth_symusic.missing(audio.sound_font) or _missing_soundfile()
-    return None if problem is None else f"no sound can be made: {problem}"
+    problem = _find_problem(audio.sound_font)
+    return problem and f"no sound can be made: {problem}"
 
 
-def _missing_soundfile() -> str | None:
+def _find_problem(font: str | None) -> str | None:
+    try:
+        import symusic  # noqa: F401
+    except ImportError:
+        return 'symusic is missing; pip install "symusic>=0.5.8,<0.6"'
+    try:
+        # symusic checks less when loading, and some damaged fonts make it end the process.
+        with_root_keys_in_headers(read_font(font))
+    except (SoundFontError, OSError) as error:
+        return str(error)
     try:
         import soundfile  # noqa: F401
     except ImportError:
@@ -106,7 +119,7 @@ def render(
         raise ValueError(f"tempo is {tempo}; expected a positive number of quarter notes a minute")
     rolls = roll[None] if roll.ndim == 3 else roll
     num_samples = round(rolls.shape[0] * rolls.shape[1] * 60 / (tempo * STEPS_PER_BEAT) * sample_rate)
-    mix = synth_symusic.mix(
+    sound = synthesizer.mix(
         rolls,
         tempo=tempo,
         programs=programs,
@@ -114,7 +127,12 @@ def render(
         sample_rate=sample_rate,
         num_samples=num_samples + round(TAIL_SECONDS * sample_rate),
     )
-    return finish(mix, num_samples, sample_rate)
+    # The inaudible part of the tail is cut, and the very end fades out.
+    sound = sound[: max(num_samples, synthesizer.audible_length(sound))]
+    fade = min(len(sound), round(_FADE_SECONDS * sample_rate))
+    sound[len(sound) - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)[:, None]
+    loudest = np.abs(sound).max(initial=0)
+    return sound * (PEAK / loudest) if loudest > 0 else sound
 
 
 def write_audio(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import collections
-import functools
 import os
 import pathlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent import futures
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -27,9 +26,9 @@ from wae_jax.pianoroll import (
 )
 from wae_jax.render import midi, phrase_plots
 from wae_jax.render.audio import DEFAULT_AUDIO, Audio, missing_parts, render, write_audio
-from wae_jax.render.audio_arrays import Stereo
 from wae_jax.render.multitrack import write_multitrack
 from wae_jax.render.style import save_figure
+from wae_jax.render.synthesizer import Stereo
 
 GRID_PHRASES = 16
 _SECONDS_BETWEEN_LINES = 5
@@ -108,7 +107,6 @@ def write_phrases(
 
 
 def _check(rolls: BinaryRolls, probabilities: Probabilities | None, names: Sequence[str]) -> None:
-    """Raises ValueError as `write_phrases` does."""
     check_rolls(rolls)
     if not len(rolls) or len(names) != len(rolls):
         raise ValueError(f"there are {len(rolls)} phrases and {len(names)} names; expected at least one, one name each")
@@ -117,14 +115,12 @@ def _check(rolls: BinaryRolls, probabilities: Probabilities | None, names: Seque
 
 
 def _write_arrays(directory: pathlib.Path, rolls: BinaryRolls, probabilities: Probabilities | None) -> None:
-    """Writes phrases.npz, and probabilities.npy where there are probabilities."""
     bars = np.asarray(rolls).reshape(-1, NUM_BARS, STEPS_PER_BAR, NUM_PITCHES, NUM_TRACKS)
-    nonzero = np.array(np.nonzero(bars), np.int64)
-    save = functools.partial(np.savez_compressed, nonzero=nonzero, shape=np.array(bars.shape))
-    _write(directory / "phrases.npz", save)
+    with whole_file(directory / "phrases.npz") as part, part.open("wb") as file:
+        np.savez_compressed(file, nonzero=np.array(np.nonzero(bars), np.int64), shape=np.array(bars.shape))
     if probabilities is not None:
-        half = np.asarray(probabilities, np.float16)
-        _write(directory / "probabilities.npy", functools.partial(np.save, arr=half))
+        with whole_file(directory / "probabilities.npy") as part, part.open("wb") as file:
+            np.save(file, np.asarray(probabilities, np.float16))
 
 
 class _Encoding(Closing):
@@ -147,9 +143,3 @@ class _Encoding(Closing):
         self._pool.shutdown()
         for each in self._waiting:
             each.result()
-
-
-def _write(path: pathlib.Path, save: Callable[[IO[bytes]], object]) -> None:
-    """Calls `save` with a file that appears under its name only once it is complete."""
-    with whole_file(path) as part, part.open("wb") as file:
-        save(file)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import pathlib
 import tempfile
 from collections.abc import Sequence
@@ -12,13 +11,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
-from wae_jax.errors import SoundFontError
 from wae_jax.pianoroll import LOWEST_PITCH, STEPS_PER_BEAT, TRACKS, BinaryPieces
 from wae_jax.pianoroll.notes import find_notes
-from wae_jax.render.audio_arrays import Stereo, audible_length
 from wae_jax.render.sound_font import read_font, with_root_keys_in_headers
 
+Stereo = Float32[np.ndarray, "samples 2"]  # left and right channel
+
 VELOCITY = 100
+_INAUDIBLE = 1e-3
 
 # The synthesizer ends a sound with its note, and drum notes last one step: a twentieth of a second of a cymbal is a
 # click. So each hit is rendered this long and dies away at this rate.
@@ -29,29 +29,6 @@ _RING_DECAY_SECONDS = 0.4
 _GAINS = (1.8, 1.4, 0.9, 2.0, 0.6)
 # General MIDI's Power kit in place of the standard kit, of whose acoustic snare the synthesizer plays 6 milliseconds.
 _KITS = {0: 16}
-
-
-def version() -> str:
-    """Name and version of the synthesizer."""
-    return f"symusic {importlib.metadata.version('symusic')}"
-
-
-def missing(font: str | None) -> str | None:
-    """Reason why this synthesizer cannot play a font; None if it can.
-
-    Args:
-      font: a SoundFont 2 file; None for pretty_midi's.
-    """
-    try:
-        import symusic  # noqa: F401
-    except ImportError:
-        return 'symusic is missing; pip install "symusic>=0.5.8,<0.6"'
-    try:
-        # symusic checks less when loading, and some damaged fonts make it end the process.
-        with_root_keys_in_headers(read_font(font))
-    except (SoundFontError, OSError) as error:
-        return str(error)
-    return None
 
 
 def mix(
@@ -88,6 +65,13 @@ def mix(
     return total
 
 
+def audible_length(sound: Stereo) -> int:
+    """Number of samples up to the last one above -60 dB of the loudest; 0 for silence."""
+    loudness = np.abs(sound).max(axis=1)
+    audible = np.flatnonzero(loudness > _INAUDIBLE * loudness.max(initial=0))
+    return int(audible[-1]) + 1 if audible.size else 0
+
+
 @functools.lru_cache(maxsize=4)
 def _synthesizer(font: str | None, sample_rate: int) -> Any:
     """A synthesizer with a sound font loaded, which takes a tenth of a second."""
@@ -108,10 +92,7 @@ def _play(
     font: str | None,
     sample_rate: int,
 ) -> Stereo:
-    """Plays the notes of one instrument, at least one; not normalized.
-
-    Times are in seconds, pitches MIDI numbers.
-    """
+    """Plays the notes of one instrument, at least one; times are in seconds, pitches MIDI numbers."""
     import symusic
 
     track = symusic.Track(program=program, is_drum=is_drum, ttype="second")
