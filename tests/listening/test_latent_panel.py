@@ -34,10 +34,8 @@ def numbers(text, dtype):
 
 def test_layers_are_stored_exactly_but_for_kernels_of_16_bits(model, panel):
     layers = decoder_layers(model.config.model, model.config.refiner, model.variables)
-    kinds = {"Dense": "dense", "ConvTranspose": "conv_transpose", "LeakyRelu": "leaky_relu"}
-    assert [layer["kind"] for layer in panel["layers"]] == [kinds[type(layer).__name__] for layer in layers]
     for stored, layer in zip(panel["layers"], layers, strict=True):
-        for name, value in vars(layer).items():
+        for name, value in layer.items():
             if name == "kernel":
                 found = numbers(stored["kernel"], "<f2").reshape(stored["kernel_shape"])
                 np.testing.assert_array_equal(found, value.astype(np.float16))

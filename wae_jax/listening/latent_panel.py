@@ -134,15 +134,14 @@ def _mixture_to_json(mixture: Mixture) -> dict[str, Any]:
 
 def layer_to_json(layer: Layer) -> dict[str, Any]:
     """A layer as JSON: arrays in base64, the kernel with its shape."""
-    content: dict[str, Any] = {"kind": layer.kind}
-    for field in dataclasses.fields(layer):
-        value = getattr(layer, field.name)
-        if field.name == "layers":
-            content["layers"] = [layer_to_json(each) for each in value]
-        elif field.name == "kernel":
+    content: dict[str, Any] = {}
+    for name, value in layer.items():
+        if name == "layers":
+            content[name] = [layer_to_json(each) for each in value]
+        elif name == "kernel":
             content |= {"kernel": _base64(value, "<f2"), "kernel_shape": list(value.shape)}
         else:
-            content[field.name] = _base64(value, "<f4") if isinstance(value, np.ndarray) else value
+            content[name] = _base64(value, "<f4") if isinstance(value, np.ndarray) else value
     return content
 
 
