@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wae_jax import pianoroll
-from wae_jax.command_line.arguments import whole_number
+from wae_jax.command_line.arguments import make_parser, whole_number
 from wae_jax.data import splits
 from wae_jax.data.build import builder, workers
 from wae_jax.data.build.build_spec import BuildSpec, Input
@@ -85,13 +85,8 @@ class _SetRows(argparse.Action):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m wae_jax.build_dataset",
-        description="Builds a packed dataset of piano-roll phrases.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    summary = "Builds a packed dataset of piano-roll phrases."
+    parser = make_parser("build_dataset", summary, epilog=_EPILOG, allow_abbrev=False)
     parser.set_defaults(groups=[])
     inputs: dict[str, Any] = {"nargs": "+", "metavar": "PATH", "dest": "groups", "action": _AddInputs, "type": _path}
     parser.add_argument("--input", **inputs, const="input", help="files and folders to read; a rule makes the splits")
@@ -157,12 +152,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Does what the command line says.
-
-    Raises:
-      DatasetError: if there is nothing to read, a folder may not be written, or a dataset is damaged.
-      OSError: if the file system fails.
-    """
+    """Does what the command line says. Raises DatasetError and OSError."""
     if arguments.describe or arguments.verify:
         # Pictures and metrics, which only these need, take a second and memory to import.
         from wae_jax.data.build import describe

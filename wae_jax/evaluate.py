@@ -18,8 +18,10 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+from wae_jax.command_line.arguments import make_parser
 from wae_jax.command_line.exit_status import run_command
 from wae_jax.command_line.model_flags import (
+    ONLY_WITH_MODEL,
     add_checkpoint_flag,
     add_latent_flags,
     add_sampling_flags,
@@ -39,18 +41,6 @@ from wae_jax.remote import is_url, local_copy
 
 REPORT_FILE = "report.html"
 _MIN_NUM = 8  # statistics of fewer phrases say nothing
-# Without a model these have no effect.
-_MODEL_FLAGS = {
-    "checkpoint": "--checkpoint",
-    "latent": "--latent",
-    "components": "--components",
-    "method": "--binarization",
-    "thresholds": "--threshold",
-    "hysteresis_ratio": "--hysteresis-ratio",
-    "min_note_length": "--min-note-length",
-    "short_note_thresholds": "--short-note-threshold",
-    "track_gates": "--track-gate",
-}
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -85,11 +75,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parses and checks the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m wae_jax.evaluate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("evaluate", __doc__)
     subject = parser.add_mutually_exclusive_group(required=True)
     subject.add_argument("--workdir", help="workdir of a trained model, or a file written by python -m wae_jax.export")
     subject.add_argument("--phrases", metavar="FILE", help="phrases to measure, in any format that build_dataset reads")
@@ -109,7 +95,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     check_latent_flags(parser, arguments)
     if not arguments.workdir:
-        given = [flag for name, flag in _MODEL_FLAGS.items() if getattr(arguments, name) != parser.get_default(name)]
+        given = [flag for name, flag in ONLY_WITH_MODEL.items() if getattr(arguments, name) != parser.get_default(name)]
         if given:
             parser.error(f"{', '.join(given)} applies only to a model; expected --workdir with it")
     if arguments.output is None and not arguments.compare:

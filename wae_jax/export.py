@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wae_jax.command_line.arguments import whole_number
+from wae_jax.command_line.arguments import make_parser, whole_number
 from wae_jax.command_line.exit_status import run_command
 from wae_jax.command_line.model_flags import add_checkpoint_flag
 from wae_jax.errors import RequestError
@@ -28,13 +28,7 @@ _NUM_SAMPLES = 256
 
 
 def compare(original: Model, exported: Model, phrases: PackedPhrases) -> str:
-    """A table of the differences between a model and its exported version, both with the rule of the original.
-
-    Args:
-      original: the model.
-      exported: the model read from its file.
-      phrases: packed validation phrases, [B, 10080].
-    """
+    """A table of the differences between a model and its exported version, both with the rule of the original."""
 
     def decode(model: Model, codes: Codes) -> PackedPhrases:
         return pack(original.binarize(model.decode(codes), seed=_SEED))
@@ -56,11 +50,7 @@ def compare(original: Model, exported: Model, phrases: PackedPhrases) -> str:
 
 
 def export(arguments: argparse.Namespace) -> None:
-    """Writes the file, and prints the table.
-
-    Raises:
-      UserError, OSError: if the model cannot be read, or the file cannot be written.
-    """
+    """Writes the file, and prints the table. Raises UserError and OSError."""
     output = pathlib.Path(arguments.output)
     if output.is_dir():
         raise RequestError(f"{output} is a folder; expected the name of a file, such as {output / 'model.npz'}")
@@ -76,9 +66,7 @@ def export(arguments: argparse.Namespace) -> None:
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parses and checks the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m wae_jax.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser("export", __doc__)
     parser.add_argument("--workdir", required=True, help="workdir of a run, or an exported file")
     parser.add_argument("--output", required=True, help="the file to write, such as model.npz")
     add_checkpoint_flag(parser)

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from wae_jax.command_line.arguments import make_parser
 from wae_jax.command_line.exit_status import run_command
 from wae_jax.command_line.mode_flags import (
     add_mode_flags,
@@ -60,11 +61,7 @@ _TRAINING_PHRASES_IN_TABLE = 2048
 
 
 def generate(arguments: argparse.Namespace) -> None:
-    """Makes the phrases, and then writes them.
-
-    Raises:
-      UserError, OSError: if the model or the user's music cannot be read, or the files cannot be written.
-    """
+    """Makes the phrases, and then writes them. Raises UserError and OSError."""
     output = pathlib.Path(arguments.output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())) and not arguments.overwrite:
         raise RequestError(f"{output} exists and is not an empty folder; choose another, or pass --overwrite")
@@ -128,7 +125,17 @@ def _write_music(
     try:
         sets["training data"] = unpack(np.asarray(model.phrases("train")[:_TRAINING_PHRASES_IN_TABLE]))
         if arguments.page:
-            _write_page(output / PAGE, arguments, request, model, phrases, requested)
+            sections = sections_of_phrases(
+                arguments.mode,
+                phrases.rolls,
+                phrases.names,
+                originals=phrases.originals,
+                original_names=phrases.original_names,
+            )
+            shown = {"source": arguments.workdir, "rule": request.rule, "tempo": arguments.tempo}
+            write_page(model, output / PAGE, sections, **shown, **requested)
+    except RequestError as error:
+        print(f"no page to listen: {error}")
     except DatasetError as error:
         # An exported model may be far from its data.
         print(f"no page to listen, and no training data in the table below: {error}")
@@ -142,37 +149,9 @@ def _write_music(
         print(f"to listen, open {output / PAGE} in a browser")
 
 
-def _write_page(
-    path: pathlib.Path,
-    arguments: argparse.Namespace,
-    request: Request,
-    model: Model,
-    phrases: Phrases,
-    requested: dict[str, Any],
-) -> None:
-    """Writes the listening page, or says why there is none."""
-    assert phrases.rolls is not None
-    sections = sections_of_phrases(
-        arguments.mode,
-        phrases.rolls,
-        phrases.names,
-        originals=phrases.originals,
-        original_names=phrases.original_names,
-    )
-    source, rule, tempo = arguments.workdir, request.rule, arguments.tempo
-    try:
-        write_page(model, path, sections, source=source, rule=rule, tempo=tempo, **requested)
-    except RequestError as error:
-        print(f"no page to listen: {error}")
-
-
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parses and checks the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m wae_jax.generate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("generate", __doc__)
     add_model_flags(parser)
     parser.add_argument("--output", required=True, help="folder to write to")
     add_sampling_flags(parser, num=None)

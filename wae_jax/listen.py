@@ -11,10 +11,9 @@ import argparse
 import json
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
-from wae_jax.command_line.arguments import LARGEST_SEED, number, whole_number
+from wae_jax.command_line.arguments import LARGEST_SEED, make_parser, number, whole_number
 from wae_jax.command_line.exit_status import run_command
 from wae_jax.command_line.model_flags import (
     add_checkpoint_flag,
@@ -55,20 +54,6 @@ The files are those saved by the survey's page; they contain the answer key. Fil
 another survey or superseded by a later one of the same listener are skipped, with the reason. Listeners who fail the
 attention checks are dropped, by the rule that the page's first screen states.
 """
-
-
-class Command(NamedTuple):
-    """A subcommand.
-
-    Attributes:
-      description: for --help.
-      add_flags: adds its flags to a parser.
-      run: runs it.
-    """
-
-    description: str
-    add_flags: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], None]
 
 
 def _add_page_flags(parser: argparse.ArgumentParser) -> None:
@@ -152,32 +137,32 @@ def _score(arguments: argparse.Namespace) -> None:
         print(f"\nwrote {output}")
 
 
+# By name: the description for --help, the function that adds flags to a parser, and the one that runs the subcommand.
 COMMANDS = {
-    "page": Command(_PAGE, _add_page_flags, _write_page),
-    "survey": Command(_SURVEY, _add_survey_flags, _write_survey),
-    "score": Command(_SCORE, _add_score_flags, _score),
+    "page": (_PAGE, _add_page_flags, _write_page),
+    "survey": (_SURVEY, _add_survey_flags, _write_survey),
+    "score": (_SCORE, _add_score_flags, _score),
 }
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parses and checks the command line."""
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="python -m wae_jax.listen", description=__doc__, formatter_class=form)
+    parser = make_parser("listen", __doc__)
     subparsers = parser.add_subparsers(dest="command", required=True)
-    parsers = {}
-    for name, command in COMMANDS.items():
-        parsers[name] = subparsers.add_parser(name, description=command.description, formatter_class=form)
-        command.add_flags(parsers[name])
+    for name, (description, add_flags, run) in COMMANDS.items():
+        subparser = subparsers.add_parser(name, description=description, formatter_class=parser.formatter_class)
+        add_flags(subparser)
+        subparser.set_defaults(run=run, subparser=subparser)
     arguments = parser.parse_args(argv)
     if arguments.command == "page":
-        check_latent_flags(parsers["page"], arguments)
+        check_latent_flags(arguments.subparser, arguments)
     return arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     arguments = parse_arguments(argv)
-    return run_command(COMMANDS[arguments.command].run, arguments)
+    return run_command(arguments.run, arguments)
 
 
 if __name__ == "__main__":

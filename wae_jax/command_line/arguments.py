@@ -1,12 +1,23 @@
-"""Types of arguments for `argparse`: numbers within a range, refused with the range."""
+"""Parsers of commands, and types of arguments: numbers within a range, refused with the range."""
 
 from __future__ import annotations
 
 import argparse
 import math
 from collections.abc import Callable
+from typing import Any
 
 LARGEST_SEED = 2**32 - 1
+
+
+def make_parser(command: str, description: str | None, **options: Any) -> argparse.ArgumentParser:
+    """The parser of `python -m wae_jax.COMMAND`, whose description keeps its lines."""
+    return argparse.ArgumentParser(
+        prog=f"python -m wae_jax.{command}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **options,
+    )
 
 
 def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:

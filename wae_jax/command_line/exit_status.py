@@ -16,9 +16,7 @@ INTERRUPTED = 130  # as a shell reports a program that Ctrl-C has ended
 def run_command(command: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
     """Runs a command; errors that a user can act on are printed as one line.
 
-    Args:
-      command: the command.
-      arguments: of the command line; `output`, if there is one, is named where a file cannot be written.
+    Where a file cannot be written, `output` of the command line is named, if there is one.
 
     Returns:
       The exit status: 0; 1 after an error; 130 after Ctrl-C.

@@ -47,11 +47,7 @@ def given_mode_flags(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def read_inputs(arguments: argparse.Namespace) -> tuple[InputPhrase, ...]:
-    """The user's phrases.
-
-    Raises:
-      RequestError: if a file cannot be read, or does not have the four bars.
-    """
+    """The user's phrases. Raises RequestError if a file cannot be read, or does not have the four bars."""
     given = [(_value(arguments, file), _value(arguments, bar)) for file, bar in _FILES.items()]
     return tuple(read_input_phrase(path, bar) for path, bar in given if path is not None)
 
@@ -93,14 +89,7 @@ def check_mode_flags(parser: argparse.ArgumentParser, arguments: argparse.Namesp
 
 
 def parse_tracks(text: str) -> tuple[int, ...]:
-    """Ascending indices of the tracks of --keep.
-
-    Args:
-      text: such as "drums,bass".
-
-    Raises:
-      ArgumentTypeError: if one is unknown, or all are named.
-    """
+    """Ascending indices of the tracks of --keep, such as "drums,bass"."""
     known = [name.lower() for name in TRACK_NAMES]
     names = [name.strip().lower() for name in text.split(",")]
     for name in names:
@@ -113,14 +102,7 @@ def parse_tracks(text: str) -> tuple[int, ...]:
 
 
 def parse_attribute(text: str) -> tuple[str, float]:
-    """The name and the change, in standard deviations, of --attribute.
-
-    Args:
-      text: such as "note-length:-1.5".
-
-    Raises:
-      ArgumentTypeError: if there is no such attribute, or the change is no number, 0, or too large.
-    """
+    """The name and the change, in standard deviations, of --attribute, such as "note-length:-1.5"."""
     name, _, number = text.rpartition(":")
     name = name.strip().lower().replace("-", " ").replace("_", " ")
     if name not in ATTRIBUTES:

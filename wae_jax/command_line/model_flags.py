@@ -14,6 +14,41 @@ from wae_jax.errors import RequestError
 from wae_jax.generation.load import load
 from wae_jax.generation.model import Model
 
+# The parts of the binarization rule: by flag, field, reader, metavar and help.
+_RULE_FLAGS: dict[str, tuple[str, Callable[[str], Any], str, str]] = {
+    "--threshold": (
+        "thresholds",
+        read_per_track,
+        "T|T,T,T,T,T|fit",
+        "of all tracks, or of each; fit: samples are as dense as the training data",
+    ),
+    "--hysteresis-ratio": (
+        "hysteresis_ratio",
+        float,
+        "R",
+        "a note lasts while above this share of the threshold, 0 to 1",
+    ),
+    "--min-note-length": ("min_note_length", int, "STEPS", "shorter notes of pitched tracks are dropped"),
+    "--short-note-threshold": (
+        "short_note_thresholds",
+        read_per_track,
+        "F|F,F,F,F,F|fit",
+        "shorter notes stay that reach this multiple of the threshold, 0 for none; fit: as many as training data have",
+    ),
+    "--track-gate": (
+        "track_gates",
+        read_per_track,
+        "C|C,C,C,C,C|fit",
+        "a track is silent in phrases with fewer expected active cells; fit: as many empty bars as training data have",
+    ),
+}
+# Flags that have no effect without a model, by their names in the parsed arguments.
+ONLY_WITH_MODEL = {
+    **{name: f"--{name}" for name in ("checkpoint", "latent", "components")},
+    "method": "--binarization",
+    **{name: flag for flag, (name, *_) in _RULE_FLAGS.items()},
+}
+
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that choose a trained model, --workdir and --checkpoint."""
@@ -30,13 +65,7 @@ def add_checkpoint_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def add_sampling_flags(parser: argparse.ArgumentParser, *, num: int | None, min_num: int = 1) -> None:
-    """Adds --num, --seed and the parts of the binarization rule.
-
-    Args:
-      parser: of the command.
-      num: default number of phrases; None where it depends on the mode.
-      min_num: the smallest number.
-    """
+    """Adds --num, whose default may depend on the mode, --seed, and the parts of the binarization rule."""
     default = "the default depends on the mode" if num is None else f"default {num}"
     parser.add_argument("--num", type=whole_number(min_num), default=num, help=f"number of phrases ({default})")
     parser.add_argument("--seed", type=whole_number(0, LARGEST_SEED), default=0)
@@ -47,41 +76,8 @@ def add_sampling_flags(parser: argparse.ArgumentParser, *, num: int | None, min_
         choices=("hard", "bernoulli"),
         help="above a threshold, or at random with the probability of the cell",
     )
-    rule.add_argument(
-        "--threshold",
-        dest="thresholds",
-        type=_rule_part("thresholds", read_per_track),
-        metavar="T|T,T,T,T,T|fit",
-        help="of all tracks, or of each; fit: samples are as dense as the training data",
-    )
-    rule.add_argument(
-        "--hysteresis-ratio",
-        type=_rule_part("hysteresis_ratio", float),
-        metavar="R",
-        help="a note lasts while above this share of the threshold, 0 to 1",
-    )
-    rule.add_argument(
-        "--min-note-length",
-        type=_rule_part("min_note_length", int),
-        metavar="STEPS",
-        help="shorter notes of pitched tracks are dropped",
-    )
-    rule.add_argument(
-        "--short-note-threshold",
-        dest="short_note_thresholds",
-        type=_rule_part("short_note_thresholds", read_per_track),
-        metavar="F|F,F,F,F,F|fit",
-        help="shorter notes stay that reach this multiple of the threshold, 0 for none; fit: as many as in the "
-        "training data",
-    )
-    rule.add_argument(
-        "--track-gate",
-        dest="track_gates",
-        type=_rule_part("track_gates", read_per_track),
-        metavar="C|C,C,C,C,C|fit",
-        help="a track is silent in phrases with fewer expected active cells; fit: as many empty bars as in the "
-        "training data",
-    )
+    for flag, (name, convert, metavar, text) in _RULE_FLAGS.items():
+        rule.add_argument(flag, dest=name, type=_rule_part(name, convert), metavar=metavar, help=text)
 
 
 def _rule_part(name: str, convert: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -103,15 +99,7 @@ def _rule_part(name: str, convert: Callable[[str], Any]) -> Callable[[str], Any]
 
 
 def requested_rule(arguments: argparse.Namespace, rule: BinarizationRule) -> BinarizationRule:
-    """The binarization rule with the parts that the command line gives.
-
-    Args:
-      arguments: of a parser with `add_sampling_flags`.
-      rule: of a model's configuration.
-
-    Raises:
-      RequestError: if the parts contradict each other.
-    """
+    """The model's binarization rule with the parts that are given; raises RequestError if they contradict."""
     names = [field.name for field in dataclasses.fields(BinarizationRule)]
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     try:
@@ -142,18 +130,10 @@ def check_latent_flags(parser: argparse.ArgumentParser, arguments: argparse.Name
 
 
 def requested_latent(model: Model, latent: str, components: int | None) -> Model:
-    """The model, sampling from the distribution that --latent and --components name.
-
-    Raises:
-      DatasetError, RequestError: if no mixture can be fitted.
-    """
+    """The model, sampling from the distribution that --latent and --components name."""
     return model if latent == "prior" else model.with_mixture(components or 0)
 
 
 def open_model(arguments: argparse.Namespace) -> Model:
-    """The model that --workdir and --checkpoint choose, sampling as --latent and --components say.
-
-    Raises:
-      UserError: if it cannot be opened, or no mixture can be fitted.
-    """
+    """The model that --workdir and --checkpoint choose, sampling as --latent and --components say."""
     return requested_latent(load(arguments.workdir, arguments.checkpoint), arguments.latent, arguments.components)

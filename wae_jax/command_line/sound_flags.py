@@ -31,14 +31,7 @@ def add_sound_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_programs(text: str) -> tuple[int, ...]:
-    """General MIDI programs from 0, one a track; tracks that are not named have their defaults.
-
-    Args:
-      text: such as "piano=4,bass=38".
-
-    Raises:
-      ArgumentTypeError: if a track or a program does not exist.
-    """
+    """General MIDI programs from 0, one a track, such as "piano=4,bass=38"; the others have their defaults."""
     programs = list(PROGRAMS)
     for part in text.split(","):
         name, _, program = part.partition("=")
