@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from wae_jax import pianoroll
-from wae_jax.command_line.arguments import make_parser, whole_number
+from wae_jax.command_line.command import make_parser, whole_number
 from wae_jax.data import splits
 from wae_jax.data.build import builder, workers
-from wae_jax.data.build.build_spec import BuildSpec, Input
 from wae_jax.data.build.dataset_writer import escape
-from wae_jax.data.build.sources import DRUM_LENGTHS, TONALITIES, Options
+from wae_jax.data.build.sources import DRUM_LENGTHS, TONALITIES, BuildSpec, Input, Options
 from wae_jax.errors import DatasetError
 
 _DEFAULT_FRACTION = 0.1

@@ -18,8 +18,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from wae_jax.command_line.arguments import make_parser
-from wae_jax.command_line.exit_status import run_command
+from wae_jax.command_line.command import make_parser, run_command
 from wae_jax.command_line.model_flags import (
     ONLY_WITH_MODEL,
     add_checkpoint_flag,
@@ -33,8 +32,7 @@ from wae_jax.data.remote_data import local_dataset
 from wae_jax.errors import RequestError
 from wae_jax.evaluation.comparison import compare
 from wae_jax.evaluation.evaluate_model import EvaluationSpec, evaluate_model, evaluate_phrases
-from wae_jax.evaluation.result_file import RESULT_FILE, write_evaluation
-from wae_jax.evaluation.table import format_table
+from wae_jax.evaluation.table import RESULT_FILE, format_table, write_evaluation
 from wae_jax.files import printable, whole_file
 from wae_jax.generation.load import load
 from wae_jax.remote import is_url, local_copy

@@ -13,8 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wae_jax.command_line.arguments import make_parser, whole_number
-from wae_jax.command_line.exit_status import run_command
+from wae_jax.command_line.command import make_parser, run_command, whole_number
 from wae_jax.command_line.model_flags import add_checkpoint_flag
 from wae_jax.errors import RequestError
 from wae_jax.generation.export_file import write_model

@@ -25,14 +25,15 @@ from typing import Any
 
 import numpy as np
 
-from wae_jax.command_line.arguments import make_parser
-from wae_jax.command_line.exit_status import run_command
-from wae_jax.command_line.mode_flags import (
+from wae_jax.command_line.command import make_parser, run_command
+from wae_jax.command_line.generate_flags import (
     add_mode_flags,
+    add_sound_flags,
     check_mode_flags,
     given_mode_flags,
     make_request,
     read_inputs,
+    requested_audio,
 )
 from wae_jax.command_line.model_flags import (
     add_latent_flags,
@@ -42,7 +43,6 @@ from wae_jax.command_line.model_flags import (
     open_model,
     requested_rule,
 )
-from wae_jax.command_line.sound_flags import add_sound_flags, requested_audio
 from wae_jax.errors import DatasetError, RequestError
 from wae_jax.files import whole_file
 from wae_jax.generation.binarization import describe as describe_rule

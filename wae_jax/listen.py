@@ -13,8 +13,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from wae_jax.command_line.arguments import LARGEST_SEED, make_parser, number, whole_number
-from wae_jax.command_line.exit_status import run_command
+from wae_jax.command_line.command import LARGEST_SEED, make_parser, number, run_command, whole_number
 from wae_jax.command_line.model_flags import (
     add_checkpoint_flag,
     add_latent_flags,

@@ -10,7 +10,7 @@ from wae_jax import evaluate, generate
 from wae_jax.config import BinarizationRule
 from wae_jax.errors import RequestError
 from wae_jax.evaluation import evaluate_model, report
-from wae_jax.evaluation.result_file import to_json
+from wae_jax.evaluation.table import to_json
 from wae_jax.generation.load import load
 from wae_jax.pianoroll import pack
 

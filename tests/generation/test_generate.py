@@ -9,10 +9,10 @@ import wae_jax
 from tests.helpers import random_rolls, train_briefly
 from tests.searching import shorten_searches
 from wae_jax import export, generate
-from wae_jax.command_line.mode_flags import make_request, parse_attribute, parse_tracks
+from wae_jax.command_line.generate_flags import make_request, parse_attribute, parse_tracks
 from wae_jax.config import BinarizationRule
 from wae_jax.errors import DatasetError
-from wae_jax.generation.modes.input_phrase import InputPhrase, read_input_phrase
+from wae_jax.generation.modes.request import InputPhrase, read_input_phrase
 from wae_jax.pianoroll import unpack
 from wae_jax.render.midi import write_midi
 

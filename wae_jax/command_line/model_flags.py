@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from wae_jax.command_line.arguments import LARGEST_SEED, whole_number
+from wae_jax.command_line.command import LARGEST_SEED, whole_number
 from wae_jax.config import BinarizationRule, read_per_track
 from wae_jax.config.kinds import find_problem, type_hints
 from wae_jax.errors import RequestError

@@ -20,8 +20,7 @@ import numpy as np
 
 from wae_jax.config import flatten_config, format_per_track
 from wae_jax.errors import CompareError
-from wae_jax.evaluation.result_file import read_evaluation
-from wae_jax.evaluation.table import Value, headline, short
+from wae_jax.evaluation.table import Value, headline, read_evaluation, short
 from wae_jax.metrics import intervals
 from wae_jax.training.workdir import FREE_FIELDS
 

@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from wae_jax.data.build import dedup_and_split
-from wae_jax.data.build.build_spec import BuildSpec, Input
-from wae_jax.data.build.sources import RECORD, UNKNOWN, Options, PhraseTable
+from wae_jax.data.build.sources import RECORD, UNKNOWN, BuildSpec, Input, Options, PhraseTable
 
 
 def staged(*entries):

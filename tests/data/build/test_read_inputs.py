@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from wae_jax.data.build import read_inputs
-from wae_jax.data.build.build_spec import BuildSpec, Input
-from wae_jax.data.build.sources import Options
+from wae_jax.data.build.sources import BuildSpec, Input, Options
 
 SHAPE = (4, 48, 84, 5)
 

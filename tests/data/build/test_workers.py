@@ -13,8 +13,7 @@ import time
 import numpy as np
 
 from tests.data.build.test_formats import midi_bytes, save_multitrack
-from wae_jax.data.build.build_spec import Input
-from wae_jax.data.build.sources import Options, Source
+from wae_jax.data.build.sources import Input, Options, Source
 from wae_jax.data.build.workers import read_songs
 from wae_jax.errors import SourceError
 
@@ -47,7 +46,7 @@ def test_songs_come_in_their_order_with_the_reasons_of_those_that_fail(tmp_path)
 CRASHING = """
 import os, pathlib, signal, sys
 from wae_jax.data.build import formats, workers
-from wae_jax.data.build.build_spec import Input
+from wae_jax.data.build.sources import Input
 from wae_jax.data.build.sources import Options, Source
 
 real = formats.open_source
@@ -83,7 +82,7 @@ def test_a_song_that_crashes_its_reader_is_named_and_the_others_are_read(tmp_pat
 WAITING = """
 import os, sys, time
 from wae_jax.data.build import formats, workers
-from wae_jax.data.build.build_spec import Input
+from wae_jax.data.build.sources import Input
 from wae_jax.data.build.sources import Options
 
 def open_source(path, **how):

@@ -19,11 +19,10 @@ import wae_jax
 from wae_jax import pianoroll
 from wae_jax.data import dataset, splits
 from wae_jax.data.build import dataset_writer
-from wae_jax.data.build.build_spec import BuildSpec, expand_inputs
 from wae_jax.data.build.dataset_writer import escape
 from wae_jax.data.build.dedup_and_split import Selection, deduplicate_and_split
-from wae_jax.data.build.read_inputs import Ingested, ingest
-from wae_jax.data.build.sources import UNKNOWN, PhraseTable
+from wae_jax.data.build.read_inputs import Ingested, expand_inputs, ingest
+from wae_jax.data.build.sources import UNKNOWN, BuildSpec, PhraseTable
 from wae_jax.errors import DatasetError
 
 

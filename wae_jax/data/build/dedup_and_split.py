@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Int8, Int64, UInt64
 
 from wae_jax.data import splits
-from wae_jax.data.build.build_spec import BuildSpec
-from wae_jax.data.build.sources import UNKNOWN, PhraseTable
+from wae_jax.data.build.sources import UNKNOWN, BuildSpec, PhraseTable
 
 
 @dataclasses.dataclass(frozen=True)

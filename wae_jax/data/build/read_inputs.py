@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -19,11 +19,10 @@ from jaxtyping import Shaped
 from wae_jax import pianoroll
 from wae_jax.data import splits
 from wae_jax.data.build import formats
-from wae_jax.data.build.build_spec import BuildSpec, Input
 from wae_jax.data.build.dataset_writer import escape
-from wae_jax.data.build.sources import RECORD, UNKNOWN, Chunk, Options, PhraseTable, Source, reasons
+from wae_jax.data.build.sources import RECORD, UNKNOWN, BuildSpec, Chunk, Input, Options, PhraseTable, Source, reasons
 from wae_jax.data.build.workers import read_songs
-from wae_jax.errors import SourceError
+from wae_jax.errors import DatasetError, SourceError
 
 # A folder may hold thousands of files without a phrase; all of them are in skipped.tsv.
 _SKIPS_PRINTED_PER_FOLDER = 10
@@ -38,6 +37,24 @@ class Ingested:
     skipped: dict[int, str]  # the reason for each other input, by index
     num_silent: int
     num_few_tracks: int
+
+
+def expand_inputs(inputs: Iterable[Input]) -> list[Input]:
+    """Replaces each folder by its files, and sorts by split, so that training keeps the first of equal phrases.
+
+    Raises:
+      DatasetError: if rows of a folder are selected.
+    """
+    expanded: list[Input] = []
+    for item in inputs:
+        if not pathlib.Path(item.path).is_dir():
+            expanded.append(item)
+            continue
+        if item.rows is not None:
+            raise DatasetError(f"--rows follows {item.path}, which is a folder; expected a file")
+        files = formats.find_files(pathlib.Path(item.path))
+        expanded += [item._replace(path=str(file), folder=item.path) for file in files] or [item]
+    return sorted(expanded, key=lambda item: splits.SPLITS.index(item.split) if item.split else 0)
 
 
 def ingest(spec: BuildSpec, staging: BinaryIO, *, num_workers: int) -> Ingested:

@@ -1,9 +1,10 @@
-"""The values that the stages of a build hand on: what a reader returns, and the table of all phrases read."""
+"""Values that the stages of a build hand on: its spec, opened inputs, and the table of all phrases that were read."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import pathlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -34,6 +35,35 @@ class Options:
     hop_bars: int = 4
     drum_length: str = "onset"
     tonality: str = "keep"
+
+
+class Input(NamedTuple):
+    """A file to read, or a folder without any."""
+
+    path: str
+    split: str | None = None  # of its phrases; None if a rule decides
+    rows: slice | None = None  # the phrases to read; None for all
+    folder: str | None = None  # of the command line in which the file was found; None if the file itself was named
+
+    @property
+    def song(self) -> str:
+        """The name of the file if it is a song; the same wherever its folder lies."""
+        path = pathlib.Path(self.path)
+        if self.folder is None:
+            return path.name
+        return f"{pathlib.Path(self.folder).resolve().name}/{path.relative_to(self.folder).as_posix()}"
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildSpec:
+    """Everything that decides the bytes of a dataset: its inputs and how they are read, filtered and split."""
+
+    inputs: Sequence[Input]  # in the order of reading; either all of them name a split or none does
+    options: Options  # how songs and float arrays are read
+    min_tracks: int  # phrases with fewer active tracks are left out
+    seed: int  # of the split by song
+    valid_fraction: float  # of the songs, or of the phrases of a block
+    test_fraction: float
 
 
 @dataclasses.dataclass(frozen=True)

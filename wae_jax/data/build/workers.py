@@ -15,8 +15,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from wae_jax.data.build import formats
-from wae_jax.data.build.build_spec import Input
-from wae_jax.data.build.sources import Options, Source
+from wae_jax.data.build.sources import Input, Options, Source
 from wae_jax.errors import SourceError
 
 # Enough to keep the workers busy while results are used in order; few enough to hold all their phrases in memory.

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from wae_jax.command_line.sound_flags import add_sound_flags, requested_audio
+from wae_jax.command_line.generate_flags import add_sound_flags, requested_audio
 from wae_jax.errors import RequestError
 from wae_jax.render.audio import Audio
 

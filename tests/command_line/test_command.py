@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import argparse
 
-from wae_jax.command_line.exit_status import run_command
+from wae_jax.command_line.command import run_command
 
 
 def test_an_output_at_a_url_is_refused_before_anything_is_done(capsys):
