@@ -28,7 +28,7 @@ from wae_jax.command_line.model_flags import (
     requested_rule,
 )
 from wae_jax.data.dataset import load_dataset
-from wae_jax.data.remote_data import local_dataset
+from wae_jax.data.load import local_dataset
 from wae_jax.errors import RequestError
 from wae_jax.evaluation.comparison import compare
 from wae_jax.evaluation.evaluate_model import EvaluationSpec, evaluate_model, evaluate_phrases

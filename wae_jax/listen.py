@@ -24,7 +24,7 @@ from wae_jax.command_line.model_flags import (
     requested_rule,
 )
 from wae_jax.data.dataset import load_dataset
-from wae_jax.data.remote_data import local_dataset
+from wae_jax.data.load import local_dataset
 from wae_jax.files import whole_file
 from wae_jax.listening.document import check_output, save_page
 from wae_jax.listening.page import write_run_page

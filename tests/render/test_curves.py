@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import pytest
 
 from wae_jax.render import curves
 
@@ -35,10 +34,3 @@ def test_curves_of_one_quantity_share_a_panel():
     # A curve of the evaluation has one colour in every panel.
     assert figure.axes[2].lines[0].get_color() == evaluation.get_color() != train.get_color()
     assert np.isnan(figure.axes[1].lines[0].get_ydata()).tolist() == [False, True, True]
-
-
-def test_curves_that_cannot_be_are_refused():
-    with pytest.raises(ValueError, match="empty"):
-        curves.plot_curves({})
-    with pytest.raises(ValueError, match="eval/f1 has 2 steps and 1 values"):
-        curves.plot_curves({"eval/f1": ([0, 1], [0.5])})

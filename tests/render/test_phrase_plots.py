@@ -49,7 +49,7 @@ def roll():
 
 
 def test_notes_lie_where_they_sound(roll):
-    (axes,) = phrase_plots.plot_phrase(roll).axes
+    (axes,) = phrase_plots.plot_phrase(roll, title="a").axes
     first, second = drawn_notes(axes, PIANO)
     assert first[:2] == (24, 36)
     assert second[:2] == (48, 49)
@@ -93,7 +93,7 @@ def test_no_drum_is_in_two_families():
 
 
 def test_a_written_picture_shows_the_colours_of_the_sounding_tracks(roll, tmp_path):
-    style.save_figure(phrase_plots.plot_phrase(roll), tmp_path / "a.png")
+    style.save_figure(phrase_plots.plot_phrase(roll, title="a"), tmp_path / "a.png")
     image = matplotlib.image.imread(tmp_path / "a.png")
     pixels = np.rint(255 * image[:, :, :3]).astype(int).reshape(-1, 3)
     counts = [int((pixels == rgb(track)).all(axis=1).sum()) for track in range(5)]
@@ -107,7 +107,7 @@ def test_a_written_picture_shows_the_colours_of_the_sounding_tracks(roll, tmp_pa
 @pytest.mark.parametrize("num_steps", [48, 192, 480])
 def test_extremes_can_be_drawn(tmp_path, num_steps):
     for name, case in (("silent", silence(num_steps)), ("full", ~silence(num_steps))):
-        style.save_figure(phrase_plots.plot_phrase(case), tmp_path / f"{name}.png")
+        style.save_figure(phrase_plots.plot_phrase(case, title=name), tmp_path / f"{name}.png")
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -129,19 +129,15 @@ def test_a_grid_shows_both_of_two_tracks_in_unison():
     roll = silence()
     roll[0:48, 40, GUITAR] = True
     roll[0:48, 40, STRINGS] = True
-    (axes,) = phrase_plots.plot_grid(roll[None]).axes
+    (axes,) = phrase_plots.plot_grid(roll[None], titles=["a"]).axes
     (guitar,) = drawn_notes(axes, GUITAR)
     (strings,) = drawn_notes(axes, STRINGS)
     assert strings[3] > guitar[3] + 0.2
 
 
-def test_grids_that_cannot_be_are_refused(roll):
-    with pytest.raises(ValueError, match="there are 0 phrases"):
-        phrase_plots.plot_grid(silence()[None][:0])
-    with pytest.raises(ValueError, match="1 phrases and 2 titles"):
-        phrase_plots.plot_grid(roll[None], titles=["a", "b"])
+def test_rolls_of_another_shape_are_refused(roll):
     with unchecked(), pytest.raises(ValueError, match="84 pitches"):
-        phrase_plots.plot_phrase(roll.swapaxes(1, 2))
+        phrase_plots.plot_phrase(roll.swapaxes(1, 2), title="")
 
 
 def test_phrase_image_cell_by_cell():
@@ -176,8 +172,8 @@ def test_phrase_image_reads_bool_like_certain_probabilities(roll):
 
 
 def test_pictures_leave_no_global_state(roll):
-    phrase_plots.plot_phrase(roll)
-    phrase_plots.plot_grid(roll[None])
+    phrase_plots.plot_phrase(roll, title="a")
+    phrase_plots.plot_grid(roll[None], titles=["a"])
     assert matplotlib.pyplot.get_fignums() == []
 
 
@@ -204,6 +200,6 @@ def test_a_failed_write_leaves_the_old_picture(roll, tmp_path, monkeypatch):
 
     monkeypatch.setattr(pathlib.Path, "write_bytes", fail)
     with pytest.raises(OSError, match="disk full"):
-        style.save_figure(phrase_plots.plot_phrase(roll), path)
+        style.save_figure(phrase_plots.plot_phrase(roll, title="a"), path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

@@ -52,12 +52,7 @@ def plot_metric_bars(
       metrics: metric to set to (value, low, high); a NaN value is drawn as "none", NaN ends are not drawn.
       floors: metric to half the height of its band, in the metric's unit; without an entry there is no band.
       columns: panels in a row.
-
-    Raises:
-      ValueError: if there is no metric, or a value lies outside its interval.
     """
-    if not metrics:
-        raise ValueError("there is no metric; expected at least one")
     names = list(dict.fromkeys(name for values in metrics.values() for name in values))
     colors = _colors(names)
     columns = min(columns, len(metrics))
@@ -76,20 +71,18 @@ def plot_metric_bars(
         if metric in floors and np.isfinite(values.get(REFERENCE, (math.nan,))[0]):
             middle = values[REFERENCE][0]
             axes.axhspan(middle - floors[metric], middle + floors[metric], color=BAND_COLOR, linewidth=0, zorder=0.5)
-        _draw_bars(axes, metric, names, values, colors)
+        _draw_bars(axes, values, colors)
     add_legend_below(figure, handles)
     return figure
 
 
-def _draw_bars(
-    axes: Axes, metric: str, names: Sequence[str], values: Mapping[str, Numbers], colors: Mapping[str, str]
-) -> None:
+def _draw_bars(axes: Axes, values: Mapping[str, Numbers], colors: Mapping[str, str]) -> None:
     """Draws the bars of one panel; a set keeps its position in all panels."""
-    for x, name in enumerate(names):
+    for x, (name, color) in enumerate(colors.items()):
         if name in values:
-            _draw_bar(axes, x, values[name], colors[name], f"{metric} of {name}")
+            _draw_bar(axes, x, values[name], color)
     axes.grid(visible=False, axis="x")
-    axes.set_xlim(-0.6, len(names) - 0.4)
+    axes.set_xlim(-0.6, len(colors) - 0.4)
     axes.set_xticks([])
     axes.margins(y=0.16)  # for the numbers
     axes.yaxis.set_major_locator(MaxNLocator(4))
@@ -97,14 +90,12 @@ def _draw_bars(
         axes.set_ylim(bottom=0)
 
 
-def _draw_bar(axes: Axes, x: int, numbers: Numbers, color: str, name: str) -> None:
+def _draw_bar(axes: Axes, x: int, numbers: Numbers, color: str) -> None:
     """Draws one bar with its interval and its value, or the word "none"."""
     value, low, high = numbers
     if math.isnan(value):
         axes.annotate("none", (x, 0), (0, 3), textcoords="offset points", ha="center", fontsize=7, color=FAINT)
         return
-    if low > value or high < value:
-        raise ValueError(f"{name}: {value} lies outside of its interval, {low} to {high}")
     axes.bar(x, value, 0.74, color=color, zorder=2)
     if math.isnan(low + high):
         low = high = value
@@ -122,9 +113,6 @@ def plot_note_lengths(shares: Mapping[str, Float[np.ndarray, " bins"]], labels: 
     Args:
       shares: set to the share of its notes in each bin.
       labels: of the bins, such as "1", "2", "3-5", in steps.
-
-    Raises:
-      ValueError: if a set has another number of bins than there are labels.
     """
     colors = _colors(shares)
     figure = new_figure(max(6.5, 1.05 * len(labels)), 3.3)
@@ -133,8 +121,6 @@ def plot_note_lengths(shares: Mapping[str, Float[np.ndarray, " bins"]], labels: 
     axes.grid(visible=False, axis="x")
     width = 0.8 / len(shares)
     for i, (name, values) in enumerate(shares.items()):
-        if len(values) != len(labels):
-            raise ValueError(f"{name} has {len(values)} bins and there are {len(labels)} labels; expected as many")
         left = np.arange(len(labels)) - 0.4 + i * width
         axes.bar(left, values, 0.92 * width, align="edge", color=colors[name], label=name)
     axes.set_xticks(range(len(labels)), labels)
@@ -154,12 +140,7 @@ def plot_nearest_distances(
       distances: set to the distance of each of its phrases, at least one, from the nearest training phrase.
       unit: of the distances, printed below.
       threshold: largest distance of a copy; drawn as a line.
-
-    Raises:
-      ValueError: if a set has no phrase.
     """
-    if any(len(values) == 0 for values in distances.values()):
-        raise ValueError("a set has no phrase; expected at least one")
     colors = _colors(distances)
     figure = new_figure(6.5, 3.6)
     axes = figure.add_subplot()

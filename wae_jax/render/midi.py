@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from collections.abc import Sequence
@@ -70,13 +69,6 @@ def write_midi(
     Raises:
       ValueError: if the roll has another shape or is not binary, or the tempo cannot be stated in a MIDI file.
     """
-    content = _midi_bytes(roll, tempo=tempo, programs=programs, name=name)
-    with whole_file(path) as part:
-        part.write_bytes(content)
-
-
-def _midi_bytes(roll: BinaryPiece | BinaryPieces, *, tempo: float, programs: Sequence[int], name: str | None) -> bytes:
-    """Content of the file that `write_midi` writes."""
     import mido
 
     rolls = roll[None] if roll.ndim == 3 else roll
@@ -105,9 +97,8 @@ def _midi_bytes(roll: BinaryPiece | BinaryPieces, *, tempo: float, programs: Seq
         messages.append(mido.MetaMessage("end_of_track", time=end - now))
         file.tracks.append(messages)
 
-    buffer = io.BytesIO()
-    file.save(file=buffer)
-    return buffer.getvalue()
+    with whole_file(path) as part:
+        file.save(part)
 
 
 def _add_notes(messages: mido.MidiTrack, channel: int, start: Ticks, stop: Ticks, pitch: Ticks) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -73,7 +72,7 @@ def pitch_name(pitch: int) -> str:
     return f"{names[pitch % 12]}{pitch // 12 - 1}"
 
 
-def plot_phrase(roll: BinaryPiece, *, title: str | None = None) -> Figure:
+def plot_phrase(roll: BinaryPiece, *, title: str) -> Figure:
     """Draws one phrase: five strips, one a track, over bars and beats.
 
     A pitched strip shows the range of its notes, with the Cs named (C4 is MIDI 60); drums are grouped into the
@@ -91,31 +90,25 @@ def plot_phrase(roll: BinaryPiece, *, title: str | None = None) -> Figure:
     axes = figure.add_subplot()
     _draw_panel(axes, roll, strips)
     _label_strips(axes, strips)
-    if title is not None:
-        set_title(axes, title, size=13, bold=True, pad=10)
+    set_title(axes, title, size=13, bold=True, pad=10)
     set_labels(axes, "bar")
     figure.text(0.99, 0.015, "C4 = MIDI 60", ha="right", color=FAINT, fontsize=7)
     return figure
 
 
-def plot_grid(rolls: BinaryPieces, *, columns: int = 4, titles: Sequence[str] | None = None) -> Figure:
+def plot_grid(rolls: BinaryPieces, *, titles: Sequence[str], columns: int = 4) -> Figure:
     """Draws several phrases, one small panel each, all with the same range of pitches.
 
     The pitched tracks share one strip, in their colors; the drums lie below, grouped into the `DRUM_FAMILIES`.
 
     Args:
       rolls: at least one phrase.
-      columns: panels in a row.
       titles: one a phrase, printed above its panel.
+      columns: panels in a row.
 
     Raises:
-      ValueError: if the rolls have another shape or are not binary, or their number is not that of the titles.
+      ValueError: if the rolls have another shape or are not binary.
     """
-    if len(rolls) == 0 or (titles is not None and len(titles) != len(rolls)):
-        raise ValueError(
-            f"there are {len(rolls)} phrases and {'no' if titles is None else len(titles)} titles; "
-            "expected one phrase or more, and as many titles as phrases"
-        )
     strips = _layout(rolls, overlay=True)
     columns = min(columns, len(rolls))
     rows = math.ceil(len(rolls) / columns)
@@ -125,8 +118,7 @@ def plot_grid(rolls: BinaryPieces, *, columns: int = 4, titles: Sequence[str] | 
         _draw_panel(axes, roll, strips)
         axes.set_yticks([])
         axes.tick_params(labelsize=7)
-        if titles is not None:
-            set_title(axes, titles[i], size=9, pad=3)
+        set_title(axes, titles[i], size=9, pad=3)
     handles = [Patch(color=color, label=name) for name, color in zip(TRACK_NAMES, TRACK_COLORS, strict=True)]
     add_legend_below(figure, handles)
     return figure
@@ -142,21 +134,13 @@ def plot_pairs(
       right: as many.
       names: of the left and the right phrases.
       captions: printed after the right phrase's name, one a pair.
-
-    Raises:
-      ValueError: if there is no pair, or left, right and captions differ in number.
     """
-    captions = captions or [""] * len(left)
-    if not len(left) == len(right) == len(captions):
-        raise ValueError(
-            f"there are {len(left)} and {len(right)} phrases and {len(captions)} captions; expected as many"
-        )
     rolls = np.stack([left, right], axis=1).reshape(-1, *left.shape[1:])
-    titles = itertools.chain.from_iterable(
-        (f"{i} · {names[0]}", f"{i} · {names[1]}" + (f" · {caption}" if caption else ""))
-        for i, caption in enumerate(captions, 1)
-    )
-    return plot_grid(rolls, columns=2, titles=list(titles))
+    titles = []
+    for i in range(len(left)):
+        caption = f" · {captions[i]}" if captions else ""
+        titles += [f"{i + 1} · {names[0]}", f"{i + 1} · {names[1]}{caption}"]
+    return plot_grid(rolls, columns=2, titles=titles)
 
 
 def phrase_image(roll: Shaped[np.ndarray, "steps P=84 K=5"]) -> UInt8[np.ndarray, "height=856 6*steps 3"]:
@@ -189,7 +173,7 @@ def phrase_image(roll: Shaped[np.ndarray, "steps P=84 K=5"]) -> UInt8[np.ndarray
 
 
 def _drum_rows() -> Int64[np.ndarray, " P=84"]:
-    """Row of the drum strip for each of the P pitches."""
+    """The row of the drum strip of each pitch."""
     families = list(DRUM_FAMILIES.values())
     rows = np.full(NUM_PITCHES, len(families) - 1)
     for row, pitches in enumerate(families):
@@ -230,7 +214,6 @@ def _layout(rolls: BinaryPieces, *, overlay: bool = False) -> list[_Strip]:
 
 
 def _height(strips: Sequence[_Strip]) -> float:
-    """Height of all strips together, in rows."""
     return strips[-1].bottom + strips[-1].rows
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from wae_jax.data.dataset import load_dataset
-from wae_jax.data.remote_data import local_dataset
+from wae_jax.data.load import local_dataset
 from wae_jax.errors import DatasetError, RemoteError
 
 URL = "memory://bucket/data"
