@@ -20,7 +20,7 @@ import numpy as np
 
 from wae_jax.config import flatten_config, format_per_track
 from wae_jax.errors import CompareError
-from wae_jax.evaluation.table import Value, headline, read_evaluation, short
+from wae_jax.evaluation.table import headline, read_evaluation, short
 from wae_jax.metrics import intervals
 from wae_jax.training.workdir import FREE_FIELDS
 
@@ -53,7 +53,8 @@ def compare(folders: Sequence[pathlib.Path]) -> str:
         if len(by_seed[-1]) < len(of_arm):
             raise CompareError(f"{' and '.join(map(str, of_arm))} are runs of one arm and one seed; name one of them")
     names = _arm_names([fields[of_arm[0]] for of_arm in arms.values()])
-    real = _held_out(next(iter(evaluations.values())))
+    first = headline(next(iter(evaluations.values())))
+    real = {name: sets["held_out"].mean for name, sets in first.items() if {"generated", "held_out"} <= sets.keys()}
     lines = [
         f"| | held-out | {' | '.join(names)} |",
         "|---" * (len(names) + 2) + "|",
@@ -106,20 +107,11 @@ def _seed(evaluation: Mapping[str, Any]) -> int:
 
 def _one_value_each(evaluation: Mapping[str, Any]) -> dict[str, float]:
     """One value a metric: of the generated set, else of the reconstructed or the held-out one."""
-
-    def value(of_sets: Mapping[str, Value]) -> float:
-        names = (name for name in ("generated", "reconstructed", "held_out") if name in of_sets)
-        return of_sets[next(names)].mean
-
-    return {label: value(of_sets) for label, of_sets in headline(evaluation).items()}
-
-
-def _held_out(evaluation: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics of held-out music that generated music has too."""
-    both = {"generated", "held_out"}
-    return {
-        label: of_sets["held_out"].mean for label, of_sets in headline(evaluation).items() if both <= of_sets.keys()
-    }
+    values = {}
+    for label, of_sets in headline(evaluation).items():
+        found = of_sets.get("generated") or of_sets.get("reconstructed") or of_sets["held_out"]
+        values[label] = found.mean
+    return values
 
 
 def _cell(label: str, baseline: Mapping[int, Metrics], arm: Mapping[int, Metrics], *, is_first: bool) -> str:

@@ -47,13 +47,9 @@ class Evaluation(NamedTuple):
 
 
 def evaluate_model(model: Model, data: Dataset, spec: EvaluationSpec, rule: BinarizationRule) -> Evaluation:
-    """Measures samples and reconstructions of a model.
+    """Measures samples and reconstructions of a model against the held-out phrases of `data`.
 
-    Args:
-      model: which samples the prior.
-      data: whose split `spec.split` holds the held-out phrases.
-      spec: what to measure.
-      rule: makes notes of probabilities; fitted here where it has open parts.
+    Open parts of the binarization rule are fitted here.
 
     Raises:
       RequestError: if there is no such split, or it has too few songs.

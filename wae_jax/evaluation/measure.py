@@ -238,18 +238,10 @@ def measure_codes(
     seed: int,
     mixture: Mixture | None = None,
 ) -> dict[str, Any]:
-    """Held-out codes compared with the prior.
+    """Codes of held-out phrases compared with samples of the prior.
 
-    The permutation test assumes independent codes, which those of one song are not: it gets one of each song.
-
-    Args:
-      codes: of held-out phrases.
-      samples: of the prior.
-      songs: index of each phrase's song; None where songs are not known.
-      prior_variance: of each dimension.
-      seed: of permutations and projections.
-      mixture: a learned prior; `log_density` then has a "mixture" beside its "prior", both the mean over codes in nats
-        a dimension.
+    The permutation test assumes independent codes, which those of one song are not: it gets one of each song. Log
+    densities are the mean over codes in nats a dimension, under the prior and, where there is one, a learned mixture.
     """
     codes, samples = codes.astype(np.float64), samples.astype(np.float64)
     chosen = np.random.default_rng(seed).permutation(len(codes))

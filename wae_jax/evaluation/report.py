@@ -36,14 +36,7 @@ dt { font-weight: 600; } dd { margin: 0 0 .4rem 1rem; overflow-wrap: anywhere; }
 
 
 def make_report(content: Mapping[str, Any], sets: Sets, *, name: str, workdir: pathlib.Path | None) -> str:
-    """The HTML page.
-
-    Args:
-      content: of evaluation.json.
-      sets: the phrases that were measured.
-      name: of the model or of the phrases.
-      workdir: of the model, for its training curves; None where loose phrases were measured.
-    """
+    """The HTML page, with training curves where there is a workdir; `name` is that of the model or of the phrases."""
     title = _text(f"Evaluation of {name}")
     body = [
         f"<h1>{title}</h1>",

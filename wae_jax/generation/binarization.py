@@ -81,10 +81,7 @@ def _by_track(numbers: PerTrack) -> str:
 def binarize(probabilities: Probabilities, rule: BinarizationRule, *, seed: int = 0) -> Rolls:
     """Phrases from the probabilities of their cells.
 
-    Args:
-      probabilities: of each cell.
-      rule: with all its parts fitted.
-      seed: for "bernoulli"; each phrase has a key of its own, which does not depend on the number of phrases.
+    The seed is for "bernoulli"; each phrase has a key of its own, which does not depend on the number of phrases.
 
     Raises:
       ValueError: if a part of the rule is still to be fitted.

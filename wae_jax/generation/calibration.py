@@ -27,17 +27,12 @@ _MAX_ROUNDS = 2
 
 
 def fit_rule(probabilities: Probabilities, statistics: TrackStatistics, rule: BinarizationRule) -> BinarizationRule:
-    """The rule with numbers for its open parts, at which phrases have the statistics of other music.
+    """The rule with numbers for its open parts, at which phrases, such as samples, have the statistics of other music.
 
     Thresholds are the lowest at which a track's share of active cells, after the whole rule, is at most the density.
     With track gates, the share of empty bars is as large as it can be without exceeding that of the other music; a gate
     is 0 where the share is as large without one. With short-note thresholds, the share of short notes, as the mean over
     phrases, is as large as it can be in the same sense.
-
-    Args:
-      probabilities: of the phrases, such as samples of the prior.
-      statistics: of the other music.
-      rule: of method "hard".
 
     Raises:
       ValueError: if the rule is not of method "hard".

@@ -21,16 +21,10 @@ _GRID_POINTS = 1000
 
 
 class DensityDistances(NamedTuple):
-    """Distances of two estimated densities.
+    """Distances of two estimated densities."""
 
-    Attributes:
-      overlapping_area: the area under the lower one of the two: 1 for equal samples, 0 for samples far apart.
-      kl_divergence: of the second density from the first, in nats; finite, but of different constant samples it says no
-        more than "large".
-    """
-
-    overlapping_area: float
-    kl_divergence: float
+    overlapping_area: float  # under the lower one of the two: 1 for equal samples, 0 for samples far apart
+    kl_divergence: float  # of the second from the first, in nats; large but finite for different constants
 
 
 def wasserstein_1(a: Float64[np.ndarray, " A"], b: Float64[np.ndarray, " B"]) -> float:

@@ -93,11 +93,7 @@ def phrase_features(rolls: BinaryRolls) -> Float64[np.ndarray, "B F"]:
 
 
 def fit_feature_space(real: Float64[np.ndarray, "B F"], *, num_dims: int = 64) -> FeatureSpace:
-    """The space fitted to real training music, for all sets that are compared.
-
-    Args:
-      real: features of some thousand phrases, from `phrase_features`.
-      num_dims: components kept, at most one a phrase.
+    """The space of up to `num_dims` components fitted to features of some thousand phrases of real training music.
 
     Raises:
       ValueError: if there are fewer than two phrases, or the features are not those of `phrase_features`.

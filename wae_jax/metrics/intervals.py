@@ -93,9 +93,7 @@ def bootstrap_difference(
 def paired_difference(differences: Float64[np.ndarray, "S C"], *, level: float = 0.95) -> Interval:
     """The mean difference of two configurations over common seeds, with Student's t interval; NaN for a single seed.
 
-    Args:
-      differences: one run's value minus the other's, for each seed and column; NaN if undefined.
-      level: confidence level, between 0 and 1.
+    Differences are one run's value minus the other's, for each seed and column.
     """
     _check_level(level)
     sums = _sums(differences, None)

@@ -34,13 +34,7 @@ class CellScores(NamedTuple):
 
 
 def count_cells(x: Shaped[AnyArray, "B T P K"], x_hat: Float[AnyArray, "B T P K"], *, threshold: float) -> CellCounts:
-    """Counts of active cells per phrase; for use inside jitted functions.
-
-    Args:
-      x: 0 and 1, of any type.
-      x_hat: probabilities; a cell is predicted active above `threshold`.
-      threshold: between 0 and 1.
-    """
+    """Counts of active cells per phrase, predicted where above the threshold; for use inside jitted functions."""
     axes = tuple(range(1, x.ndim))
     predicted = (x_hat > threshold).astype(jnp.float32)
     actual = x.astype(jnp.float32)

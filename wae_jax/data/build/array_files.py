@@ -75,14 +75,7 @@ def _active_cells(cells: np.ndarray, threshold: float | None, where: str) -> np.
 def _array_source(
     path: pathlib.Path, num_phrases: int, rows: slice | None, load: Callable[[int, int], Iterator[np.ndarray]]
 ) -> Source:
-    """A source whose phrases are numbered.
-
-    Args:
-      path: the file.
-      num_phrases: number of phrases in it.
-      rows: the phrases to read; None for all.
-      load: yields the phrases from one index to before another, some at a time, as bool arrays with the phrases first.
-    """
+    """A source of numbered phrases; `load` yields those from one index to before another, some at a time, as bool."""
     if not num_phrases:
         raise SourceError("holds no phrase")
     start, stop, _ = (rows or slice(None)).indices(num_phrases)

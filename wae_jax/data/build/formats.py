@@ -36,13 +36,10 @@ _FORMAT_OF_ZIP_MEMBER = {
 
 
 def open_source(path: pathlib.Path, *, rows: slice | None = None, options: Options | None = None) -> Source:
-    """Opens an input of any name.
+    """Opens an input of any name; without `rows`, all of its phrases.
 
-    Args:
-      path: a MIDI file, MuseGAN's sparse phrases (npz with `nonzero` and `shape` = (N, 4, 48, 84, 5)), a Multitrack of
-        pypianoroll (npz with `info.json`), or a dense array (npy of shape (N, 4, 48, 84, 5) or (N, 192, 84, 5)).
-      rows: the phrases to read; None for all.
-      options: how to read it.
+    It is a MIDI file, MuseGAN's sparse phrases (npz with `nonzero` and `shape` = (N, 4, 48, 84, 5)), a Multitrack of
+    pypianoroll (npz with `info.json`), or a dense array (npy of shape (N, 4, 48, 84, 5) or (N, 192, 84, 5)).
 
     Raises:
       SourceError: whatever is wrong with the file; no other exception leaves this function.

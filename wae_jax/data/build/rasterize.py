@@ -56,12 +56,9 @@ def merge_notes(
 def activate_runs(
     packed: UInt8[np.ndarray, " bytes"], first: Int64[np.ndarray, " runs"], lengths: Int64[np.ndarray, " runs"]
 ) -> None:
-    """Activates runs of cells in place.
+    """Activates runs of inactive cells in place; packed cells are eight a byte, most significant bit first.
 
-    Args:
-      packed: eight cells a byte, most significant bit first; the cells of the runs are inactive.
-      first: the first cell of each run; the others follow at a distance of `CELLS_PER_STEP`.
-      lengths: number of cells of each run, from 0; no cell is in two runs.
+    The first cell of each run is given; the others follow at a distance of `CELLS_PER_STEP`. No cell is in two runs.
     """
     ends = np.cumsum(lengths)
     before = ends - lengths

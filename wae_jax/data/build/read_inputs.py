@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import pathlib
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -67,32 +68,41 @@ def ingest(spec: BuildSpec, staging: BinaryIO, *, num_workers: int) -> Ingested:
     read: dict[int, Source] = {}
     skipped: dict[int, str] = {}
     num_silent = num_few_tracks = 0
-    reporter = _Reporter(spec.inputs)
     with (
         contextlib.closing(_open_all(spec.inputs, spec.options, num_workers)) as sources,
         # disable=None switches the bar off where the output is no terminal.
         tqdm.tqdm(total=len(spec.inputs), unit=" files", leave=False, disable=None) as bar,
     ):
-        for index, source in enumerate(sources):
-            start = staging.tell()
-            try:
-                if isinstance(source, SourceError):
-                    raise source
-                new_records, silent, few_tracks = _stage(source, index, spec, songs, staging)
-            except SourceError as error:
-                staging.seek(start)
-                staging.truncate()
-                skipped[index] = str(error)
-                reporter.skipped(index, str(error))
-            else:
-                records.append(new_records)
-                num_silent += silent
-                num_few_tracks += few_tracks
-                read[index] = source
-                num_songs = len(set(new_records["song"].tolist()) - {UNKNOWN})
-                reporter.read(index, len(new_records) + silent + few_tracks, num_songs)
-            bar.update()
-        reporter.finish_folder()
+        for folder, items in itertools.groupby(enumerate(spec.inputs), key=lambda each: each[1].folder):
+            num_read = num_skipped = num_phrases = 0
+            for index, item in items:
+                start = staging.tell()
+                try:
+                    source = next(sources)
+                    if isinstance(source, SourceError):
+                        raise source
+                    new_records, silent, few_tracks = _stage(source, index, spec, songs, staging)
+                except SourceError as error:
+                    staging.seek(start)
+                    staging.truncate()
+                    skipped[index] = str(error)
+                    num_skipped += 1
+                    _print_skipped(item, str(error), num_skipped)
+                else:
+                    records.append(new_records)
+                    num_silent += silent
+                    num_few_tracks += few_tracks
+                    read[index] = source
+                    num_read += 1
+                    num_phrases += (num_found := len(new_records) + silent + few_tracks)
+                    if folder is None:
+                        num_songs = len(set(new_records["song"].tolist()) - {UNKNOWN}) or "unknown"
+                        tqdm.tqdm.write(f"read {escape(item.path)}: {num_found} phrases, {num_songs} songs")
+                bar.update()
+            if folder is not None:
+                tqdm.tqdm.write(
+                    f"read {escape(folder)}: {num_phrases} phrases in {num_read} files, {num_skipped} files without"
+                )
     return Ingested(PhraseTable(np.concatenate(records), list(songs)), read, skipped, num_silent, num_few_tracks)
 
 
@@ -174,44 +184,8 @@ def _with_progress(source: Source, path: str) -> Iterator[Chunk]:
             bar.update(len(chunk.rows))
 
 
-class _Reporter:
-    """Prints what was read: a line for each file that was named, and one for each folder."""
-
-    def __init__(self, inputs: Sequence[Input]) -> None:
-        self._inputs = inputs
-        self._folder: str | None = None
-        self._num_read = self._num_skipped = self._num_phrases = 0
-
-    def read(self, index: int, num_phrases: int, num_songs: int) -> None:
-        self._enter(index)
-        self._num_read += 1
-        self._num_phrases += num_phrases
-        if self._folder is None:
-            songs = num_songs or "unknown"
-            _print(f"read {escape(self._inputs[index].path)}: {num_phrases} phrases, {songs} songs")
-
-    def skipped(self, index: int, reason: str) -> None:
-        self._enter(index)
-        self._num_skipped += 1
-        if self._folder is None or self._num_skipped <= _SKIPS_PRINTED_PER_FOLDER:
-            _print(f"skipped {escape(self._inputs[index].path)}: {escape(reason)}", file=sys.stderr)
-        elif self._num_skipped == _SKIPS_PRINTED_PER_FOLDER + 1:
-            _print(f"more files of {escape(self._folder)} are skipped: see skipped.tsv", file=sys.stderr)
-
-    def finish_folder(self) -> None:
-        if self._folder is not None:
-            _print(
-                f"read {escape(self._folder)}: {self._num_phrases} phrases in {self._num_read} files, "
-                f"{self._num_skipped} files without"
-            )
-
-    def _enter(self, index: int) -> None:
-        folder = self._inputs[index].folder
-        if folder != self._folder:
-            self.finish_folder()
-            self._folder = folder
-            self._num_read = self._num_skipped = self._num_phrases = 0
-
-
-def _print(text: str, file: object = None) -> None:
-    tqdm.tqdm.write(text, file=file or sys.stdout)
+def _print_skipped(item: Input, reason: str, num_in_folder: int) -> None:
+    if item.folder is None or num_in_folder <= _SKIPS_PRINTED_PER_FOLDER:
+        tqdm.tqdm.write(f"skipped {escape(item.path)}: {escape(reason)}", file=sys.stderr)
+    elif num_in_folder == _SKIPS_PRINTED_PER_FOLDER + 1:
+        tqdm.tqdm.write(f"more files of {escape(item.folder)} are skipped: see skipped.tsv", file=sys.stderr)

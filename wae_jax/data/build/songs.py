@@ -23,31 +23,22 @@ _NO_TEMPOS = functools.partial(np.zeros, (0, 2), np.float64)
 
 @dataclasses.dataclass(frozen=True)
 class Song:
-    """The notes of a song on the five tracks, and its meters, tempos and keys.
+    """The notes of a song on the five tracks, and its meters, tempos and keys by tick.
 
-    Attributes:
-      ticks_per_beat: ticks a quarter note.
-      start: tick at which each note starts, from 0; in any order.
-      end: tick at which it ends, not before its start.
-      pitch: its MIDI number, 0 to 127.
-      track: its track, an index into `TRACKS`.
-      meters: tick, numerator and denominator (both positive) of each meter, by tick; a bar begins there. 4/4 before the
-        first.
-      tempos: tick and quarter notes a minute of each tempo, by tick; the first holds before its tick too. Empty if
-        unknown.
-      keys: tick, tonic (a pitch class, 0 is C) and 1 for minor of each key, by tick.
-      end_tick: end of the song; None if it ends with its last note.
+    A meter is its tick, where a bar begins, numerator and denominator, both positive; before the first it is 4/4. A
+    tempo is its tick and quarter notes a minute; the first holds before its tick too, and there is none if it is
+    unknown. A key is its tick, tonic (a pitch class, 0 is C) and 1 for minor.
     """
 
-    ticks_per_beat: int
-    start: Int64[np.ndarray, " notes"]
-    end: Int64[np.ndarray, " notes"]
-    pitch: Int64[np.ndarray, " notes"]
-    track: Int64[np.ndarray, " notes"]
+    ticks_per_beat: int  # a beat is a quarter note
+    start: Int64[np.ndarray, " notes"]  # ticks from 0, in any order
+    end: Int64[np.ndarray, " notes"]  # not before the start
+    pitch: Int64[np.ndarray, " notes"]  # MIDI numbers
+    track: Int64[np.ndarray, " notes"]  # indices into `TRACKS`
     meters: Int64[np.ndarray, "meters 3"] = dataclasses.field(default_factory=_NO_EVENTS)
     tempos: Float64[np.ndarray, "tempos 2"] = dataclasses.field(default_factory=_NO_TEMPOS)
     keys: Int64[np.ndarray, "keys 3"] = dataclasses.field(default_factory=_NO_EVENTS)
-    end_tick: int | None = None
+    end_tick: int | None = None  # None if the song ends with its last note
 
 
 class Stretch(NamedTuple):

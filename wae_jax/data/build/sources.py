@@ -22,19 +22,15 @@ TONALITIES = ("keep", "signature", "estimate")
 class Options:
     """Options of reading inputs. Every reader uses the fields that concern it.
 
-    Attributes:
-      threshold: cells of a float array are active above this value; None refuses float arrays.
-      hop_bars: bars between the starts of two phrases of a song.
-      drum_length: one of `DRUM_LENGTHS`; "onset" makes every drum note one step long, "full" keeps its length.
-      tonality: one of `TONALITIES`. "keep" leaves the pitches of a song as they are; "signature" transposes the pitched
-        tracks to C major or A minor by the key signature, or by an estimated key where there is none; "estimate" always
-        uses an estimated key.
+    Drum notes of length "onset" last one step, "full" keeps their length. The tonality "keep" leaves the pitches of a
+    song as they are; "signature" transposes the pitched tracks to C major or A minor by the key signature, or by an
+    estimated key where there is none; "estimate" always uses an estimated key.
     """
 
-    threshold: float | None = None
-    hop_bars: int = 4
-    drum_length: str = "onset"
-    tonality: str = "keep"
+    threshold: float | None = None  # above which cells of a float array are active; None refuses them
+    hop_bars: int = 4  # between the starts of two phrases of a song
+    drum_length: str = "onset"  # one of `DRUM_LENGTHS`
+    tonality: str = "keep"  # one of `TONALITIES`
 
 
 class Input(NamedTuple):

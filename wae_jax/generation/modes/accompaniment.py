@@ -42,8 +42,7 @@ def accompany(model: Model, request: Request) -> Phrases:
     candidates = request.binarize(model.decode(best)) & ~kept
     chosen = choose_different(candidates, request.num)
 
-    probabilities = model.decode(best[chosen])
-    decoded = request.binarize(probabilities)
+    probabilities, decoded = request.decode(model, best[chosen])
     rolls = np.where(kept, originals, decoded)
     others = rolls & ~kept
     rows = [

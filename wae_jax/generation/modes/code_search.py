@@ -94,18 +94,10 @@ def search_codes(
     seed: int,
     num_steps: int = _NUM_STEPS,
 ) -> tuple[Float[np.ndarray, "B starts Z"], Float[np.ndarray, "B starts"]]:
-    """Searches codes of phrases some tracks of which are given, from several starts for each.
+    """Searches codes of phrases of which the tracks `kept` are given, from several starts for each.
 
     The first start is the encoder's code of the given tracks alone; the others are in turn samples around it and
     samples of the prior.
-
-    Args:
-      model: the trained model.
-      target: phrases; only their given tracks matter.
-      kept: which tracks are given.
-      num_starts: for each phrase.
-      seed: of the starts.
-      num_steps: of the descent.
 
     Returns:
       The codes and their costs, by phrase and start, in the order of the starts.

@@ -104,8 +104,7 @@ def _next_stretch(
         shares = np.arange(1, length + 1) / _STRIDE
         codes = anchor[None] if start is None else np.stack([slerp(start, anchor, float(share)) for share in shares])
         codes = codes.astype(np.float32)
-        probabilities = model.decode(codes)
-        rolls = request.binarize(probabilities)
+        probabilities, rolls = request.decode(model, codes)
         num_silent = int(silent_bars(rolls).sum())
         if num_silent < fewest:
             best, fewest = _Stretch(codes, probabilities, rolls), num_silent

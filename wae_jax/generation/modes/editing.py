@@ -46,12 +46,10 @@ def edit(model: Model, request: Request) -> Phrases:
         lines.append(text_table(report["inputs"]))
     else:
         starts = model.sample_codes(request.seed, request.num)
-    unedited = model.decode(starts)
-    before = request.binarize(unedited)
+    unedited, before = request.decode(model, starts)
     attributes = measure(before)
     codes = _edit_codes(model, request, starts, attributes, directions, requested)
-    probabilities = model.decode(codes)
-    rolls = request.binarize(probabilities)
+    probabilities, rolls = request.decode(model, codes)
     table = effect(attributes, measure(rolls), directions, requested)
     kept = float(np.median(cell_f1(rolls, before)))
     report |= {

@@ -115,6 +115,11 @@ class Request:
     attributes: Mapping[str, float] = dataclasses.field(default_factory=dict)  # changes by name, in standard deviations
     may_be_fewer: bool = False  # whether a data set with fewer phrases is no error, since `num` is a default
 
+    def decode(self, model: Model, codes: Codes) -> tuple[Probabilities, Rolls]:
+        """Probabilities of the phrases with these codes, and the phrases."""
+        probabilities = model.decode(codes)
+        return probabilities, self.binarize(probabilities)
+
     def binarize(self, probabilities: Probabilities) -> Rolls:
         """Phrases from the probabilities of their cells, by the request's rule and seed."""
         return binarize(probabilities, self.rule, seed=self.seed)

@@ -21,8 +21,7 @@ _INTERPOLATION_STEPS = 8
 def sample(model: Model, request: Request) -> Phrases:
     """Decodes samples of the prior, unselected."""
     codes = model.sample_codes(request.seed, request.num)
-    probabilities = model.decode(codes)
-    rolls = request.binarize(probabilities)
+    probabilities, rolls = request.decode(model, codes)
     silent, bars = int(silent_bars(rolls).sum()), NUM_BARS * len(rolls)
     report = {"silent_bars": silent, "bars": bars}
     return Phrases(codes, rolls, probabilities, report=report, table=f"{silent} of {bars} bars are silent")
@@ -48,8 +47,7 @@ def reconstruct(model: Model, request: Request) -> Phrases:
     """Encodes and decodes random phrases of the validation split."""
     encoded = encode(model, request)
     assert encoded.originals is not None
-    probabilities = model.decode(encoded.codes)
-    rolls = request.binarize(probabilities)
+    probabilities, rolls = request.decode(model, encoded.codes)
     f1 = cell_f1(rolls, encoded.originals)
     low, middle, high = np.quantile(f1, (0.25, 0.5, 0.75)).tolist()
     return dataclasses.replace(
@@ -108,7 +106,6 @@ def _interpolate_inputs(model: Model, request: Request) -> Phrases:
 
 def _decode_path(model: Model, request: Request, codes: Codes) -> Phrases:
     """The phrases along a path, and how much each differs from the one before."""
-    probabilities = model.decode(codes)
-    rolls = request.binarize(probabilities)
+    probabilities, rolls = request.decode(model, codes)
     report, table = measure_smoothness(model, request, rolls)
     return Phrases(codes, rolls, probabilities, report=report, table=table)

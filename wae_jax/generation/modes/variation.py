@@ -40,8 +40,7 @@ def vary(model: Model, request: Request) -> Phrases:
     chosen = choose_growing(differences.reshape(request.num, _CANDIDATES))
     codes = np.concatenate([codes, candidates[np.arange(request.num) * _CANDIDATES + chosen]])
 
-    probabilities = model.decode(codes)
-    rolls = request.binarize(probabilities)
+    probabilities, rolls = request.decode(model, codes)
     names = ["reconstruction", *(f"variation {i + 1}" for i in range(request.num))]
     rows = [
         {"phrase": name, "latent distance": distance, "cells that differ": 1 - copy, "F1 with the original": original}
