@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import os
 import pathlib
-import types
 from collections.abc import Iterator
 from typing import Self
 
@@ -58,14 +57,7 @@ class Closing(abc.ABC):
         """Releases what the object holds."""
 
     def __enter__(self) -> Self:
-        """Returns the object itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: types.TracebackType | None,
-    ) -> None:
-        """Calls `close`."""
+    def __exit__(self, *error: object) -> None:
         self.close()

@@ -1,7 +1,6 @@
 """A listening page of three phrases, with hostile names."""
 
 from wae_jax.listening.page import make_page
-from wae_jax.listening.provenance import Table
 from wae_jax.listening.sections import Group, Section
 
 HOSTILE = "</script><img src=x onerror=alert(1)>{{scripts}}&amp;\u2028"
@@ -17,7 +16,9 @@ def small_page(**changes):
         "title": f"Listening to {HOSTILE}",
         "summary": "Step 3",
         "sections": [Section("samples", "Random samples", "The first 3 of seed 0.", [Group(PHRASES)])],
-        "tables": [Table("Last evaluation", ["", "validation"], [["f1", "0.5"], [HOSTILE, "1"]])],
+        "tables": [
+            {"caption": "Last evaluation", "columns": ["", "validation"], "rows": [["f1", "0.5"], [HOSTILE, "1"]]}
+        ],
         "provenance": [("config.data.path", HOSTILE)],
     }
     return make_page(**(content | changes))

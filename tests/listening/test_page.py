@@ -164,9 +164,9 @@ def test_the_metrics_of_the_last_evaluation_are_shown(tmp_path):
     lines = [{"step": 5, "eval/f1": 0.25, "samples/cells": 12.5}, {"step": 6, "train/loss": 1.0}]
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
     (table,) = tables_of_workdir(tmp_path)
-    assert table.caption.endswith("step 5")
-    assert table.columns == ["", "validation data", "samples"]
-    assert table.rows == [["f1", "0.250", ""], ["cells", "", "12.50"]]
+    assert table["caption"].endswith("step 5")
+    assert table["columns"] == ["", "validation data", "samples"]
+    assert table["rows"] == [["f1", "0.250", ""], ["cells", "", "12.50"]]
     assert tables_of_workdir(tmp_path / "none") == []
 
 
@@ -187,11 +187,11 @@ def test_the_headline_of_an_evaluation_is_shown(tmp_path):
     (tmp_path / "evaluation").mkdir()
     (tmp_path / "evaluation" / "evaluation.json").write_text(json.dumps(content))
     (table,) = tables_of_workdir(tmp_path)
-    assert table.caption == "Evaluation of step 9"
-    assert table.columns == ["", "generated", "held-out"]
-    assert table.rows[0] == ["cells", "251", ""]
-    assert ["empty_bar_rate, Drums", "252", ""] in table.rows
-    assert ["recall", "0.500", ""] in table.rows
+    assert table["caption"] == "Evaluation of step 9"
+    assert table["columns"] == ["", "generated", "held-out"]
+    assert table["rows"][0] == ["cells", "251", ""]
+    assert ["empty_bar_rate, Drums", "252", ""] in table["rows"]
+    assert ["recall", "0.500", ""] in table["rows"]
 
 
 def test_errors_are_one_sentence_and_leave_no_file(workdir, model, tmp_path, capsys, monkeypatch):

@@ -125,7 +125,7 @@ def make_page(
         "title": title,
         "summary": summary,
         "sections": described,
-        "tables": [dataclasses.asdict(table) for table in tables],
+        "tables": tables,
         "provenance": provenance,
         "tempo": tempo,
         # Favourites are stored under this name, so that those of another page do not turn up.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import pathlib
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -20,19 +19,8 @@ from wae_jax.generation.model import Model
 _SET_NAMES = {"eval": "validation data", "eval_train": "training data", "samples": "samples", "held_out": "held-out"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """A table of text.
-
-    Attributes:
-      caption: what it shows.
-      columns: headings; the first is that of the row names.
-      rows: one cell for each column, the row's name first.
-    """
-
-    caption: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
+# A table of text as JSON: "caption", "columns" (the first is that of the row names), and "rows" of one cell a column.
+Table = dict[str, Any]
 
 
 def tables_of_workdir(workdir: pathlib.Path) -> list[Table]:
@@ -41,7 +29,6 @@ def tables_of_workdir(workdir: pathlib.Path) -> list[Table]:
 
 
 def _training_table(workdir: pathlib.Path) -> Iterator[Table]:
-    """The metrics of the last evaluation in training, one column for each set of phrases."""
     file = workdir / "metrics.jsonl"
     for line in reversed(file.read_text(encoding="utf-8").splitlines() if file.is_file() else []):
         row = json.loads(line)
@@ -51,12 +38,11 @@ def _training_table(workdir: pathlib.Path) -> Iterator[Table]:
             metrics = dict.fromkeys(metric for _, metric in found)
             rows = [[metric, *(_format(row.get(f"{name}/{metric}")) for name in sets)] for metric in metrics]
             columns = ["", *(_SET_NAMES[name] for name in sets)]
-            yield Table(f"Last evaluation in training, step {row['step']}", columns, rows)
+            yield {"caption": f"Last evaluation in training, step {row['step']}", "columns": columns, "rows": rows}
             return
 
 
 def _evaluation_table(workdir: pathlib.Path) -> Iterator[Table]:
-    """The most telling metrics of evaluation/evaluation.json."""
     file = workdir / "evaluation" / "evaluation.json"
     if not file.is_file():
         return
@@ -67,7 +53,8 @@ def _evaluation_table(workdir: pathlib.Path) -> Iterator[Table]:
         for label, by_set in table.headline(content).items()
     ]
     step = content["provenance"].get("checkpoint_step", "unknown")
-    yield Table(f"Evaluation of step {step}", ["", *(name.replace("_", "-") for name in names)], rows)
+    columns = ["", *(name.replace("_", "-") for name in names)]
+    yield {"caption": f"Evaluation of step {step}", "columns": columns, "rows": rows}
 
 
 def _format(value: float | None) -> str:

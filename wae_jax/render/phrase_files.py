@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from typing import Any
 
 import numpy as np
 
-from wae_jax.files import Closing, whole_file
+from wae_jax.files import whole_file
 from wae_jax.pianoroll import (
     DEFAULT_TEMPO,
     NUM_BARS,
@@ -57,8 +58,8 @@ def write_phrases(
         all_phrases.mid     all phrases in a row
         grid.png            the first sixteen
 
-    Files of these names are replaced, each only once the new one is complete; other files are left alone. Where sound
-    cannot be made, one line says what to install, and all else is written.
+    Files of these names are replaced, each only once the new one is complete. Where sound cannot be made, one line says
+    what to install, and all else is written.
 
     Args:
       directory: created with its parents.
@@ -92,7 +93,7 @@ def write_phrases(
         first = slice(GRID_PHRASES)
         save_figure(phrase_plots.plot_grid(rolls[first], titles=names[first]), directory / "grid.png")
     reported = time.monotonic()
-    with _Encoding() as encoding:
+    with _encoders() as write_in_background:
         for i, (stem, name, roll) in enumerate(zip(stems, names, rolls, strict=True)):
             midi.write_midi(directory / f"{stem}.mid", roll, name=name, **playing)
             if multitracks:
@@ -100,7 +101,7 @@ def write_phrases(
             if pictures and each_picture:
                 save_figure(phrase_plots.plot_phrase(roll, title=name), directory / f"{stem}.png")
             if audio is not None:
-                encoding.add(directory / f"{stem}.{audio.format}", render(roll, audio=audio, **playing))
+                write_in_background(directory / f"{stem}.{audio.format}", render(roll, audio=audio, **playing))
             if time.monotonic() - reported > _SECONDS_BETWEEN_LINES:
                 log(f"{i + 1} of {len(rolls)} phrases written to {directory}")
                 reported = time.monotonic()
@@ -123,23 +124,22 @@ def _write_arrays(directory: pathlib.Path, rolls: BinaryRolls, probabilities: Pr
             np.save(file, np.asarray(probabilities, np.float16))
 
 
-class _Encoding(Closing):
-    """Writes sound files in threads: most encoders take longer than the synthesizer, and use one core."""
+@contextlib.contextmanager
+def _encoders() -> Iterator[Callable[[pathlib.Path, Stereo], None]]:
+    """Yields `write_audio` in threads: most encoders take longer than the synthesizer, and use one core.
 
-    def __init__(self) -> None:
-        workers = os.cpu_count() or 1
-        self._pool = futures.ThreadPoolExecutor(workers)
-        self._capacity = 2 * workers
-        self._waiting: collections.deque[futures.Future[None]] = collections.deque()
+    It blocks while many files wait, since a minute of sound takes 20 MB. At the end all files are complete, or the
+    error of one that could not be written is raised.
+    """
+    workers = os.cpu_count() or 1
+    waiting: collections.deque[futures.Future[None]] = collections.deque()
+    with futures.ThreadPoolExecutor(workers) as pool:
 
-    def add(self, path: pathlib.Path, samples: Stereo) -> None:
-        """Queues a file; blocks while the queue is full, since a minute of sound takes 20 MB."""
-        if len(self._waiting) == self._capacity:
-            self._waiting.popleft().result()
-        self._waiting.append(self._pool.submit(write_audio, path, samples))
+        def write(path: pathlib.Path, samples: Stereo) -> None:
+            if len(waiting) == 2 * workers:
+                waiting.popleft().result()
+            waiting.append(pool.submit(write_audio, path, samples))
 
-    def close(self) -> None:
-        """Waits for all files; raises the error of one that could not be written."""
-        self._pool.shutdown()
-        for each in self._waiting:
+        yield write
+        for each in waiting:
             each.result()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -45,14 +46,16 @@ def start(coordinator: str = "", num_processes: int = 1, process_id: int = 0, *,
     Raises:
       DeviceError: if the numbers are inconsistent, or what the scheduler says is incomplete.
     """
-    if coordinator in ("", ALONE) and (num_processes, process_id) != (1, 0):
-        raise DeviceError(
-            f"process {process_id} of {num_processes} processes needs the coordinator, host:port of process 0"
-        )
-    if coordinator == ALONE:
-        return
     given: dict[str, Any] = {}
-    if coordinator:
+    if coordinator in ("", ALONE):
+        if (num_processes, process_id) != (1, 0):
+            raise DeviceError(
+                f"process {process_id} of {num_processes} processes needs the coordinator, host:port of process 0"
+            )
+        if coordinator == ALONE:
+            return
+        who, where = "this process", "the coordinator that the scheduler named"
+    else:
         if not 0 <= process_id < num_processes:
             raise DeviceError(
                 f"process_id {process_id} of {num_processes} processes; expected 0 to {num_processes - 1}"
@@ -62,8 +65,7 @@ def start(coordinator: str = "", num_processes: int = 1, process_id: int = 0, *,
         # Detection is off: a scheduler may have started the launcher that gives these numbers.
         given = {"coordinator_address": coordinator, "num_processes": num_processes, "process_id": process_id}
         given["cluster_detection_method"] = "deactivate"
-    who = f"process {process_id} of {num_processes}" if coordinator else "this process"
-    where = coordinator or "the coordinator that the scheduler named"
+        who, where = f"process {process_id} of {num_processes}", coordinator
     message = (
         f"{who} waited {join_seconds:.0f} s for the others at {where}; look at the output of the other processes, and "
         "whether they can reach process 0"
@@ -78,28 +80,21 @@ def start(coordinator: str = "", num_processes: int = 1, process_id: int = 0, *,
             heartbeat_timeout_seconds=_HEARTBEAT_TIMEOUT_SECONDS,
         )
     except (ValueError, RuntimeError, ImportError) as error:
-        if given or not _found_no_scheduler(error):
+        # jax has no public query and no type of error for the absence of a scheduler, only this text.
+        if given or "coordinator_address should be defined" not in str(error):
             raise DeviceError(f"the processes of the run cannot be joined: {error}") from error
     finally:
         timer.cancel()
 
 
-def _found_no_scheduler(error: Exception) -> bool:
-    """Whether `jax.distributed.initialize` failed because there is no scheduler.
-
-    jax offers no public query and no type of error for this, only this text.
-    """
-    return isinstance(error, ValueError) and "coordinator_address should be defined" in str(error)
-
-
-def leave(message: str, status: int = 1) -> NoReturn:
-    """Ends the process with a message, without waiting for the other processes of the run.
+def leave(message: str) -> NoReturn:
+    """Ends the process with a message and status 1, without waiting for the other processes of the run.
 
     A normal exit would let jax wait for all processes to finish, while they wait for this one's part of a step.
     """
     sys.stdout.flush()
     print(f"error: {message}", file=sys.stderr, flush=True)
-    os._exit(status)
+    os._exit(1)
 
 
 @contextlib.contextmanager
@@ -177,13 +172,13 @@ def check_agreement(facts: Mapping[str, Any]) -> None:
     """
     everyone = [json.loads(text) for text in _gather(json.dumps(facts))]
     problems = []
-    for name in dict.fromkeys(name for each in everyone for name in each):
-        values: dict[str, list[str]] = {}
+    for name in dict.fromkeys(itertools.chain(*everyone)):
+        processes: dict[str, list[str]] = {}
         for i, each in enumerate(everyone):
-            values.setdefault(json.dumps(each[name]) if name in each else "absent", []).append(str(i))
-        if len(values) > 1:
-            held = [f"{value} in process {', '.join(processes)}" for value, processes in values.items()]
-            problems.append(f"  {name}: {'; '.join(held)}")
+            processes.setdefault(json.dumps(each[name]) if name in each else "absent", []).append(str(i))
+        if len(processes) > 1:
+            held = "; ".join(f"{value} in process {', '.join(which)}" for value, which in processes.items())
+            problems.append(f"  {name}: {held}")
     if problems:
         raise DeviceError("the processes of the run do not agree:\n" + "\n".join(problems))
 

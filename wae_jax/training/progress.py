@@ -26,7 +26,7 @@ class Progress(Closing):
       initial_step: the step that the run starts from.
       enabled: False makes every method do nothing; of several processes, one reports.
       stream: where to write; None is stderr.
-      seconds: the time between two updates, if not the default.
+      seconds: between two updates; None is the default.
     """
 
     def __init__(
@@ -58,12 +58,7 @@ class Progress(Closing):
         )
 
     def update(self, step: int, metrics: Mapping[str, Any] | None = None) -> None:
-        """Reports that `step` steps are done, if it is time to.
-
-        Args:
-          step: the number of steps done.
-          metrics: shown from now on, until others are given.
-        """
+        """Reports that `step` steps are done, if it is time to; `metrics` are shown from now on."""
         self._bar.set_description_str(self._description(step), refresh=False)
         if metrics:
             shown = list(metrics.items())[:_MAX_METRICS]
