@@ -30,14 +30,15 @@ def test_intervals_of_songs_contain_the_truth_as_often_as_they_say():
     assert np.mean(naive) < 0.7
 
 
-def test_interval_agrees_with_draws_made_by_hand():
+def test_interval_agrees_with_draws_made_by_hand(monkeypatch):
+    monkeypatch.setattr(intervals, "LEVEL", 0.8)
     rng = np.random.default_rng(1)
     values, groups = songs(rng, 12)
     values[rng.random(len(values)) < 0.3] = NAN
     members = [values[groups == song] for song in range(12)]
     means = [np.nanmean(np.concatenate([members[i] for i in rng.integers(12, size=12)])) for _ in range(4000)]
     # Names of songs are arbitrary numbers.
-    found = intervals.bootstrap_interval(values[:, None], groups * 7 - 30, num_resamples=4000, level=0.8)
+    found = intervals.bootstrap_interval(values[:, None], groups * 7 - 30, num_resamples=4000)
     assert found.mean[0] == pytest.approx(np.nanmean(values))
     np.testing.assert_allclose([found.low[0], found.high[0]], np.quantile(means, [0.1, 0.9]), atol=0.04)
 
@@ -83,9 +84,10 @@ def test_difference_uses_the_songs_of_each_set():
     assert max(width[1:3]) < width[3]
 
 
-def test_paired_difference_is_students():
+def test_paired_difference_is_students(monkeypatch):
+    monkeypatch.setattr(intervals, "LEVEL", 0.9)
     differences = np.array([[1.0, 2, NAN], [3, 2, 4], [8, 2, NAN]])
-    found = intervals.paired_difference(differences, level=0.9)
+    found = intervals.paired_difference(differences)
     truth = scipy.stats.ttest_1samp(differences[:, 0], 0).confidence_interval(0.9)
     np.testing.assert_allclose(found.mean, [4, 2, 4])
     np.testing.assert_allclose([found.low[0], found.high[0]], [truth.low, truth.high])
@@ -116,8 +118,6 @@ def test_what_makes_no_sense_is_refused():
     values = np.zeros((3, 2))
     with pytest.raises(ValueError, match="songs of 2 phrases, values are of 3"):
         intervals.bootstrap_interval(values, np.arange(2))
-    with pytest.raises(ValueError, match="level is 95"):
-        intervals.bootstrap_interval(values, level=95)
     with pytest.raises(ValueError, match="number of resamples is 0"):
         intervals.real_floor(values, num_splits=0)
     with pytest.raises(ValueError, match="of 1 songs"):

@@ -53,7 +53,7 @@ class NormHistogram(NamedTuple):
 
 
 class ActiveDimensions(NamedTuple):
-    """How many dimensions the codes use.
+    """Number and identity of the dimensions that codes use, and their effective number.
 
     `effective_rank` is exp of the entropy of the covariance's normalized eigenvalues (Roy and Vetterli, EUSIPCO 2007),
     `participation_ratio` (sum of eigenvalues)² / sum of their squares. Both are invariant to rotation, Z for a sphere,

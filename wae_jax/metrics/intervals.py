@@ -10,7 +10,6 @@ every phrase is a song of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ Values = Float64[np.ndarray, "B C"]
 PerColumn = Float64[np.ndarray, " C"]
 Groups = Integer[np.ndarray, " ids"]
 
+LEVEL = 0.95  # of confidence
 # Weights of songs in memory at a time: 8 MB, whatever the number of resamples.
 _MAX_WEIGHTS = 1_000_000
 
@@ -52,7 +52,6 @@ def bootstrap_interval(
     groups: Groups | None = None,
     *,
     num_resamples: int = 1000,
-    level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
     """The mean over phrases with its percentile bootstrap interval, which is a little too short below twenty songs.
@@ -62,7 +61,7 @@ def bootstrap_interval(
     """
     sums = _sums(values, groups)
     means = _resampled_means(sums, num_resamples, np.random.default_rng(seed))
-    return _interval(_mean(sums), means, _several_songs(sums), level)
+    return _interval(_mean(sums), means, _several_songs(sums))
 
 
 def bootstrap_difference(
@@ -72,7 +71,6 @@ def bootstrap_difference(
     groups_b: Integer[np.ndarray, " ids_b"] | None = None,
     *,
     num_resamples: int = 1000,
-    level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
     """The mean of `a` minus the mean of `b`, an independent set, with its percentile bootstrap interval.
@@ -87,21 +85,20 @@ def bootstrap_difference(
     rng_a, rng_b = np.random.default_rng(seed).spawn(2)
     differences = _resampled_means(sums_a, num_resamples, rng_a) - _resampled_means(sums_b, num_resamples, rng_b)
     enough = _several_songs(sums_a) & _several_songs(sums_b)
-    return _interval(_mean(sums_a) - _mean(sums_b), differences, enough, level)
+    return _interval(_mean(sums_a) - _mean(sums_b), differences, enough)
 
 
-def paired_difference(differences: Float64[np.ndarray, "S C"], *, level: float = 0.95) -> Interval:
+def paired_difference(differences: Float64[np.ndarray, "S C"]) -> Interval:
     """The mean difference of two configurations over common seeds, with Student's t interval; NaN for a single seed.
 
     Differences are one run's value minus the other's, for each seed and column.
     """
-    _check_level(level)
     sums = _sums(differences, None)
     mean, number = _mean(sums), sums.number.sum(axis=0)
     squares = np.nansum((differences - mean) ** 2, axis=0)
     several = number > 1
     freedom = np.where(several, number - 1, np.nan)
-    reach = scipy.stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(squares / freedom / np.where(several, number, np.nan))
+    reach = scipy.stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(squares / freedom / np.where(several, number, np.nan))
     return Interval(mean, mean - reach, mean + reach)
 
 
@@ -119,16 +116,11 @@ def real_floor(values: Values, groups: Groups | None = None, *, num_splits: int 
     if num_songs < 2:
         raise ValueError(f"values are of {num_songs} songs; expected at least 2 to divide")
     rng = np.random.default_rng(seed)
-
-    def halves(number: int) -> Int64[np.ndarray, "resamples songs"]:
-        return rng.permuted(np.broadcast_to(np.arange(num_songs) % 2, (number, num_songs)), axis=1)
-
-    def difference(side: Int64[np.ndarray, "resamples songs"]) -> Float64[np.ndarray, "resamples C"]:
-        return np.abs(_weighted_means(side, sums) - _weighted_means(1 - side, sums))
-
-    differences = _in_chunks(halves, difference, num_splits, num_songs)
-    median, p95 = _quantiles(differences, _several_songs(sums), (0.5, 0.95))
-    return Floor(median, p95)
+    differences = []
+    for number in _chunk_sizes(num_splits, num_songs):
+        side = rng.permuted(np.broadcast_to(np.arange(num_songs) % 2, (number, num_songs)), axis=1)
+        differences.append(np.abs(_weighted_means(side, sums) - _weighted_means(1 - side, sums)))
+    return Floor(*_quantiles(np.concatenate(differences), _several_songs(sums), (0.5, 0.95)))
 
 
 def _sums(values: Float64[np.ndarray, "phrases C"], groups: Integer[np.ndarray, " ids"] | None) -> _Sums:
@@ -168,33 +160,20 @@ def _resampled_means(sums: _Sums, num_resamples: int, rng: np.random.Generator) 
     if not num_songs:
         return np.full((num_resamples, sums.total.shape[1]), np.nan)
     equal = np.full(num_songs, 1 / num_songs)
-    return _in_chunks(
-        lambda number: rng.multinomial(num_songs, equal, size=number),
-        lambda weights: _weighted_means(weights, sums),
-        num_resamples,
-        num_songs,
-    )
+    sizes = _chunk_sizes(num_resamples, num_songs)
+    return np.concatenate([_weighted_means(rng.multinomial(num_songs, equal, size=size), sums) for size in sizes])
 
 
-def _in_chunks(
-    make_weights: Callable[[int], Int64[np.ndarray, "resamples songs"]],
-    mean: Callable[[Int64[np.ndarray, "resamples songs"]], Float64[np.ndarray, "resamples C"]],
-    number: int,
-    num_songs: int,
-) -> Float64[np.ndarray, "number C"]:
-    """Means of `number` resamples, with the weights of a few in memory at a time."""
+def _chunk_sizes(number: int, num_songs: int) -> list[int]:
+    """Numbers of resamples whose weights are in memory at a time."""
     if number < 1:
         raise ValueError(f"the number of resamples is {number}; expected at least 1")
     most = max(1, _MAX_WEIGHTS // num_songs)
-    sizes = (min(most, number - start) for start in range(0, number, most))
-    return np.concatenate([mean(make_weights(size)) for size in sizes])
+    return [min(most, number - start) for start in range(0, number, most)]
 
 
-def _interval(
-    mean: PerColumn, resampled: Float64[np.ndarray, "resamples C"], enough: np.ndarray, level: float
-) -> Interval:
-    _check_level(level)
-    low, high = _quantiles(resampled, enough, ((1 - level) / 2, (1 + level) / 2))
+def _interval(mean: PerColumn, resampled: Float64[np.ndarray, "resamples C"], enough: np.ndarray) -> Interval:
+    low, high = _quantiles(resampled, enough, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return Interval(mean, low, high)
 
 
@@ -207,8 +186,3 @@ def _quantiles(
     ends = np.full((2, resampled.shape[1]), np.nan)
     ends[:, usable] = np.nanquantile(resampled[:, usable], shares, axis=0)
     return ends
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}; expected a share between 0 and 1, such as 0.95")
