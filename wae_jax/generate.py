@@ -96,7 +96,6 @@ def _write_music(
     request: Request,
     phrases: Phrases,
 ) -> None:
-    """Writes and prints everything but codes."""
     assert phrases.rolls is not None
     options: dict[str, Any] = {
         "tempo": arguments.tempo,

@@ -104,13 +104,13 @@ def parse_tracks(text: str) -> tuple[int, ...]:
 
 def parse_attribute(text: str) -> tuple[str, float]:
     """The name and the change, in standard deviations, of --attribute, such as "note-length:-1.5"."""
-    name, _, number = text.rpartition(":")
+    name, _, amount = text.rpartition(":")
     name = name.strip().lower().replace("-", " ").replace("_", " ")
     if name not in ATTRIBUTES:
         known = ", ".join(each.replace(" ", "-") for each in ATTRIBUTES)
         raise argparse.ArgumentTypeError(f"{text!r}; expected NAME:CHANGE with one of the names {known}")
     try:
-        change = float(number)
+        change = float(amount)
     except ValueError:
         change = math.nan
     if not 0 < abs(change) <= _LARGEST_CHANGE:

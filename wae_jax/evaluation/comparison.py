@@ -106,7 +106,6 @@ def _seed(evaluation: Mapping[str, Any]) -> int:
 
 
 def _one_value_each(evaluation: Mapping[str, Any]) -> dict[str, float]:
-    """One value a metric: of the generated set, else of the reconstructed or the held-out one."""
     values = {}
     for label, of_sets in headline(evaluation).items():
         found = of_sets.get("generated") or of_sets.get("reconstructed") or of_sets["held_out"]

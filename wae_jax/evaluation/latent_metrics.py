@@ -216,7 +216,6 @@ def in_prior_units(codes: Codes, prior_variance: float, name: str = "codes") -> 
 def _at_most(
     points: Float64[np.ndarray, "n Z"], number: int, rng: np.random.Generator
 ) -> Float64[np.ndarray, "some Z"]:
-    """All points, or as many chosen at random."""
     return points if len(points) <= number else points[rng.choice(len(points), number, replace=False)]
 
 

@@ -49,10 +49,12 @@ class Nearest(NamedTuple):
 class _Words(NamedTuple):
     """Phrases as words of 64 steps."""
 
-    total: Int64[np.ndarray, " B"]
-    drums: UInt64[np.ndarray, "B drums=252"]
-    pitched: UInt64[np.ndarray, "B tracks=4 words=3 pitches"]
-    durations: UInt8[np.ndarray, "B tracks=4 pitches"]
+    total: Int64[np.ndarray, " B"]  # number of active cells
+    drums: UInt64[np.ndarray, "B drums=252"]  # words, which no transposition changes
+    pitched: UInt64[
+        np.ndarray, "B tracks=4 words=3 pitches"
+    ]  # pitches last: neighbouring transpositions are neighbours
+    durations: UInt8[np.ndarray, "B tracks=4 pitches"]  # active steps of each pitch of each pitched track
 
 
 def nearest_phrases(

@@ -212,7 +212,6 @@ def _text(value: object) -> str:
 
 
 def _name(name: str) -> str:
-    """The name of a set in tables and pictures."""
     return name.replace("_", "-")
 
 
@@ -240,6 +239,5 @@ def _grid(phrases: PhraseSet, name: str, caption: str) -> str:
 
 
 def _picture(figure: Any, caption: str) -> str:
-    """The HTML of a figure of matplotlib."""
     data, text = base64.b64encode(figure_png(figure)).decode(), html.escape(caption)
     return f'<figure><img src="data:image/png;base64,{data}" alt="{text}"><figcaption>{text}</figcaption></figure>'

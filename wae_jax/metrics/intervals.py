@@ -165,7 +165,6 @@ def _resampled_means(sums: _Sums, num_resamples: int, rng: np.random.Generator) 
 
 
 def _chunk_sizes(number: int, num_songs: int) -> list[int]:
-    """Numbers of resamples whose weights are in memory at a time."""
     if number < 1:
         raise ValueError(f"the number of resamples is {number}; expected at least 1")
     most = max(1, _MAX_WEIGHTS // num_songs)

@@ -130,7 +130,6 @@ def _check_range(indices: Integer[np.ndarray, " cells"], axis: int, size: int) -
 
 
 def _read_and_sort(path: pathlib.Path, num_phrases: int, start: int, stop: int) -> ActiveCells:
-    """Reads the whole array, with its cells in any order."""
     with open_array(path, "nonzero") as array:
         numbers = array.read(math.prod(array.shape))
         nonzero = numbers.reshape(array.shape, order="F" if array.fortran_order else "C")

@@ -68,8 +68,6 @@ def cut(song: Song, options: Options) -> tuple[Chunk, int]:
 
 
 class _Windows(NamedTuple):
-    """The windows, in order."""
-
     tick: Int64[np.ndarray, " windows"]  # where it begins in the song
     bar: Int64[np.ndarray, " windows"]  # its first bar in the song
     first: Int64[np.ndarray, " windows"]  # its first bar in the strip
@@ -97,7 +95,6 @@ class _Spans(NamedTuple):
 
 
 def _find_windows(song: Song, hop_bars: int) -> tuple[_Windows, _Spans]:
-    """The windows of four bars of 4/4, and the spans that they cover."""
     found = stretches(song)
     first_note = song.start.min(keepdims=True)
     windows, spans = [], []

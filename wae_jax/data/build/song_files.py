@@ -47,7 +47,6 @@ def open_multitrack_npz(path: pathlib.Path, rows: slice | None, options: Options
 
 
 def _song_source(song: Song, sha256: str, rows: slice | None, options: Options) -> Source:
-    """The phrases of a song, or those selected by `rows`."""
     phrases, notes_out_of_range = cut(song, options)
     start, stop, _ = (rows or slice(None)).indices(len(phrases.rows))
     if start >= stop:
@@ -139,7 +138,6 @@ def read_multitrack_npz(path: pathlib.Path) -> Song:
 
 
 def _resolution(info: Mapping[str, Any]) -> int:
-    """Time steps of a quarter note."""
     resolution = info.get("resolution", info.get("beat_resolution"))
     is_number = isinstance(resolution, int) and resolution > 0
     if not is_number or (resolution % STEPS_PER_BEAT and STEPS_PER_BEAT % resolution):

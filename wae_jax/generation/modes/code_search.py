@@ -67,7 +67,6 @@ def _descend(
     prior_variance: float | Float[AnyArray, ""],
     num_steps: int,
 ) -> tuple[Float[Array, "B Z"], Float[Array, " B"]]:
-    """The codes after `num_steps` steps of Adam, and their costs."""
     optimizer = optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, num_steps))
 
     def costs(z: Float[Array, "B Z"]) -> Float[Array, " B"]:

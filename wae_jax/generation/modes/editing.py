@@ -89,7 +89,6 @@ def _edit_codes(
     directions: Directions,
     requested: Float64[np.ndarray, " A"],
 ) -> Codes:
-    """The codes along the direction at which the attributes are nearest to the requested ones."""
     edited = np.flatnonzero(requested)
     step = shortest_step(directions.slope[edited], requested[edited])
     step *= float(model.config.objective.prior_variance) ** 0.5 / np.linalg.norm(step)
