@@ -36,11 +36,7 @@ class RemoteError(UserError, RuntimeError):
 
 
 class CheckpointError(UserError, RuntimeError):
-    """A checkpoint cannot be written, found or read, or is damaged."""
-
-
-class CheckpointMismatchError(CheckpointError):
-    """A checkpoint is intact but holds a state with other leaves, shapes or dtypes."""
+    """A checkpoint cannot be written, found or read, is damaged, or holds another state than expected."""
 
 
 class DeviceError(UserError, ValueError):

@@ -17,7 +17,7 @@ from tests.training.checkpoints import (
     save_steps,
     tree_of,
 )
-from wae_jax.errors import CheckpointError, CheckpointMismatchError
+from wae_jax.errors import CheckpointError
 from wae_jax.training.checkpoint import Checkpointer
 
 # After a failed read or write, tensorstore's threads report that orbax has closed its event loop.
@@ -76,7 +76,7 @@ def test_another_state_is_refused_not_skipped(tmp_path, target, expected):
         checkpointer.save(1, {"a": np.zeros((2, 3), np.float32)})
         checkpointer.save(2, {"a": np.zeros((2, 3), np.float32)})
         for restore in (checkpointer.restore_latest, lambda state: checkpointer.restore(2, state)):
-            with pytest.raises(CheckpointMismatchError, match=rf"/2 holds another state.*{expected}"):
+            with pytest.raises(CheckpointError, match=rf"/2 holds another state.*{expected}"):
                 restore(target)
         assert checkpointer.all_steps() == [1, 2]
 
@@ -115,7 +115,7 @@ def test_an_item_of_another_shape_or_type_than_its_meta_says_is_damage(tmp_path,
 def test_long_lists_of_differences_are_cut(tmp_path):
     with Checkpointer(tmp_path) as checkpointer:
         checkpointer.save(1, {f"w{i}": np.zeros(1) for i in range(11)})
-        with pytest.raises(CheckpointMismatchError, match=r"w1 is float.* where nothing is expected.*; and 3 more$"):
+        with pytest.raises(CheckpointError, match=r"w1 is float.* where nothing is expected.*; and 3 more$"):
             checkpointer.restore(1, {})
 
 

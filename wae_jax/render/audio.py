@@ -66,7 +66,7 @@ def describe(audio: Audio) -> str:
 
 
 def missing_parts(audio: Audio) -> str | None:
-    """What to install before sound can be made, in one sentence; None where nothing is missing."""
+    """A sentence about what to install before sound can be made; None if nothing is missing."""
     problem = _find_problem(audio.sound_font)
     return problem and f"no sound can be made: {problem}"
 

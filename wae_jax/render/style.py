@@ -63,7 +63,7 @@ def set_labels(axes: Axes, x: str | None = None, y: str | None = None, *, color:
 
 
 def legend_columns(handles: Sequence[Patch], width: float) -> int:
-    """How many entries of a legend fit in a row below a figure of a width in inches."""
+    """The number of entries of a legend that fit in a row below a figure; `width` is in inches."""
     widths = [0.6 + 0.08 * len(str(handle.get_label())) for handle in handles]
     return len(handles) if sum(widths) <= width else max(1, int(width // max(widths)))
 

@@ -74,7 +74,7 @@ def audible_length(sound: Stereo) -> int:
 
 @functools.lru_cache(maxsize=4)
 def _synthesizer(font: str | None, sample_rate: int) -> Any:
-    """A synthesizer with a sound font loaded, which takes a tenth of a second."""
+    """A synthesizer with a sound font loaded, which takes .1 s."""
     import symusic
 
     with tempfile.TemporaryDirectory() as folder:

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from wae_jax.errors import CheckpointError, CheckpointMismatchError
+from wae_jax.errors import CheckpointError
 from wae_jax.files import Closing
 from wae_jax.training.checkpoint_meta import PyTree, check_leaves, describe_leaves, make_meta, one_line, read_meta
 from wae_jax.training.processes import check_agreement
@@ -152,8 +152,8 @@ class Checkpointer(Closing):
           where a number was not finite), `leaves` with shape, dtype and sha256, and the fields given to `save`.
 
         Raises:
-          CheckpointMismatchError: if the checkpoint is intact but holds other leaves, shapes or dtypes.
-          CheckpointError: if there is no such step, or a file is missing, truncated or altered.
+          CheckpointError: if there is no such step, a file is missing, truncated or altered, or the checkpoint holds
+            other leaves, shapes or dtypes.
         """
         if step not in (steps := self.all_steps()):
             raise CheckpointError(f"there is no checkpoint of step {step} in {self.directory}; there are {steps}")
@@ -182,8 +182,7 @@ class Checkpointer(Closing):
         if there is no checkpoint at all.
 
         Raises:
-          CheckpointMismatchError: if none is good and the newest intact one holds other leaves, shapes or dtypes.
-          CheckpointError: if all are damaged; nothing is renamed.
+          CheckpointError: if none is good; the message has the reason for each, and nothing is renamed.
           DeviceError: if the processes of a run find different checkpoints.
         """
         skipped: dict[int, CheckpointError] = {}
@@ -197,9 +196,8 @@ class Checkpointer(Closing):
         if not self._read_only:
             check_agreement({"newest good checkpoint": restored[1]["step"] if restored else None})
         if restored is None and skipped:
-            mismatches = [why for why in skipped.values() if isinstance(why, CheckpointMismatchError)]
             reasons = "\n".join(f"  {why}" for why in skipped.values())
-            raise next(iter(mismatches), CheckpointError(f"no checkpoint in {self.directory} is good:\n{reasons}"))
+            raise CheckpointError(f"no checkpoint in {self.directory} is good:\n{reasons}")
         for step, why in skipped.items():
             if self._path(step).is_dir():
                 warnings.warn(f"skipped the checkpoint of step {step}{self._move_aside(step)}: {why}", stacklevel=2)

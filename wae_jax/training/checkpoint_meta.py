@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from wae_jax.errors import CheckpointError, CheckpointMismatchError
+from wae_jax.errors import CheckpointError
 
 PyTree = Any
 
@@ -74,7 +74,7 @@ def read_meta(path: pathlib.Path) -> dict[str, Any]:
 
 
 def check_leaves(path: pathlib.Path, leaves: Mapping[str, Any], target_state: PyTree) -> None:
-    """Raises CheckpointMismatchError, with the differences, unless a checkpoint's leaves are those of the target."""
+    """Raises CheckpointError, with the differences, unless a checkpoint's leaves are those of the target."""
     held = {name: f"{leaf['dtype']}{leaf['shape']}" for name, leaf in leaves.items()}
     wanted = {name: _type_name(leaf) for name, leaf in _named_leaves(target_state).items()}
     differences = [
@@ -85,7 +85,7 @@ def check_leaves(path: pathlib.Path, leaves: Mapping[str, Any], target_state: Py
     if differences:
         num_more = len(differences) - _MAX_DIFFERENCES
         more = f"; and {num_more} more" if num_more > 0 else ""
-        raise CheckpointMismatchError(
+        raise CheckpointError(
             f"checkpoint {path} holds another state than expected (another model or optimizer?): "
             f"{'; '.join(differences[:_MAX_DIFFERENCES])}{more}"
         )

@@ -31,7 +31,7 @@ _EVALUATION_STEP = -1
 
 
 class Evaluated(NamedTuple):
-    """What one global batch adds to an evaluation.
+    """Sums that one global batch adds to an evaluation.
 
     Attributes:
       reconstruction: sum of ||x - x_hat||^2 over the phrases, without padding.

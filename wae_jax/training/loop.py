@@ -80,7 +80,7 @@ def train_and_evaluate(
 
 
 def _facts(config: Config, work: Workdir, data: Dataset) -> dict[str, Any]:
-    """What must be the same in all processes of a run; the checkpointer compares the steps they resume from."""
+    """Facts that all processes of a run must share; the checkpointer compares the steps they resume from."""
     facts = flatten_config(config.to_dict())
     del facts["data.path"]  # each host may have the data in another place
     return {

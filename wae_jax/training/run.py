@@ -1,4 +1,4 @@
-"""What stays the same throughout a run, and the hooks through which a program adds to it."""
+"""The constants of a run, and the hooks through which a program adds to it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wae_jax.training.workdir import Workdir
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
-    """What stays the same throughout a run.
+    """The constants of a run.
 
     Attributes:
       config: of the run.
@@ -67,7 +67,7 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Hooks:
-    """What a program adds to a run; the defaults add nothing. States are on the host.
+    """Functions that a program adds to a run; the defaults add nothing. States are on the host.
 
     Attributes:
       evaluate: metrics to add to an evaluation, the same in all processes. Called in all of them.

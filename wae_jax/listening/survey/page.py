@@ -53,25 +53,24 @@ def make_survey(
     models: Mapping[str, Model],
     real: Dataset,
     *,
+    rules: Mapping[str, BinarizationRule],
     split: str = "valid",
     num: int = 40,
     num_checks: int | None = None,
     max_failed_checks: int | None = None,
     seed: int = 0,
-    rules: Mapping[str, BinarizationRule] | None = None,
 ) -> Survey:
     """Chooses and pairs the clips of a survey; those of the models are their first samples, unselected.
 
     Args:
       models: trained models by name.
       real: real music.
+      rules: binarization rules by the models' names; their open parts are fitted.
       split: the split of it to take clips from.
       num: number of pairs, without checks.
       num_checks: number of attention checks; None means one for every ten pairs, at least 2.
       max_failed_checks: listeners who fail more are left out; None means a quarter of the checks.
       seed: seed of the clips, their order and their sides.
-      rules: binarization rules by the models' names, whose open parts are fitted; None means those of their
-        configurations.
 
     Raises:
       RequestError: if there are too few pairs for every combination, the checks do not fit, or there is no real music.
@@ -80,21 +79,23 @@ def make_survey(
     music = len(sources) - 1
     num_checks = max(2, num // 10) if num_checks is None else num_checks
     max_failed_checks = num_checks // 4 if max_failed_checks is None else max_failed_checks
-    _check_numbers(len(sources), num, num_checks, max_failed_checks)
-    rules = {name: model.calibrated(rules[name]) if rules is not None else model.rule for name, model in models.items()}
+    if num < (num_combinations := len(sources) * (len(sources) - 1) // 2):
+        raise RequestError(f"{num} pairs; expected at least {num_combinations}, so that all sources are compared")
+    if not 0 <= max_failed_checks < num_checks <= num:
+        raise RequestError(
+            f"{num_checks} checks of which {max_failed_checks} may be failed; expected 1 to {num}, and fewer failures"
+        )
+    rules = {name: model.calibrated(rules[name]) for name, model in models.items()}
     generator = np.random.default_rng(seed)
     pairs = insert_checks(order_pairs(len(sources), num, generator), num_checks, music=music, generator=generator)
     practice: Pair = (0, music) if generator.random() < 0.5 else (music, 0)
     needed = collections.Counter(source for pair in (practice, *pairs) for source in pair)
     phrases = _choose(real, split, needed[music], generator)
-    rolls = [
-        *(
-            model.binarize(model.sample(needed[source], seed=seed), rules[name], seed=seed)
-            for source, (name, model) in enumerate(models.items())
-        ),
-        phrases,
+    samples = [
+        model.binarize(model.sample(needed[source], seed=seed), rules[name], seed=seed)
+        for source, (name, model) in enumerate(models.items())
     ]
-    clips = note_lists(np.stack(list(_rolls_of_pairs((practice, *pairs), rolls, generator))))
+    clips = note_lists(np.stack(list(_rolls_of_pairs((practice, *pairs), [*samples, phrases], generator))))
     provenance = {
         "wae_jax": wae_jax.__version__,
         "models": {
@@ -107,17 +108,6 @@ def make_survey(
     }
     key = Key(sources, pairs, max_failed_checks, provenance)
     return Survey(key, list(zip(clips[::2], clips[1::2], strict=True)), max(0, needed[music] - len(phrases)))
-
-
-def _check_numbers(num_sources: int, num: int, num_checks: int, max_failed_checks: int) -> None:
-    """Raises a RequestError for numbers of pairs and checks that make no survey."""
-    if num < (num_combinations := num_sources * (num_sources - 1) // 2):
-        raise RequestError(f"{num} pairs; expected at least {num_combinations}, so that all sources are compared")
-    if not 0 <= max_failed_checks < num_checks <= num:
-        raise RequestError(
-            f"{num_checks} checks of which {max_failed_checks} may be failed; expected 1 to {num} checks, no more than "
-            "other pairs, and fewer failures than checks"
-        )
 
 
 def _choose(real: Dataset, split: str, num: int, generator: np.random.Generator) -> Rolls:

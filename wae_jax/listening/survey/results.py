@@ -201,11 +201,7 @@ def _read_object(path: str) -> dict[str, Any]:
 
 
 def _open_key(sealed: str, survey_id: str) -> Key:
-    """The key in a results file.
-
-    Raises:
-      RequestError: if it is not that of the survey.
-    """
+    """The key in a results file; RequestError if it is not that of the survey."""
     try:
         content = json.loads(unseal(sealed))
         if content.pop("format") != KEY_FORMAT or content.pop("format_version") != FORMAT_VERSION:
@@ -221,11 +217,7 @@ def _open_key(sealed: str, survey_id: str) -> Key:
 
 
 def _is_key(content: dict[str, Any]) -> bool:
-    """Whether these are the fields of a `Key` in which all sources are compared with each other.
-
-    Raises:
-      TypeError: instead of False, for some contents of the wrong types.
-    """
+    """Whether these are the fields of a `Key` in which all sources are compared; TypeError for some that are not."""
     sources, pairs = content["sources"], content["pairs"]
     compared = {frozenset(pair) for pair in pairs if not is_check(pair)}
     return (

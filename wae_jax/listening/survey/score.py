@@ -105,7 +105,7 @@ def _ratings(names: Sequence[str], summary: Summary) -> Iterator[str]:
 
 
 def _sample_size(names: Sequence[str], summary: Summary, num_listeners: int) -> Iterator[str]:
-    """What can be told with this number of listeners, and how many more are needed."""
+    """The differences that this number of listeners can show, and the number needed for narrow intervals."""
     pairs = list(itertools.combinations(range(len(names)), 2))
     error, (i, j) = max((float(summary.scores.error[pair]), pair) for pair in pairs)
     yield f"sample size: {num_listeners} listeners (MuseGAN's study had 144)"
