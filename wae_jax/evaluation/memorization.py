@@ -51,9 +51,7 @@ class _Words(NamedTuple):
 
     total: Int64[np.ndarray, " B"]  # number of active cells
     drums: UInt64[np.ndarray, "B drums=252"]  # words, which no transposition changes
-    pitched: UInt64[
-        np.ndarray, "B tracks=4 words=3 pitches"
-    ]  # pitches last: neighbouring transpositions are neighbours
+    pitched: UInt64[np.ndarray, "B tracks=4 words=3 pitches"]  # pitches last, as neighbours in memory
     durations: UInt8[np.ndarray, "B tracks=4 pitches"]  # active steps of each pitch of each pitched track
 
 
