@@ -83,7 +83,7 @@ def make_survey(
         raise RequestError(f"{num} pairs; expected at least {num_combinations}, so that all sources are compared")
     if not 0 <= max_failed_checks < num_checks <= num:
         raise RequestError(
-            f"{num_checks} checks of which {max_failed_checks} may be failed; expected 1 to {num}, and fewer failures"
+            f"{num_checks} checks, {max_failed_checks} failures; expected 1 to {num} checks, fewer failures than checks"
         )
     rules = {name: model.calibrated(rules[name]) for name, model in models.items()}
     generator = np.random.default_rng(seed)
