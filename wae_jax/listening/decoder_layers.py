@@ -9,8 +9,8 @@ Each layer maps a flat array, values in the order row, column, channel, to anoth
                     and `column * strides[1] - front[1]` on. `size` is rows and columns of the input, which are
                     `strides` times those of the output; of `groups` equal groups of channels, each sees its own alone
     conv_transpose  the same fields. The input at (row, column) times the kernel is added to the output from
-                    `row * strides[0] - front[0]` and `column * strides[1] - front[1]` on, as far as there is one
-                    The output has `strides` times the rows and columns of the input
+                    `row * strides[0] - front[0]` and `column * strides[1] - front[1]` on, without what falls
+                    outside; the output has `strides` times the rows and columns of the input
     affine          `x * scale + offset`, repeated along the array
     layer_norm      `(x - mean) / sqrt(variance + epsilon) * scale + offset` over each run of len(scale) values
     leaky_relu      negative values times `slope`, which is 0 for the ReLU
