@@ -71,46 +71,29 @@ class Chord(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Song:
-    """A song: everything that its phrases have in common.
+    """A song: everything that its phrases have in common."""
 
-    Attributes:
-      tonic: pitch class of the key, 0 is C.
-      mode: "major" or "minor".
-      progression: one of `demo_patterns.PROGRESSIONS`, or numerals in that notation.
-      groove: a name in `demo_patterns.GROOVES`.
-      bass: a name in `demo_patterns.BASS`; likewise `guitar`, `piano` and `strings`.
-      piano_sections: the sections in which the piano plays; likewise `strings_sections`.
-      resting: the track that rests in the bridge, or None.
-    """
-
-    tonic: int
-    mode: str
-    progression: str
-    groove: str
-    bass: str
+    tonic: int  # pitch class of the key, 0 is C
+    mode: str  # "major" or "minor"
+    progression: str  # one of `demo_patterns.PROGRESSIONS`, or numerals in that notation
+    groove: str  # a name in `demo_patterns.GROOVES`
+    bass: str  # a name in `demo_patterns.BASS`; likewise `guitar`, `piano` and `strings`
     guitar: str
     piano: str
     strings: str
-    piano_sections: tuple[str, ...] = ()
+    piano_sections: tuple[str, ...] = ()  # the sections in which the piano plays; likewise `strings_sections`
     strings_sections: tuple[str, ...] = ()
-    resting: int | None = None
+    resting: int | None = None  # the track that rests in the bridge, or None
 
 
 @dataclasses.dataclass(frozen=True)
 class Variation:
-    """Differences of a phrase from the others of its section.
+    """Differences of a phrase from the others of its section."""
 
-    Attributes:
-      fill: the drums at the end of the phrase.
-      busy: whether the bass drum of bars 2 and 4 is the busy one.
-      bass_end: the bass in the last beat, one of `ENDS`.
-      guitar_end: the guitar in the last beat, one of `ENDS`.
-    """
-
-    fill: patterns.Fill
-    busy: bool
-    bass_end: str
-    guitar_end: str
+    fill: patterns.Fill  # the drums at the end of the phrase
+    busy: bool  # whether the bass drum of bars 2 and 4 is the busy one
+    bass_end: str  # the bass in the last beat, one of `ENDS`
+    guitar_end: str  # the guitar in the last beat, one of `ENDS`
 
 
 ENDS = ("on", "pause", "lead")

@@ -58,23 +58,14 @@ PITCH_CLASSES = {"C": 0, "Db": 1, "D": 2, "Eb": 3, "E": 4, "F": 5, "Gb": 6, "G":
 
 @dataclasses.dataclass(frozen=True)
 class Groove:
-    """One bar of drums.
+    """One bar of drums."""
 
-    Attributes:
-      kicks: bass drum of bars 1 and 3, of bars 2 and 4, and a busier one for bars 2 and 4.
-      snare: snare drum.
-      time: the cymbal or tom that marks the time.
-      verse_drum: MIDI number of `time` in verse and bridge.
-      chorus_drum: MIDI number of `time` in the chorus.
-      offbeats: open hi-hat.
-    """
-
-    kicks: tuple[str, str, str]
+    kicks: tuple[str, str, str]  # bass drum of bars 1 and 3, of bars 2 and 4, and a busier one for bars 2 and 4
     snare: str
-    time: str
-    verse_drum: int
-    chorus_drum: int
-    offbeats: str = "................"
+    time: str  # the cymbal or tom that marks the time
+    verse_drum: int  # MIDI number of `time` in verse and bridge
+    chorus_drum: int  # MIDI number of `time` in the chorus
+    offbeats: str = "................"  # open hi-hat
 
 
 BACKBEAT = "....x.......x..."
@@ -128,19 +119,12 @@ FULL_FILLS = (
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """The rhythm of a part on a chord of one bar.
+    """The rhythm of a part on a chord of one bar."""
 
-    Attributes:
-      verse: strings of the verse and the bridge.
-      chorus: strings of the chorus, as a rule denser.
-      power: whether the voices are a power chord (root, fifth, octave) instead of the triad.
-      thin: whether the style has so few notes that it needs piano or strings beside it.
-    """
-
-    verse: tuple[str, ...]
-    chorus: tuple[str, ...]
-    power: bool = False
-    thin: bool = False
+    verse: tuple[str, ...]  # strings of the verse and the bridge
+    chorus: tuple[str, ...]  # strings of the chorus, as a rule denser
+    power: bool = False  # whether the voices are a power chord (root, fifth, octave) instead of the triad
+    thin: bool = False  # whether the style has so few notes that it needs piano or strings beside it
 
 
 # Voices: 0 root, 1 third, 2 fifth, 3 octave (the fifth where that lies too high), 4 the scale's step to the next root.

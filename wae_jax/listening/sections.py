@@ -32,32 +32,20 @@ _PHRASES_PER_PATH = 8
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Phrases shown together.
+    """Phrases shown together."""
 
-    Attributes:
-      phrases: with names that are clear without the group's title, such as "Sample 3".
-      title: printed above them; empty for none.
-    """
-
-    phrases: Sequence[Phrase]
-    title: str = ""
+    phrases: Sequence[Phrase]  # with names that are clear without the group's title, such as "Sample 3"
+    title: str = ""  # printed above them; empty for none
 
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A section of the page.
+    """A section of the page."""
 
-    Attributes:
-      id: anchor for links; letters only.
-      title: heading.
-      description: what the phrases are and how they were chosen.
-      groups: the phrases.
-    """
-
-    id: str
-    title: str
-    description: str
-    groups: Sequence[Group]
+    id: str  # anchor for links; letters only
+    title: str  # heading
+    description: str  # what the phrases are and how they were chosen
+    groups: Sequence[Group]  # the phrases
 
 
 def note_lists(rolls: BinaryRolls) -> list[list[Note]]:

@@ -45,15 +45,10 @@ _BLOCK = 1 << 16
 
 @dataclasses.dataclass(frozen=True)
 class Audio:
-    """Format of sound files and how they are made.
+    """Format of sound files and how they are made."""
 
-    Attributes:
-      format: of the files, one of `FORMATS`.
-      sound_font: a SoundFont 2 file; None for the one that pretty_midi brings.
-    """
-
-    format: str = "ogg"
-    sound_font: str | None = None
+    format: str = "ogg"  # of the files, one of `FORMATS`
+    sound_font: str | None = None  # a SoundFont 2 file; None for the one that pretty_midi brings
 
 
 DEFAULT_AUDIO = Audio()

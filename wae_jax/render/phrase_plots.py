@@ -49,21 +49,13 @@ _ROWS_PER_FAMILY = 2
 
 @dataclasses.dataclass(frozen=True)
 class _Strip:
-    """Position of one track in a panel, in rows of one semitone or half a drum family, counted upwards.
+    """Position of one track in a panel, in rows of one semitone or half a drum family, counted upwards."""
 
-    Attributes:
-      bottom: lower edge.
-      rows: height.
-      lowest: pitch index of the piano-roll that lies at the bottom; 0 for the drums.
-      thickness: of a note, in rows.
-      shift: how far notes are moved up, in rows.
-    """
-
-    bottom: float
-    rows: int
-    lowest: int
-    thickness: float
-    shift: float
+    bottom: float  # lower edge
+    rows: int  # height
+    lowest: int  # pitch index of the piano-roll that lies at the bottom; 0 for the drums
+    thickness: float  # of a note, in rows
+    shift: float  # how far notes are moved up, in rows
 
 
 def pitch_name(pitch: int) -> str:

@@ -21,26 +21,15 @@ from wae_jax.training.workdir import Workdir
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
-    """The constants of a run.
-
-    Attributes:
-      config: of the run.
-      workdir: of the run.
-      train_rows: packed phrases of the training split.
-      valid_rows: packed phrases of the validation split.
-      densities: share of active cells in the training split, one number a track.
-      total_steps: length of the run.
-      writer: of its metrics and pictures; writes nothing but in the first process.
-      checkpointer: of its checkpoints.
-    """
+    """The constants of a run."""
 
     config: Config
     workdir: Workdir
-    train_rows: UInt8[np.ndarray, "train bytes=10080"]
-    valid_rows: UInt8[np.ndarray, "valid bytes=10080"]
-    densities: tuple[float, ...]
-    total_steps: int
-    writer: MetricWriter
+    train_rows: UInt8[np.ndarray, "train bytes=10080"]  # packed phrases of the training split
+    valid_rows: UInt8[np.ndarray, "valid bytes=10080"]  # packed phrases of the validation split
+    densities: tuple[float, ...]  # share of active cells in the training split, one number a track
+    total_steps: int  # length of the run
+    writer: MetricWriter  # of metrics and pictures, in the first process only
     checkpointer: Checkpointer
 
     @property

@@ -72,17 +72,11 @@ def lock_workdir(folder: str | os.PathLike[str]) -> Iterator[None]:
 
 @dataclasses.dataclass(frozen=True)
 class Workdir:
-    """A workdir while a run uses it.
+    """A workdir while a run uses it."""
 
-    Attributes:
-      name: the folder or URL as the user gave it.
-      folder: the local folder; for a URL, a temporary one of this process.
-      remote: the folder at the URL; None for a local workdir.
-    """
-
-    name: str
-    folder: pathlib.Path
-    remote: RemoteFolder | None = None
+    name: str  # the folder or URL as the user gave it
+    folder: pathlib.Path  # the local folder; for a URL, a temporary one of this process
+    remote: RemoteFolder | None = None  # the folder at the URL; None for a local workdir
 
     def holder(self) -> str | None:
         """A text that is the same in all processes that use the same workdir: its lock's holder, or its URL."""

@@ -36,17 +36,11 @@ _Roll = Bool[np.ndarray, "T=192 P=84 K=5"]
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """The content of a survey.
+    """The content of a survey."""
 
-    Attributes:
-      key: the source of each clip.
-      pairs: the clips on sides A and B: first the pair for practice, then those of the key.
-      num_repeated: number of clips of real music that occur more than once because there are too few.
-    """
-
-    key: Key
-    pairs: Sequence[tuple[Clip, Clip]]
-    num_repeated: int
+    key: Key  # the source of each clip
+    pairs: Sequence[tuple[Clip, Clip]]  # the clips on sides A and B: first the pair for practice, then those of the key
+    num_repeated: int  # number of clips of real music that occur more than once because there are too few
 
 
 def make_survey(

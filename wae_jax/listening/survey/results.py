@@ -80,51 +80,31 @@ class Key:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """The answer to one pair.
+    """The answer to one pair."""
 
-    Attributes:
-      preference: one of `PREFERENCES`.
-      ratings: of A and of B, one for each of `QUESTIONS`.
-    """
-
-    preference: str
-    ratings: tuple[Sequence[int], Sequence[int]]
+    preference: str  # one of `PREFERENCES`
+    ratings: tuple[Sequence[int], Sequence[int]]  # of A and of B, one for each of `QUESTIONS`
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """The results file of one listener.
-
-    Attributes:
-      path: of the file.
-      survey_id: digest of the survey's key.
-      listener: random id given by the browser.
-      saved: time of saving, ISO 8601 in UTC.
-      answers: one for each pair of the key.
-      key: the survey's key.
-    """
+    """The results file of one listener."""
 
     path: str
-    survey_id: str
-    listener: str
-    saved: str
-    answers: Sequence[Answer]
+    survey_id: str  # digest of the survey's key
+    listener: str  # random id given by the browser
+    saved: str  # time of saving, ISO 8601 in UTC
+    answers: Sequence[Answer]  # one for each pair of the key
     key: Key
 
 
 @dataclasses.dataclass(frozen=True)
 class Collection:
-    """The results files of one survey.
-
-    Attributes:
-      key: the survey's key.
-      results: one for each listener, including those who fail the attention checks.
-      skipped: path and reason of each file not used.
-    """
+    """The results files of one survey."""
 
     key: Key
-    results: Sequence[Result]
-    skipped: Sequence[tuple[str, str]]
+    results: Sequence[Result]  # one for each listener, including those who fail the attention checks
+    skipped: Sequence[tuple[str, str]]  # path and reason of each file not used
 
 
 def seal(text: str) -> str:

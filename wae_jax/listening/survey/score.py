@@ -20,19 +20,12 @@ _FEW_LISTENERS = 10
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """The scores of a survey.
-
-    Attributes:
-      collection: its results files.
-      counted: the listeners who pass the attention checks.
-      dropped: those who do not.
-      summary: statistics of the former.
-    """
+    """The scores of a survey."""
 
     collection: Collection
-    counted: Sequence[Result]
-    dropped: Sequence[Result]
-    summary: Summary
+    counted: Sequence[Result]  # the listeners who pass the attention checks
+    dropped: Sequence[Result]  # the others
+    summary: Summary  # statistics of those who are counted
 
 
 def score(collection: Collection, *, seed: int = 0) -> Scores:

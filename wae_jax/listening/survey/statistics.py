@@ -33,55 +33,33 @@ _BATCH = 100_000
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """The answers of each listener, counted.
+    """The answers of each listener, counted."""
 
-    Attributes:
-      wins: how often source i was preferred to source j.
-      compared: how often sources i and j were compared, with a preference or without.
-      totals: sums of the ratings of each source.
-      rated: number of ratings in these sums, for each question.
-    """
-
-    wins: Float64[np.ndarray, "L S S"]
-    compared: Float64[np.ndarray, "L S S"]
-    totals: Float64[np.ndarray, "L S Q"]
-    rated: Float64[np.ndarray, "L S"]
+    wins: Float64[np.ndarray, "L S S"]  # how often source i was preferred to source j
+    compared: Float64[np.ndarray, "L S S"]  # how often sources i and j were compared, with a preference or without
+    totals: Float64[np.ndarray, "L S Q"]  # sums of the ratings of each source
+    rated: Float64[np.ndarray, "L S"]  # number of ratings in these sums, for each question
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """Estimates with confidence intervals.
+    """Estimates with confidence intervals."""
 
-    Attributes:
-      value: estimate from all listeners.
-      low: lower end of the interval; NaN where all resamples agree.
-      high: upper end.
-      error: standard error.
-    """
-
-    value: Float64[np.ndarray, "*shape"]
-    low: Float64[np.ndarray, "*shape"]
-    high: Float64[np.ndarray, "*shape"]
-    error: Float64[np.ndarray, "*shape"]
+    value: Float64[np.ndarray, "*shape"]  # estimate from all listeners
+    low: Float64[np.ndarray, "*shape"]  # lower end of the interval; NaN where all resamples agree
+    high: Float64[np.ndarray, "*shape"]  # upper end
+    error: Float64[np.ndarray, "*shape"]  # standard error
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """All statistics of a survey.
+    """All statistics of a survey."""
 
-    Attributes:
-      preferred: share `[S, S]` of the comparisons of i and j in which i was preferred; NaN on the diagonal.
-      undecided: share `[S, S]` without a preference.
-      scores: share `[S, S]` in which i was preferred, plus half of those without a preference.
-      strengths: logarithms `[S]` of the Bradley-Terry strengths, with mean 0.
-      ratings: mean ratings `[S, Q]`.
-    """
-
-    preferred: Estimate
-    undecided: Estimate
-    scores: Estimate
-    strengths: Estimate
-    ratings: Estimate
+    preferred: Estimate  # share `[S, S]` of the comparisons of i and j in which i was preferred; NaN on the diagonal
+    undecided: Estimate  # share `[S, S]` without a preference
+    scores: Estimate  # share `[S, S]` in which i was preferred, plus half of those without a preference
+    strengths: Estimate  # logarithms `[S]` of the Bradley-Terry strengths, with mean 0
+    ratings: Estimate  # mean ratings `[S, Q]`
 
 
 def attentive(results: Sequence[Result], key: Key) -> list[Result]:
