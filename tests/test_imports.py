@@ -25,7 +25,7 @@ def test_contracts_hold():
 
 def test_contributing_shows_the_layers():
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    picture = text[text.index("## The house") :].split("```")[1]
+    picture = text[text.index("## Layers") :].split("```")[1]
     names = [re.split(r"\s{2,}", line)[0] for line in picture.strip().splitlines()]
     assert [line.split(" | ") for line in names] == LAYERS
 
