@@ -228,7 +228,7 @@ def _boolean(text: str) -> bool:
 
 PROTOCOLS: Mapping[str, Callable[[], ml_collections.ConfigDict]] = {"cpu": _cpu, "full": _full}
 
-# How the value of each setting is read, and what it changes in the configuration. They are applied in this order,
+# The reader of each setting's value, and the function that applies it. They are applied in this order,
 # whatever their order in the arm, so that `penalty_weight` overrules the weight that a regulariser brings.
 SETTINGS: Mapping[str, tuple[Callable[[str], Any], Callable[[ml_collections.ConfigDict, Any], None]]] = {
     "cpu_steps": (int, _set_cpu_steps),
@@ -257,7 +257,7 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], Callable[[ml_collections.Conf
     "output_bias": (str, _field("model.output_bias")),
     "normalization": (str, _field("model.normalization")),
     "batch_norm_momentum": (float, _field("model.batch_norm_momentum")),
-    # Of the evaluation only.
+    # Settings of the evaluation only.
     "binarization": (_one_of("hard", "bernoulli"), lambda config, value: None),
     "threshold": (_number_or_fit, lambda config, value: None),
     "hysteresis_ratio": (float, lambda config, value: None),

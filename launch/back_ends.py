@@ -1,4 +1,4 @@
-"""The places where `launch/sweep.py` can make its runs, other than one after another in one process of this host.
+"""Back ends of `launch/sweep.py`, which make its runs otherwise than one after another in one process of this host.
 
     processes     one after another, each in several processes of this host (`local_processes.py`)
     tpu           one after another, each on a slice of TPUs (`tpu_pod.sh`); trained only

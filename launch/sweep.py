@@ -9,7 +9,7 @@
 The arms are those of `configs/ablations.py`. Each run is trained and then evaluated; a run that several arms need is
 made once. The same command again skips what is finished, resumes what was interrupted and repeats what failed; several
 sweeps on one folder share the work. Ctrl-C and SIGTERM let the current run save. Flags after `--` go to every training
-run, as in `-- --config.num_train_steps=100`. `launch/back_ends.py` has the other places where runs can be made.
+run, as in `-- --config.num_train_steps=100`. `launch/back_ends.py` describes the other back ends.
 
     OUTPUT/sweep.json             protocol, data and further flags, the same for all runs of the folder
     OUTPUT/sweep.jsonl            one line for each command that was run: arm, seed, what, state, exit status, times
@@ -137,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.task and options.back_end == "slurm":
             raise SweepError("--task is for the jobs of an array, which --back-end=slurm submits")
         if options.protocol == "full" and not options.data:
-            raise SweepError("the full protocol counts epochs of a data set; name one with --data")
+            raise SweepError("the full protocol counts epochs of a dataset; name one with --data")
         return BACK_ENDS[options.back_end](_choose(make_tasks(options), options.task), options)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

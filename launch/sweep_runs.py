@@ -1,4 +1,4 @@
-"""The runs of a sweep: what each consists of, what of it is done, and how the rest is run on this host."""
+"""The runs of a sweep: their commands, which of them are finished, and running the others on this host."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Task:
 
 
 def read_description(data: str) -> dict[str, Any]:
-    """The content of a data set's dataset.json."""
+    """The content of a dataset's dataset.json."""
     return dict(json.loads((pathlib.Path(data) / "dataset.json").read_text(encoding="utf-8")))
 
 

@@ -28,13 +28,13 @@ examples:
     build_dataset --input midi/ --min-tracks 3 --output data/mine
   Songs are split by the sha256 of their name and --seed; songs that share a phrase stay together.
     build_dataset --input free.npz more.npz --output data/free
-  The first 8,192 phrases for training and the last 2,048 for testing, as in the original code:
-    build_dataset --train lpd.npz --rows 0:8192 --test lpd.npz --rows=-2048: --output data/original
+  The first 8,192 phrases for training and the last 2,048 for validation, as in the original code:
+    build_dataset --train lpd.npz --rows 0:8192 --valid lpd.npz --rows=-2048: --output data/original
   What is in a dataset, and whether it is intact:
     build_dataset --describe data/mine
     build_dataset --verify data/mine
 
-inputs (the content tells the format, not the name):
+inputs (the format is recognized by the content, not by the name):
   MIDI  whole 4/4 bars, four at a time; General MIDI programs make the five tracks: 0-7 piano, 24-31 guitar,
         32-39 bass, other programs below 96 and 104-111 strings; the rest is left out
   .npz  a Multitrack of pypianoroll, such as LPD's, with a multiple or divisor of 12 steps a quarter
@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         "signature, or an estimated key where there is none; estimate: by an estimated key "
         "(default: %(default)s)")  # fmt: skip
     add = parser.add_argument_group("split by rule").add_argument
-    add("--seed", type=int, help="another seed, another split by song (default: 0)")
+    add("--seed", type=int, help="seed of the split by song (default: 0)")
     for split in ("valid", "test"):
         add(f"--{split}-fraction", type=float, metavar="F",
             help=f"share of the songs, or of the phrases of a block, for {split} "

@@ -20,7 +20,7 @@ class ConfigError(UserError, ValueError):
 
 
 class DatasetError(UserError, ValueError):
-    """A data set is missing, damaged or of another format."""
+    """A dataset is missing, damaged or of another format."""
 
 
 class SourceError(UserError, ValueError):
@@ -28,7 +28,7 @@ class SourceError(UserError, ValueError):
 
 
 class WorkdirError(UserError, RuntimeError):
-    """A workdir is in use, belongs to another configuration, data set or version."""
+    """A workdir is in use, belongs to another configuration, dataset or version."""
 
 
 class RemoteError(UserError, RuntimeError):

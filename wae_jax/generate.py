@@ -4,7 +4,7 @@
 --mode=reconstruct   encodes and decodes validation phrases, originals beside them
 --mode=interpolate   goes from one validation phrase to the next through latent space; or from --from to --to
 --mode=encode        writes the codes of validation phrases, and their rows in the validation split
---mode=vary          four bars of --input, and variations at growing distance
+--mode=vary          the reconstruction of four bars of --input, and variations at growing distance
 --mode=continue      a longer piece without silent bars, starting with --input where it is given
 --mode=accompany     the tracks --keep of --input as they are, with other tracks found for them
 --mode=edit          samples, or four bars of --input, with each --attribute changed
@@ -171,7 +171,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Runs the command; returns its exit status."""
     return run_command(generate, parse_arguments(argv))
 
 

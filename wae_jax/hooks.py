@@ -1,4 +1,4 @@
-"""What `main` adds to a run: metrics of samples, music and pictures at each evaluation, and the listening page."""
+"""Hooks that `main` adds to a run: at each evaluation sample metrics, music and pictures; then the listening page."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def _write_page(arguments: argparse.Namespace) -> None:
 
 def _add_survey_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", nargs="+", required=True, help="workdirs, or files of exported models")
-    parser.add_argument("--real", help="data set made by build_dataset with real music (default: the first run's)")
+    parser.add_argument("--real", help="dataset made by build_dataset with real music (default: the first run's)")
     parser.add_argument("--split", default="valid", help="its split (default valid)")
     parser.add_argument("--output", required=True, help="the HTML file to write")
     add_checkpoint_flag(parser)

@@ -23,7 +23,7 @@ _MODE_FLAGS = (*_FILES, *_FILES.values(), "--keep", "--attribute")
 
 def add_mode_flags(parser: argparse.ArgumentParser) -> None:
     """Adds --mode and the flags of single modes."""
-    parser.add_argument("--mode", choices=MODES, default="sample")
+    parser.add_argument("--mode", choices=MODES, default="sample", help="see above (default sample)")
     own = parser.add_argument_group("your own music", "bars count from 1; the default is the first four with music")
     for file, bar in _FILES.items():
         own.add_argument(file, dest=_destination(file), metavar="FILE", help=f"four bars of it, from {bar} on")

@@ -68,7 +68,7 @@ def add_sampling_flags(parser: argparse.ArgumentParser, *, num: int | None, min_
     """Adds --num, whose default may depend on the mode, --seed, and the parts of the binarization rule."""
     default = "the default depends on the mode" if num is None else f"default {num}"
     parser.add_argument("--num", type=whole_number(min_num), default=num, help=f"number of phrases ({default})")
-    parser.add_argument("--seed", type=whole_number(0, LARGEST_SEED), default=0)
+    parser.add_argument("--seed", type=whole_number(0, LARGEST_SEED), default=0, help="random seed (default 0)")
     rule = parser.add_argument_group("binarization", "parts that are not given are those of the model's configuration")
     rule.add_argument(
         "--binarization",

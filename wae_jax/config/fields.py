@@ -21,11 +21,11 @@ Probability = Annotated[float, Range(minimum=0, maximum=1)]
 
 @dataclasses.dataclass(frozen=True)
 class DataSpec:
-    """The data set, and how its phrases reach the devices."""
+    """The dataset, and where its phrases are kept."""
 
     path: str = ""  # a folder made by build_dataset; empty means the built-in corpus
-    num_songs: Positive = 512  # of the built-in corpus
-    phrases_per_song: Positive = 8  # of the built-in corpus
+    num_songs: Positive = 512  # size of the built-in corpus
+    phrases_per_song: Positive = 8  # size of the built-in corpus
     transpose_semitones: Count = 0  # augmentation: the non-drum tracks, by up to this many semitones either way
     placement: Literal["auto", "device", "host"] = "auto"  # where the packed phrases are kept while training
 
@@ -35,8 +35,8 @@ class CostSpec:
     """The reconstruction cost c(x, x_hat), a sum over the cells of a phrase."""
 
     kind: Literal["squared_error", "cross_entropy"] = "squared_error"
-    positive_weight: Scale = 2.0  # of active cells; one to two in a hundred are active
-    onset_weight: Weight = 2.0  # of the squared error of note onsets
+    positive_weight: Scale = 2.0  # factor of the cost of active cells; one to two cells in a hundred are active
+    onset_weight: Weight = 2.0  # weight of the squared error of note onsets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ class BinaryNeuronSpec:
 
     kind: Literal["none", "deterministic", "stochastic"] = "none"
     gradient: Literal["straight_through", "sigmoid_adjusted"] = "sigmoid_adjusted"
-    slope_growth: Annotated[float, Range(minimum=1)] = 1.25  # of the sigmoid, every 1,000 steps, up to max_slope
+    slope_growth: Annotated[float, Range(minimum=1)] = 1.25  # of the sigmoid's slope every 1,000 steps, up to max_slope
     max_slope: Annotated[float, Range(minimum=1)] = 6.0
 
 
@@ -61,10 +61,10 @@ class ObjectiveSpec:
     penalty_warmup_steps: Count = 0
     adaptive_penalty_weight: bool = False  # starts at penalty_weight and keeps both terms equally large
     prior_variance: Scale = 1.0
-    pretrain_steps: Count = 0  # first match the moments of the codes to the prior's
+    pretrain_steps: Count = 0  # steps in which only the moments of codes are matched to the prior's
     mmd_kernel: Literal["imq", "rbf"] = "imq"
     sliced_num_projections: Positive = 64
-    cramer_wold_log: bool = False  # its authors minimize the logarithm
+    cramer_wold_log: bool = False  # minimize the logarithm, as its authors do
     sinkhorn_epsilon: Scale = 0.05  # in units of the expected squared distance of two samples of the prior
     log_variance_penalty_weight: Weight = 0.0  # for encoder "gaussian": arXiv 1802.03761
 
@@ -76,7 +76,7 @@ class ModelSpec:
     network: str = "meter"  # a row of models.networks.NETWORKS
     h_dim: Positive = 16  # base number of filters
     z_dim: Positive = 32
-    kernel_size: tuple[Positive, Positive] = (6, 6)  # steps, pitches; where the network names none
+    kernel_size: tuple[Positive, Positive] = (6, 6)  # steps, pitches; for networks without kernel sizes of their own
     encoder: Literal["deterministic", "gaussian", "additive_noise"] = "deterministic"
     encoder_noise: Weight = 0.01  # for "additive_noise": standard deviation of the noise on the input
     normalization: Literal["batch", "layer"] = "batch"
@@ -91,7 +91,7 @@ class RefinerSpec:
     """Residual units after the decoder, with filters of each track's own (arXiv 1804.09399)."""
 
     num_units: Count = 0  # the paper has two of 64 filters, kernels of 3 x 12 and no strides
-    filters: Positive = 8  # of a unit, for each track
+    filters: Positive = 8  # number in a unit, for each track
     kernel_size: tuple[Positive, Positive] = (12, 12)  # steps, pitches
     strides: tuple[Positive, Positive] = (6, 1)  # steps, pitches
 
@@ -111,21 +111,21 @@ class OptimizerSpec:
     learning_rate: Scale = 1e-3
     schedule: Literal["constant", "exponential", "cosine"] = "constant"
     warmup_steps: Count = 0
-    decay_rate: Annotated[float, Range(above=0, maximum=1)] = 1.0  # of "exponential": by this factor every decay_steps
+    decay_rate: Annotated[float, Range(above=0, maximum=1)] = 1.0  # for "exponential": factor every decay_steps
     decay_steps: Positive = 1
     b1: Share = 0.9
     b2: Share = 0.999
     eps: Scale = 1e-7  # the default of Keras
-    clip_norm: Weight = 0.0  # global norm of the gradient; 0 leaves it as it is
+    clip_norm: Weight = 0.0  # largest global norm of the gradient; 0 for no clipping
 
 
 @dataclasses.dataclass(frozen=True)
 class EvalSpec:
     """Sizes of the evaluations during training."""
 
-    threshold: Probability = 0.5  # of eval/precision, recall and f1, whatever the binarization rule
-    num_phrases: Positive = 512  # of the validation split, at most: eval/*
-    num_train_phrases: Count = 256  # of the training split, from its start: eval_train/*
+    threshold: Probability = 0.5  # for eval/precision, recall and f1, whatever the binarization rule
+    num_phrases: Positive = 512  # at most, from the validation split: eval/*
+    num_train_phrases: Count = 256  # the first of the training split: eval_train/*
     num_samples: Count = 128  # samples of the prior measured as music: samples/*
     num_shown: Count = 4  # samples and reconstructions written to the folder samples
     num_page_samples: Count = 64  # on the page written at the end, listen.html; 0 for no page
@@ -190,7 +190,7 @@ PER_TRACK_PARTS: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
     ("short_note_thresholds", "each at least 1, or 0", lambda value: value == 0 or value >= 1),
     ("track_gates", "each at least 0", lambda value: value >= 0),
 )
-# In steps: the training data's shares of notes of each length, which short notes are fitted to, are counted up to here.
+# Short notes are fitted to the training data's shares of notes of each length, counted up to this length in steps.
 LONGEST_FITTED_SHORT_NOTE = 12
 
 
@@ -207,11 +207,11 @@ class Config:
     discriminator: DiscriminatorSpec = DiscriminatorSpec()
     autoencoder_optimizer: OptimizerSpec = OptimizerSpec(learning_rate=2e-3, schedule="cosine", warmup_steps=50)
     discriminator_optimizer: OptimizerSpec = OptimizerSpec(learning_rate=2e-4, b1=0.5)
-    ema_decay: Share = 0.0  # of averaged parameters for evaluation and sampling; 0 keeps none
+    ema_decay: Share = 0.0  # decay of the averaged parameters that are evaluated and sampled; 0 for none
     batch_size: Annotated[int, Range(minimum=2)] = 32  # of all devices and processes together
     num_epochs: Count = 8
     num_train_steps: Count = 0  # when positive it overrules num_epochs
-    steps_per_call: Count = 0  # of the devices, at most; 0 means 1 on CPUs and 8 on accelerators
+    steps_per_call: Count = 0  # at most this many in one call of the devices; 0: 1 on CPUs, 8 on accelerators
     log_every_steps: Positive = 25
     eval_every_steps: Positive = 200
     checkpoint_every_steps: Positive = 200

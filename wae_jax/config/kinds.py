@@ -64,7 +64,7 @@ def type_hints(cls: type) -> dict[str, Any]:
 
 
 def find_problem(hint: Any, value: Any) -> str | None:
-    """A description of the values of a type, such as "a whole number, at least 1"; None if `value` is one of them."""
+    """The values that a type allows, such as "a whole number, at least 1"; None if `value` is one of them."""
     if typing.get_origin(hint) is Annotated:
         kind, allowed = typing.get_args(hint)
         word = "a whole number" if kind is int else "a number"

@@ -11,8 +11,8 @@ each. The phrases follow the form verse, chorus, verse, chorus, bridge, chorus, 
   back to the first bar (3 ways each).
 
 12 keys, 13 progressions in major or minor and 334 choices of groove and styles make 52,104 songs, not counting the
-arrangement; a song has up to 378 phrases. There is no chance in single notes on purpose: it sounds like mistakes and
-cannot be learned.
+arrangement; a song has up to 378 phrases. Single notes are deliberately not random: they would be heard as mistakes and
+could not be learned.
 
 Every chord tone has one pitch, the only one within a fixed octave of the part, so voices move little from chord to
 chord in any key, as an arranger would write them and as a small network learns them most easily. Every pitched note

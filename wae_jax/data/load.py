@@ -24,10 +24,10 @@ _CORPUS_SEED = 0
 
 @functools.lru_cache(maxsize=1)
 def open_data(spec: DataSpec) -> Dataset:
-    """Opens the data set that a configuration names.
+    """Opens the dataset that a configuration names.
 
     Raises:
-      DatasetError: if `spec.path` is no data set or a damaged one.
+      DatasetError: if `spec.path` is no dataset or a damaged one.
       RemoteError: if it is a URL that cannot be read.
     """
     if spec.path:
@@ -39,12 +39,12 @@ def open_data(spec: DataSpec) -> Dataset:
 
 
 def local_dataset(path: str) -> pathlib.Path:
-    """The folder of a data set; one at a URL is copied to `$XDG_CACHE_HOME/wae_jax` or `~/.cache/wae_jax`.
+    """The folder of a dataset; one at a URL is copied to `$XDG_CACHE_HOME/wae_jax` or `~/.cache/wae_jax`.
 
     The copy is made once, and again when dataset.json at the URL has changed.
 
     Raises:
-      RemoteError: if the URL cannot be reached, or a file of the data set is missing there.
+      RemoteError: if the URL cannot be reached, or a file of the dataset is missing there.
       DatasetError: if the phrases are not those that dataset.json promises.
     """
     if not is_url(path):
@@ -74,9 +74,9 @@ def _check_phrases(url: str, path: pathlib.Path, description: bytes) -> None:
         promised = json.loads(description)["phrases_sha256"]
         found = hashlib.sha256(np.load(path, mmap_mode="r", allow_pickle=False).data).hexdigest()
     except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
-        raise DatasetError(f"{url} is no data set made by build_dataset, or a damaged one: {error}") from error
+        raise DatasetError(f"{url} is no dataset made by build_dataset, or a damaged one: {error}") from error
     if found != promised:
         raise DatasetError(
-            f"{url}: {PHRASES_FILE} has sha256 {found}, {DESCRIPTION_FILE} promises {promised}; upload the data set "
+            f"{url}: {PHRASES_FILE} has sha256 {found}, {DESCRIPTION_FILE} promises {promised}; upload the dataset "
             "again"
         )

@@ -29,20 +29,20 @@ _PHRASES_AT_A_TIME = 128
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationSpec:
-    """Choice of phrases and metrics."""
+    """The phrases and metrics of an evaluation."""
 
-    num: int  # phrases a set, at most
-    seed: int  # of samples, choice and resampling
-    split: str  # of the held-out phrases
+    num: int  # largest number of phrases in a set
+    seed: int  # for samples, the choice of phrases, and resampling
+    split: str  # the split of the held-out phrases
     compat: str  # "musegan" adds the metrics as published code computes them; "" does not
     latent: str = "prior"  # or "mixture", fitted to the codes of training phrases
-    components: int | None = None  # of the mixture; None chooses their number on held-out codes
+    components: int | None = None  # their number in the mixture; None chooses it on held-out codes
 
 
 class Evaluation(NamedTuple):
     """The result of an evaluation."""
 
-    content: dict[str, Any]  # of evaluation.json
+    content: dict[str, Any]  # content of evaluation.json
     sets: dict[str, PhraseSet]  # `training` is the whole split, which the rows of copies index
 
 

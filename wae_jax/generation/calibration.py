@@ -22,12 +22,12 @@ from wae_jax.generation.binarization import Lines, TrackRule, expected_cells, fo
 from wae_jax.pianoroll import NUM_BARS, NUM_PITCHES, NUM_TRACKS, STEPS_PER_BAR, Probabilities
 
 _HALVINGS = 16
-# The three parts depend on each other. They are fitted in turn, and hardly change after two rounds.
+# The three parts depend on each other; fitted in turn, they hardly change after two rounds.
 _MAX_ROUNDS = 2
 
 
 def fit_rule(probabilities: Probabilities, statistics: TrackStatistics, rule: BinarizationRule) -> BinarizationRule:
-    """The rule with numbers for its open parts, at which phrases, such as samples, have the statistics of other music.
+    """The rule with its open parts fitted: binarized by it, phrases such as samples have the statistics of other music.
 
     Thresholds are the lowest at which a track's share of active cells, after the whole rule, is at most the density.
     With track gates, the share of empty bars is as large as it can be without exceeding that of the other music; a gate
@@ -76,9 +76,9 @@ class _Track(NamedTuple):
     """
 
     lines: Float[np.ndarray, "N T"]  # probabilities of each pitch of each phrase along time
-    largest: Float[np.ndarray, " N"]  # of each line
-    phrase: Int64[np.ndarray, " N"]  # index of that of each line
-    expected: Float64[np.ndarray, " B"]  # number of active cells of each phrase
+    largest: Float[np.ndarray, " N"]  # the largest of each line
+    phrase: Int64[np.ndarray, " N"]  # index of the phrase of each line
+    expected: Float64[np.ndarray, " B"]  # expected number of active cells of each phrase
 
     @classmethod
     def of(cls, probabilities: Float[np.ndarray, "B T P"], expected: Float64[np.ndarray, " B"]) -> _Track:

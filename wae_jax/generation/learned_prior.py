@@ -1,13 +1,13 @@
 """A mixture of Gaussians fitted to codes: a learned prior, sampled in place of the prior.
 
-The penalty draws the codes of the training data towards the prior, and seldom all the way: where the prior has mass and
-no code lies, a decoder was never trained. A mixture fitted to the codes of training phrases samples where they lie
+The penalty pulls the codes of the training data towards the prior, but seldom all the way: where the prior has mass and
+no code lies, the decoder was never trained. A mixture fitted to the codes of training phrases samples where they lie
 (arXiv 1903.12436). With one component it is the Gaussian of their mean and covariance.
 
 Covariances are full. A component may have fewer codes than a covariance has entries, so that the diagonal is raised by
 a share of the variance of all codes. On 3,368 codes of the model that ships, 32 numbers each, this makes held-out codes
-likelier with every doubling of the components up to 32; without it they are less likely from 8 components on than under
-one Gaussian.
+likelier with every doubling of the components up to 32; without it, 8 or more components make them less likely than one
+Gaussian does.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from wae_jax.pianoroll import Codes
 # Numbers of components among which one is chosen.
 CANDIDATES = (1, 2, 4, 8, 16, 32)
 _MAX_STEPS = 50
-_TOLERANCE = 1e-2  # of EM: nats a code
-_RAISED_VARIANCE = 0.03  # of each component, as a share of the variance of all codes in each dimension
+_TOLERANCE = 1e-2  # EM ends when the likelihood gains less, in nats a code
+_RAISED_VARIANCE = 0.03  # added to each component, as a share of the variance of all codes in each dimension
 # The smallest deviation of a dimension, as a share of the root mean square of all: codes may be constant in one.
 _MIN_DEVIATION = 1e-3
 
@@ -54,7 +54,7 @@ def normal(latent_dim: int, variance: float) -> Mixture:
 
 
 def fit_mixture(codes: Codes, *, components: int = 0, seed: int = 0) -> Mixture:
-    """Fits a mixture to codes of training phrases, at least 2, by expectation and maximisation.
+    """Fits a mixture to codes of training phrases, at least 2, by expectation and maximization.
 
     Args:
       codes: neighbours may be of one song.
@@ -120,7 +120,7 @@ def _choose_components(points: Points, seed: int) -> int:
 
 
 def _fit(points: Points, components: int, seed: int) -> Mixture:
-    # Here, since it takes a second to import.
+    # Not at the top, since it takes a second to import.
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 

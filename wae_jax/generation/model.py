@@ -31,7 +31,7 @@ _MIXTURE_PHRASES = 4096  # of the training data, whose codes a mixture is fitted
 _MIXTURE_SEED = 0  # whatever the seed of the samples, so that a model has one mixture
 _CALIBRATION_SAMPLES = 128
 # The samples that a rule is fitted on have a key that no seed reaches: `jax.random.key(seed)` has a first word of 0 for
-# every seed below 2**32, and this one folded in has not.
+# every seed below 2**32; with this number folded in it is not 0.
 _CALIBRATION_DOMAIN = 0xCA11B
 
 
@@ -103,7 +103,7 @@ class Model:
         """The rule with its open parts fitted on samples that `sample_codes` gives for no seed.
 
         Raises:
-          DatasetError: if that takes statistics of data that are no longer where they were.
+          DatasetError: if that takes statistics of training data that can no longer be found.
         """
         if not rule.fitted_parts:
             return rule
@@ -125,11 +125,11 @@ class Model:
         return self.track_statistics or track_statistics(self.phrases("train"))
 
     def data(self) -> Dataset:
-        """The data set of its training. Raises DatasetError if it is no longer where it was."""
+        """The dataset that the model was trained on. Raises DatasetError if it can no longer be found."""
         return open_data(self.config.data)
 
     def phrases(self, split: str) -> PackedPhrases:
-        """The packed rows of one split of its data set."""
+        """The packed rows of one split of the dataset that the model was trained on."""
         return self.data().split(split)
 
     def with_mixture(self, components: int = 0) -> Model:

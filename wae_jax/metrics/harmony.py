@@ -70,7 +70,7 @@ def used_pitch_classes(rolls: BinaryRolls) -> TrackValues:
 
 
 def in_scale_share(rolls: BinaryRolls) -> TrackValues:
-    """Share of a track's active cells in the scale of the phrase's best key; of random pitches a little above 7/12.
+    """Share of a track's active cells in the scale of the phrase's best key; just above 7/12 for random pitches.
 
     The best key is the one, of all major and natural minor keys, whose scale contains most cells of all pitched tracks
     together; a track in a different key scores low. Relative keys have one scale, so twelve are compared; with several

@@ -119,9 +119,9 @@ def measure(phrases: Phrases, *, compat: str = "") -> dict[str, Columns]:
 def map_chunks(
     phrases: Phrases, function: Callable[[Rolls], Shaped[np.ndarray, "chunk ..."]]
 ) -> Shaped[np.ndarray, "B ..."]:
-    """The rows that a function makes of all phrases, a few of which are unpacked and processed at a time.
+    """Applies a function to all phrases, unpacking a few at a time, and returns its rows together.
 
-    The function's result for no rolls decides the shape where there are no phrases.
+    Without phrases, the result is that of the function for an array of no rolls.
     """
     chunks = (phrases[start : start + CHUNK] for start in range(0, max(len(phrases), 1), CHUNK))
     return np.concatenate([function(unpack(chunk) if chunk.ndim == 2 else chunk) for chunk in chunks])

@@ -89,7 +89,7 @@ class Convolution(nn.Module):
 
 
 def dropout(keys: Key[Array, " B"], x: Float[Array, " B *shape"], rate: float) -> Float[Array, " B *shape"]:
-    """Units of which each is 0 with probability `rate`, and the others are scaled by 1 / (1 - rate).
+    """Sets each unit to 0 with probability `rate`, and scales the others by 1 / (1 - rate).
 
     Args:
       keys: one for each example, so that a mask does not depend on the device of the example.

@@ -64,7 +64,7 @@ def cramer_wold(z: Float[AnyArray, "n Z"], *, prior_variance: float) -> Float[Ar
         p(d2, w) = 1F1(1/2; Z/2; -d2 / (4 w)) / sqrt(w),    g = (4 / (3 n))^(2/5)
 
     From Z = 20 on p is their approximation 1 / sqrt(w + d2 / (2 Z - 3)). A V-statistic: never negative, and positive
-    under the null. The authors minimise its logarithm.
+    under the null. The authors minimize its logarithm.
 
     Args:
       z: codes.

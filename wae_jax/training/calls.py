@@ -1,4 +1,4 @@
-"""Calls of the devices: steps mapped over them, and how many steps a run and one call have."""
+"""Calls of the devices: steps mapped over them, and the number of steps of a run and of one call."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def num_train_steps(config: Config, num_phrases: int) -> int:
 
 
 def max_steps_per_call(configured: int) -> int:
-    """The configured number of steps of one call; where that is 0, the default of the platform."""
+    """The largest number of steps of one call: as configured, or the platform's default if that is 0."""
     return configured or (1 if jax.default_backend() == "cpu" else _STEPS_ON_ACCELERATORS)
 
 

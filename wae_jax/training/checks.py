@@ -14,7 +14,7 @@ from wae_jax.pianoroll import NUM_PITCHES, NUM_STEPS
 
 
 def check_config(config: Config) -> None:
-    """Checks what the `config` package does not know.
+    """Checks a configuration against the networks, the devices and the precision that JAX is set to.
 
     Raises:
       ConfigError: if there is no such network, or the refiner or the precision is impossible.
@@ -51,4 +51,4 @@ def check_splits(data: Dataset) -> None:
     """Raises ConfigError unless the data can be trained and validated on."""
     for name in ("train", "valid"):
         if name not in data.splits:
-            raise ConfigError(f"{data.name} has no {name} split; build the data set with one")
+            raise ConfigError(f"{data.name} has no {name} split; build the dataset with one")

@@ -82,7 +82,7 @@ def train_and_evaluate(
 def _facts(config: Config, work: Workdir, data: Dataset) -> dict[str, Any]:
     """Facts that all processes of a run must share; the checkpointer compares the steps they resume from."""
     facts = flatten_config(config.to_dict())
-    del facts["data.path"]  # each host may have the data in another place
+    del facts["data.path"]  # may differ between hosts
     return {
         **facts,
         "code": processes.code_version(),
@@ -137,7 +137,7 @@ def _run(
 
 
 def _restore(checkpointer: Checkpointer, state: TrainState) -> tuple[TrainState, MetricWindow]:
-    """The newest good checkpoint on all devices, with its metrics not yet logged; or the state itself."""
+    """The newest good checkpoint, or else `state`, on all devices; with the metrics that are not yet logged."""
     if restored := checkpointer.restore_latest(state):
         state, meta = restored
         _LOG.info("resuming from step %d", int(state.step))
@@ -150,7 +150,7 @@ def _restore(checkpointer: Checkpointer, state: TrainState) -> tuple[TrainState,
 def _train(
     run: Run, state: TrainState, window: MetricWindow, hooks: Hooks, progress: Progress, stop: Stop
 ) -> tuple[TrainState, dict[str, float], str | None]:
-    """Trains up to the last step or a signal; the state, the metrics of the last evaluation, the signal's name."""
+    """Trains to the last step or a signal; returns state, metrics of the last evaluation, and name of the signal."""
     config = run.config
     pipeline = InputPipeline(run.train_rows, batch_size=config.batch_size, placement=config.data.placement)
     # Several steps in one call, so that the devices do not wait for the host between them.

@@ -1,4 +1,4 @@
-"""Random keys of phrases and of steps, which depend on no number of devices."""
+"""Random keys of phrases and of steps, which do not depend on the number of devices."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ def example_keys(seed: int, step: Int[Array, ""], position: Integer[AnyArray, " 
 
 
 def shared_key(seed: int, step: Int[Array, ""]) -> Key[Array, ""]:
-    """The key of a step for what all phrases share; different from every phrase's keys."""
+    """The key of a step for randomness that all phrases share; different from every phrase's keys."""
     no_position = np.uint32(2**32 - 1)
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), no_position)

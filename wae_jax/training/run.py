@@ -43,7 +43,7 @@ class Run:
         return track_statistics(self.train_rows, self.densities)
 
     def is_due(self, step: int, every: int) -> bool:
-        """Whether something done every so many steps is to be done after `step`; always after the last one."""
+        """Whether an action of every `every` steps is due after `step`; always after the last step."""
         return step % every == 0 or step == self.total_steps
 
     def upload(self) -> None:

@@ -21,7 +21,7 @@ from wae_jax.training.optimizers import make_optimizers
 _UNOPTIMIZED = {"xla_backend_optimization_level": 0}
 
 
-# The leaves of both classes are arrays, or what jax puts in the place of arrays: shapes, axes, shardings.
+# The leaves of both classes are arrays, or what jax puts in their stead: shapes, axes, shardings.
 @flax.struct.dataclass
 class ModelState:
     """The state of one trained network.

@@ -97,7 +97,7 @@ def reduce_terms(
 
 
 def adapted_weight(step: Int[AnyArray, ""], averages: Metrics, *, initial: float) -> Float[Array, ""] | float:
-    """The penalty weight before warm-up: `initial`, or what makes both terms of the objective equally large.
+    """The penalty weight before warm-up: `initial`, or one that makes both terms of the objective equally large.
 
     An adaptive weight is the ratio of two moving averages over the steps done: of reconstruction_weight times the cost,
     and of the absolute penalty. Both keep .99 of themselves at a step and start at 0, so that their ratio does not
@@ -118,7 +118,7 @@ def adapted_weight(step: Int[AnyArray, ""], averages: Metrics, *, initial: float
 
 
 def make_objective_terms(config: Config, penalty: LatentPenalty) -> Callable[..., tuple[Terms, Codes, Any]]:
-    """Returns the forward pass of the autoencoder and what the objective is made of.
+    """Returns a function that runs the autoencoder and computes the terms of its objective.
 
     Returns:
       A function of the autoencoder's params and, as constants, the state, phrases x, samples of the prior, keys and

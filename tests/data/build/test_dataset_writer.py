@@ -121,9 +121,9 @@ def test_other_folders_are_never_deleted(tmp_path):
     before = content(tmp_path)
     for name, message in [
         ("file", "is a file"),
-        ("photos", "holds something else than a dataset"),
+        ("photos", "holds something other than a dataset"),
         ("mixed", "holds notes.txt beside a dataset"),
-        ("damaged", "holds something else than a dataset .*cannot be read as JSON"),
+        ("damaged", "holds something other than a dataset .*cannot be read as JSON"),
     ]:
         for overwrite in (False, True):
             with pytest.raises(DatasetError, match=message):

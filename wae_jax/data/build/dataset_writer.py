@@ -50,7 +50,7 @@ def check_output(output: pathlib.Path, *, overwrite: bool) -> None:
     try:
         dataset.load_dataset(output)
     except DatasetError as error:
-        raise DatasetError(f"{output} holds something else than a dataset ({error}); name another folder") from error
+        raise DatasetError(f"{output} holds something other than a dataset ({error}); name another folder") from error
     if others := present - _WRITTEN - {PICTURE_FILE, MIDI_FILE}:
         raise DatasetError(f"{output} holds {', '.join(sorted(others))} beside a dataset; name another folder")
     if not overwrite:

@@ -56,9 +56,10 @@ def merge_notes(
 def activate_runs(
     packed: UInt8[np.ndarray, " bytes"], first: Int64[np.ndarray, " runs"], lengths: Int64[np.ndarray, " runs"]
 ) -> None:
-    """Activates runs of inactive cells in place; packed cells are eight a byte, most significant bit first.
+    """Activates runs of inactive cells of packed phrases, in place.
 
-    The first cell of each run is given; the others follow at a distance of `CELLS_PER_STEP`. No cell is in two runs.
+    A byte holds eight cells, most significant bit first. The first cell of each run is given; the others follow at a
+    distance of `CELLS_PER_STEP`. No cell is in two runs.
     """
     ends = np.cumsum(lengths)
     before = ends - lengths
@@ -74,6 +75,6 @@ def activate_runs(
 
 
 def activate_cells(packed: UInt8[np.ndarray, " bytes"], cells: Int64[np.ndarray, " n"]) -> None:
-    """Activates inactive cells in place, each given once; eight are a byte, most significant bit first."""
+    """Activates inactive cells of packed phrases, in place; no cell may be given twice."""
     # Adding a bit that is off sets it, in a tenth of the time of `bitwise_or.at`.
     np.add.at(packed, cells >> 3, np.uint8(128) >> (cells.astype(np.uint8) & 7))

@@ -113,7 +113,7 @@ class Request:
     inputs: tuple[InputPhrase, ...] = ()  # phrases of the user's
     keep: tuple[int, ...] = ()  # indices of the tracks that stay as they are
     attributes: Mapping[str, float] = dataclasses.field(default_factory=dict)  # changes by name, in standard deviations
-    may_be_fewer: bool = False  # whether a data set with fewer phrases is no error, since `num` is a default
+    may_be_fewer: bool = False  # whether a dataset with fewer phrases is no error, since `num` is a default
 
     def decode(self, model: Model, codes: Codes) -> tuple[Probabilities, Rolls]:
         """Probabilities of the phrases with these codes, and the phrases."""
@@ -150,7 +150,7 @@ def silent_bars(rolls: Rolls) -> Bool[np.ndarray, "B bars"]:
 
 
 def measure_smoothness(model: Model, request: Request, rolls: Rolls) -> tuple[dict[str, float | None], str]:
-    """Mean shares of cells that differ, of neighbours and of 32 pairs of random samples, for the report and as text."""
+    """Mean shares of cells that differ between neighbouring phrases and in 32 pairs of samples: for the report, as text."""
     samples = request.binarize(model.decode(model.sample_codes(request.seed, 2 * _RANDOM_PAIRS)))
     of_neighbours = 1 - cell_f1(rolls[:-1], rolls[1:])
     neighbours = float(of_neighbours.mean()) if len(of_neighbours) else None

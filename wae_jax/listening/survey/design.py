@@ -1,4 +1,4 @@
-"""Which sources the listeners of a survey compare, in which order, and on which side each of them is.
+"""The pairs of sources that the listeners of a survey compare, their order, and the side of each source.
 
 Pure functions of numbers and a random generator. A pair is (source on side A, source on side B).
 """

@@ -148,10 +148,10 @@ def read_result(path: str) -> Result:
     if (version := value.get("format_version")) != FORMAT_VERSION:
         raise RequestError(f"is a results file of version {version}; expected version {FORMAT_VERSION}")
     if value.get("checksum") != checksum([value.get(field) for field in RESULT_FIELDS]):
-        raise RequestError("was altered or damaged, by its checksum; expected it as the page saved it")
+        raise RequestError("was altered or damaged, by its checksum; expected the file as the page saved it")
     survey_id, listener, saved, sealed = (value[field] for field in ("survey", "listener", "saved", "key"))
     if not all(isinstance(text, str) for text in (survey_id, listener, saved, sealed)) or not listener:
-        raise RequestError("does not say of which survey, by whom, and when; expected it as the page saved it")
+        raise RequestError("does not say of which survey, by whom, and when; expected the file as the page saved it")
     key = _open_key(sealed, survey_id)
     answers = value["answers"]
     if not isinstance(answers, list) or len(answers) != len(key.pairs):
@@ -189,10 +189,10 @@ def _open_key(sealed: str, survey_id: str) -> Key:
         if not _is_key(content):
             raise ValueError("it has another form")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RequestError(f"has no answer key: {error}; expected it as the page saved it") from error
+        raise RequestError(f"has no answer key: {error}; expected the file as the page saved it") from error
     key = Key(**{**content, "pairs": [(a, b) for a, b in content["pairs"]]})
     if key.survey_id != survey_id:
-        raise RequestError("has the answer key of another survey; expected it as the page saved it")
+        raise RequestError("has the answer key of another survey; expected the file as the page saved it")
     return key
 
 
