@@ -29,7 +29,7 @@ class RemoteFolder:
     Object stores write single files atomically, but not several. So a checkpoint's mark is uploaded last.
 
     Args:
-      url: the folder's address, in a form that fsspec knows.
+      url: URL of the folder, of a file system that fsspec knows.
 
     Raises:
       RemoteError: here and in all methods, if the URL cannot be reached.

@@ -1,7 +1,7 @@
 """The configuration of a run, as frozen dataclasses that are read once, at the top of a program.
 
-Every field stands in `fields.py` with its type, range, default and meaning; nothing here computes. `configs/*.py` start
-from `default_config()` and change what differs; `read_config` checks and reads. May import `errors`.
+Every field is declared in `fields.py` with its type, range, default and meaning; nothing here computes. `configs/*.py`
+start from `default_config()` and change what differs; `read_config` checks and reads. May import `errors`.
 """
 
 from wae_jax.config.fields import (

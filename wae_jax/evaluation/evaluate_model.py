@@ -53,7 +53,7 @@ def evaluate_model(model: Model, data: Dataset, spec: EvaluationSpec, rule: Bina
 
     Raises:
       RequestError: if there is no such split, or it has too few songs.
-      DatasetError: if the training data are no longer where they were.
+      DatasetError: if the training data can no longer be found.
     """
     held_out, training = choose_phrases(data, spec.split, spec), model.data()
     _check_songs(held_out, spec.split)

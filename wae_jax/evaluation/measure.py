@@ -8,8 +8,8 @@ The sets are
     training       real phrases of the training split
 
 and each is compared with `held_out`. Every number of a set is a mean over its phrases with a bootstrap interval over
-songs. `floor` is the distance between random halves of `held_out`, divided by song: a difference below it cannot be
-told from none.
+songs. `floor` is the distance between random halves of `held_out`, divided by song: a smaller difference is
+indistinguishable from chance.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ def measure_samples(
 ) -> dict[str, float]:
     """Metrics of `num` decoded samples of the prior, by name as listed at the head of this file.
 
-    The rule is calibrated. Of the held-out phrases, and of the training phrases that the feature space is fitted to,
-    `num` are taken at equal distances.
+    The rule is calibrated. `num` held-out phrases, and as many training phrases to fit the feature space to, are taken
+    at equal distances in their splits.
     """
     rolls = model.binarize(model.sample(num, seed=seed), rule, seed=seed)
     sets = {

@@ -1,11 +1,12 @@
 """Turns the probabilities of cells into notes.
 
-Comparing each cell with one half, or sampling each at random, breaks notes into splinters: where a decoder is unsure
-along a note, its cells fall now on one side of a threshold, now on the other. A `BinarizationRule` lets a note begin
-above one threshold and last while it stays above a lower one (hysteresis, as in Canny's edge detector, doi
-10.1109/TPAMI.1986.4767851), and drops short notes but those with a high probability. Both apply to pitched tracks: drum
-notes are onsets, one step long. A gate silences a track in phrases in which it has few expected active cells, where it
-would otherwise play a few stray notes. Parts of a rule may be fitted on samples of a model: see `calibration.py`.
+Comparing each cell with one half, or sampling each at random, breaks notes into fragments: where a decoder is unsure
+along a note, some of its cells are above a threshold and some below. A `BinarizationRule` lets a note begin above one
+threshold and last while it stays above a lower one (hysteresis, as in Canny's edge detector, doi
+10.1109/TPAMI.1986.4767851), and drops short notes except those with a high probability. Both apply to pitched tracks:
+drum notes are onsets, one step long. A gate silences a track in phrases in which it has few expected active cells,
+where it would otherwise play a few stray notes. Parts of a rule may be fitted on samples of a model: see
+`calibration.py`.
 """
 
 from __future__ import annotations

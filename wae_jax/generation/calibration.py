@@ -1,10 +1,10 @@
 """Fits the open parts of a binarization rule, so that samples of a model are like the music that it learnt from.
 
-A decoder of blurred probabilities seldom reaches one half where music has a note: cut there, samples are thin. Fitted
-thresholds are those at which samples are as dense, track by track, as the training data. Such a decoder also seldom
-leaves a track silent. Fitted track gates silence each track in the phrases with the fewest expected cells, so that its
-bars are as often empty as in the training data. Short notes are mostly splinters; fitted short-note thresholds keep
-those with the highest probabilities, as many as the training data have.
+A decoder of blurred probabilities seldom reaches one half where music has a note: with that threshold samples have too
+few notes. Fitted thresholds are those at which samples are as dense, track by track, as the training data. Such a
+decoder also seldom leaves a track silent. Fitted track gates silence each track in the phrases with the fewest expected
+cells, so that its bars are as often empty as in the training data. Short notes are mostly fragments; fitted short-note
+thresholds keep those with the highest probabilities, as many as the training data have.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def write_model(path: str | os.PathLike[str], model: Model) -> str:
 
     Raises:
       CheckpointError: if a value is not finite, or too large for 16 bits; no file is written then.
-      DatasetError: if the statistics take data that are no longer where they were.
+      DatasetError: if the statistics take data that can no longer be found.
     """
     arrays = flax.traverse_util.flatten_dict(to_storage(model.variables), sep="/")
     meta = {

@@ -9,7 +9,8 @@ from jaxtyping import Float
 def slerp(start: Float[np.ndarray, " Z"], end: Float[np.ndarray, " Z"], share: float) -> Float[np.ndarray, " Z"]:
     """Spherical interpolation: a code between two others (share 0 and 1) whose direction and norm change evenly.
 
-    A straight line between samples of a Gaussian in many dimensions passes near the origin, where it has none.
+    A straight line between samples of a Gaussian in many dimensions passes near the origin, where samples hardly ever
+    lie.
     """
     norms = np.linalg.norm(start), np.linalg.norm(end)
     if min(norms) == 0:

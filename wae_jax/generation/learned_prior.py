@@ -126,7 +126,7 @@ def _fit(points: Points, components: int, seed: int) -> Mixture:
 
     # In units of each dimension's deviation, in which one number can raise the variances of all.
     mean, deviation = points.mean(axis=0), points.std(axis=0)
-    # Where all codes are the same, the size of their numbers stands in.
+    # If all codes are the same, the size of their numbers is used instead.
     scale = math.sqrt(np.square(deviation).mean()) or float(np.abs(mean).max()) or 1.0
     deviation = np.maximum(deviation, _MIN_DEVIATION * scale)
     mixture = GaussianMixture(

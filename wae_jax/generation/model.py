@@ -139,7 +139,7 @@ class Model:
         number.
 
         Raises:
-          DatasetError: if the data are no longer where they were.
+          DatasetError: if the data can no longer be found.
           RequestError: if no such mixture can be fitted to the codes.
         """
         rows = self.phrases("train")

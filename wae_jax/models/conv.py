@@ -2,7 +2,7 @@
 
 A strided convolution and the transposed convolution with the same kernel are adjoints of each other. Three operations
 make both and their gradients: the convolution, its adjoint, and the gradient with respect to the kernel. CPUs use those
-of `conv_cpu`, other platforms those of `conv_plain`; the tests hold both to the same numbers.
+of `conv_cpu`, other platforms those of `conv_plain`; tests check that both give the same numbers.
 """
 
 from __future__ import annotations

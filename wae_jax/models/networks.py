@@ -1,8 +1,8 @@
 """One table of the convolutional networks; `encoder_decoder` makes modules of its rows.
 
-`fir`, `alt`, `new_alt`, `newnew` and `mus` are those of `w00zie/wae_music` (its folder `models`) at commit 360051b, but
-the dropout of `alt` and `new_alt`, which is of commit 6bf83c8 (rate .2), and the kernels of `mus`, which there have the
-configured size throughout. `meter` is this project's own.
+`fir`, `alt`, `new_alt`, `newnew` and `mus` are those of `w00zie/wae_music` (its folder `models`) at commit 360051b,
+except the dropout of `alt` and `new_alt`, which is of commit 6bf83c8 (rate .2), and the kernels of `mus`, which there
+have the configured size throughout. `meter` is this project's own.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Phrases and metrics as MIDI, Multitracks, sound and pictures; only here are matplotlib and soundfile imported.
 
-What is rendered is decided elsewhere.
+Callers choose the phrases and metrics.
 May import `pianoroll`, `files` and `errors`.
 """

@@ -46,7 +46,7 @@ def plot_metric_bars(
     """Draws one small panel a metric, with a bar and its interval for each set.
 
     The grey band is the real-against-real floor: the value of held-out music, plus and minus the difference that two
-    halves of real music have by chance. What lies in it cannot be told from real music by this metric.
+    halves of real music have by chance. This metric cannot distinguish a set in it from real music.
 
     Args:
       metrics: metric to set to (value, low, high); a NaN value is drawn as "none", NaN ends are not drawn.

@@ -59,7 +59,7 @@ def write_phrases(
         grid.png            the first sixteen
 
     Files of these names are replaced, each only once the new one is complete. Where sound cannot be made, one line says
-    what to install, and all else is written.
+    what to install, and everything else is written.
 
     Args:
       directory: created with its parents.

@@ -53,7 +53,7 @@ def _default_font() -> Any:
 def with_root_keys_in_headers(font: bytes) -> bytes:
     """Rewrites a sound font so that symusic plays it in tune.
 
-    The key at which a sample sounds as it was recorded stands in the sample's header, and can be overridden by each
+    The key at which a sample is played as it was recorded is in the sample's header, and can be overridden by each
     zone of an instrument that uses the sample. symusic ignores overrides (its issue 55), so that most notes of TimGM6mb
     come out up to three octaves off, and the highest notes of the bass never end. Here each zone that overrides the key
     gets a copy of the header with that key, which means the same to a synthesizer that reads both.

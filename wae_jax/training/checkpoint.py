@@ -117,7 +117,7 @@ class Checkpointer(Closing):
         self._pending = None
         steps = self._found_steps()
         for step in set(steps) - {*steps[-self._keep_latest :], self.best_step()}:
-            # Renamed first: a kill amid the removal must not leave a damaged checkpoint.
+            # Renamed first: a kill during the removal must not leave a damaged checkpoint.
             self._path(step).rename(self.directory / f"{step}{_UNFINISHED}removed")
         self._remove_unfinished()
 

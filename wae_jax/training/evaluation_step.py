@@ -67,9 +67,9 @@ def make_evaluate_step(config: Config) -> Callable[[TrainState, Batch], Evaluate
 def make_latent_metrics(config: Config) -> Callable[[Any, Codes, Codes | None], Metrics]:
     """Returns a function of the discriminator's params and at least two codes to the penalty and its metrics.
 
-    Codes are given as means, with the log variances of a Gaussian encoder or None. Of a Gaussian encoder a sample of
+    Codes are given as means, with the log variances of a Gaussian encoder or None. For a Gaussian encoder, a sample of
     each code's distribution is compared with the prior, as in training. The prior samples depend only on the seed, so
-    that evaluations at different steps compare.
+    that evaluations at different steps are comparable.
 
     All codes of a subset are compared at once: neighboring phrases are often of one song, and a mean over batches of
     neighbors would measure how songs differ rather than how the codes differ from the prior.

@@ -46,7 +46,7 @@ def train_and_evaluate(
     Args:
       config: see `wae_jax.config.Config` for the fields.
       workdir: folder or URL for configuration, metrics, samples and checkpoints, which all processes of the run share.
-      hooks: what is shown besides losses.
+      hooks: functions that show more than losses, such as samples and curves.
       on_stop: called with the name of the signal that stopped the run before its last step, once the run has saved.
 
     Returns:

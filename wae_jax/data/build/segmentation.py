@@ -1,6 +1,6 @@
 """Cuts a song into phrases: whole 4/4 bars, four at a time, by exact integer arithmetic.
 
-The bars of all windows are rasterized into one strip of bars, each once, in however many windows it is. A packed bar is
+The bars of all windows are rasterized into one strip, each bar once, however many windows contain it. A packed bar is
 a whole number of bytes, so that a phrase is a copy of four of them.
 """
 

@@ -29,7 +29,7 @@ def edit(model: Model, request: Request) -> Phrases:
     nearest to the requested ones.
 
     Raises:
-      DatasetError: if the training data are no longer where they were.
+      DatasetError: if the training data can no longer be found.
       RequestError: if an attribute is constant in them.
     """
     rows = model.phrases("train")

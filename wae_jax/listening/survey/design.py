@@ -19,9 +19,9 @@ NOISE = -1
 def order_pairs(num_sources: int, num_pairs: int, generator: np.random.Generator) -> list[Pair]:
     """Balanced pairs in random order.
 
-    In any number of pairs from the start, all combinations of two sources occur equally often, up to one, so that none
-    of them is met fresh and another one tired. In either order of its two sources a combination occurs equally often,
-    up to one, and over all pairs each source is equally often on either side, up to one.
+    In any number of pairs from the start, all combinations of two sources occur equally often, up to one, so that
+    listeners do not hear one of them fresh and another one tired. In either order of its two sources a combination
+    occurs equally often, up to one, and over all pairs each source is equally often on either side, up to one.
 
     Args:
       num_sources: at least 2.

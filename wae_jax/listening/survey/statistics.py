@@ -96,7 +96,7 @@ def bradley_terry(wins: Float64[np.ndarray, "*R S S"]) -> Float64[np.ndarray, "*
 
     A source of strength p is preferred to one of strength q with probability p / (p + q), given that either is
     preferred, as in Davidson's model of ties (1970, J. Amer. Statist. Assoc. 65): comparisons without a preference are
-    left out. Counting them as half a win for both would draw the strengths together.
+    left out. Counting them as half a win for both would pull the strengths together.
 
     Half a win is added in both directions of each combination, so that a source that was never preferred has a low
     strength rather than minus infinity. For two sources this also removes most of the outward bias of the estimate
