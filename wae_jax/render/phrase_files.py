@@ -1,4 +1,12 @@
-"""One folder of phrases in all the forms that people want them in: arrays, MIDI, pictures, sound."""
+"""A flat folder of phrases as arrays, MIDI, pictures and sound.
+
+phrases.npz         all phrases, in the layout of MuseGAN's train_x_lpd_5_phr.npz
+probabilities.npy   float16 [B, T, P, K], where given
+phrase_0000.mid     one phrase, with its .png and its .ogg, .mp3, .flac or .wav
+phrase_0000.npz     the phrase as pypianoroll's Multitrack, where asked for
+all_phrases.mid     all phrases in a row
+grid.png            the first sixteen
+"""
 
 from __future__ import annotations
 
@@ -9,7 +17,7 @@ import pathlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -33,6 +41,7 @@ from wae_jax.render.synthesizer import Stereo
 
 GRID_PHRASES = 16
 _SECONDS_BETWEEN_LINES = 5
+_Item = TypeVar("_Item")
 
 
 def write_phrases(
@@ -49,17 +58,9 @@ def write_phrases(
     multitracks: bool = False,
     log: Callable[[str], object] = print,
 ) -> None:
-    """Writes phrases into one flat folder.
+    """Writes phrases into one folder, in the files that the docstring of this module lists.
 
-        phrases.npz         all phrases, in the layout of MuseGAN's train_x_lpd_5_phr.npz
-        probabilities.npy   float16 [B, T, P, K], where given
-        phrase_0000.mid     one phrase, with its .png and its .ogg, .mp3, .flac or .wav
-        phrase_0000.npz     the phrase as pypianoroll's Multitrack, where asked for
-        all_phrases.mid     all phrases in a row
-        grid.png            the first sixteen
-
-    Files of these names are replaced, each only once the new one is complete. Where sound cannot be made, one line says
-    what to install, and everything else is written.
+    Existing files are replaced, each once the new one is complete.
 
     Args:
       directory: created with its parents.
@@ -67,11 +68,11 @@ def write_phrases(
       probabilities: of the cells.
       names: titles of pictures and MIDI files, one a phrase; by default phrase_0000 and so on.
       tempo: quarter notes a minute.
-      programs: General MIDI programs, from 0, one a track; the first is that of the drum kit.
-      audio: how to make sound, a quarter of a second a file; None for none.
+      programs: General MIDI programs, from 0, one a track.
+      audio: how to make sound, a quarter of a second a file; None for none. What it lacks is logged.
       pictures: whether to write .png files.
-      each_picture: whether to draw each phrase too, as slow as the sound, and not only grid.png.
-      multitracks: whether to write Multitracks, 6 kB and 2 ms each.
+      each_picture: whether to draw each phrase, as slow as its sound, and not only grid.png.
+      multitracks: whether to write Multitracks, 6 kB each.
       log: called with each line for the user.
 
     Raises:
@@ -83,8 +84,7 @@ def write_phrases(
     if audio is not None and (missing := missing_parts(audio)) is not None:
         log(missing)
         audio = None
-    directory = pathlib.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    (directory := pathlib.Path(directory)).mkdir(parents=True, exist_ok=True)
     playing: dict[str, Any] = {"tempo": tempo, "programs": programs}
     # First, since it refuses invalid rolls before anything is written.
     midi.write_midi(directory / "all_phrases.mid", rolls, name="all phrases", **playing)
@@ -92,9 +92,8 @@ def write_phrases(
     if pictures:
         first = slice(GRID_PHRASES)
         save_figure(phrase_plots.plot_grid(rolls[first], titles=names[first]), directory / "grid.png")
-    reported = time.monotonic()
     with _encoders() as write_in_background:
-        for i, (stem, name, roll) in enumerate(zip(stems, names, rolls, strict=True)):
+        for stem, name, roll in _with_progress(list(zip(stems, names, rolls, strict=True)), directory, log):
             midi.write_midi(directory / f"{stem}.mid", roll, name=name, **playing)
             if multitracks:
                 write_multitrack(directory / f"{stem}.npz", roll, name=name, **playing)
@@ -102,9 +101,16 @@ def write_phrases(
                 save_figure(phrase_plots.plot_phrase(roll, title=name), directory / f"{stem}.png")
             if audio is not None:
                 write_in_background(directory / f"{stem}.{audio.format}", render(roll, audio=audio, **playing))
-            if time.monotonic() - reported > _SECONDS_BETWEEN_LINES:
-                log(f"{i + 1} of {len(rolls)} phrases written to {directory}")
-                reported = time.monotonic()
+
+
+def _with_progress(items: list[_Item], directory: pathlib.Path, log: Callable[[str], object]) -> Iterator[_Item]:
+    """The items, with a line to the log now and then."""
+    reported = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        if time.monotonic() - reported > _SECONDS_BETWEEN_LINES:
+            log(f"{done} of {len(items)} phrases written to {directory}")
+            reported = time.monotonic()
 
 
 def _check(rolls: BinaryRolls, probabilities: Probabilities | None, names: Sequence[str]) -> None:

@@ -117,6 +117,12 @@ def adapted_weight(step: Int[AnyArray, ""], averages: Metrics, *, initial: float
     return jnp.where(step == 0, initial, jnp.maximum(ratio, 0.01 * initial)).astype(reconstruction.dtype)
 
 
+def warmed_up_weight(state: TrainState, spec: ObjectiveSpec) -> Float[Array, ""]:
+    """The penalty weight of the next step: the adapted weight, reached linearly over the warm-up steps."""
+    weight = adapted_weight(state.step, state.term_averages, initial=spec.penalty_weight)
+    return weight * jnp.minimum(1.0, (state.step + 1) / max(spec.penalty_warmup_steps, 1))
+
+
 def make_objective_terms(config: Config, penalty: LatentPenalty) -> Callable[..., tuple[Terms, Codes, Any]]:
     """Returns a function that runs the autoencoder and computes the terms of its objective.
 
@@ -170,8 +176,7 @@ def make_train_step(
       num_train_steps: length of the run, for the learning-rate schedules.
 
     Returns:
-      A function of state and batch to the next state and `train/*` metrics of the global batch, the same on all
-      devices.
+      A function of state and batch to the next state and the `train/*` metrics of the global batch.
     """
     objective = config.objective
     penalty = make_penalty(objective, config.discriminator, latent_dim=config.model.z_dim, dtype=config.dtype)
@@ -183,10 +188,8 @@ def make_train_step(
         keys = example_keys(config.seed, state.step, batch.position)
         x = augment(device.unpack_on_device(batch.packed), keys.augmentation, config.data.transpose_semitones)
         z_prior = sample_prior(keys.prior, latent_dim=config.model.z_dim, prior_variance=objective.prior_variance)
-        weight = adapted_weight(state.step, state.term_averages, initial=objective.penalty_weight)
-        weight = weight * jnp.minimum(1.0, (state.step + 1) / max(objective.penalty_warmup_steps, 1))
-        offset = lax.axis_index(BATCH_AXIS) * len(x)
-        whole = GlobalBatch(gather, offset, shared_key(config.seed, state.step))
+        weight = warmed_up_weight(state, objective)
+        whole = GlobalBatch(gather, lax.axis_index(BATCH_AXIS) * len(x), shared_key(config.seed, state.step))
 
         def autoencoder_loss(params: Any) -> tuple[Float[Array, ""], tuple[Codes, Any, Metrics]]:
             found, z, batch_stats = objective_terms(params, state, x, z_prior, keys, whole)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
@@ -45,19 +47,7 @@ def accompany(model: Model, request: Request) -> Phrases:
     probabilities, decoded = request.decode(model, best[chosen])
     rolls = np.where(kept, originals, decoded)
     others = rolls & ~kept
-    rows = [
-        {
-            "phrase": f"accompaniment {i + 1}",
-            "F1 of the kept tracks": float(cell_f1(decoded[i : i + 1] & kept, originals & kept)[0]),
-            **{
-                f"F1 of {TRACK_NAMES[k]}": float(cell_f1(decoded[i : i + 1, ..., [k]], originals[..., [k]])[0])
-                for k in request.keep
-            },
-            "new cells": int(others[i].sum()),
-            "new tracks": _names(others[i : i + 1]).replace(",", "") or "none",
-        }
-        for i in range(request.num)
-    ]
+    rows = [_describe(i, decoded[i : i + 1], others[i : i + 1], originals, request.keep) for i in range(request.num)]
     distances = [1 - cell_f1(others[i + 1 :], others[i : i + 1]) for i in range(request.num - 1)]
     difference = float(np.concatenate(distances).mean()) if distances else None
     lines = [f"{original.name}: {names} kept as they are; F1 is that of the decoder's own version", text_table(rows)]
@@ -79,6 +69,18 @@ def accompany(model: Model, request: Request) -> Phrases:
         },
         table="\n".join(lines),
     )
+
+
+def _describe(index: int, decoded: Rolls, others: Rolls, originals: Rolls, keep: tuple[int, ...]) -> dict[str, Any]:
+    """How well the decoder alone has the kept tracks of one accompaniment, and what is new in it."""
+    tracks = list(keep)
+    return {
+        "phrase": f"accompaniment {index + 1}",
+        "F1 of the kept tracks": float(cell_f1(decoded[..., tracks], originals[..., tracks])[0]),
+        **{f"F1 of {TRACK_NAMES[k]}": float(cell_f1(decoded[..., [k]], originals[..., [k]])[0]) for k in keep},
+        "new cells": int(others.sum()),
+        "new tracks": _names(others).replace(",", "") or "none",
+    }
 
 
 def _names(rolls: Rolls) -> str:
