@@ -1,11 +1,11 @@
 """Makes music with a trained model: `python -m wae_jax.generate --output music` with the model that ships.
 
---mode=sample        decodes samples of the prior, or of what --latent says
+--mode=sample        decodes samples of the prior, or of the distribution that --latent names
 --mode=reconstruct   encodes and decodes validation phrases, originals beside them
 --mode=interpolate   goes from one validation phrase to the next through latent space; or from --from to --to
 --mode=encode        writes the codes of validation phrases, and their rows in the validation split
 --mode=vary          the reconstruction of four bars of --input, and variations at growing distance
---mode=continue      a longer piece without silent bars, starting with --input where it is given
+--mode=continue      a longer piece without silent bars, starting with --input if given
 --mode=accompany     the tracks --keep of --input as they are, with other tracks found for them
 --mode=edit          samples, or four bars of --input, with each --attribute changed
 
@@ -134,10 +134,10 @@ def _write_music(
             shown = {"source": arguments.workdir, "rule": request.rule, "tempo": arguments.tempo}
             write_page(model, output / PAGE, sections, **shown, **requested)
     except RequestError as error:
-        print(f"no page to listen: {error}")
+        print(f"no listening page: {error}")
     except DatasetError as error:
         # An exported model may be far from its data.
-        print(f"no page to listen, and no training data in the table below: {error}")
+        print(f"no listening page, and no training data in the table below: {error}")
     print(music_table(sets))
     if phrases.table:
         print(f"\n{phrases.table}\n")
@@ -158,7 +158,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--probabilities", action="store_true", help="write the probabilities too")
     parser.add_argument("--multitracks", action="store_true", help="write each phrase as a Multitrack of pypianoroll")
     add_sound_flags(parser)
-    parser.add_argument("--no-page", dest="page", action="store_false", help=f"no page to listen, {PAGE}")
+    parser.add_argument("--no-page", dest="page", action="store_false", help=f"no listening page, {PAGE}")
     parser.add_argument("--no-pictures", dest="pictures", action="store_false", help="no pictures")
     parser.add_argument(
         "--overwrite", action="store_true", help="write into a folder that is not empty, over files of the same names"

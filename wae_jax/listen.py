@@ -114,7 +114,7 @@ def _write_survey(arguments: argparse.Namespace) -> None:
     print(f"rule: {key.rule}")
     if survey.num_repeated:
         print(f"{survey.num_repeated} clips of real music are repeated, since {real.name} has too few")
-    print(f"wrote {output}, {size / 1e6:.1f} MB: have listeners open it, and score what they save")
+    print(f"wrote {output}, {size / 1e6:.1f} MB: give it to listeners, and score the files that they save")
 
 
 def _add_score_flags(parser: argparse.ArgumentParser) -> None:

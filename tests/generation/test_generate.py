@@ -192,7 +192,7 @@ def test_a_run_without_its_data_still_makes_music(tmp_path, capsys, monkeypatch)
     monkeypatch.setattr("wae_jax.generation.model.Model.phrases", gone)
     flags = ["--no-audio", "--no-pictures", "--num=2", "--threshold=0.3"]
     assert generate.main([f"--output={tmp_path / 'out'}", *flags]) == 0
-    assert "no page to listen, and no training data in the table below: the data are gone" in capsys.readouterr().out
+    assert "no listening page, and no training data in the table below: the data are gone" in capsys.readouterr().out
     assert generate.main([f"--output={tmp_path / 'edit'}", "--mode=edit", "--attribute=density:1", *flags]) == 1
     assert not (tmp_path / "edit").exists()
 

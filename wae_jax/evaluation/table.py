@@ -111,7 +111,7 @@ def headline(evaluation: Mapping[str, Any]) -> dict[str, dict[str, Value]]:
         rows[f"reconstruction {name}"] = {"reconstructed": Value(_number(value))}
     if codes := evaluation.get("codes"):
         rows["MMD² of codes"] = {"held_out": Value(_number(codes["mmd"]["statistic"]))}
-        rows["p-value of it"] = {"held_out": Value(_number(codes["mmd"]["p_value"]))}
+        rows["p-value of MMD²"] = {"held_out": Value(_number(codes["mmd"]["p_value"]))}
         rows["active dimensions"] = {"held_out": Value(_number(codes["active"]["number"]))}
         for name, value in codes.get("log_density", {}).items():
             rows[f"log-density of codes, {name}"] = {"held_out": Value(_number(value))}

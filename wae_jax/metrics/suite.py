@@ -44,7 +44,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("active_track_rate", TRACK_NAMES, "share", "whether the track plays at all", music.active_track_rate),
     Metric("density", TRACK_NAMES, "share", "how full the track is", music.density),
     Metric("empty_bar_rate", TRACK_NAMES, "share", "how often the track rests for a bar", music.empty_bar_rate),
-    Metric("polyphony_rate", TRACK_NAMES, "share", "how often two pitches or more sound", music.polyphony_rate),
+    Metric("polyphony_rate", TRACK_NAMES, "share", "how often two or more pitches are active", music.polyphony_rate),
     Metric("notes_per_bar", TRACK_NAMES, "notes", "how busy the track is", music.notes_per_bar),
     Metric("note_length", TRACK_NAMES, "steps", "how long notes last", music.note_length),
     Metric(
@@ -61,7 +61,7 @@ METRICS: tuple[Metric, ...] = (
         lambda rolls: music.reonset_gap_share(rolls, min_gap=2),
     ),
     Metric("onset_grid_share", TRACK_NAMES, "share", "notes that start on an eighth", music.onset_grid_share),
-    Metric("drum_pattern", _ALL, "share", "drums on the sixteenths, .4 if anywhere", _whole(music.drum_pattern)),
+    Metric("drum_pattern", _ALL, "share", "drums on the sixteenths; .4 at random", _whole(music.drum_pattern)),
     Metric("used_pitches", TRACK_NAMES, "pitches", "how many different pitches or drums", music.used_pitches),
     Metric("lowest_pitch", _PITCHED_NAMES, "MIDI number", "the register's lower end", _pitched(music.lowest_pitch)),
     Metric("highest_pitch", _PITCHED_NAMES, "MIDI number", "the register's upper end", _pitched(music.highest_pitch)),
@@ -71,11 +71,11 @@ METRICS: tuple[Metric, ...] = (
         _pitched(harmony.used_pitch_classes),
     ),
     Metric(
-        "in_scale_share", _PITCHED_NAMES, "share", "how well tracks keep to one key for all",
+        "in_scale_share", _PITCHED_NAMES, "share", "how well tracks keep to one common key",
         _pitched(harmony.in_scale_share),
     ),
     Metric(
-        "tonal_distance", harmony.PAIR_NAMES, "tonal space", "how little two tracks agree in harmony",
+        "tonal_distance", harmony.PAIR_NAMES, "tonal space", "how far two tracks differ in harmony",
         harmony.tonal_distance,
     ),
 )  # fmt: skip
@@ -86,8 +86,8 @@ MUSEGAN_METRICS: tuple[Metric, ...] = tuple(
         ("empty_bar_rate", TRACK_NAMES, "share", "bars that are not empty", musegan.empty_bar_rate),
         ("used_pitches", TRACK_NAMES, "cells", "active cells in a bar", musegan.used_pitches),
         ("used_pitch_classes", TRACK_NAMES, "rows", "active registers, summed over a bar", musegan.used_pitch_classes),
-        ("qualified_note_rate", TRACK_NAMES, "share", "1 whatever the notes", musegan.qualified_note_rate),
-        ("polyphony_rate", TRACK_NAMES, "share", "how often three pitches or more sound", musegan.polyphony_rate),
+        ("qualified_note_rate", TRACK_NAMES, "share", "1 for any notes", musegan.qualified_note_rate),
+        ("polyphony_rate", TRACK_NAMES, "share", "how often three or more pitches are active", musegan.polyphony_rate),
         ("drum_pattern", _ALL, "share", "cells of drums on the sixteenths", _whole(musegan.drum_pattern)),
         ("in_scale_share", TRACK_NAMES, "share", "cells in seven of twelve registers", musegan.in_scale_share),
         ("tonal_distance", harmony.PAIR_NAMES, "tonal space", "how far registers differ", musegan.tonal_distance),
