@@ -210,7 +210,7 @@ def _check_splits(file: pathlib.Path, given: dict[str, Any], num_phrases: int) -
     end, previous = 0, ""
     for name, (start, stop) in sorted(rows.items(), key=lambda item: item[1]):
         if start < end:
-            raise DatasetError(f"{file}: splits {previous!r} and {name!r} share row {start}; expected them apart")
+            raise DatasetError(f"{file}: splits {previous!r} and {name!r} share row {start}; expected no common row")
         end, previous = stop, name
     return rows
 
@@ -241,7 +241,7 @@ def from_songs(
       ValueError: if the arrays do not fit one another or the fractions are impossible.
     """
     if len(phrases) != len(songs) or not len(phrases):
-        raise ValueError(f"{len(phrases)} phrases and {len(songs)} songs; expected as many of both, and at least one")
+        raise ValueError(f"{len(phrases)} phrases and {len(songs)} songs; expected equal numbers, at least one of each")
     keys = splits.phrase_keys(phrases)
     codes = splits.split_by_song(
         [str(song) for song in songs],

@@ -98,7 +98,7 @@ def mmd_permutation_test(
     """
     x, y = in_prior_units(codes, prior_variance), in_prior_units(samples, prior_variance, "samples")
     if x.shape[1] != y.shape[1]:
-        raise ValueError(f"codes have {x.shape[1]} dimensions and samples {y.shape[1]}; expected as many")
+        raise ValueError(f"codes have {x.shape[1]} dimensions and samples {y.shape[1]}; expected equal numbers")
     rng = np.random.default_rng(seed)
     x, y = _at_most(x, max_points, rng), _at_most(y, max_points, rng)
     n, m = len(x), len(y)

@@ -1,5 +1,5 @@
 'use strict';
-// The binarization rule, as generation/binarization.py has it; both are tested with binarization_cases.json.
+// The binarization rule of generation/binarization.py; both are tested with binarization_cases.json.
 
 // The notes [track, pitch, onset, length] of a phrase, ordered by onset, track and pitch.
 //
