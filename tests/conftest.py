@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests import checking, compiling
+from tests import checking, compiling, remembering
 
 checking.check_annotations()
 compiling.compile_quickly()
@@ -28,6 +28,8 @@ networks.NETWORKS["tiny"] = networks.Network(
 # Before the first use of a device: four of them on this CPU, so that sharding is tested everywhere.
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 4)
+
+remembering.remember()
 
 _IS_FIRST = "PYTEST_XDIST_WORKER" not in os.environ
 _CACHE = tempfile.mkdtemp(prefix="wae_jax_tests_") if _IS_FIRST else os.environ["JAX_COMPILATION_CACHE_DIR"]

@@ -172,15 +172,26 @@ def assert_same_run(one, other):
 
 
 def start_run(
-    workdir, *flags, config="wae_mmd", network="tiny", num_steps=40, num_devices=2, before=(), **environment
+    workdir,
+    *flags,
+    config="wae_mmd",
+    network="tiny",
+    curves=True,
+    num_steps=40,
+    num_devices=2,
+    before=(),
+    **environment,
 ) -> subprocess.Popen:
     """The command as a user gives it, for a network and a corpus that are small.
 
     `before` is put in front of the command, as `nice` is; `environment` are further variables. The network of the tests
-    takes a third of the others' time, but has to be made known to the process first.
+    takes a third of the others' time, but has to be made known to the process first. Without `curves` no curves.png is
+    drawn, which takes longer than the steps.
     """
     tiny = f"from wae_jax.models.networks import NETWORKS, Conv, Network; NETWORKS['tiny'] = {NETWORKS['tiny']!r}"
-    program = ("-c", f"{tiny}; from wae_jax import main; main.run()") if network == "tiny" else ("-m", "wae_jax.main")
+    without = "import dataclasses; main.HOOKS = dataclasses.replace(main.HOOKS, draw_curves=lambda run: None)"
+    program = f"{tiny}; from wae_jax import main; {'pass' if curves else without}; main.run()"
+    program = ("-c", program) if network == "tiny" else ("-m", "wae_jax.main")
     command = [
         *(*before, sys.executable, *program, f"--config=configs/{config}.py", f"--workdir={workdir}"),
         *(f"--config.model.network={network}", "--config.model.h_dim=1", "--config.model.z_dim=3"),

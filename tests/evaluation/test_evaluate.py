@@ -113,6 +113,7 @@ def test_anybodys_phrases_are_judged(tmp_path, small_data, no_report, capsys):
     assert "errors included" in table
 
 
+@pytest.mark.slow
 def test_five_phrases_are_judged_without_distribution_metrics(tmp_path, small_data, capsys):
     rolls = np.random.default_rng(0).random((5, 192, 84, 5)) < 0.02
     np.save(tmp_path / "noise.npy", rolls)
@@ -133,6 +134,7 @@ def test_flags_of_a_model_are_refused_for_loose_phrases(flag, capsys):
     assert f"{flag.partition('=')[0]} applies only to a model" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_exported_model_is_evaluated(workdir, content, tmp_path, no_report):
     from wae_jax import export
 

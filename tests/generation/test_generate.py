@@ -327,6 +327,7 @@ def test_an_exported_model_makes_the_same_music(workdir, tmp_path):
     np.testing.assert_array_equal(load(tmp_path / "b").reshape(rolls.shape), rolls)
 
 
+@pytest.mark.slow  # `test_evaluate` samples from a mixture, `test_learned_prior` checks its moments
 def test_samples_of_a_mixture_lie_where_the_codes_of_training_phrases_do(workdir, tmp_path, capsys):
     assert run(workdir, tmp_path / "m", "--num=200", "--latent=mixture", "--components=1") == 0
     assert run(workdir, tmp_path / "n", "--num=3", "--latent=mixture", "--components=1") == 0

@@ -70,10 +70,11 @@ def run(layers, code):
 @pytest.mark.parametrize(
     ("network", "normalization"),
     [
-        *((name, "batch") for name in NAMES),
-        ("meter", "layer"),
+        ("mus", "batch"),
+        ("meter", "batch"),
         ("fir", "layer"),
-        *(pytest.param(name, "layer", marks=pytest.mark.slow) for name in NAMES if name not in ("meter", "fir")),
+        *(pytest.param(name, "batch", marks=pytest.mark.slow) for name in NAMES if name not in ("mus", "meter")),
+        *(pytest.param(name, "layer", marks=pytest.mark.slow) for name in NAMES if name != "fir"),
     ],
 )
 def test_layers_make_the_logits_of_the_module(network, normalization):

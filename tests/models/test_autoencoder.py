@@ -186,23 +186,13 @@ def assert_a_row_trains(network, normalization, activation, dtype):
     assert bool(after.autoencoder.batch_stats) == (normalization == "batch")
 
 
-# Ten seconds each and more in bfloat16, most of them to compile: here the one that is least like the small network that
-# the tests below and in `test_train_step.py` train.
-TRAINED = [("fir", "layer", "leaky_relu", "float32")]
 SETTINGS = [("batch", "layer"), ("relu", "leaky_relu"), ("float32", "bfloat16")]
 ALL = list(itertools.product(("fir", "alt", "new_alt", "newnew", "mus", "meter"), *SETTINGS))
 
 
-@pytest.mark.parametrize(("network", "normalization", "activation", "dtype"), TRAINED)
+@pytest.mark.slow  # `test_networks` computes these networks by hand, `test_step` trains a small one
+@pytest.mark.parametrize(("network", "normalization", "activation", "dtype"), ALL)
 def test_rows_train_under_pmap(network, normalization, activation, dtype):
-    assert_a_row_trains(network, normalization, activation, dtype)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("network", "normalization", "activation", "dtype"), [row for row in ALL if row not in TRAINED]
-)
-def test_all_rows_train_under_pmap(network, normalization, activation, dtype):
     assert_a_row_trains(network, normalization, activation, dtype)
 
 

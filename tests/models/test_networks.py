@@ -303,10 +303,13 @@ def random_variables(model, seed=0):
 
 
 @pytest.mark.parametrize(
-    ("normalization", "activation", "h_dim", "slope", "tolerance"),
-    [("batch", "relu", 1, 0, 1e-5), ("layer", "leaky_relu", 3, 0.3, 1e-4)],
+    ("row", "normalization", "activation", "h_dim", "slope", "tolerance"),
+    [
+        *((row, "batch", "relu", 1, 0, 1e-5) for row in ROWS),
+        ("fir", "layer", "leaky_relu", 3, 0.3, 1e-4),
+        *(pytest.param(row, "layer", "leaky_relu", 3, 0.3, 1e-4, marks=pytest.mark.slow) for row in ROWS[1:]),
+    ],
 )
-@pytest.mark.parametrize("row", ROWS)
 def test_whole_networks_are_those_of_numpy(row, normalization, activation, h_dim, slope, tolerance):
     model = Autoencoder(
         ModelSpec(network=row, h_dim=h_dim, z_dim=3, normalization=normalization, activation=activation)

@@ -22,7 +22,7 @@ START, TRAINING, WRITING, TERMINATED = "start", "training", "writing", "terminat
 def start(workdir, num_steps):
     """WAE-GAN with averages of the parameters, so that every part of the state is there; calls of one step or two."""
     flags = ("--config.ema_decay=0.9", "--config.steps_per_call=2", "--config.data.placement=device")
-    return start_run(workdir, *flags, config="wae_gan", num_steps=num_steps)
+    return start_run(workdir, *flags, config="wae_gan", curves=False, num_steps=num_steps)
 
 
 def identity(path):
@@ -74,10 +74,10 @@ class Interrupter:
         if kind == START:
             time.sleep(self.chance.uniform(0, 1.05 * self.seconds_to_train))
         else:
-            self._wait(process, trained)
+            self._wait(process, trained, 0.02)
             self.seconds_to_train = time.monotonic() - started
             if kind == WRITING:
-                self._wait(process, lambda: unfinished(self.workdir) - writes_before)
+                self._wait(process, lambda: unfinished(self.workdir) - writes_before, 0.001)
             time.sleep(self.chance.uniform(0, 0.15))
         process.send_signal(signal.SIGTERM if kind == TERMINATED else signal.SIGKILL)
         status, output = finish(process)
@@ -92,11 +92,11 @@ class Interrupter:
         self.writes_hit += bool(left)
         return status != 0
 
-    def _wait(self, process, condition):
+    def _wait(self, process, condition, seconds):
         deadline = time.monotonic() + 200
         while process.poll() is None and not condition():
             assert time.monotonic() < deadline, self.told
-            time.sleep(0.001)
+            time.sleep(seconds)
 
 
 def assert_state_is_complete(workdir, num_steps):

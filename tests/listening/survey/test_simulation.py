@@ -31,9 +31,8 @@ def expected_shares(spread, undecided):
     return shares
 
 
-@pytest.mark.parametrize(
-    ("num_listeners", "spread", "undecided"), [(20, 0.0, 0.1), pytest.param(12, 0.8, 0.3, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("num_listeners", "spread", "undecided"), [(20, 0.0, 0.1), (12, 0.8, 0.3)])
 def test_intervals_contain_the_truth_as_often_as_they_say(num_listeners, spread, undecided):
     """200 surveys; a share of 95 % of them is within these bounds in all but one of a thousand cases.
 
