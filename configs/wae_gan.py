@@ -5,7 +5,7 @@
 Variants:
 
 - (none): built-in corpus, `meter`, h = 16, z = 32, 842 steps of 32 phrases. Two cores of a 2.8 GHz Xeon: 8 to 9
-  minutes. Reconstruction F1 .95 on training phrases, .92 on other songs; samples have 1,429 active cells on average,
+  minutes. Reconstruction F1 .95 on training phrases, .91 on other songs; samples have 1,425 active cells on average,
   the corpus 1,438.
 - `blog`: `new_alt`, h = 16, z = 16, 300 epochs of batches of 64, no dropout. For an accelerator; not run to its end.
 - `repo`: `alt`, h = 8, z = 128, 500 epochs of batches of 32. For an accelerator; not run to its end.
