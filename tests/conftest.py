@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests import checking, compiling, remembering
+from tests import checking, compiling, sparing
 
 checking.check_annotations()
 compiling.compile_quickly()
@@ -29,7 +29,7 @@ networks.NETWORKS["tiny"] = networks.Network(
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 4)
 
-remembering.remember()
+sparing.spare_work()
 
 _IS_FIRST = "PYTEST_XDIST_WORKER" not in os.environ
 _CACHE = tempfile.mkdtemp(prefix="wae_jax_tests_") if _IS_FIRST else os.environ["JAX_COMPILATION_CACHE_DIR"]

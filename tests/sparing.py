@@ -1,16 +1,21 @@
-"""What a process of the tests makes once, where the package would make it for each command."""
+"""Work of the package that tests are spared: what each command makes anew, and phrases that fill up a part."""
 
 import functools
 
 
-def remember() -> None:
-    """Keeps the built-in corpora that runs have, and the states whose shapes checkpoints are read into."""
+def spare_work() -> None:
+    """Keeps the built-in corpora of runs and the states into whose shapes checkpoints are read.
+
+    Most tests encode and decode two or three phrases, so that these come in parts of 8 in place of 32.
+    """
     # Here, because the package may be imported only after its annotations are checked and its networks known.
     from wae_jax.data import load as load_data
     from wae_jax.generation import load as load_model
+    from wae_jax.generation import model
 
     load_data.make_demo_corpus = _remembered_corpus(load_data.make_demo_corpus)
     load_model.create_train_state = functools.lru_cache(maxsize=8)(load_model.create_train_state)
+    model._PHRASES_AT_A_TIME = 8
 
 
 def _remembered_corpus(make):
