@@ -89,6 +89,7 @@ def test_the_farthest_are_chosen_and_silence_last():
     np.testing.assert_array_equal(choose_different(rolls[[0, 3]], 2), [0, 1])
 
 
+@pytest.mark.slow
 def test_there_are_as_many_starts_as_accompaniments_need(run, songs, monkeypatch):
     asked = []
 

@@ -66,6 +66,7 @@ def test_more_is_more_and_two_at_once_both_move(run):
     assert both[4]["reached"] < -0.2
 
 
+@pytest.mark.slow  # `test_generate` edits a file, `test_code_search` finds its code
 def test_ones_own_music_is_edited(run, monkeypatch):
     shorten_searches(monkeypatch)
     songs = run.decode(run.sample_codes(41, 2)) > 0.5
