@@ -42,8 +42,8 @@ def pytest_unconfigure() -> None:
         shutil.rmtree(_CACHE, ignore_errors=True)
 
 
-# Minutes each: begun last, one of them would keep a single process busy while the other has nothing left to do.
-_FIRST = ("test_resume", "test_devices", "test_loop", "test_step", "test_pipeline", "test_autoencoder")
+# Up to half a minute each: begun last, one of them would keep a single process busy while the other has nothing to do.
+_FIRST = ("test_resume", "test_loop", "test_generate", "test_step", "test_evaluate", "test_devices")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
