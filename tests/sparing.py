@@ -2,6 +2,8 @@
 
 import functools
 
+from tests.checking import unchecked
+
 
 def spare_work() -> None:
     """Keeps the built-in corpora of runs and the states into whose shapes checkpoints are read.
@@ -21,7 +23,8 @@ def spare_work() -> None:
 def _remembered_corpus(make):
     @functools.lru_cache(maxsize=8)
     def make_once(**arguments):
-        phrases, songs = make(**arguments)
+        with unchecked():  # `test_demo_corpus` makes checked ones, which takes five times as long.
+            phrases, songs = make(**arguments)
         phrases.flags.writeable = False
         return phrases, songs
 
