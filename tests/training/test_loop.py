@@ -81,7 +81,7 @@ def test_a_run_leaves_its_metrics_samples_and_checkpoints(finished):
 @pytest.mark.slow  # `test_resume` compares two runs of one seed as well, one of them interrupted
 def test_the_same_seed_gives_the_same_run(finished, tmp_path):
     workdir, config, _ = finished
-    train_and_evaluate(config, str(tmp_path))
+    train_and_evaluate(config, str(tmp_path), hooks=HOOKS)
     assert_same_run(workdir, tmp_path)
 
 
