@@ -280,7 +280,7 @@ def test_tiled_form_needs_memory_for_tiles_only():
 
 MANY = """
 import resource, jax
-from wae_jax import mmd
+from wae_jax.objective import mmd
 x, y = jax.random.normal(jax.random.key(0), (2, 65_536, 8))
 print(float(mmd.mmd_squared_tiled(x, y, prior_variance=1.0)), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
