@@ -1,23 +1,25 @@
-"""Hooks that `main` adds to a run: at each evaluation sample metrics, music and pictures; then the listening page."""
+"""Hooks that `main` adds to a run: at each evaluation sample metrics, music and pictures; then the listening page.
+
+SciPy, matplotlib and the page take more than a second to import, and the first step need not wait for them: each hook
+imports what it uses.
+"""
 
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 
 from wae_jax.data.dataset import spread
 from wae_jax.errors import RequestError
-from wae_jax.evaluation.sample_metrics import measure_samples
-from wae_jax.generation.model import Model
-from wae_jax.listening.page import write_run_page
 from wae_jax.pianoroll import unpack
-from wae_jax.render.curves import write_curves
-from wae_jax.render.phrase_files import write_phrases
-from wae_jax.render.phrase_plots import phrase_image
 from wae_jax.training.run import Hooks, Run
 from wae_jax.training.state import TrainState
+
+if TYPE_CHECKING:
+    from wae_jax.generation.model import Model
 
 _LOG = logging.getLogger(__name__)
 _CODES_IN_HISTOGRAM = 512
@@ -25,6 +27,9 @@ _CODES_IN_HISTOGRAM = 512
 
 def evaluate(run: Run, state: TrainState) -> dict[str, float]:
     """Metrics of samples of the prior; the first process also writes samples, reconstructions and histograms."""
+    from wae_jax.evaluation.sample_metrics import measure_samples
+    from wae_jax.generation.model import Model
+
     spec = run.config.eval
     is_fitted = bool(run.config.binarization.fitted_parts)
     model = Model.of_state(run.config, state, run.statistics if is_fitted else None)
@@ -45,6 +50,9 @@ def evaluate(run: Run, state: TrainState) -> dict[str, float]:
 
 def _write_samples(run: Run, state: TrainState, model: Model) -> None:
     """Writes samples of fixed codes, reconstructions of fixed phrases, and histograms of codes and parameters."""
+    from wae_jax.render.phrase_files import write_phrases
+    from wae_jax.render.phrase_plots import phrase_image
+
     step, seed = int(state.step), run.config.seed
     phrases = unpack(np.asarray(run.valid_rows[spread(len(run.valid_rows), _CODES_IN_HISTOGRAM)]))
     codes = model.encode(phrases)
@@ -66,11 +74,16 @@ def _write_samples(run: Run, state: TrainState, model: Model) -> None:
 
 def draw_curves(run: Run) -> None:
     """Draws the metrics so far as curves.png."""
+    from wae_jax.render.curves import write_curves
+
     write_curves(run.folder)
 
 
 def write_page(run: Run, state: TrainState) -> None:
     """Writes listen.html; a failure is logged and does not fail the run."""
+    from wae_jax.generation.model import Model
+    from wae_jax.listening.page import write_run_page
+
     if not (num := run.config.eval.num_page_samples):
         return
     file = run.folder / "listen.html"
