@@ -26,8 +26,10 @@ _EPILOG = """
 examples:
   A folder of MIDI, phrases with at least three of the five tracks:
     build_dataset --input midi/ --min-tracks 3 --output data/mine
-  Songs are split by the sha256 of their name and --seed; songs that share a phrase stay together.
+  Songs are split by the sha256 of their name and --seed; songs with equal or nearly equal phrases stay together.
     build_dataset --input free.npz more.npz --output data/free
+  Two renditions of a song, in two files, stay together where a table says so.
+    build_dataset --input midi/ --songs songs.tsv --output data/mine
   The first 8,192 phrases for training and the last 2,048 for validation, as in the original code:
     build_dataset --train lpd.npz --rows 0:8192 --valid lpd.npz --rows=-2048: --output data/original
   What is in a dataset, and whether it is intact:
@@ -41,8 +43,10 @@ inputs (the format is recognized by the content, not by the name):
   .npz  MuseGAN's phrases: nonzero (5, cells) and shape = (N, 4, 48, 84, 5)
   .npy  (N, 4, 48, 84, 5) or (N, 192, 84, 5): bool, integers 0 and 1, or floats with --threshold
 In folders and their subfolders, files named .mid .midi .kar .smf .npz .npy are read.
-A MIDI file or a Multitrack is one song. Beside phrases.npz or .npy a file phrases.tsv with the columns
-phrase, song, first_bar names the songs; without it the input is cut into contiguous blocks: train, valid, test.
+A MIDI file or a Multitrack is one song, named after its folder and itself; where --songs names it in a tab-separated
+file with the columns path (relative to that file) and song, it is that song, as are all others of this name.
+Beside phrases.npz or .npy a file phrases.tsv with the columns phrase, song, first_bar names the songs; without it the
+input is cut into contiguous blocks: train, valid, test.
 
 Silent phrases are dropped, and of equal phrases all but the first, where train comes before valid and
 valid before test. Files that give no phrase are listed in skipped.tsv; the others are used.
@@ -111,6 +115,9 @@ def _parser() -> argparse.ArgumentParser:
         help="keep: pitches as they are; signature: transpose the pitched tracks to C major or A minor by the key "
         "signature, or an estimated key where there is none; estimate: by an estimated key "
         "(default: %(default)s)")  # fmt: skip
+    add(
+        "--songs", metavar="TABLE", type=_path, help="a .tsv file with the columns path, song: which files are one song"
+    )
     add = parser.add_argument_group("split by rule").add_argument
     add("--seed", type=int, help="seed of the split by song (default: 0)")
     for split in ("valid", "test"):
@@ -130,7 +137,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     arguments.inputs = [item for group in arguments.groups for item in group]
     if arguments.describe or arguments.verify:
-        if arguments.inputs or arguments.output or (arguments.describe and arguments.verify):
+        if arguments.inputs or arguments.output or arguments.songs or (arguments.describe and arguments.verify):
             parser.error("--describe and --verify are used alone, each with one dataset")
         return arguments
     if arguments.output is None:
@@ -166,6 +173,7 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         valid_fraction=arguments.valid_fraction,
         test_fraction=arguments.test_fraction,
+        song_table=arguments.songs,
     )
     builder.build(spec, arguments.output, overwrite=arguments.overwrite, num_workers=arguments.workers)
 

@@ -18,6 +18,7 @@ import pytest
 import wae_jax
 from wae_jax import build_dataset, pianoroll
 from wae_jax.data import dataset
+from wae_jax.data.build.sources import Input
 from wae_jax.data.statistics import track_densities
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -275,13 +276,13 @@ def test_a_command_line_without_sense_is_refused(arguments, message, capsys):
 def test_rows_belong_to_the_input_before_them():
     line = "--input a --rows 1: --input b c --input d --rows=:-2 --output o"
     arguments = build_dataset.parse_arguments(line.split())
-    assert arguments.inputs == [
+    assert [item[:4] for item in arguments.inputs] == [
         ("a", None, slice(1, None), None), ("b", None, None, None), ("c", None, None, None),
         ("d", None, slice(None, -2), None),
     ]  # fmt: skip
     assert (arguments.seed, arguments.valid_fraction, arguments.test_fraction) == (0, 0.1, 0.1)
     # The defaults of one call are not filled by another.
-    assert build_dataset.parse_arguments(["--train", "a", "--output", "o"]).inputs == [("a", "train", None, None)]
+    assert build_dataset.parse_arguments(["--train", "a", "--output", "o"]).inputs == [Input("a", "train")]
 
 
 def test_the_command_itself(tmp_path):
@@ -429,3 +430,71 @@ def test_a_folder_without_music_and_rows_of_a_folder_are_refused(tmp_path, capsy
     assert run("--input", tmp_path / "empty", "--rows", "0:1", "--output", tmp_path / "set") == 1
     assert "is a folder; expected a file" in capsys.readouterr().err
     assert names(tmp_path) == {"empty"}
+
+
+def test_songs_of_one_file_name_are_two(tmp_path, capsys):
+    first, second = save_midi(tmp_path / "x/a.mid", 0, None), save_midi(tmp_path / "y/a.mid", 25, 33)
+    assert run("--input", first, second, "--output", tmp_path / "set") == 0
+    assert "songs: 2" in capsys.readouterr().out
+    assert {line[3] for line in read_tsv(tmp_path / "set/index.tsv")[1:]} == {"x/a.mid", "y/a.mid"}
+
+
+def test_a_table_ties_renditions(tmp_path, capsys):
+    for i in range(20):
+        for groove, program in (("jazz", 0), ("rock", 26)):
+            save_midi(tmp_path / f"midi/{i}__{groove}.mid", program, 33, None, transpose=i)
+    lines = [f"midi/{i}__{groove}.mid\tSong {i}" for i in range(20) for groove in ("jazz", "rock")]
+    table = tmp_path / "songs.tsv"
+    table.write_text("\n".join(["path\tsong", *lines, "midi/gone.mid\tGone"]))
+    save_midi(tmp_path / "midi/other.mid", 48, 0)
+    options = ["--valid-fraction", 0.4, "--test-fraction", 0.3]
+    assert run("--input", tmp_path / "midi", "--songs", table, "--output", tmp_path / "set", *options) == 0
+    split_of = {}
+    for _, split, _, song, _, _ in read_tsv(tmp_path / "set/index.tsv")[1:]:
+        assert split_of.setdefault(song, split) == split
+    assert set(split_of) == {*(f"Song {i}" for i in range(20)), "midi/other.mid"}
+    assert set(split_of.values()) == {"train", "valid", "test"}
+    described = read_json(tmp_path / "set")
+    assert described["songs"] == 21
+    assert described["options"]["song_table"] == str(table)
+    out, err = capsys.readouterr()
+    assert "songs: 21" in out
+    assert err.splitlines() == [
+        f"note: {table} does not list 1 of 41 files",
+        f"note: 1 paths of {table} are not read, such as {tmp_path}/midi/gone.mid",
+    ]
+
+
+def test_a_table_names_no_array_and_must_be_there(tmp_path, capsys):
+    array = save(tmp_path / "a.npy", make_rolls(2))
+    (tmp_path / "songs.tsv").write_text("path\tsong\na.npy\tA\n")
+    command = ["--input", array, "--output", tmp_path / "set", "--songs"]
+    assert run(*command, tmp_path / "songs.tsv") == 1
+    assert "holds many phrases, and the table of songs names it as one song" in capsys.readouterr().err
+    assert run(*command, tmp_path / "gone.tsv") == 1
+    message = f"error: the table of songs {tmp_path}/gone.tsv cannot be read: No such file or directory"
+    assert message in capsys.readouterr().err
+    for wrong in ([*command, ""], ["--verify", tmp_path, "--songs", tmp_path / "songs.tsv"]):
+        with pytest.raises(SystemExit, match="2"):
+            run(*wrong)
+    assert names(tmp_path) == {"a.npy", "songs.tsv"}
+
+
+def test_near_duplicates_across_splits_are_told_and_verified(tmp_path, capsys):
+    rolls = make_rolls(6)
+    rolls[4] = rolls[1]
+    rolls[4, 2, :20, 0, 0] = True
+    train, valid = save(tmp_path / "a.npy", rolls[:3]), save(tmp_path / "b.npy", rolls[3:])
+    assert run("--train", train, "--valid", valid, "--output", tmp_path / "set") == 0
+    assert "note: 1 phrases are near-duplicates of one in an earlier split" in capsys.readouterr().err
+    assert read_json(tmp_path / "set")["near_duplicates_across_splits"] == 1
+    assert run("--verify", tmp_path / "set") == 0
+    assert "1 of 3 held-out phrases are near-duplicates of one in an earlier split" in capsys.readouterr().out
+
+
+def test_song_names_of_two_arrays_are_told(tmp_path, capsys):
+    first, second = save(tmp_path / "a.npy", make_rolls(4), "1123"), save(tmp_path / "b.npy", make_rolls(3, 1), "124")
+    assert run("--input", first, "--rows", "0:2", "--input", first, "--output", tmp_path / "one") == 0
+    assert "more than one file" not in capsys.readouterr().err
+    assert run("--input", first, second, "--output", tmp_path / "two") == 0
+    assert "note: 2 song names are in more than one file; each is taken as one song\n" in capsys.readouterr().err

@@ -16,9 +16,17 @@ def staged(*entries):
     return PhraseTable(records, songs)
 
 
-def select(table, input_splits, valid_fraction=0.1, test_fraction=0.1):
+def select(table, input_splits, valid_fraction=0.1, test_fraction=0.1, near=()):
+    """The selection for rows of 40 random cells; of each pair of `near` rows, one has a cell more than the other."""
     spec = BuildSpec([Input("", split) for split in input_splits], Options(), 1, 0, valid_fraction, test_fraction)
-    return dedup_and_split.deduplicate_and_split(table, spec)
+    rng = np.random.default_rng(1)
+    cells = [set(rng.choice(80_640, 40, replace=False).tolist()) for _ in table.records]
+    for first, second in near:
+        cells[second] = cells[first] | {min(set(range(100)) - cells[first])}
+    rows = np.zeros((len(cells), 80_640), bool)
+    for row, active in zip(rows, cells, strict=True):
+        row[list(active)] = True
+    return dedup_and_split.deduplicate_and_split(table, np.packbits(rows, axis=1), spec)
 
 
 def test_the_first_of_equal_keys():
@@ -93,3 +101,39 @@ def test_songs_and_blocks_side_by_side():
     assert {codes[row] for row in range(50)} == {0, 1, 2}
     assert "by song" in selection.rule
     assert "contiguous blocks" in selection.rule
+
+
+def test_songs_with_near_duplicates_go_together():
+    # 60 songs of a phrase each; every even one has a near-duplicate in the next.
+    phrases = staged(*[(0, f"song {i}", f"own {i}") for i in range(60)])
+    apart = select(phrases, [None], 0.4, 0.3)
+    together = select(phrases, [None], 0.4, 0.3, near=[(i, i + 1) for i in range(0, 60, 2)])
+    codes = [dict(zip(each.rows.tolist(), each.codes.tolist(), strict=True)) for each in (apart, together)]
+    assert sum(codes[0][i] != codes[0][i + 1] for i in range(0, 60, 2)) > 10
+    assert all(codes[1][i] == codes[1][i + 1] for i in range(0, 60, 2))
+    assert set(codes[1].values()) == {0, 1, 2}
+    assert len(together.rows) == 60
+    assert (apart.num_near_across_splits, together.num_near_across_splits) == (0, 0)
+
+
+def test_a_near_duplicate_of_a_repeated_phrase_ties_both_of_its_songs():
+    # "a" and "b" share x, of which only the first stays; the phrase of "c" is nearly x.
+    entries = [(0, "a", "x"), (0, "b", "x"), (0, "c", "y"), *((0, f"song {i}", f"own {i}") for i in range(40))]
+    found = select(staged(*entries), [None], 0.4, 0.4, near=[(0, 1), (0, 2)])
+    phrases = dedup_and_split._components(np.array([0, 0, 2, 3]), np.array([[0, 2]]))
+    assert phrases[0] == phrases[1] == phrases[2] != phrases[3]
+    assert found.num_duplicates == 1
+    assert found.num_near_across_splits == 0
+
+
+def test_near_duplicates_across_given_splits_are_counted():
+    phrases = staged(*[(i // 4, None, f"own {i}") for i in range(12)])
+    # Rows 4 to 7 are for validation, 8 to 11 for testing. Row 5 is near row 1; rows 2, 6 and 9 are near one another.
+    found = select(phrases, ["train", "valid", "test"], near=[(0, 1), (1, 5), (2, 9), (9, 6)])
+    assert found.num_near_across_splits == 3
+    assert len(found.rows) == 12
+
+
+def test_near_duplicates_in_blocks_are_counted():
+    found = select(staged(*[(0, None, f"own {i}") for i in range(20)]), [None], near=[(3, 19), (4, 5)])
+    assert found.num_near_across_splits == 1

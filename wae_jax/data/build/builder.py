@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 import wae_jax
 from wae_jax import pianoroll
@@ -21,7 +22,9 @@ from wae_jax.data import dataset, splits
 from wae_jax.data.build import dataset_writer
 from wae_jax.data.build.dataset_writer import escape
 from wae_jax.data.build.dedup_and_split import Selection, deduplicate_and_split
+from wae_jax.data.build.near_duplicates import MIN_SIMILARITY
 from wae_jax.data.build.read_inputs import Ingested, expand_inputs, ingest
+from wae_jax.data.build.song_names import name_songs, read_table
 from wae_jax.data.build.sources import UNKNOWN, BuildSpec, PhraseTable
 from wae_jax.errors import DatasetError
 
@@ -34,12 +37,13 @@ def build(spec: BuildSpec, output: str, *, overwrite: bool, num_workers: int) ->
       OSError: if writing fails.
     """
     start = time.monotonic()
-    spec = dataclasses.replace(spec, inputs=expand_inputs(spec.inputs))
+    spec = _with_names(dataclasses.replace(spec, inputs=expand_inputs(spec.inputs)))
     with dataset_writer.staging_folder(pathlib.Path(output), overwrite=overwrite) as staging:
         staged = staging.scratch / "rows"
         with staged.open("wb") as file:
             ingested = ingest(spec, file, num_workers=num_workers)
-        selection = deduplicate_and_split(ingested.table, spec)
+        rows = np.memmap(staged, np.uint8, "r") if staged.stat().st_size else np.zeros(0, np.uint8)
+        selection = deduplicate_and_split(ingested.table, rows.reshape(-1, pianoroll.BYTES_PER_PHRASE), spec)
         table = ingested.table._replace(records=ingested.table.records[selection.rows])
         skipped = ingested.skipped | _without_phrases(spec, ingested, table)
         if not len(table.records):
@@ -56,6 +60,19 @@ def build(spec: BuildSpec, output: str, *, overwrite: bool, num_workers: int) ->
         _print_notes(spec, selection, table)
     _print_summary(description, skipped, len(spec.inputs))
     print(f"written: {escape(output)} in {time.monotonic() - start:.1f} s")
+
+
+def _with_names(spec: BuildSpec) -> BuildSpec:
+    """The spec with the songs of its inputs named; prints how the table of songs and the inputs differ."""
+    table = None if spec.song_table is None else read_table(pathlib.Path(spec.song_table))
+    named = name_songs(spec.inputs, table)
+    name = escape(str(spec.song_table))
+    if named.num_unlisted:
+        _note(f"note: {name} does not list {named.num_unlisted} of {len(named.inputs)} files")
+    if named.unused_paths:
+        example = escape(str(named.unused_paths[0]))
+        _note(f"note: {len(named.unused_paths)} paths of {name} are not read, such as {example}")
+    return dataclasses.replace(spec, inputs=named.inputs)
 
 
 def _without_phrases(spec: BuildSpec, ingested: Ingested, table: PhraseTable) -> dict[int, str]:
@@ -100,11 +117,16 @@ def _describe(spec: BuildSpec, ingested: Ingested, selection: Selection, table: 
         "songs": len(np.unique(pairs[1])) or None,
         "duplicates_dropped": selection.num_duplicates,
         "duplicates_across_splits": selection.num_across_splits,
+        "near_duplicates_across_splits": selection.num_near_across_splits,
         "silent_dropped": ingested.num_silent,
         "few_tracks_dropped": ingested.num_few_tracks,
         "notes_out_of_range": sum(source.notes_out_of_range for source in ingested.sources.values()),
         "sources": sources,
-        "options": {**dataclasses.asdict(spec.options), "min_tracks": spec.min_tracks},
+        "options": {
+            **dataclasses.asdict(spec.options),
+            "min_tracks": spec.min_tracks,
+            "song_table": spec.song_table,
+        },
     }
 
 
@@ -137,9 +159,23 @@ def _print_notes(spec: BuildSpec, selection: Selection, table: PhraseTable) -> N
     for code, name in enumerate(splits.SPLITS):
         if name in wanted and code not in selection.codes:
             _note(f"note: {name} is empty")
+    if num_in_files := _num_songs_in_files(spec, table.records[has_song]):
+        _note(f"note: {num_in_files} song names are in more than one file; each is taken as one song")
     pairs = np.unique(np.stack([table.records["song"], selection.codes])[:, has_song], axis=1)
     if num_shared := int((np.bincount(pairs[0]) > 1).sum()):
         _note(f"note: {num_shared} song names are in more than one split")
+    if selection.num_near_across_splits:
+        _note(
+            f"note: {selection.num_near_across_splits} phrases are near-duplicates of one in an earlier split: "
+            f"at least {MIN_SIMILARITY:.0%} of the cells that are active in either are active in both"
+        )
+
+
+def _num_songs_in_files(spec: BuildSpec, records: Shaped[np.ndarray, " N"]) -> int:
+    """Number of songs of more than one file, other than those that the table of songs names."""
+    sources = np.unique(np.stack([records["song"], records["source"]]), axis=1).T.tolist()
+    songs = {(song, spec.inputs[source].path) for song, source in sources if not spec.inputs[source].is_listed}
+    return sum(count > 1 for count in collections.Counter(song for song, _ in songs).values())
 
 
 def _print_summary(description: Mapping[str, Any], skipped: Mapping[int, str], num_inputs: int) -> None:

@@ -15,6 +15,8 @@ from wae_jax import pianoroll
 from wae_jax.data import dataset, splits
 from wae_jax.data.build import key_estimation
 from wae_jax.data.build.dataset_writer import MIDI_FILE, PICTURE_FILE, escape
+from wae_jax.data.build.dedup_and_split import count_across_splits
+from wae_jax.data.build.near_duplicates import MIN_SIMILARITY, find_near_duplicates
 from wae_jax.data.statistics import track_densities
 from wae_jax.errors import DatasetError
 from wae_jax.metrics.suite import music_table
@@ -121,7 +123,9 @@ def _keys(phrases: np.ndarray, index: Sequence[dataset.IndexLine]) -> str:
 
 
 def verify(folder: pathlib.Path) -> str:
-    """Checks digests, that no phrase is in two splits or twice, that rows and index agree; returns a sentence about it.
+    """Checks digests, that no phrase is in two splits or twice, that rows and index agree; returns sentences about it.
+
+    The last sentence counts near-duplicates across splits.
 
     Raises:
       DatasetError: naming everything that is wrong.
@@ -134,7 +138,20 @@ def verify(folder: pathlib.Path) -> str:
         raise DatasetError(f"{folder} is damaged; build it again:\n  {shown}{more}")
     return (
         f"{escape(str(folder))} is intact: the sha256 of {len(data.phrases):,} rows is as written, no phrase is in "
-        f"two splits or twice, and every row has its line in {dataset.INDEX_FILE}"
+        f"two splits or twice, and every row has its line in {dataset.INDEX_FILE}\n{_near_duplicates(data)}"
+    )
+
+
+def _near_duplicates(data: dataset.Dataset) -> str:
+    """A sentence on near-duplicates across splits."""
+    codes = np.empty(len(data.phrases), np.int8)
+    for name, (start, stop) in data.splits.items():
+        codes[start:stop] = splits.SPLITS.index(name)
+    pairs = find_near_duplicates(data.phrases, codes.astype(np.int64), rows=np.arange(len(codes)))
+    held_out = int(np.count_nonzero(codes > 0))
+    return (
+        f"{count_across_splits(pairs, codes):,} of {held_out:,} held-out phrases are near-duplicates of one in an "
+        f"earlier split: at least {MIN_SIMILARITY:.0%} of the cells that are active in either are active in both"
     )
 
 

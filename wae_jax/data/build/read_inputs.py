@@ -145,6 +145,8 @@ def _stage(
     """
     item = spec.inputs[index]
     song = item.song if source.is_song else None
+    if item.is_listed and not source.is_song:
+        raise SourceError("holds many phrases, and the table of songs names it as one song; name songs in its own .tsv")
     records = [np.zeros(0, RECORD)]
     num_silent = num_few_tracks = 0
     for chunk in _with_progress(source, item.path):

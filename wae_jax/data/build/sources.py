@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import pathlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -40,14 +39,8 @@ class Input(NamedTuple):
     split: str | None = None  # of its phrases; None if a rule decides
     rows: slice | None = None  # the phrases to read; None for all
     folder: str | None = None  # of the command line in which the file was found; None if the file itself was named
-
-    @property
-    def song(self) -> str:
-        """The name of the file if it is a song; the same wherever its folder lies."""
-        path = pathlib.Path(self.path)
-        if self.folder is None:
-            return path.name
-        return f"{pathlib.Path(self.folder).resolve().name}/{path.relative_to(self.folder).as_posix()}"
+    song: str = ""  # name of the song if the file is one
+    is_listed: bool = False  # `song` is from a table of the user's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +53,7 @@ class BuildSpec:
     seed: int  # of the split by song
     valid_fraction: float  # of the songs, or of the phrases of a block
     test_fraction: float
+    song_table: str | None = None  # file that names the songs of the inputs
 
 
 @dataclasses.dataclass(frozen=True)
