@@ -17,7 +17,7 @@ from wae_jax.command_line.command import make_parser, whole_number
 from wae_jax.data import splits
 from wae_jax.data.build import builder, workers
 from wae_jax.data.build.dataset_writer import escape
-from wae_jax.data.build.sources import DRUM_LENGTHS, TONALITIES, BuildSpec, Input, Options
+from wae_jax.data.build.sources import DRUM_LENGTHS, OUT_OF_RANGE, TONALITIES, BuildSpec, Input, Options
 from wae_jax.errors import DatasetError
 
 _DEFAULT_FRACTION = 0.1
@@ -113,11 +113,14 @@ def _parser() -> argparse.ArgumentParser:
         help="onset: drum notes last one step; full: as long as they are written (default: %(default)s)")  # fmt: skip
     add("--tonality", choices=TONALITIES, default=Options.tonality,
         help="keep: pitches as they are; signature: transpose the pitched tracks to C major or A minor by the key "
-        "signature, or an estimated key where there is none; estimate: by an estimated key "
+        "signature, or an estimated key where there is none that fits the notes; estimate: by an estimated key "
         "(default: %(default)s)")  # fmt: skip
     add(
         "--songs", metavar="TABLE", type=_path, help="a .tsv file with the columns path, song: which files are one song"
     )
+    add("--out-of-range", choices=OUT_OF_RANGE, default=Options.out_of_range,
+        help="notes outside MIDI numbers 24 to 107: drop them, or fold those of pitched tracks into the range by "
+        "octaves, whole tracks where that serves all their notes (default: %(default)s)")  # fmt: skip
     add = parser.add_argument_group("split by rule").add_argument
     add("--seed", type=int, help="seed of the split by song (default: 0)")
     for split in ("valid", "test"):
@@ -168,7 +171,13 @@ def run(arguments: argparse.Namespace) -> None:
         return
     spec = BuildSpec(
         inputs=arguments.inputs,
-        options=Options(arguments.threshold, arguments.hop_bars, arguments.drum_length, arguments.tonality),
+        options=Options(
+            threshold=arguments.threshold,
+            hop_bars=arguments.hop_bars,
+            drum_length=arguments.drum_length,
+            tonality=arguments.tonality,
+            out_of_range=arguments.out_of_range,
+        ),
         min_tracks=arguments.min_tracks,
         seed=arguments.seed,
         valid_fraction=arguments.valid_fraction,

@@ -47,7 +47,7 @@ def test_midi_files_are_read_back_as_phrases(rolls, cell):
             if drum_length == "onset":
                 expected[..., 0] = onsets(rolls)[..., 0]
             np.testing.assert_array_equal(pianoroll.unpack(chunk.rows), expected)
-            assert (chunk.tempos, source.notes_out_of_range) == ([100.0], 0)
+            assert (chunk.tempos, source.changes.num_out_of_range) == ([100.0], 0)
 
 
 # Names of songs: any text, names of files that are no text, and few enough that songs have many phrases.

@@ -8,7 +8,7 @@ import pytest
 
 from wae_jax import pianoroll
 from wae_jax.data.build import key_estimation, segmentation, songs
-from wae_jax.data.build.sources import Options
+from wae_jax.data.build.sources import Options, OutOfRange, Transposition
 from wae_jax.errors import SourceError
 
 DRUMS, PIANO, GUITAR, BASS, STRINGS = range(5)
@@ -24,8 +24,10 @@ def song(*notes, ticks_per_beat=480, **said):
 
 def cut(piece, **options):
     """The result of `segmentation.cut`, its rolls unpacked: [B, T, P, K] and the rest."""
-    chunk, notes_out_of_range = segmentation.cut(piece, Options(**options))
-    return pianoroll.unpack(chunk.rows), types.SimpleNamespace(**vars(chunk), notes_out_of_range=notes_out_of_range)
+    chunk, changes = segmentation.cut(piece, Options(**options))
+    return pianoroll.unpack(chunk.rows), types.SimpleNamespace(
+        **vars(chunk), **vars(changes), notes_out_of_range=changes.num_out_of_range
+    )
 
 
 def steps_of(roll, pitch, track):
@@ -90,8 +92,9 @@ def test_against_a_slow_way_over_meters_and_keys(hop_bars, tonality):
     starts = np.append(generator.integers(0, end, 150), generator.integers(0, end // 480, 150) * 480)
     ends = np.minimum(starts + generator.integers(0, 12, 300) ** 2 * 100, end)
     piece = song(
-        (0, end, 60, BASS),
-        *zip(starts, ends, generator.choice([23, 24, 26, 60, 107], 300), generator.integers(0, 3, 300), strict=True),
+        (0, end, 62, BASS),
+        # B, D and E belong to both keys.
+        *zip(starts, ends, generator.choice([23, 26, 28, 62, 107], 300), generator.integers(0, 3, 300), strict=True),
         meters=[[0, 4, 4], [waltz, 3, 4], [cut_off, 4, 4], [again, 4, 4]],
         keys=[[4 * BAR, 7, 0], [5 * BAR, 2, 0], [again, 7, 0]],
     )
@@ -100,7 +103,7 @@ def test_against_a_slow_way_over_meters_and_keys(hop_bars, tonality):
     first_bars = [*range(0, 8, hop_bars), *range(19, 25, hop_bars)]
     assert phrases.first_bars == first_bars
     ticks = [bar * BAR if bar < 19 else again + (bar - 19) * BAR for bar in first_bars]
-    estimated = key_estimation.shift_to_c(*key_estimation.estimate_key(durations(piece)))
+    estimated = key_estimation.shift_to_c(*key_estimation.estimate_key(sounding_times(piece)))
     shifts = [estimated if tick < 4 * BAR else 5 if not 5 * BAR <= tick < again else -2 for tick in ticks]
     shifts = [shift * (tonality == "signature") for shift in shifts]
     for roll, tick, shift in zip(rolls, ticks, shifts, strict=True):
@@ -113,12 +116,13 @@ def test_against_a_slow_way_over_meters_and_keys(hop_bars, tonality):
     assert phrases.notes_out_of_range == out_of_range > 10
 
 
-def durations(piece):
-    """How long each pitch class sounds, but for drums."""
-    found = np.zeros(12)
+def sounding_times(piece):
+    """How many ticks each pitch class sounds, but for drums."""
+    ticks = [set() for _ in range(12)]
     for start, end, pitch, track in zip(piece.start, piece.end, piece.pitch, piece.track, strict=True):
-        found[pitch % 12] += (end - start) * (track != DRUMS)
-    return found
+        if track != DRUMS:
+            ticks[pitch % 12].update(range(start, max(end, start + 1)))
+    return np.array([len(each) for each in ticks])
 
 
 def test_triplets():
@@ -254,6 +258,11 @@ def test_notes_out_of_range():
     low = [(BAR, 2 * BAR, 10, DRUMS), (5 * BAR, 6 * BAR, 127, GUITAR)]
     rolls, phrases = cut(song(*edges, *low, *filler(8)))
     assert phrases.notes_out_of_range == 4
+    assert phrases.out_of_range == {
+        "Drums": OutOfRange(1, 1, 0),
+        "Piano": OutOfRange(2, 4, 0),
+        "Guitar": OutOfRange(1, 1, 0),
+    }
     assert steps_of(rolls[0], 24, PIANO) == steps_of(rolls[0], 107, PIANO) == list(range(12))
     assert rolls[0].any(axis=0)[:, PIANO].sum() == 2
     # A note is counted once, in however many windows it is.
@@ -276,18 +285,24 @@ def chord(bar, *pitches):
 
 def test_tonality_by_signature():
     # G major, then E flat minor from the second phrase on; drums stay.
-    notes = [(bar * BAR, (bar + 1) * BAR, 60, PIANO) for bar in range(8)]
+    notes = [(bar * BAR, (bar + 1) * BAR, 60 if bar < 4 else 61, PIANO) for bar in range(8)]
     notes += [(bar * BAR, (bar + 1) * BAR, 36, DRUMS) for bar in range(8)]
     piece = song(*notes, keys=[[0, 7, 0], [4 * BAR, 3, 1]])
-    rolls, _ = cut(piece, tonality="signature")
+    rolls, phrases = cut(piece, tonality="signature")
     assert np.argwhere(rolls.any(axis=1)).tolist() == [
         [0, 36 - 24, DRUMS],
         [0, 60 - 24 + 5, PIANO],
         [1, 36 - 24, DRUMS],
-        [1, 60 - 24 + 6 - 12, PIANO],
+        [1, 61 - 24 + 6 - 12, PIANO],
     ]
     np.testing.assert_array_equal(rolls[1], slowly(piece, 4 * BAR, shift=-6))
-    assert cut(piece)[0].any(axis=1)[0, 60 - 24, PIANO]
+    assert phrases.transpositions == [
+        Transposition("G major", "signature", 5, None),
+        Transposition("Eb minor", "signature", -6, None),
+    ]
+    rolls, phrases = cut(piece)
+    assert rolls.any(axis=1)[0, 60 - 24, PIANO]
+    assert phrases.transpositions == []
 
 
 def test_tonality_by_estimate():
@@ -295,29 +310,38 @@ def test_tonality_by_estimate():
     notes = [(i * BAR // 2, (i + 1) * BAR // 2, 62 + up, PIANO) for i, up in enumerate((0, 2, 4, 5, 7, 9, 11, 12))]
     notes += [*chord(4, 50, 54, 57), *chord(5, 50, 54, 57), *chord(6, 57, 61, 64), *chord(7, 50, 54, 57)]
     notes += [(bar * BAR, (bar + 1) * BAR, 37, DRUMS) for bar in range(8)]
-    # E flat major from the second phrase on, it says.
-    piece = song(*notes, keys=[[4 * BAR, 3, 0]])
-    rolls, _ = cut(piece, tonality="estimate")
+    # G major from the second phrase on, it says, which holds all of its notes but C sharp.
+    piece = song(*notes, keys=[[4 * BAR, 7, 0]])
+    rolls, phrases = cut(piece, tonality="estimate")
     assert set(np.flatnonzero(rolls[..., PIANO].any(axis=(0, 1))) % 12) == {0, 2, 4, 5, 7, 9, 11}
     assert np.flatnonzero(rolls[..., DRUMS].any(axis=(0, 1))).tolist() == [37 - 24]
     np.testing.assert_array_equal(rolls[0], slowly(piece, 0, shift=-2))
+    assert phrases.transpositions == [Transposition("D major", "estimate", -2, None)]
     # No signature holds in the first phrase.
-    by_signature, _ = cut(piece, tonality="signature")
+    by_signature, phrases = cut(piece, tonality="signature")
     np.testing.assert_array_equal(by_signature[0], rolls[0])
-    np.testing.assert_array_equal(by_signature[1], slowly(piece, 4 * BAR, shift=-3))
+    np.testing.assert_array_equal(by_signature[1], slowly(piece, 4 * BAR, shift=5))
+    assert [each.by for each in phrases.transpositions] == ["estimate", "signature"]
+    # One without sharps and flats is believed only if it holds as many notes as any other.
+    by_signature, phrases = cut(song(*notes, keys=[[0, 0, 0]]), tonality="signature")
+    np.testing.assert_array_equal(by_signature, rolls)
+    assert phrases.transpositions == [Transposition("D major", "estimate", -2, "C major")]
 
 
 def test_notes_out_of_range_are_those_after_transposition():
     notes = [(0, BAR, 24, PIANO), (0, BAR, 107, PIANO), (0, BAR, 24, DRUMS), *filler(4)]
     assert cut(song(*notes, keys=[[0, 2, 0]]), tonality="signature")[1].notes_out_of_range == 1
-    rolls, phrases = cut(song((0, BAR, 22, PIANO), *filler(4), keys=[[0, 10, 0]]), tonality="signature")
+    rolls, phrases = cut(song((0, 4 * BAR, 22, PIANO), keys=[[0, 10, 0]]), tonality="signature")
     assert phrases.notes_out_of_range == 0
-    assert steps_of(rolls[0], 24, PIANO) == list(range(48))
+    assert steps_of(rolls[0], 24, PIANO) == list(range(192))
 
 
-def test_a_song_of_drums_has_a_tonality_too():
-    rolls, _ = cut(song((0, 1, 36, DRUMS), (4 * BAR - 1, 4 * BAR, 36, DRUMS)), tonality="estimate")
-    assert steps_of(rolls[0], 36, DRUMS) == [0]
+def test_a_song_of_drums_has_no_key():
+    piece = song((0, 1, 36, DRUMS), (4 * BAR - 1, 4 * BAR, 36, DRUMS), keys=[[0, 2, 0]])
+    for tonality in ("estimate", "signature"):
+        rolls, phrases = cut(piece, tonality=tonality)
+        assert steps_of(rolls[0], 36, DRUMS) == [0]
+        assert phrases.transpositions == []
 
 
 def test_nothing_to_cut():

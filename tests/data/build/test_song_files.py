@@ -74,7 +74,7 @@ def test_a_midi_file(tmp_path):
     assert source.is_song
     assert source.num_phrases == 2
     assert source.rows is None
-    assert source.notes_out_of_range == 1
+    assert source.changes.num_out_of_range == 1
     assert chunk.songs is None
     assert chunk.first_bars == [0, 4]
     assert chunk.tempos == pytest.approx([90, 150], abs=1e-3)
@@ -251,7 +251,7 @@ def test_five_tracks_of_any_resolution(tmp_path, kind, resolution):
     save(tmp_path / "a.npz", [(*of, roll) for of, roll in zip(FIVE, rolls, strict=True)], resolution=resolution)
     source, chunk = opened(song_files.open_multitrack_npz, tmp_path / "a.npz")
     assert source.sha256 == hashlib.sha256((tmp_path / "a.npz").read_bytes()).hexdigest()
-    assert (source.num_phrases, source.is_song, source.notes_out_of_range) == (1, True, 0)
+    assert (source.num_phrases, source.is_song, source.changes.num_out_of_range) == (1, True, 0)
     assert chunk.tempos is None
     expected = np.zeros((1, *pianoroll.PHRASE_SHAPE), bool)
     expected[0, 0, 60 - 24, DRUMS] = True

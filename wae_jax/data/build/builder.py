@@ -19,7 +19,7 @@ from jaxtyping import Shaped
 import wae_jax
 from wae_jax import pianoroll
 from wae_jax.data import dataset, splits
-from wae_jax.data.build import dataset_writer
+from wae_jax.data.build import dataset_writer, note_report
 from wae_jax.data.build.dataset_writer import escape
 from wae_jax.data.build.dedup_and_split import Selection, deduplicate_and_split
 from wae_jax.data.build.near_duplicates import MIN_SIMILARITY
@@ -105,7 +105,7 @@ def _describe(spec: BuildSpec, ingested: Ingested, selection: Selection, table: 
         entry["songs"] = num_songs[i] or None
         if source.rows:
             entry["rows"] = list(source.rows)
-        sources.append(entry)
+        sources.append(entry | note_report.fields(source.changes))
     return {
         "format": dataset.FORMAT,
         "format_version": dataset.FORMAT_VERSION,
@@ -120,7 +120,7 @@ def _describe(spec: BuildSpec, ingested: Ingested, selection: Selection, table: 
         "near_duplicates_across_splits": selection.num_near_across_splits,
         "silent_dropped": ingested.num_silent,
         "few_tracks_dropped": ingested.num_few_tracks,
-        "notes_out_of_range": sum(source.notes_out_of_range for source in ingested.sources.values()),
+        "notes_out_of_range": sum(source.changes.num_out_of_range for source in ingested.sources.values()),
         "sources": sources,
         "options": {
             **dataclasses.asdict(spec.options),
@@ -187,9 +187,8 @@ def _print_summary(description: Mapping[str, Any], skipped: Mapping[int, str], n
         f"({description['duplicates_across_splits']} of a phrase in another split), "
         f"{description['silent_dropped']} silent, {description['few_tracks_dropped']} with too few tracks"
     )
-    if num_notes := description["notes_out_of_range"]:
-        highest = pianoroll.LOWEST_PITCH + pianoroll.NUM_PITCHES - 1
-        print(f"left out: {num_notes} notes outside MIDI numbers {pianoroll.LOWEST_PITCH} to {highest}")
+    for line in note_report.lines(description):
+        print(line)
     print(f"skipped: {len(skipped)} of {num_inputs} files")
     # The text after a colon or in brackets differs from file to file.
     kinds = collections.Counter(re.split(r"[:(;]", reason)[0].strip() for reason in skipped.values())

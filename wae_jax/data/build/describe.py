@@ -13,7 +13,7 @@ import numpy as np
 
 from wae_jax import pianoroll
 from wae_jax.data import dataset, splits
-from wae_jax.data.build import key_estimation
+from wae_jax.data.build import key_report, note_report
 from wae_jax.data.build.dataset_writer import MIDI_FILE, PICTURE_FILE, escape
 from wae_jax.data.build.dedup_and_split import count_across_splits
 from wae_jax.data.build.near_duplicates import MIN_SIMILARITY, find_near_duplicates
@@ -26,7 +26,6 @@ from wae_jax.render.style import save_figure
 _PHRASES_IN_TABLE = 2048
 _PHRASES_IN_PICTURE = 16
 _ROWS_AT_A_TIME = 1024
-_PITCH_CLASSES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 _PROBLEMS_SHOWN = 20
 
 
@@ -62,7 +61,8 @@ def describe(folder: pathlib.Path, *, seed: int = 0) -> str:
         "",
         f"active cells: {np.mean(densities):.3%} of all, {of_tracks}",
         f"tempo: {_tempos(index)}",
-        f"estimated keys of the songs: {_keys(data.phrases, index)}",
+        *key_report.lines(data.phrases, index, is_transposed=description["options"].get("tonality", "keep") != "keep"),
+        *note_report.lines(description),
         "",
         f"sixteen random phrases: {escape(str(folder / PICTURE_FILE))} and {MIDI_FILE}",
     ]
@@ -101,25 +101,6 @@ def _tempos(index: Sequence[dataset.IndexLine]) -> str:
     low, median, high = np.percentile(tempos, [10, 50, 90])
     known = "" if len(tempos) == len(index) else f", known for {len(tempos):,} phrases"
     return f"median {median:.0f} quarter notes a minute, from {low:.0f} to {high:.0f} in 80 % of the phrases{known}"
-
-
-def _keys(phrases: np.ndarray, index: Sequence[dataset.IndexLine]) -> str:
-    """The ten most frequent estimated keys of the songs, or of the phrases whose song is unknown."""
-    names = [str(row) if line.song is None else f"song {line.song}" for row, line in enumerate(index)]
-    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    group = np.array([number[name] for name in names])
-    durations = np.zeros((len(number), 12))
-    for start in range(0, len(phrases), _ROWS_AT_A_TIME):
-        rolls = pianoroll.unpack(np.asarray(phrases[start : start + _ROWS_AT_A_TIME]))
-        steps = rolls[..., list(pianoroll.PITCHED_TRACKS)].sum(axis=(1, 3))
-        # The lowest of the 84 pitches is a C.
-        np.add.at(durations, group[start : start + len(rolls)], steps.reshape(len(rolls), -1, 12).sum(axis=1))
-    found = collections.Counter(key_estimation.estimate_key(duration) for duration in durations if duration.any())
-    shares = (
-        f"{_PITCH_CLASSES[tonic]} {'minor' if is_minor else 'major'} {count / found.total():.0%}"
-        for (tonic, is_minor), count in found.most_common(10)
-    )
-    return ", ".join(shares) or "none: no pitched track is active"
 
 
 def verify(folder: pathlib.Path) -> str:

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 
-from wae_jax.data.build import key_estimation
+from wae_jax.data.build.pitch_range import folded, is_outside, octaves_of_tracks, transposed
 from wae_jax.data.build.rasterize import CELLS_PER_STEP, Runs, activate_cells, activate_runs, merge_notes
 from wae_jax.data.build.songs import Song, Stretch, stretches
-from wae_jax.data.build.sources import Chunk, Options
+from wae_jax.data.build.sources import Chunk, NoteChanges, Options, OutOfRange, Transposition
+from wae_jax.data.build.transposition import find_transpositions
 from wae_jax.errors import SourceError
 from wae_jax.pianoroll import (
     BYTES_PER_PHRASE,
@@ -27,6 +28,7 @@ from wae_jax.pianoroll import (
     NUM_TRACKS,
     STEPS_PER_BAR,
     STEPS_PER_BEAT,
+    TRACK_NAMES,
     TRACKS,
     PackedPhrases,
 )
@@ -35,7 +37,7 @@ _MAX_METERS_NAMED = 5
 _IS_DRUM = np.array([track.is_drum for track in TRACKS])
 
 
-def cut(song: Song, options: Options) -> tuple[Chunk, int]:
+def cut(song: Song, options: Options) -> tuple[Chunk, NoteChanges]:
     """Cuts a song into phrases.
 
     Windows of four bars start where a stretch of 4/4 starts, and every `hop_bars` bars from there; bars before the
@@ -45,8 +47,7 @@ def cut(song: Song, options: Options) -> tuple[Chunk, int]:
     of the window. A window without a note gives no phrase.
 
     Returns:
-      The phrases, in order, and the number of notes that start in a window and whose pitch, transposed as in the
-      window, is outside MIDI numbers 24 to 107.
+      The phrases, in order, and how their notes were transposed, left out or moved into the range of pitches.
 
     Raises:
       SourceError: if there is no phrase, or the song has more than `MAX_BARS` bars.
@@ -54,17 +55,22 @@ def cut(song: Song, options: Options) -> tuple[Chunk, int]:
     if not song.start.size:
         raise SourceError("has no notes on the five tracks")
     windows, spans = _find_windows(song, options.hop_bars)
-    shifts = _shifts(song, options.tonality, windows.tick)
-    start, end = _strip_steps(song, spans, np.stack([song.start, song.end]))
+    transpositions: list[Transposition] = []
+    applied = shifts = np.zeros_like(windows.tick)
+    if options.tonality != "keep" and not _IS_DRUM[song.track].all():
+        transpositions, applied = find_transpositions(song, options.tonality, windows.tick)
+        shifts = np.array([each.semitones for each in transpositions])[applied]
+    steps = _strip_steps(song, spans, np.stack([song.start, song.end]))
     if options.drum_length == "onset":
-        end = np.where(_IS_DRUM[song.track], start, end)
-    runs = merge_notes(song.pitch * NUM_TRACKS + song.track, start, end)
-    rows, num_out_of_range = _rasterize_windows(runs, windows, shifts)
+        steps[1] = np.where(_IS_DRUM[song.track], *steps)
+    rows, out_of_range = _rasterize_song(song, steps, windows, shifts, should_fold=options.out_of_range == "fold")
     is_active = rows.view(np.uint64).any(axis=1)
     if not is_active.any():
         raise SourceError("has no note of MIDI numbers 24 to 107 where there are four whole bars of 4/4 in a row")
     tempos = _tempos(song, windows.tick[is_active])
-    return Chunk(rows[is_active], first_bars=windows.bar[is_active].tolist(), tempos=tempos), num_out_of_range
+    chunk = Chunk(rows[is_active], first_bars=windows.bar[is_active].tolist(), tempos=tempos)
+    used = dict.fromkeys(transpositions[i] for i in applied[is_active].tolist()) if transpositions else {}
+    return chunk, NoteChanges(list(used), out_of_range)
 
 
 class _Windows(NamedTuple):
@@ -137,47 +143,57 @@ def _strip_steps(song: Song, spans: _Spans, ticks: Int64[np.ndarray, "*n"]) -> I
     return np.maximum(steps, -1) + STEPS_PER_BAR * spans.first[span]
 
 
-def _rasterize_windows(
-    runs: Runs, windows: _Windows, shifts: Int64[np.ndarray, " windows"]
-) -> tuple[PackedPhrases, int]:
-    """The packed phrases of all windows, silent ones included, and the number of notes out of range."""
-    rows = np.empty((len(shifts), NUM_BARS, BYTES_PER_PHRASE // NUM_BARS), np.uint8)
+def _rasterize_song(
+    song: Song,
+    steps: Int64[np.ndarray, "2 notes"],
+    windows: _Windows,
+    shifts: Int64[np.ndarray, " windows"],
+    *,
+    should_fold: bool,
+) -> tuple[PackedPhrases, dict[str, OutOfRange]]:
+    """The packed phrases of all windows, silent ones included, and the notes out of range, by track.
+
+    Args:
+      song: the song.
+      steps: of the strip, at which each note starts and ends.
+      windows: all windows.
+      shifts: semitones by which the pitched tracks are transposed up in each window.
+      should_fold: whether notes out of range are moved by octaves; they are left out otherwise.
+    """
+    octaves = octaves_of_tracks(song, shifts) if should_fold else np.zeros(NUM_TRACKS, np.int64)
+    rows = np.empty((len(shifts), BYTES_PER_PHRASE), np.uint8)
     num_bars = int(windows.end[-1]) + 1
-    is_out_of_range = np.zeros(len(runs.start), bool)
+    is_heard, is_out = np.zeros((2, len(song.start)), bool)
     for shift in sorted(set(shifts.tolist())):
         chosen = shifts == shift
-        cell, is_inside = _transposed(runs.pitch_track, np.int64(shift))
-        strip = np.zeros((num_bars, rows.shape[2]), np.uint8)
-        activate_runs(strip.reshape(-1), runs.start * CELLS_PER_STEP + cell, runs.length * is_inside)
-        rows[chosen] = strip[windows.bars[chosen]]
-        is_in_window = np.zeros(num_bars, bool)
-        is_in_window[windows.bars[chosen]] = True
-        is_out_of_range |= is_in_window[runs.start // STEPS_PER_BAR] & ~is_inside
-    packed = rows.reshape(-1, BYTES_PER_PHRASE)
-    _fill_last_steps(packed, runs, windows, shifts)
-    return packed, int(is_out_of_range.sum())
+        part = _Windows(*(column[chosen] for column in windows))
+        pitch = transposed(song, shift)
+        is_in_part = np.isin(steps[0] // STEPS_PER_BAR, part.bars)
+        is_heard |= is_in_part
+        is_out |= is_in_part & is_outside(pitch)
+        if should_fold:
+            pitch = folded(song, pitch, octaves)
+        kept = ~is_outside(pitch)
+        cells = (pitch - LOWEST_PITCH) * NUM_TRACKS + song.track
+        rows[chosen] = _rasterize_windows(merge_notes(cells[kept], *steps[:, kept]), part, num_bars)
+    counts = np.stack([np.bincount(song.track[each], minlength=NUM_TRACKS) for each in (is_out, is_heard)] + [octaves])
+    found = zip(TRACK_NAMES, map(OutOfRange._make, counts.T.tolist()), strict=True)
+    return rows, {name: each for name, each in found if each.outside or each.octaves}
 
 
-def _fill_last_steps(rows: PackedPhrases, runs: Runs, windows: _Windows, shifts: Int64[np.ndarray, " windows"]) -> None:
-    """Activates the last steps of windows that are silent only because a note starts after the window."""
+def _rasterize_windows(runs: Runs, windows: _Windows, num_bars: int) -> PackedPhrases:
+    """The packed phrases of windows, silent ones included, in a strip of `num_bars` bars."""
+    strip = np.zeros((num_bars, BYTES_PER_PHRASE // NUM_BARS), np.uint8)
+    activate_runs(strip.reshape(-1), runs.start * CELLS_PER_STEP + runs.pitch_track, runs.length)
+    rows = strip[windows.bars].reshape(-1, BYTES_PER_PHRASE)
+    # The last steps of windows that are silent only because a note starts after the window.
     pauses = np.flatnonzero(runs.pauses)
     next_start = runs.start[pauses] + runs.length[pauses] + 1
     window = np.searchsorted(windows.end[:-1], next_start // STEPS_PER_BAR)
-    chosen = next_start == windows.end[window] * STEPS_PER_BAR
-    window = window[chosen]
-    cell, is_inside = _transposed(runs.pitch_track[pauses[chosen]], shifts[window])
-    cells = window * CELLS_PER_PHRASE + (NUM_STEPS - 1) * CELLS_PER_STEP + cell
-    activate_cells(rows.reshape(-1), cells[is_inside])
-
-
-def _transposed(
-    pitch_track: Int64[np.ndarray, " n"], shift: Int64[np.ndarray, " n"] | np.int64
-) -> tuple[Int64[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
-    """The index of each pitch and track in a step, pitched tracks transposed up, and whether it lies in the range."""
-    cell = pitch_track - LOWEST_PITCH * NUM_TRACKS
-    if shift.any():
-        cell += np.where(_IS_DRUM[pitch_track % NUM_TRACKS], 0, shift * NUM_TRACKS)
-    return cell, (cell >= 0) & (cell < CELLS_PER_STEP)
+    is_last = next_start == windows.end[window] * STEPS_PER_BAR
+    cells = window * CELLS_PER_PHRASE + (NUM_STEPS - 1) * CELLS_PER_STEP + runs.pitch_track[pauses]
+    activate_cells(rows.reshape(-1), cells[is_last])
+    return rows
 
 
 def _step(song: Song, ticks: Int64[np.ndarray, "*n"]) -> Int64[np.ndarray, "*n"]:
@@ -190,15 +206,3 @@ def _tempos(song: Song, ticks: Int64[np.ndarray, " B"]) -> list[float] | None:
         return None
     current = np.searchsorted(song.tempos[:, 0], ticks, side="right") - 1
     return song.tempos[np.maximum(current, 0), 1].tolist()
-
-
-def _shifts(song: Song, tonality: str, ticks: Int64[np.ndarray, " windows"]) -> Int64[np.ndarray, " windows"]:
-    """Semitones by which the pitched tracks of the phrase at each tick are transposed up."""
-    if tonality == "keep":
-        return np.zeros_like(ticks)
-    pitched = ~_IS_DRUM[song.track]
-    durations = np.bincount(song.pitch[pitched] % 12, (song.end - song.start)[pitched], minlength=12)
-    estimated = key_estimation.shift_to_c(*key_estimation.estimate_key(durations))
-    signatures = song.keys if tonality == "signature" else song.keys[:0]
-    written = [key_estimation.shift_to_c(tonic, bool(is_minor)) for _, tonic, is_minor in signatures.tolist()]
-    return np.array([estimated, *written])[np.searchsorted(signatures[:, 0], ticks, side="right")]

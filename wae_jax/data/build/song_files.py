@@ -47,14 +47,14 @@ def open_multitrack_npz(path: pathlib.Path, rows: slice | None, options: Options
 
 
 def _song_source(song: Song, sha256: str, rows: slice | None, options: Options) -> Source:
-    phrases, notes_out_of_range = cut(song, options)
+    phrases, changes = cut(song, options)
     start, stop, _ = (rows or slice(None)).indices(len(phrases.rows))
     if start >= stop:
         raise SourceError(f"gives {len(phrases.rows)} phrases, of which the requested rows select none")
     selected = None if rows is None else (start, stop)
     tempos = phrases.tempos and phrases.tempos[start:stop]
     chunk = Chunk(phrases.rows[start:stop], None, phrases.first_bars and phrases.first_bars[start:stop], tempos)
-    return Source(sha256, iter([chunk]), stop - start, selected, True, notes_out_of_range)
+    return Source(sha256, iter([chunk]), stop - start, selected, True, changes)
 
 
 def read_midi(data: bytes) -> Song:

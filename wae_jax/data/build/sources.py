@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from wae_jax.pianoroll import PackedPhrases
 
 DRUM_LENGTHS = ("onset", "full")
 TONALITIES = ("keep", "signature", "estimate")
+OUT_OF_RANGE = ("drop", "fold")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,13 +24,15 @@ class Options:
 
     Drum notes of length "onset" last one step, "full" keeps their length. The tonality "keep" leaves the pitches of a
     song as they are; "signature" transposes the pitched tracks to C major or A minor by the key signature, or by an
-    estimated key where there is none; "estimate" always uses an estimated key.
+    estimated key where there is none that fits the notes; "estimate" always uses an estimated key.
+    Notes whose pitch is then out of range are left out by "drop"; "fold" moves those of pitched tracks by octaves.
     """
 
     threshold: float | None = None  # above which cells of a float array are active; None refuses them
     hop_bars: int = 4  # between the starts of two phrases of a song
     drum_length: str = "onset"  # one of `DRUM_LENGTHS`
     tonality: str = "keep"  # one of `TONALITIES`
+    out_of_range: str = "drop"  # one of `OUT_OF_RANGE`
 
 
 class Input(NamedTuple):
@@ -66,6 +69,36 @@ class Chunk:
     tempos: Sequence[float] | None = None  # quarter notes a minute at the start
 
 
+class Transposition(NamedTuple):
+    """How phrases of a song were transposed to C major or A minor."""
+
+    key: str  # before
+    by: str  # "signature" or "estimate"
+    semitones: int  # up
+    rejected_signature: str | None  # the key of a signature that does not fit the notes
+
+
+class OutOfRange(NamedTuple):
+    """Notes of one track of a song whose MIDI numbers, once transposed, are not 24 to 107."""
+
+    outside: int
+    notes: int  # of the track, in range or not
+    octaves: int  # up, by which the whole track was moved into the range
+
+
+@dataclasses.dataclass(frozen=True)
+class NoteChanges:
+    """What was done to the notes of a song; only notes that start in a phrase are counted."""
+
+    transpositions: Sequence[Transposition] = ()  # in the order of the phrases; none if pitches were kept
+    out_of_range: Mapping[str, OutOfRange] = dataclasses.field(default_factory=dict)  # by the track's name
+
+    @property
+    def num_out_of_range(self) -> int:
+        """The number of notes out of range on all tracks."""
+        return sum(track.outside for track in self.out_of_range.values())
+
+
 @dataclasses.dataclass(frozen=True)
 class Source:
     """An input that could be opened."""
@@ -75,7 +108,7 @@ class Source:
     num_phrases: int  # in `chunks`
     rows: tuple[int, int] | None = None  # the selected range, [start, stop); None for all
     is_song: bool = False  # one song, named after its file
-    notes_out_of_range: int = 0  # left out: their MIDI numbers are not 24 to 107
+    changes: NoteChanges = dataclasses.field(default_factory=NoteChanges)  # of a song
 
 
 @contextlib.contextmanager

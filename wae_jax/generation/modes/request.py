@@ -69,7 +69,7 @@ def _from_song(path: pathlib.Path, start_bar: int | None) -> InputPhrase:
         raise SourceError(f"has no four bars of 4/4 with music from bar {start_bar} on; it has from {_ranges(bars)}")
     index = 0 if start_bar is None else bars.index(start_bar)
     roll = unpack(chunk.rows[index : index + 1])[0]
-    return InputPhrase(roll, str(path), bars[index], source.notes_out_of_range)
+    return InputPhrase(roll, str(path), bars[index], source.changes.num_out_of_range)
 
 
 def _from_phrases(path: pathlib.Path, start_bar: int | None) -> InputPhrase:
