@@ -40,7 +40,7 @@ def test_a_signature_that_nobody_chose_is_not_believed():
     piece = song(cadences(range(8), 1, keys=[(0, 0, 0)]))
     assert found(piece, "signature", 0) == [Transposition("C# major", "estimate", -1, "C major")]
     assert found(piece, "estimate", 0) == [Transposition("C# major", "estimate", -1, None)]
-    # Nor is one of A minor, which is the same signature.
+    # One that is far off is not believed either if somebody chose it.
     piece = song(cadences(range(8), 1, keys=[(0, 9, 1)]))
     assert found(piece, "signature", 0) == [Transposition("C# major", "estimate", -1, "A minor")]
 
@@ -81,6 +81,8 @@ def test_the_natural_signature_is_believed_beside_others():
     notes, _ = cadences(range(4), 0)
     notes += [(4 * BAR, 8 * BAR, pitch, PIANO) for pitch in (50, 54, 57)]
     assert found(song((notes, [(0, 0, 0)])), "signature", 0)[0].rejected_signature == "C major"
+    # A program that writes a key of its own writes major.
+    assert found(song((notes, [(0, 9, 1)])), "signature", 0) == [Transposition("A minor", "signature", 0, None)]
     # Somebody who wrote a signature of three flats later on chose this one as well.
     other = cadences(range(8, 16), 3, keys=[(0, 0, 0), (8 * BAR, 3, 0)])
     assert found(song((notes, []), other), "signature", 0) == [Transposition("C major", "signature", 0, None)]

@@ -23,8 +23,8 @@ _PROFILES /= np.linalg.norm(_PROFILES, axis=1, keepdims=True)
 
 _SCALES = np.array([np.isin(np.arange(12), np.add((0, 2, 4, 5, 7, 9, 11), tonic) % 12) for tonic in range(12)])
 
-# By how much the best scale's share of a song may exceed that of its signature. Without sharps and flats it is often
-# what a program writes if no key was chosen; another one was chosen by somebody, and holds for blues too.
+# By how much the best scale's share of a song may exceed that of its signature. C major is often what a program writes
+# if nobody chose a key; another one was chosen by somebody, and holds for blues too.
 _MARGIN_OF_DEFAULT = 0.01
 _MARGIN = 0.3
 

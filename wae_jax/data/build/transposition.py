@@ -27,8 +27,8 @@ def find_transpositions(
       ticks: of the song.
     """
     signatures = _signatures(song) if tonality == "signature" else song.keys[:0]
-    # Where one signature has sharps or flats, somebody chose the others too.
-    is_default = all(key_estimation.relative_major(tonic, bool(minor)) == 0 for _, tonic, minor in signatures.tolist())
+    # Programs write C major where nobody chose a key. Where one signature is another, somebody chose all of them.
+    is_default = not signatures[:, 1:].any()
     pitched = ~_IS_DRUM[song.track]
     section = np.searchsorted(signatures[:, 0], song.start, side="right")
     estimate = key_estimation.estimate_key(_times(song, pitched))
