@@ -271,11 +271,16 @@ def test_notes_out_of_range():
         cut(song((0, 4 * BAR, 10, PIANO)))
 
 
-def test_tempos_are_those_at_the_first_tick():
+def test_tempos_are_those_that_last_longest():
     notes = filler(12)
     tempos = [[0, 120.0], [4 * BAR - 1, 90.0], [4 * BAR + 1, 150.0]]
-    assert cut(song(*notes, tempos=tempos))[1].tempos == [120.0, 90.0, 150.0]
+    assert cut(song(*notes, tempos=tempos))[1].tempos == [120.0, 150.0, 150.0]
     assert cut(song(*notes, tempos=[[BAR, 77.0]]))[1].tempos == [77.0, 77.0, 77.0]
+    # A file whose first tempo is stated on the second beat; one that comes back; of equally long ones the first.
+    tempos = [[0, 120.0], [480, 70.0], [4 * BAR, 80.0], [5 * BAR, 90.0], [6 * BAR + 1, 80.0], [7 * BAR + 1, 60.0]]
+    assert cut(song(*notes, tempos=[*tempos, [10 * BAR, 50.0]]))[1].tempos == [70.0, 80.0, 60.0]
+    # Of several at one tick the last one holds.
+    assert cut(song(*notes, tempos=[[0, 120.0], [0, 100.0], [4 * BAR, 1.0], [4 * BAR, 2.0]]))[1].tempos == [100, 2, 2]
     assert cut(song(*notes))[1].tempos is None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
 from wae_jax.data.build.pitch_range import folded, is_outside, octaves_of_tracks, transposed
 from wae_jax.data.build.rasterize import CELLS_PER_STEP, Runs, activate_cells, activate_runs, merge_notes
@@ -204,5 +204,22 @@ def _step(song: Song, ticks: Int64[np.ndarray, "*n"]) -> Int64[np.ndarray, "*n"]
 def _tempos(song: Song, ticks: Int64[np.ndarray, " B"]) -> list[float] | None:
     if not len(song.tempos):
         return None
-    current = np.searchsorted(song.tempos[:, 0], ticks, side="right") - 1
-    return song.tempos[np.maximum(current, 0), 1].tolist()
+    stops = ticks + NUM_BARS * 4 * song.ticks_per_beat
+    # Indices of the first tempo in each window, and of the one after its last.
+    first = np.maximum(np.searchsorted(song.tempos[:, 0], ticks, side="right") - 1, 0)
+    after = np.maximum(np.searchsorted(song.tempos[:, 0], stops), first + 1)
+    return [
+        _longest_tempo(song.tempos[i:j], tick, stop)
+        for i, j, tick, stop in zip(first, after, ticks.tolist(), stops.tolist(), strict=True)
+    ]
+
+
+def _longest_tempo(tempos: Float64[np.ndarray, "tempos 2"], tick: int, stop: int) -> float:
+    """The tempo that lasts longest from a tick to another; `tempos` are those between them.
+
+    That at the first tick would be wrong where a file states its first tempo on the second beat, as some do.
+    """
+    lasts: dict[float, float] = collections.defaultdict(float)
+    for tempo, ticks in zip(tempos[:, 1].tolist(), np.diff([tick, *tempos[1:, 0], stop]).tolist(), strict=True):
+        lasts[tempo] += ticks
+    return max(lasts, key=lasts.__getitem__)
