@@ -20,6 +20,7 @@ from wae_jax.data import splits
 from wae_jax.data.build import formats
 from wae_jax.data.build.sources import Options
 from wae_jax.render import midi, phrase_files
+from wae_jax.render.multitrack import write_multitrack
 
 
 @some(0.4)
@@ -32,22 +33,27 @@ def test_phrases_written_as_npz_are_read_back(rolls):
         np.testing.assert_array_equal(np.concatenate([chunk.rows for chunk in source.chunks]), pianoroll.pack(rolls))
 
 
+PROGRAMS = st.lists(st.integers(0, 127), min_size=5, max_size=5)
+
+
 @some(0.5)
-@given(phrases(min_phrases=1, max_phrases=1), CELLS)
-def test_midi_files_are_read_back_as_phrases(rolls, cell):
-    """If there are notes in the first bar and in the last, for a song lasts from its first note to its last."""
-    rolls[0, [cell[0] % 48, -1 - cell[0] % 48], cell[1], cell[2]] = True
+@given(phrases(min_phrases=1, max_phrases=1), CELLS, PROGRAMS, st.floats(10, 1000))
+def test_files_of_a_phrase_are_read_back(rolls, cell, programs, tempo):
+    """As the same phrase, whichever bars of it rest and whatever instruments play it."""
+    rolls[0, cell[0], cell[1], cell[2]] = True
     with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder, "phrase.mid")
-        midi.write_midi(path, rolls)
-        for drum_length in ("full", "onset"):
-            source = formats.open_source(path, options=Options(drum_length=drum_length))
-            (chunk,) = source.chunks
-            expected = rolls.copy()
-            if drum_length == "onset":
-                expected[..., 0] = onsets(rolls)[..., 0]
-            np.testing.assert_array_equal(pianoroll.unpack(chunk.rows), expected)
-            assert (chunk.tempos, source.changes.num_out_of_range) == ([100.0], 0)
+        for write, name in ((midi.write_midi, "phrase.mid"), (write_multitrack, "phrase.npz")):
+            path = pathlib.Path(folder, name)
+            write(path, rolls[0], tempo=tempo, programs=programs)
+            for drum_length in ("full", "onset"):
+                source = formats.open_source(path, options=Options(drum_length=drum_length))
+                (chunk,) = source.chunks
+                expected = rolls.copy()
+                if drum_length == "onset":
+                    expected[..., 0] = onsets(rolls)[..., 0]
+                np.testing.assert_array_equal(pianoroll.unpack(chunk.rows), expected)
+                assert chunk.tempos == pytest.approx([tempo], rel=1e-5)
+                assert (chunk.first_bars, source.changes.num_out_of_range) == ([0], 0)
 
 
 # Names of songs: any text, names of files that are no text, and few enough that songs have many phrases.

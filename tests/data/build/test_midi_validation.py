@@ -3,6 +3,7 @@ import time
 
 import mido
 import pytest
+import symusic
 
 from wae_jax.data.build import midi_validation
 from wae_jax.errors import SourceError
@@ -10,6 +11,8 @@ from wae_jax.errors import SourceError
 HEADER = b"MThd" + (6).to_bytes(4) + (1).to_bytes(2) + (1).to_bytes(2) + (480).to_bytes(2)
 NOTE = bytes.fromhex("00 90 3c 40  60 80 3c 00")
 END = bytes.fromhex("00 ff 2f 00")
+# The end of a track as `validated` gives it, with a marker "end".
+MARKED_END = bytes.fromhex("00 ff 06 03 65 6e 64  00 ff 2f 00")
 # What `validated` appends to the last track.
 ZEROS = bytes(64)
 
@@ -36,21 +39,23 @@ def test_a_good_file_stays_as_it_is():
     file.tracks.append(mido.MidiTrack([mido.Message("note_on", time=3), mido.Message("note_on", velocity=0, time=9)]))
     written = io.BytesIO()
     file.save(file=written)
-    assert midi_validation.validated(written.getvalue()) == written.getvalue() + ZEROS
+    first, second = written.getvalue()[14:].split(b"MTrk")[1:]
+    tracks = [track(events[4:].removesuffix(END), MARKED_END) for events in (first, second)]
+    assert midi_validation.validated(written.getvalue()) == written.getvalue()[:14] + b"".join(tracks) + ZEROS
 
 
 def test_events_without_a_status():
     events = hexed(
         "00 90 3c 40  60 3c 00  81 00 3e 40  00 c0 05  10 06  00 b0 07 7f  00 08 00  00 f0 01 f7  00 90 3c 40"
     )
-    assert midi_validation.validated(HEADER + track(events, END)) == HEADER + track(events, END) + ZEROS
+    assert midi_validation.validated(HEADER + track(events, END)) == HEADER + track(events, MARKED_END) + ZEROS
     # After any other event the status has to be said again.
     with pytest.raises(SourceError, match=r"its track 1 has no valid event at byte 30, but 00 3c 40$"):
         midi_validation.validated(HEADER + track(hexed("00 90 3c 40  00 f0 01 f7"), hexed("00 3c 40")))
 
 
 def test_only_tracks_are_left():
-    valid = HEADER + track(NOTE, END) + ZEROS
+    valid = HEADER + track(NOTE, MARKED_END) + ZEROS
     junk = b"JUNK" + (3).to_bytes(4) + b"abc"
     far = b"JUNK" + (1 << 31).to_bytes(4)
     for variant in (
@@ -61,6 +66,8 @@ def test_only_tracks_are_left():
         HEADER[:10] + (40).to_bytes(2) + HEADER[12:] + track(NOTE, END),
         # What follows the end of a track inside of it is no event.
         HEADER + track(NOTE, END, hexed("00 90 ff ff")),
+        # A track that nothing ends lasts to its last event.
+        HEADER + track(NOTE),
     ):
         assert midi_validation.validated(variant) == valid
     # A chunk that claims to be longer than the file hides what is behind it.
@@ -68,6 +75,14 @@ def test_only_tracks_are_left():
         midi_validation.validated(HEADER + far + track(NOTE, END))
         == HEADER[:10] + (0).to_bytes(2) + HEADER[12:] + ZEROS
     )
+
+
+def test_a_marker_tells_when_each_track_ends():
+    # Ticks after the note, which ends at 96; the last event of the third track, a lyric, ends it.
+    tracks = track(NOTE, hexed("81 00 ff 2f 00")), track(hexed("87 68 ff 2f 00")), track(NOTE, hexed("05 ff 05 01 61"))
+    score = symusic.Score.from_midi(midi_validation.validated(HEADER + b"".join(tracks)))
+    assert sorted(marker.time for marker in score.markers) == [96 + 5, 96 + 128, 1000]
+    assert [(note.start, note.end) for note in score.tracks[0].notes] == [(0, 96)]
 
 
 def test_events_that_symusic_would_misread_are_neutralized():
@@ -79,7 +94,7 @@ def test_events_that_symusic_would_misread_are_neutralized():
         ("00 ff 59 00", "00 ff 7f 00"),
         ("00 ff 58 02 04 02", "00 ff 58 02 04 02"),
     ):
-        valid = HEADER + track(hexed(after), NOTE, END) + ZEROS
+        valid = HEADER + track(hexed(after), NOTE, MARKED_END) + ZEROS
         assert midi_validation.validated(HEADER + track(hexed(before), NOTE, END)) == valid
 
 

@@ -217,16 +217,33 @@ def test_a_meter_said_again_at_a_bar_line_changes_nothing():
     assert cut(piece)[1].first_bars == [0, 4, 8]
 
 
-def test_bars_before_the_first_note_are_left_out():
+def test_windows_begin_with_the_bar_of_the_first_note():
     # The first note comes a quarter of a step early, but sounds in bar 2.
     rolls, phrases = cut(song((2 * BAR - 10, 2 * BAR + 480, 60, PIANO), *filler(10, first=3)))
     assert phrases.first_bars == [2, 6]
     assert steps_of(rolls[0], 60, PIANO) == list(range(12))
-    # Bars of rest later on are not, and the first note need not be in 4/4.
+    # Bars of rest later on are no reason, and the first note need not be in 4/4.
     meters = [[0, 3, 4], [1440, 4, 4]]
-    notes = [(0, 480, 60, PIANO), (1440 + 7 * BAR, 1440 + 12 * BAR, 60, PIANO)]
+    start = 1440 + 7 * BAR
+    notes = [(0, 480, 60, PIANO), (start, start + 5 * BAR, 60, PIANO)]
     assert cut(song(*notes, meters=meters))[1].first_bars == [5, 9]
-    assert cut(song(*notes[1:], meters=meters))[1].first_bars == [8]
+    assert cut(song((start, start + 4 * BAR, 60, PIANO), meters=meters))[1].first_bars == [8]
+    # Where windows start at every bar, so does one of which only the last bar is no rest.
+    assert cut(song(*filler(9, first=4)), hop_bars=1)[1].first_bars == [1, 2, 3, 4, 5]
+    assert cut(song(*filler(9, first=5)), hop_bars=2)[1].first_bars == [3, 5]
+
+
+@pytest.mark.parametrize("num_bars", [4, 8, 12, 40])
+@pytest.mark.parametrize("silent", [1, 2, 3])
+def test_rests_at_the_beginning_shift_nothing_where_the_last_notes_would_be_lost(num_bars, silent):
+    rolls, phrases = cut(song(*filler(num_bars, first=silent)))
+    assert phrases.first_bars == list(range(0, num_bars, 4))
+    assert rolls[0].reshape(4, -1).any(axis=1).tolist() == [bar >= silent for bar in range(4)]
+    # With as many bars more at the end nothing is lost, and the first window begins with the first note.
+    assert cut(song(*filler(num_bars + silent, first=silent)))[1].first_bars == list(range(silent, num_bars, 4))
+    # Nor is it where only silence follows.
+    piece = song(*filler(num_bars, first=silent), end_tick=(num_bars + 4) * BAR)
+    assert cut(piece)[1].first_bars == list(range(silent, num_bars, 4))
 
 
 def test_what_started_in_another_meter_sounds_on():
@@ -240,8 +257,23 @@ def test_what_started_in_another_meter_sounds_on():
 
 def test_the_last_bar_is_whole():
     assert cut(song((0, 3 * BAR + 1, 60, PIANO)))[1].first_bars == [0]
-    with pytest.raises(SourceError, match=r"^has no four whole bars of 4/4 in a row .* its meters are 4/4 \(3 bars\)$"):
+    with pytest.raises(SourceError, match=r"^has no four whole bars of 4/4 in a row: its meters are 4/4 \(3 bars\)$"):
         cut(song((0, 3 * BAR, 60, PIANO)))
+
+
+def test_the_last_bar_may_rest():
+    notes = [(0, 3 * BAR, 60, PIANO)]
+    rolls, phrases = cut(song(*notes, end_tick=4 * BAR))
+    assert phrases.first_bars == [0]
+    assert steps_of(rolls[0], 60, PIANO) == list(range(144))
+    # The first and the last.
+    rolls, phrases = cut(song((BAR, 3 * BAR, 60, PIANO), end_tick=4 * BAR))
+    assert phrases.first_bars == [0]
+    assert steps_of(rolls[0], 60, PIANO) == list(range(48, 144))
+    # Hours of silence give no more phrases than a bar of it, and are not too many bars.
+    for end in (4 * BAR, 5 * BAR, 2**31 - 1, 2**40):
+        assert cut(song(*notes, end_tick=end))[1].first_bars == [0]
+        assert cut(song(*filler(9), end_tick=end))[1].first_bars == ([0, 4] if end <= 9 * BAR else [0, 4, 8])
 
 
 def test_windows_hop():

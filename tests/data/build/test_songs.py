@@ -22,6 +22,20 @@ def test_bars_that_do_not_last_a_whole_number_of_ticks():
 
 
 def test_a_song_ends_where_it_says():
-    assert songs.stretches(song((0, 9 * BAR, 60, PIANO), end_tick=4 * BAR)) == [(0, 0, 4, "4/4")]
+    # But not before its last note, and at most four bars after it.
+    assert songs.stretches(song((0, 9 * BAR, 60, PIANO), end_tick=4 * BAR)) == [(0, 0, 9, "4/4")]
     assert songs.stretches(song((0, 10, 60, PIANO), end_tick=4 * BAR)) == [(0, 0, 4, "4/4")]
     assert songs.stretches(song((0, 10, 60, PIANO), end_tick=4 * BAR + 1)) == [(0, 0, 5, "4/4")]
+    assert songs.stretches(song((0, 10, 60, PIANO), end_tick=4000 * BAR)) == [(0, 0, 5, "4/4")]
+
+
+def test_meters_after_the_last_note_cut_no_bar():
+    piece = song((0, 3 * BAR + 10, 60, PIANO), end_tick=6 * BAR, meters=[[0, 4, 4], [3 * BAR + 480, 3, 4]])
+    assert songs.stretches(piece) == [(0, 0, 6, "4/4")]
+
+
+def test_tracks_go_by_names_where_each_is_there_once():
+    five = list(pianoroll.TRACK_NAMES)
+    assert songs.tracks_by_name(["Lead", *reversed(five), "Lead", None]) == dict(zip(five, range(5), strict=True))
+    for names in ([], five[:4], [*five, "Bass"], [*five[:4], "strings"]):
+        assert songs.tracks_by_name(names) == {}

@@ -35,6 +35,8 @@ _OTHER_EVENT = re.compile(
 )
 
 _END_OF_TRACK = b"\xff\x2f"
+# A marker, of some text because symusic leaves out empty ones; then the end of the track at the same tick.
+_MARKED_END = b"\xff\x06\x03end" + b"\0" + _END_OF_TRACK + b"\0"
 # Events whose bytes symusic reads without counting them: tempo, time signature, key signature.
 _MIN_BYTES = {b"\xff\x51": 3, b"\xff\x58": 2, b"\xff\x59": 2}
 # Events that symusic skips: a sequencer-specific meta event, and a system exclusive event.
@@ -46,7 +48,9 @@ def validated(data: bytes) -> bytes:
     """A valid MIDI file of the same music, of format 0 or 1, safe for any reader.
 
     Bytes between and after the tracks are left out, as is everything after the end of a track inside of it, and the
-    header has the actual number of tracks. Tempos and signatures that are too short lose their meaning.
+    header has the actual number of tracks. Tempos and signatures that are too short lose their meaning. Each track has
+    a marker at its end, so that the last of all markers is where the song ends: symusic does not tell where tracks end
+    (its issue 56).
 
     Raises:
       SourceError: if this is not a MIDI file, or not one song in ticks a quarter note, or an event is damaged.
@@ -99,13 +103,13 @@ def _validated_events(data: bytes, classes: bytes, start: int, end: int, name: s
         if after > end:
             raise SourceError(f"unreadable: its {name} ends inside the event at byte {offset}")
         if event_type == _END_OF_TRACK:
-            return bytes(events[: after - start])
+            return bytes(events[:at]) + _MARKED_END
         if event_type == _ESCAPE:
             events[at : at + 1] = _SYSTEM_EXCLUSIVE
         elif length < _MIN_BYTES.get(event_type, 0):
             events[at : at + 2] = _IGNORED_META
         offset = after
-    return bytes(events)
+    return bytes(events) + b"\0" + _MARKED_END
 
 
 def _number(digits: bytes) -> int:

@@ -15,7 +15,7 @@ from jaxtyping import Float64, Int64
 
 from wae_jax.data.build.pitch_range import folded, is_outside, octaves_of_tracks, transposed
 from wae_jax.data.build.rasterize import CELLS_PER_STEP, Runs, activate_cells, activate_runs, merge_notes
-from wae_jax.data.build.songs import Song, Stretch, stretches
+from wae_jax.data.build.songs import Song, Stretch, last_tick, stretches
 from wae_jax.data.build.sources import Chunk, NoteChanges, Options, OutOfRange, Transposition
 from wae_jax.data.build.transposition import find_transpositions
 from wae_jax.errors import SourceError
@@ -40,11 +40,13 @@ _IS_DRUM = np.array([track.is_drum for track in TRACKS])
 def cut(song: Song, options: Options) -> tuple[Chunk, NoteChanges]:
     """Cuts a song into phrases.
 
-    Windows of four bars start where a stretch of 4/4 starts, and every `hop_bars` bars from there; bars before the
-    song's first note are left out. Within a window a note starts at the step nearest to its start and ends at the step
-    nearest to its end, halves rounded up, but lasts at least one step. One step of silence stays before a note whose
-    pitch is already active on its track, unless that step is itself the start of a note. Notes are cut off at the edges
-    of the window. A window without a note gives no phrase.
+    Windows of four bars start every `hop_bars` bars of a stretch of 4/4, one of them with the bar of the song's first
+    note, since many files begin with a silent bar that sets up instruments. But if the last notes would be in none of
+    these, the first window starts where the stretch does, so that a phrase whose first bar rests is the same phrase
+    when it is read back. Within a window a note starts at the step nearest to its start and ends at the step nearest to
+    its end, halves rounded up, but lasts at least one step. One step of silence stays before a note whose pitch is
+    already active on its track, unless that step is itself the start of a note. Notes are cut off at the edges of the
+    window. A window without a note gives no phrase. The tempo of a phrase is the one that lasts longest in it.
 
     Returns:
       The phrases, in order, and how their notes were transposed, left out or moved into the range of pitches.
@@ -102,25 +104,30 @@ class _Spans(NamedTuple):
 
 def _find_windows(song: Song, hop_bars: int) -> tuple[_Windows, _Spans]:
     found = stretches(song)
-    first_note = song.start.min(keepdims=True)
     windows, spans = [], []
     first = 1
     for stretch in found:
         if stretch.meter != "4/4":
             continue
-        silent = max(0, int(_step(song, first_note - stretch.tick)[0]) // STEPS_PER_BAR)
-        bars = np.arange(silent, stretch.num_bars - NUM_BARS + 1, hop_bars)
+        bars = _window_bars(song, stretch, hop_bars)
         if len(bars):
             ticks = stretch.tick + bars * (4 * song.ticks_per_beat)
-            windows.append((ticks, stretch.first_bar + bars, first + bars - silent))
-            num_bars = int(bars[-1]) - silent + NUM_BARS
+            windows.append((ticks, stretch.first_bar + bars, first + bars - bars[0]))
+            num_bars = int(bars[-1] - bars[0]) + NUM_BARS
             spans.append((int(ticks[0]), first, num_bars))
             first += num_bars + 1
     if not windows:
-        raise SourceError(
-            f"has no four whole bars of 4/4 in a row from its first note on: its meters are {_describe_meters(found)}"
-        )
+        raise SourceError(f"has no four whole bars of 4/4 in a row: its meters are {_describe_meters(found)}")
     return _Windows(*map(np.concatenate, zip(*windows, strict=True))), _Spans(*np.array(spans).T)
+
+
+def _window_bars(song: Song, stretch: Stretch, hop_bars: int) -> Int64[np.ndarray, " windows"]:
+    """The first bars of the windows of a stretch, counted from its beginning."""
+    first_step, last_step = _step(song, np.array([song.start.min(), last_tick(song)]) - stretch.tick).tolist()
+    first_with_note, after_notes = max(0, first_step) // STEPS_PER_BAR, -(-last_step // STEPS_PER_BAR)
+    choices = (np.arange(first, stretch.num_bars - NUM_BARS + 1, hop_bars) for first in (first_with_note % hop_bars, 0))
+    # The one whose windows have more of the song's last bars; the first one if both have the same.
+    return max(choices, key=lambda bars: min(after_notes, bars[-1] + NUM_BARS) if len(bars) else 0)
 
 
 def _describe_meters(found: Sequence[Stretch]) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 
 from wae_jax.data.build import key_estimation, midi_validation
 from wae_jax.data.build.segmentation import cut
-from wae_jax.data.build.songs import MAX_BARS, Song, family
+from wae_jax.data.build.songs import MAX_BARS, Song, family, tracks_by_name
 from wae_jax.data.build.sources import Chunk, Options, Source
 from wae_jax.errors import SourceError
 from wae_jax.files import file_sha256
@@ -58,21 +58,25 @@ def _song_source(song: Song, sha256: str, rows: slice | None, options: Options) 
 
 
 def read_midi(data: bytes) -> Song:
-    """Reads a MIDI file of format 0 or 1.
+    """Reads a MIDI file of format 0 or 1, to the end of its last track.
 
     A note-off ends the oldest note of its pitch that is still held on its channel and track. Notes without an end are
     left out, and so are signatures without a meaning (a key signature of mode 255, say). A program may change in the
-    middle of a track, but applies to that track alone.
+    middle of a track, but applies to that track alone. Tracks are assigned by their programs; where each of the names
+    of the five is that of one track, as in what `generate` writes, those go by their names, so that they can be given
+    other instruments.
 
     Raises:
       SourceError: if the file is damaged, or is not one song in ticks a quarter note.
     """
     import symusic
 
-    score = symusic.Score.from_midi(midi_validation.validated(data))
+    data = midi_validation.validated(data)
+    score = symusic.Score.from_midi(data)
+    named = tracks_by_name(_track_names(data))
     notes = [np.zeros((4, 0), np.int64)]
     for track in score.tracks:
-        if (k := family(track.program, track.is_drum)) is not None:
+        if (k := named.get(track.name, family(track.program, track.is_drum))) is not None:
             columns = track.notes.numpy()
             notes.append(
                 np.stack([columns["time"], columns["duration"], columns["pitch"], np.full_like(columns["time"], k)])
@@ -100,15 +104,23 @@ def read_midi(data: bytes) -> Song:
         meters=np.array([meter for meter in meters if min(meter[1:]) > 0 <= meter[0]], np.int64).reshape(-1, 3),
         tempos=np.concatenate([[[0, DEFAULT_BPM]], tempos]),
         keys=np.array(signatures, np.int64).reshape(-1, 3),
+        end_tick=max((marker.time for marker in score.markers), default=0),
     )
+
+
+def _track_names(data: bytes) -> list[str]:
+    """Which of the names of the five each track of a valid MIDI file has; symusic leaves out tracks without a note."""
+    events = {name: b"\xff\x03%c%b" % (len(name), name.encode()) for name in TRACK_NAMES}
+    return [",".join(name for name, event in events.items() if event in track) for track in data.split(b"MTrk")]
 
 
 def read_multitrack_npz(path: pathlib.Path) -> Song:
     """Reads a Multitrack saved by pypianoroll, of version 0 (as the Lakh Pianoroll Dataset) or 1.
 
     A tick of the song is a time step of the file, a note is a run of active cells of one pitch, and a bar lasts from
-    one downbeat to the next; the last is as long as the one before. A file with one downbeat or none, as most are, is
-    in 4/4 from there.
+    one downbeat to the next. From the last downbeat to the end of the rolls all bars are as long as the one before it,
+    since `pypianoroll.read` marks no downbeat after the last time signature. A file with one downbeat or none, as most
+    are, is in 4/4 from there. Tracks are assigned as in a MIDI file.
 
     Raises:
       SourceError: if the file is something else, or its resolution is neither a multiple nor a divisor of 12.
@@ -131,10 +143,9 @@ def read_multitrack_npz(path: pathlib.Path) -> Song:
     notes = [np.column_stack([runs, np.full(len(runs), k)]) for runs, k in kept]
     start, end, pitch, track = np.concatenate([np.zeros((0, 4), np.int64), *notes]).T
     num_steps = max([downbeat.size, *(length for _, length in rolls)])
-    meters, end_tick = _meters(np.flatnonzero(downbeat), num_steps, resolution)
-    # The tempo that pypianoroll.read makes has another length at resolutions other than 24, and is useless.
-    tempos = _tempo_changes(tempo if tempo.size == num_steps else tempo[:0])
-    return Song(resolution, start, end, pitch, track, meters=meters, tempos=tempos, end_tick=end_tick)
+    meters = _meters(np.flatnonzero(downbeat), resolution)
+    tempos = _tempo_changes(_tempo_of_steps(tempo, num_steps, resolution))
+    return Song(resolution, start, end, pitch, track, meters=meters, tempos=tempos, end_tick=num_steps)
 
 
 def _resolution(info: Mapping[str, Any]) -> int:
@@ -149,23 +160,12 @@ def _resolution(info: Mapping[str, Any]) -> int:
 
 
 def _families(info: Mapping[str, Any]) -> list[int | None]:
-    """The index into `TRACKS` of each track of the file, by its program and drum flag.
-
-    Raises:
-      SourceError: if the tracks have the names of the five but the programs of others.
-    """
+    """The index into `TRACKS` of each track of the file; None if it is in none of them."""
     tracks: list[Mapping[str, Any]] = []
     while (track := info.get(str(len(tracks)))) is not None:
         tracks.append(track)
-    found = [family(track["program"], track["is_drum"]) for track in tracks]
-    if {track["name"] for track in tracks} == set(TRACK_NAMES):
-        for track, k in zip(tracks, found, strict=True):
-            owner = "none of the five tracks" if k is None else TRACK_NAMES[k]
-            if track["name"] != owner:
-                raise SourceError(
-                    f"calls a track {track['name']}, but its program {track['program']} is that of {owner}"
-                )
-    return found
+    named = tracks_by_name([track["name"] for track in tracks])
+    return [named.get(track["name"], family(track["program"], track["is_drum"])) for track in tracks]
 
 
 def _runs(file: np.lib.npyio.NpzFile, name: str) -> tuple[np.ndarray, int]:
@@ -194,16 +194,14 @@ def _runs(file: np.lib.npyio.NpzFile, name: str) -> tuple[np.ndarray, int]:
     return np.stack([first % stride, last % stride + 1, first // stride], axis=1), int(shape[0])
 
 
-def _meters(downbeats: np.ndarray, num_steps: int, resolution: int) -> tuple[np.ndarray, int]:
-    """The `meters` and `end_tick` of a `Song` whose bars start at these steps."""
+def _meters(downbeats: np.ndarray, resolution: int) -> np.ndarray:
+    """The `meters` of a `Song` whose bars start at these steps."""
     if len(downbeats) > MAX_BARS:
         raise SourceError(f"has {len(downbeats)} bars; expected at most {MAX_BARS}")
     starts = np.unique([0, *downbeats.tolist()])
-    lengths = np.diff(starts)
-    meters = [(start, *_meter(length, resolution)) for start, length in zip(starts[:-1], lengths.tolist(), strict=True)]
-    if len(downbeats) < 2:
-        return np.array([*meters, (starts[-1], 4, 4)]), num_steps
-    return np.array([*meters, (starts[-1], *meters[-1][1:])]), int(starts[-1] + lengths[-1])
+    meters = [_meter(length, resolution) for length in np.diff(starts).tolist()]
+    meters.append(meters[-1] if len(downbeats) > 1 else (4, 4))
+    return np.column_stack([starts, meters])
 
 
 def _meter(steps: int, resolution: int) -> tuple[int, int]:
@@ -211,6 +209,18 @@ def _meter(steps: int, resolution: int) -> tuple[int, int]:
     whole_notes = fractions.Fraction(steps, 4 * resolution)
     scale = max(1, 4 // whole_notes.denominator)
     return whole_notes.numerator * scale, whole_notes.denominator * scale
+
+
+def _tempo_of_steps(tempo: np.ndarray, num_steps: int, resolution: int) -> np.ndarray:
+    """The tempo of each step of a file; nothing if the length of the array fits no other.
+
+    `pypianoroll.read` repeats the tempos of all beats in turn, 24 times, where it should repeat each as many times as a
+    beat has steps (its issue 19).
+    """
+    beats = tempo[: num_steps // resolution]
+    if np.array_equal(tempo, np.tile(beats, 24)):
+        return beats.repeat(resolution)
+    return tempo if tempo.size == num_steps else tempo[:0]
 
 
 def _tempo_changes(tempo: np.ndarray) -> np.ndarray:

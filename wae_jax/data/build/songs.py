@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
 from wae_jax.errors import SourceError
+from wae_jax.pianoroll import NUM_BARS, TRACK_NAMES
 
 # About three hours. A file of a few bytes can claim millions.
 MAX_BARS = 5000
@@ -38,7 +40,7 @@ class Song:
     meters: Int64[np.ndarray, "meters 3"] = dataclasses.field(default_factory=_NO_EVENTS)
     tempos: Float64[np.ndarray, "tempos 2"] = dataclasses.field(default_factory=_NO_TEMPOS)
     keys: Int64[np.ndarray, "keys 3"] = dataclasses.field(default_factory=_NO_EVENTS)
-    end_tick: int | None = None  # None if the song ends with its last note
+    end_tick: int = 0  # where silence after the last note ends; before the last note if there is none
 
 
 class Stretch(NamedTuple):
@@ -64,18 +66,33 @@ def family(program: int, is_drum: bool) -> int | None:
     return {0: 1, 3: 2, 4: 3}.get(program // 8, 4)
 
 
+def tracks_by_name(names: Sequence[str | None]) -> dict[str, int]:
+    """The index into `TRACKS` by name if each of the five is just once among the names of a file's tracks; else none.
+
+    Other tracks may be among them.
+    """
+    is_each_once = all(names.count(name) == 1 for name in TRACK_NAMES)
+    return {name: k for k, name in enumerate(TRACK_NAMES)} if is_each_once else {}
+
+
+def last_tick(song: Song) -> int:
+    """The tick at which the last note ends; a note lasts at least one tick."""
+    return max(int(song.start.max(initial=-1)) + 1, int(song.end.max(initial=0)))
+
+
 def stretches(song: Song) -> list[Stretch]:
     """The bars of a song, in order.
 
     A meter inside a bar starts a new bar there; the bar that it cuts is counted, but in no stretch. A meter repeated at
-    a bar line changes nothing. The bar in which the song ends counts as a whole one.
+    a bar line changes nothing, and neither does one after the last note. The bar in which the song ends counts as a
+    whole one. Silence after the last note is counted up to four bars of 4/4, for a phrase has no more of it: the tracks
+    of some files end hours later.
 
     Raises:
       SourceError: if there are more than `MAX_BARS` bars.
     """
-    last = song.end_tick
-    if last is None:
-        last = max(int(song.start.max(initial=-1)) + 1, int(song.end.max(initial=0)))
+    last = last_tick(song)
+    end = max(last, min(song.end_tick, last + NUM_BARS * 4 * song.ticks_per_beat))
     # Of several meters at one tick the last one holds.
     meters = {0: (4, 4)} | {tick: (above, below) for tick, above, below in song.meters.tolist() if tick < last}
 
@@ -90,9 +107,9 @@ def stretches(song: Song) -> list[Stretch]:
             changes.append((tick, meter))
     found = []
     num_bars = 0
-    for (tick, meter), until in zip(changes, [*(tick for tick, _ in changes[1:]), last], strict=True):
+    for (tick, meter), until in zip(changes, [*(tick for tick, _ in changes[1:]), end], strict=True):
         whole, more = bars(meter, until - tick)
-        if more and until == last:
+        if more and until == end:
             whole, more = whole + 1, 0
         if whole:
             found.append(Stretch(tick, num_bars, whole, "{}/{}".format(*meter)))
