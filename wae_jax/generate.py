@@ -10,7 +10,8 @@
 --mode=edit          samples, or four bars of --input, with each --attribute changed
 
 Music of your own is a MIDI file, a Multitrack of pypianoroll, or phrases as npz or npy, as `build_dataset` reads them.
-How near the music is to what was requested is printed as a table, and written to report.json.
+Its tempo is that of all files that are written, unless --tempo gives another. How near the music is to what was
+requested is printed as a table, and written to report.json.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import dataclasses
 import json
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from wae_jax.command_line.generate_flags import (
     make_request,
     read_inputs,
     requested_audio,
+    requested_tempo,
 )
 from wae_jax.command_line.model_flags import (
     add_latent_flags,
@@ -97,8 +99,9 @@ def _write_music(
     phrases: Phrases,
 ) -> None:
     assert phrases.rolls is not None
+    tempo = requested_tempo(arguments, request.inputs)
     options: dict[str, Any] = {
-        "tempo": arguments.tempo,
+        "tempo": tempo,
         "programs": arguments.programs,
         "audio": audio,
         "pictures": arguments.pictures,
@@ -114,13 +117,11 @@ def _write_music(
     requested |= {"num": request.num} | given_mode_flags(arguments)
     sound = None if audio is None or missing_parts(audio) else describe(audio)
     report = {
-        "model": {"source": _source(arguments), "step": model.step, "digest": model.digest},
         "requested": requested | {"binarization": dataclasses.asdict(request.rule)},
+        "tempo": tempo,
         "sound": sound,
-        **phrases.report,
     }
-    with whole_file(output / "report.json") as part:
-        part.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    _write_report(output, arguments, model, report | dict(phrases.report))
     try:
         sets["training data"] = unpack(np.asarray(model.phrases("train")[:_TRAINING_PHRASES_IN_TABLE]))
         if arguments.page:
@@ -131,7 +132,7 @@ def _write_music(
                 originals=phrases.originals,
                 original_names=phrases.original_names,
             )
-            shown = {"source": arguments.workdir, "rule": request.rule, "tempo": arguments.tempo}
+            shown = {"source": arguments.workdir, "rule": request.rule, "tempo": tempo}
             write_page(model, output / PAGE, sections, **shown, **requested)
     except RequestError as error:
         print(f"no listening page: {error}")
@@ -141,11 +142,21 @@ def _write_music(
     print(music_table(sets))
     if phrases.table:
         print(f"\n{phrases.table}\n")
+    print(f"tempo: {tempo:.4g} bpm")
     if sound is not None:
         print(f"sound by {sound}")
     print(f"wrote {len(phrases.rolls)} phrases to {output}")
     if (output / PAGE).is_file():
         print(f"to listen, open {output / PAGE} in a browser")
+
+
+def _write_report(
+    output: pathlib.Path, arguments: argparse.Namespace, model: Model, content: Mapping[str, Any]
+) -> None:
+    source = {"source": _source(arguments), "step": model.step, "digest": model.digest}
+    with whole_file(output / "report.json") as part:
+        text = json.dumps({"model": source, **content}, indent=2, allow_nan=False)
+        part.write_text(text + "\n", encoding="utf-8")
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -2,10 +2,12 @@
 
 import argparse
 
+import numpy as np
 import pytest
 
-from wae_jax.command_line.generate_flags import add_sound_flags, requested_audio
+from wae_jax.command_line.generate_flags import add_sound_flags, requested_audio, requested_tempo
 from wae_jax.errors import RequestError
+from wae_jax.generation.modes.request import InputPhrase
 from wae_jax.render.audio import Audio
 
 
@@ -20,6 +22,16 @@ def test_defaults():
     assert requested_audio(arguments) == Audio()
     assert arguments.programs == (0, 0, 25, 33, 48)
     assert requested_audio(parse("--no-audio")) is None
+
+
+def test_the_tempo_is_that_of_the_first_phrase_that_has_one():
+    inputs = [InputPhrase(np.zeros((192, 84, 5), bool), "a.mid", 1, tempo=tempo) for tempo in (None, 87.5, 140.0)]
+    assert requested_tempo(parse(), inputs) == 87.5
+    assert requested_tempo(parse("--tempo=120"), inputs) == 120
+    assert requested_tempo(parse(), inputs[:1]) == requested_tempo(parse(), []) == 100
+    for tempo, nearest in ((3.6, 10), (6e7, 1000)):
+        inputs[0] = InputPhrase(inputs[0].roll, "a.mid", 1, tempo=tempo)
+        assert requested_tempo(parse(), inputs) == nearest
 
 
 def test_programs_of_named_tracks():

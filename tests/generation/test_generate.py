@@ -2,11 +2,15 @@
 
 import json
 
+import mido
 import numpy as np
+import pypianoroll
 import pytest
+import soundfile
 
 import wae_jax
 from tests.helpers import random_rolls, train_briefly
+from tests.listening.parsing import data_of
 from tests.searching import shorten_searches
 from wae_jax import export, generate
 from wae_jax.command_line.generate_flags import make_request, parse_attribute, parse_tracks
@@ -109,11 +113,17 @@ def test_flags_out_of_range_are_refused(workdir, tmp_path, flag):
 
 @pytest.fixture(scope="module")
 def songs(tmp_path_factory):
-    """Two songs of three phrases each."""
+    """Two songs of three phrases each, at 90 and 140 bpm."""
     folder = tmp_path_factory.mktemp("songs")
-    for i, name in enumerate(("a.mid", "b.mid")):
-        write_midi(folder / name, random_rolls(3, density=0.01, seed=i))
+    for i, (name, tempo) in enumerate({"a.mid": 90, "b.mid": 140}.items()):
+        write_midi(folder / name, random_rolls(3, density=0.01, seed=i), tempo=tempo)
     return folder
+
+
+def tempos(folder):
+    """The tempos of all MIDI files of a folder and its subfolders, in whole bpm."""
+    messages = [message for path in folder.rglob("*.mid") for message in mido.MidiFile(path).tracks[0]]
+    return {round(mido.tempo2bpm(message.tempo)) for message in messages if message.type == "set_tempo"}
 
 
 @pytest.fixture
@@ -140,6 +150,7 @@ def test_what_is_made_of_ones_own_music_depends_on_it(workdir, songs, tmp_path, 
         assert report["model"]["step"] == 3
         assert load(tmp_path / name).shape[0] == num
         assert "F1" in capsys.readouterr().out
+        assert tempos(tmp_path / name) == {90 if name == "a" else 140}
     # Of a run of three steps all codes decode to much the same, so that a search may stay where it started; that
     # phrases differ, the tests of each mode hold.
     one, other = (np.load(tmp_path / name / "codes.npy") for name in "ab")
@@ -165,6 +176,7 @@ def test_a_walk_between_two_files(workdir, songs, tmp_path, quick):
     ends = [f"--from={songs / 'a.mid'}", f"--to={songs / 'b.mid'}"]
     assert run(workdir, tmp_path / "there", "--mode=interpolate", *ends) == 0
     assert load(tmp_path / "there").shape[0] == 9
+    assert tempos(tmp_path / "there") == {90}
     np.testing.assert_array_equal(load(tmp_path / "there" / "originals")[1], own_bars(songs / "b.mid"))
     there = np.load(tmp_path / "there" / "codes.npy")
     assert run(workdir, tmp_path / "later", "--mode=interpolate", *ends, "--to-bar=9", "--num=2") == 0
@@ -172,6 +184,25 @@ def test_a_walk_between_two_files(workdir, songs, tmp_path, quick):
     np.testing.assert_allclose(later[0], there[0], atol=1e-4)
     assert np.abs(later[1] - there[8]).max() > 1e-3
     assert run(workdir, tmp_path / "one", "--mode=interpolate", *ends, "--num=1") == 1
+
+
+def test_the_tempo_of_ones_own_music_is_that_of_everything_written(workdir, songs, tmp_path, quick, capsys):
+    own = ["--mode=vary", f"--input={songs / 'a.mid'}", "--num=1"]
+    shown = ["--audio-format=wav", "--multitracks", "--no-pictures", "--threshold=0.03"]
+    assert run(workdir, tmp_path / "a", *own, quick=shown) == 0
+    assert "tempo: 90 bpm" in capsys.readouterr().out
+    assert json.loads((tmp_path / "a" / "report.json").read_text())["tempo"] == pytest.approx(90)
+    assert data_of((tmp_path / "a" / "listen.html").read_text(encoding="utf-8"))["tempo"] == 90
+    for folder in (tmp_path / "a", tmp_path / "a" / "originals"):
+        assert set(pypianoroll.load(folder / "phrase_0000.npz").tempo.ravel().round(3)) == {90}
+        # Four bars last 10.7 seconds, in which sounds may go on for 1.5 seconds.
+        assert 16 * 60 / 90 - 0.1 < soundfile.info(folder / "phrase_0000.wav").duration < 16 * 60 / 90 + 1.6
+    assert run(workdir, tmp_path / "b", *own, "--tempo=77") == 0
+    assert tempos(tmp_path / "b") == {77}
+    # Arrays have no tempo.
+    own[1] = f"--input={tmp_path / 'a' / 'originals' / 'phrases.npz'}"
+    assert run(workdir, tmp_path / "c", *own) == 0
+    assert tempos(tmp_path / "c") == {100}
 
 
 def test_without_a_workdir_the_model_that_ships_is_used(tmp_path, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from wae_jax.command_line.command import number, whole_number
@@ -130,11 +131,16 @@ def _value(arguments: argparse.Namespace, flag: str) -> Any:
 
 _TRACKS = {name.lower(): i for i, name in enumerate(TRACK_NAMES)}
 _LARGEST_PROGRAM = 127
+_SLOWEST, _FASTEST = 10, 1000
 
 
 def add_sound_flags(parser: argparse.ArgumentParser) -> None:
     """Adds --tempo, --programs and the flags of sound files."""
-    parser.add_argument("--tempo", type=number(10, 1000, "bpm"), default=DEFAULT_TEMPO, help="bpm (default 100)")
+    parser.add_argument(
+        "--tempo",
+        type=number(_SLOWEST, _FASTEST, "bpm"),
+        help="bpm (default: that of --input or --from, or else 100)",
+    )
     parser.add_argument(
         "--programs",
         type=parse_programs,
@@ -161,6 +167,17 @@ def parse_programs(text: str) -> tuple[int, ...]:
             raise argparse.ArgumentTypeError(f"{part!r} has no program; expected a number from 0 to {_LARGEST_PROGRAM}")
         programs[track] = int(program)
     return tuple(programs)
+
+
+def requested_tempo(arguments: argparse.Namespace, inputs: Sequence[InputPhrase]) -> float:
+    """Quarter notes a minute: those of --tempo, or else of the first of the user's phrases that has a tempo, or 100.
+
+    The tempo of a phrase is moved into the range of the flag.
+    """
+    if arguments.tempo is not None:
+        return arguments.tempo
+    known = [each.tempo for each in inputs if each.tempo is not None]
+    return min(max(known[0], _SLOWEST), _FASTEST) if known else DEFAULT_TEMPO
 
 
 def requested_audio(arguments: argparse.Namespace) -> Audio | None:

@@ -127,7 +127,8 @@ def make_page(
         "sections": described,
         "tables": tables,
         "provenance": provenance,
-        "tempo": tempo,
+        # A MIDI file has whole microseconds a beat, so that its 90 bpm are 89.999955.
+        "tempo": round(tempo, 2),
         # Favourites are stored under this name, so that those of another page do not turn up.
         "identity": hashlib.sha256(embed(described).encode()).hexdigest()[:16],
         "panel": panel,

@@ -12,6 +12,7 @@ from wae_jax.errors import RequestError
 from wae_jax.generation.modes.request import read_input_phrase, silent_bars
 from wae_jax.pianoroll import NUM_BARS
 from wae_jax.render.midi import write_midi
+from wae_jax.render.multitrack import write_multitrack
 
 
 def four_phrases():
@@ -59,6 +60,30 @@ def test_a_song_is_taken_from_its_first_note_on(tmp_path):
     assert "bars 5" in own.name
 
 
+@pytest.mark.parametrize("write", [write_midi, write_multitrack])
+def test_a_phrase_of_which_only_one_bar_is_no_rest(tmp_path, write):
+    for bar in range(4):
+        roll = np.zeros((192, 84, 5), bool)
+        roll[48 * bar : 48 * bar + 12, 30, 1] = True
+        write(tmp_path / "a.mid", roll, tempo=90)
+        own = read_input_phrase(tmp_path / "a.mid")
+        np.testing.assert_array_equal(own.roll, roll)
+        assert own.start_bar == 1
+        assert own.tempo == pytest.approx(90)
+
+
+def test_the_first_bars_with_music_may_be_chosen_with_a_rest_before_them(tmp_path):
+    rolls = four_phrases()[:2]
+    rolls[0, :96] = False
+    write_midi(tmp_path / "a.mid", rolls, tempo=77)
+    bars = rolls.reshape(8, 48, 84, 5)
+    assert read_input_phrase(tmp_path / "a.mid").start_bar == 3
+    for start in (1, 2, 3):
+        own = read_input_phrase(tmp_path / "a.mid", start)
+        np.testing.assert_array_equal(own.roll, np.concatenate(bars[start - 1 : start + 3]))
+        assert own.tempo == pytest.approx(77, abs=1e-3)
+
+
 def test_phrases_and_multitracks_are_read(tmp_path):
     rolls = four_phrases()
     np.save(tmp_path / "a.npy", rolls)
@@ -67,6 +92,7 @@ def test_phrases_and_multitracks_are_read(tmp_path):
     np.savez(tmp_path / "a.npz", nonzero=np.array(np.nonzero(bars)), shape=np.array(bars.shape))
     for name in ("a.npy", "a.npz", "floats.npy"):
         np.testing.assert_array_equal(read_input_phrase(tmp_path / name).roll, rolls[0])
+        assert read_input_phrase(tmp_path / name).tempo is None
         own = read_input_phrase(tmp_path / name, 13)
         np.testing.assert_array_equal(own.roll, rolls[3])
         assert own.start_bar == 13

@@ -21,7 +21,7 @@ from wae_jax.errors import RequestError, SourceError
 from wae_jax.generation.binarization import binarize
 from wae_jax.generation.model import Model
 from wae_jax.metrics.reconstruction import cell_f1
-from wae_jax.pianoroll import NUM_BARS, Codes, Probabilities, Rolls, unpack
+from wae_jax.pianoroll import BYTES_PER_PHRASE, NUM_BARS, Codes, Probabilities, Rolls, unpack
 
 # Phrases of songs may start at any bar.
 _OPTIONS = Options(hop_bars=1, threshold=0.5)
@@ -35,6 +35,7 @@ class InputPhrase:
     path: str
     start_bar: int  # the first of the four bars, from 1
     notes_left_out: int = 0  # of the whole file: their MIDI numbers are not 24 to 107
+    tempo: float | None = None  # quarter notes a minute, for most of the four bars; None if the file has none
 
     @property
     def name(self) -> str:
@@ -48,7 +49,8 @@ def read_input_phrase(path: str | os.PathLike[str], start_bar: int | None = None
     Args:
       path: a MIDI file; a Multitrack of pypianoroll; or phrases as npz or npy, where the first has bars 1 to 4, the
         second 5 to 8 and so on.
-      start_bar: the first of the bars, from 1; None for the first four of 4/4 that are not silent.
+      start_bar: the first of the bars, from 1; None for the first four of 4/4 that begin with music, or else that have
+        some.
 
     Raises:
       RequestError: if the file cannot be read or has no such bars; the message lists those that it has.
@@ -67,9 +69,11 @@ def _from_song(path: pathlib.Path, start_bar: int | None) -> InputPhrase:
     bars = [bar + 1 for bar in chunk.first_bars or [] if bar is not None]
     if start_bar is not None and start_bar not in bars:
         raise SourceError(f"has no four bars of 4/4 with music from bar {start_bar} on; it has from {_ranges(bars)}")
-    index = 0 if start_bar is None else bars.index(start_bar)
+    begins_with_music = chunk.rows[:, : BYTES_PER_PHRASE // NUM_BARS].any(axis=1)
+    index = int(begins_with_music.argmax()) if start_bar is None else bars.index(start_bar)
     roll = unpack(chunk.rows[index : index + 1])[0]
-    return InputPhrase(roll, str(path), bars[index], source.changes.num_out_of_range)
+    tempo = chunk.tempos[index] if chunk.tempos else None
+    return InputPhrase(roll, str(path), bars[index], source.changes.num_out_of_range, tempo)
 
 
 def _from_phrases(path: pathlib.Path, start_bar: int | None) -> InputPhrase:
