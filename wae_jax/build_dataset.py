@@ -38,7 +38,8 @@ examples:
 
 inputs (the format is recognized by the content, not by the name):
   MIDI  whole 4/4 bars, four at a time; General MIDI programs make the five tracks: 0-7 piano, 24-31 guitar,
-        32-39 bass, other programs below 96 and 104-111 strings; the rest is left out
+        32-39 bass, other programs below 96 and 104-111 strings; the rest is left out; tracks named Drums, Piano,
+        Guitar, Bass and Strings, each name once, go by their names
   .npz  a Multitrack of pypianoroll, such as LPD's, with a multiple or divisor of 12 steps a quarter
   .npz  MuseGAN's phrases: nonzero (5, cells) and shape = (N, 4, 48, 84, 5)
   .npy  (N, 4, 48, 84, 5) or (N, 192, 84, 5): bool, integers 0 and 1, or floats with --threshold

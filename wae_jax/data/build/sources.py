@@ -66,7 +66,7 @@ class Chunk:
     rows: PackedPhrases
     songs: Sequence[str] | None = None  # name of the song of each; None if the input has no names
     first_bars: Sequence[int | None] | None = None  # of the song, from 0; None where unknown
-    tempos: Sequence[float] | None = None  # quarter notes a minute at the start
+    tempos: Sequence[float] | None = None  # quarter notes a minute, those that last longest in the phrase
 
 
 class Transposition(NamedTuple):
