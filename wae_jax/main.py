@@ -11,6 +11,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
+from wae_jax.command_line.config_flag import parse_flags
 from wae_jax.errors import UserError
 from wae_jax.hooks import HOOKS
 from wae_jax.training import processes
@@ -41,8 +42,6 @@ flags.DEFINE_integer(
 
 def main(argv: Sequence[str]) -> None:
     """Joins the processes of the run and trains."""
-    if len(argv) > 1:
-        raise app.UsageError(f"arguments without a flag: {' '.join(argv[1:])}")
     stopped_by: list[str] = []
     try:
         # jax and orbax log every attempt to find a device, and every file of a checkpoint.
@@ -61,8 +60,7 @@ def main(argv: Sequence[str]) -> None:
 
 def run() -> None:
     """Starts the program."""
-    flags.mark_flags_as_required(["config"])
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 from tests.helpers import changed, load_config, tiny_config
 from wae_jax import config as config_package
 from wae_jax import pianoroll
-from wae_jax.config import BinarizationRule, Config, default_config, read_config
+from wae_jax.config import BinarizationRule, Config, allowed_values, default_config, kinds, read_config
 from wae_jax.data import pipeline
 from wae_jax.errors import ConfigError
 from wae_jax.models import modules
@@ -67,7 +67,8 @@ def test_every_word_selects_something():
 
 
 def test_tracks_are_those_of_the_representation():
-    assert config_package.NUM_TRACKS == pianoroll.NUM_TRACKS
+    sizes = kinds.NUM_STEPS, kinds.NUM_PITCHES, config_package.NUM_TRACKS
+    assert sizes == (pianoroll.NUM_STEPS, pianoroll.NUM_PITCHES, pianoroll.NUM_TRACKS)
 
 
 def test_blog_is_the_references_commit():
@@ -127,6 +128,13 @@ def test_an_unknown_variant_is_refused():
             "autoencoder_optimizer.learning_rate is 0.0; expected a number, above 0",
         ),
         ("model.kernel_size", [6], "model.kernel_size is .*sequence of 2 values"),
+        ("model.kernel_size", [6, 85], "model.kernel_size is .*at least 1 and at most 192; then .* at most 84"),
+        ("data.transpose_semitones", 13, "semitones is 13; expected a whole number, at least 0 and at most 12"),
+        ("data.num_songs", 1, "num_songs is 1; expected a whole number, at least 2"),
+        ("binarization.min_note_length", 193, "min_note_length is 193; .*at most 192"),
+        ("binarization.track_gates", "16129", "track_gates is .*16128 cells of a track"),
+        ("eval.num_samples", 10**9, "num_samples is 1000000000; .*at most 100000"),
+        ("seed", 2**32, "seed is 4294967296; expected a whole number, at least 0 and below 4294967296"),
         ("discriminator.widths", [512, -1], "discriminator.widths"),
         ("data.path", 3, "data.path is 3; expected text"),
         ("objective.adaptive_penalty_weight", 1, "adaptive_penalty_weight is 1; expected True or False"),
@@ -160,6 +168,31 @@ def test_misspelt_and_missing_fields_are_named_together():
     assert "refiner is 3; expected a group of fields" in message
 
 
+def test_the_values_that_a_field_allows_are_said_by_its_name():
+    assert allowed_values("batch_size") == "a whole number, at least 2"
+    assert allowed_values("objective.cost") == "a group of fields"
+    assert allowed_values("data.path") == "text"
+    assert allowed_values("binarization.thresholds") == "'fit', a number, or 5 of them"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("modle.z_dim", "did you mean model.z_dim?"),
+        ("batchsize", "did you mean batch_size?"),
+        ("penalty_weight", "did you mean objective.penalty_weight?"),  # as it was called in 0.1.0
+        ("learning_rate", "did you mean autoencoder_optimizer.learning_rate or discriminator_optimizer.learning_rate?"),
+        ("data.path.x", "did you mean data.path?"),
+        ("xyzzy", "there is no field xyzzy"),
+    ],
+)
+def test_a_field_that_there_is_not_is_named_with_the_nearest(name, hint):
+    with pytest.raises(ConfigError) as raised:
+        allowed_values(name)
+    assert str(raised.value).startswith(f"there is no field {name}")
+    assert str(raised.value).endswith(hint)
+
+
 def test_a_run_of_no_steps_is_refused():
     with pytest.raises(ConfigError, match="nothing would be trained"):
         read_config(changed(Config(), num_epochs=0, num_train_steps=0))
@@ -177,6 +210,11 @@ def test_a_run_of_no_steps_is_refused():
             "objective.binary_neurons.kind is 'stochastic' and objective.cost.kind 'cross_entropy'",
         ),
         ({"model.normalization": "layer", "model.h_dim": 1}, "expected a model.h_dim of at least 2"),
+        ({"num_train_steps": 5, "pretrain_steps": 5}, "pretrain_steps is 5 and num_train_steps 5"),
+        ({"reconstruction_weight": 0.0, "objective.penalty": "none"}, "weight is 0, .* nothing would be trained"),
+        ({"num_songs": 100_000, "phrases_per_song": 11}, "1100000 phrases in memory; expected at most 1000000"),
+        ({"best_metric": "eval/f1"}, "best_mode is 'min', which keeps the worst .*'eval/f1' is better; expected 'max'"),
+        ({"best_metric": "samples/frechet_distance", "best_mode": "max"}, "since less of .* expected 'min'"),
     ],
 )
 def test_fields_that_contradict_each_other_are_refused(fields, message):

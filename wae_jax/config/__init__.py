@@ -20,7 +20,7 @@ from wae_jax.config.fields import (
     RefinerSpec,
 )
 from wae_jax.config.kinds import FIT, NUM_TRACKS, PerTrack, format_per_track, read_per_track
-from wae_jax.config.read import default_config, flatten_config, read_config
+from wae_jax.config.read import allowed_values, default_config, flatten_config, read_config
 
 __all__ = [
     "FIT",
@@ -39,6 +39,7 @@ __all__ = [
     "OptimizerSpec",
     "PerTrack",
     "RefinerSpec",
+    "allowed_values",
     "default_config",
     "flatten_config",
     "format_per_track",

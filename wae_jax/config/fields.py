@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from wae_jax.config.kinds import FIT, NUM_TRACKS, PerTrack, Range, find_problem, type_hints
+from wae_jax.config.kinds import FIT, NUM_PITCHES, NUM_STEPS, NUM_TRACKS, PerTrack, Range, find_problem, type_hints
 
 Count = Annotated[int, Range(minimum=0)]
 Positive = Annotated[int, Range(minimum=1)]
@@ -17,6 +17,9 @@ Weight = Annotated[float, Range(minimum=0)]
 Scale = Annotated[float, Range(above=0)]
 Share = Annotated[float, Range(minimum=0, below=1)]
 Probability = Annotated[float, Range(minimum=0, maximum=1)]
+# A sample takes 300 kB of memory.
+NumSamples = Annotated[int, Range(minimum=0, maximum=100_000)]
+KernelSize = tuple[Annotated[int, Range(1, maximum=NUM_STEPS)], Annotated[int, Range(1, maximum=NUM_PITCHES)]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,9 +27,11 @@ class DataSpec:
     """The dataset, and where its phrases are kept."""
 
     path: str = ""  # a folder made by build_dataset; empty means the built-in corpus
-    num_songs: Positive = 512  # size of the built-in corpus
-    phrases_per_song: Positive = 8  # size of the built-in corpus
-    transpose_semitones: Count = 0  # augmentation: the non-drum tracks, by up to this many semitones either way
+    num_songs: Annotated[int, Range(2, maximum=100_000)] = 512  # of the built-in corpus; one each for two splits
+    phrases_per_song: Annotated[int, Range(1, maximum=378)] = 8  # of the built-in corpus; then a song repeats itself
+    # Augmentation: the non-drum tracks, by up to this many semitones either way. Six reach every key; more than an
+    # octave would take parts out of their register, and notes out of the 84 pitches.
+    transpose_semitones: Annotated[int, Range(0, maximum=12)] = 0
     placement: Literal["auto", "device", "host"] = "auto"  # where the packed phrases are kept while training
 
 
@@ -76,7 +81,7 @@ class ModelSpec:
     network: str = "meter"  # a row of models.networks.NETWORKS
     h_dim: Positive = 16  # base number of filters
     z_dim: Positive = 32
-    kernel_size: tuple[Positive, Positive] = (6, 6)  # steps, pitches; for networks without kernel sizes of their own
+    kernel_size: KernelSize = (6, 6)  # steps, pitches; for networks without kernel sizes of their own
     encoder: Literal["deterministic", "gaussian", "additive_noise"] = "deterministic"
     encoder_noise: Weight = 0.01  # for "additive_noise": standard deviation of the noise on the input
     normalization: Literal["batch", "layer"] = "batch"
@@ -92,7 +97,7 @@ class RefinerSpec:
 
     num_units: Count = 0  # the paper has two of 64 filters, kernels of 3 x 12 and no strides
     filters: Positive = 8  # number in a unit, for each track
-    kernel_size: tuple[Positive, Positive] = (12, 12)  # steps, pitches
+    kernel_size: KernelSize = (12, 12)  # steps, pitches
     strides: tuple[Positive, Positive] = (6, 1)  # steps, pitches
 
 
@@ -126,9 +131,9 @@ class EvalSpec:
     threshold: Probability = 0.5  # for eval/precision, recall and f1, whatever the binarization rule
     num_phrases: Positive = 512  # at most, from the validation split: eval/*
     num_train_phrases: Count = 256  # the first of the training split: eval_train/*
-    num_samples: Count = 128  # samples of the prior measured as music: samples/*
+    num_samples: NumSamples = 128  # samples of the prior measured as music: samples/*
     num_shown: Count = 4  # samples and reconstructions written to the folder samples
-    num_page_samples: Count = 64  # on the page written at the end, listen.html; 0 for no page
+    num_page_samples: NumSamples = 64  # on the page written at the end, listen.html; 0 for no page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +162,7 @@ class BinarizationRule:
     method: Literal["hard", "bernoulli"] = "hard"
     thresholds: PerTrack = (0.5,) * NUM_TRACKS
     hysteresis_ratio: Probability = 1.0
-    min_note_length: Positive = 1
+    min_note_length: Annotated[int, Range(1, maximum=NUM_STEPS)] = 1
     short_note_thresholds: PerTrack = (0.0,) * NUM_TRACKS
     track_gates: PerTrack = (0.0,) * NUM_TRACKS
 
@@ -188,7 +193,11 @@ class BinarizationRule:
 PER_TRACK_PARTS: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
     ("thresholds", "each between 0 and 1", lambda value: 0 <= value <= 1),
     ("short_note_thresholds", "each at least 1, or 0", lambda value: value == 0 or value >= 1),
-    ("track_gates", "each at least 0", lambda value: value >= 0),
+    (
+        "track_gates",
+        f"each between 0 and the {NUM_STEPS * NUM_PITCHES} cells of a track",
+        lambda value: 0 <= value <= NUM_STEPS * NUM_PITCHES,
+    ),
 )
 # Short notes are fitted to the training data's shares of notes of each length, counted up to this length in steps.
 LONGEST_FITTED_SHORT_NOTE = 12

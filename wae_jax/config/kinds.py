@@ -7,7 +7,8 @@ import math
 import typing
 from typing import Annotated, Any, Literal
 
-NUM_TRACKS = 5
+# Those of `wae_jax.pianoroll`, which this package may not import.
+NUM_STEPS, NUM_PITCHES, NUM_TRACKS = 192, 84, 5
 
 # The value of a part of the binarization rule that is still to be fitted, and the type of such a part.
 FIT: Literal["fit"] = "fit"
@@ -28,7 +29,7 @@ class Range:
 
     def __str__(self) -> str:
         bounds = {"at least": self.minimum, "above": self.above, "at most": self.maximum, "below": self.below}
-        return " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if math.isfinite(bound))
+        return " and ".join(f"{word} {bound:.15g}" for word, bound in bounds.items() if math.isfinite(bound))
 
 
 def read_per_track(value: Any) -> PerTrack:
@@ -88,14 +89,15 @@ def find_problem(hint: Any, value: Any) -> str | None:
 
 
 def _sequence_problem(kinds: tuple[Any, ...], value: Any) -> str | None:
-    length = None if kinds[-1] is ... else len(kinds)
-    is_right = (
-        isinstance(value, list | tuple)
-        and length in (None, len(value))
-        and not any(find_problem(kinds[0], item) for item in value)
-    )
-    count = "any number of" if length is None else length
-    return None if is_right else f"a sequence of {count} values, each {find_problem(kinds[0], None)}"
+    is_sequence = isinstance(value, list | tuple)
+    if kinds[-1] is ...:
+        is_right = is_sequence and not any(find_problem(kinds[0], item) for item in value)
+        expected = f"a sequence of any number of values, each {find_problem(kinds[0], None)}"
+    else:
+        is_right = is_sequence and len(value) == len(kinds) and not any(map(find_problem, kinds, value))
+        each = "; then ".join(str(find_problem(kind, None)) for kind in kinds)
+        expected = f"a sequence of {len(kinds)} values: {each}"
+    return None if is_right else expected
 
 
 def convert(hint: Any, value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import fnmatch
 import typing
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,11 @@ from wae_jax.errors import ConfigError
 # Only for types and in `default_config`: benchmarks run where jax, flax and optax alone are installed.
 if TYPE_CHECKING:
     import ml_collections
+
+_LARGEST_CORPUS = 1_000_000  # phrases of 10 kB
+# Metrics that rank models one way alone; of most metrics of music neither more nor less is better.
+_MORE_IS_BETTER = ("eval*/precision", "eval*/recall", "eval*/f1", "samples/precision", "samples/recall", "*/coverage")
+_LESS_IS_BETTER = ("eval*/reconstruction", "eval*/code_*_gap", "samples_distance/*", "samples/frechet_distance")
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -61,14 +67,38 @@ def flatten_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
+def allowed_values(field: str) -> str:
+    """The values that a field allows, such as "a whole number, at least 1".
+
+    Args:
+      field: its dotted name.
+
+    Raises:
+      ConfigError: if there is no such field; the message has the nearest name.
+    """
+    hint: Any = Config
+    for name in field.split("."):
+        hints = type_hints(typing.cast(type, hint)) if dataclasses.is_dataclass(hint) else {}
+        if name not in hints:
+            known = list(flatten_config(Config().to_dict()))
+            # A field may have been looked for in another group.
+            close = [each for each in known if each.rpartition(".")[2] == field.rpartition(".")[2]]
+            raise ConfigError(_no_field(field, close or difflib.get_close_matches(field, known, n=1)))
+        hint = hints[name]
+    return "a group of fields" if dataclasses.is_dataclass(hint) else str(find_problem(hint, None))
+
+
+def _no_field(name: str, close: list[str]) -> str:
+    return f"there is no field {name}" + (f"; did you mean {' or '.join(close)}?" if close else "")
+
+
 def _read(cls: type, given: Mapping[str, Any], prefix: str, problems: list[str]) -> Any:
     """Reads one dataclass; adds what is wrong to `problems` and uses defaults for it."""
     hints = type_hints(cls)
     for name in given:
         if name not in hints:
             close = difflib.get_close_matches(name, hints, n=1)
-            hint = f"; did you mean {prefix}{close[0]}?" if close else ""
-            problems.append(f"there is no field {prefix}{name}{hint}")
+            problems.append(_no_field(f"{prefix}{name}", [f"{prefix}{each}" for each in close]))
     values: dict[str, Any] = {}
     for name, hint in hints.items():
         if name not in given:
@@ -90,8 +120,42 @@ def _read(cls: type, given: Mapping[str, Any], prefix: str, problems: list[str])
 
 
 def _check_length(config: Config) -> str | None:
-    if not (config.num_epochs or config.num_train_steps):
+    pretrain, steps = config.objective.pretrain_steps, config.num_train_steps
+    if not (config.num_epochs or steps):
         return "num_epochs and num_train_steps are both 0: nothing would be trained"
+    if steps and pretrain >= steps:
+        return (
+            f"objective.pretrain_steps is {pretrain} and num_train_steps {steps}, which counts them: only the moments "
+            "of codes would be trained; expected more steps, or less pretraining"
+        )
+    return None
+
+
+def _check_weights(config: Config) -> str | None:
+    objective = config.objective
+    has_penalty = objective.penalty != "none" and objective.penalty_weight > 0
+    if not (objective.reconstruction_weight or has_penalty or objective.log_variance_penalty_weight):
+        return "objective.reconstruction_weight is 0, and so is the penalty's: nothing would be trained"
+    return None
+
+
+def _check_corpus(config: Config) -> str | None:
+    data = config.data
+    if not data.path and (num := data.num_songs * data.phrases_per_song) > _LARGEST_CORPUS:
+        return (
+            f"data.num_songs is {data.num_songs} and data.phrases_per_song {data.phrases_per_song}, which makes {num} "
+            f"phrases in memory; expected at most {_LARGEST_CORPUS}"
+        )
+    return None
+
+
+def _check_best_mode(config: Config) -> str | None:
+    for mode, other, names in (("max", "more", _MORE_IS_BETTER), ("min", "less", _LESS_IS_BETTER)):
+        if config.best_mode != mode and any(fnmatch.fnmatchcase(config.best_metric, name) for name in names):
+            return (
+                f"best_mode is {config.best_mode!r}, which keeps the worst checkpoint, since {other} of best_metric "
+                f"{config.best_metric!r} is better; expected {mode!r}"
+            )
     return None
 
 
@@ -145,6 +209,9 @@ def _check_adaptive_weight(config: Config) -> str | None:
 
 _CHECKS: tuple[Callable[[Config], str | None], ...] = (
     _check_length,
+    _check_weights,
+    _check_corpus,
+    _check_best_mode,
     _check_layer_norm,
     _check_binary_neurons,
     _check_encoder,

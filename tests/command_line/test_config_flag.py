@@ -1,0 +1,94 @@
+"""Wrong command lines of `main` end in one sentence and status 2."""
+
+import sys
+
+import pytest
+from absl import flags
+from ml_collections import config_flags
+
+from tests.helpers import ROOT
+from wae_jax.command_line.config_flag import parse_flags
+
+# ml_collections loads the file by it on Python 3.11.
+pytestmark = pytest.mark.filterwarnings(r"ignore:the load_module\(\) method:DeprecationWarning")
+GAN = f"--config={ROOT / 'configs' / 'wae_gan.py'}"
+
+
+def parse(*arguments):
+    values, argv = flags.FlagValues(), ["main", *arguments]
+    config_flags.DEFINE_config_file("config", None, flag_values=values, sys_argv=argv, lock_config=True)
+    flags.DEFINE_float("join_seconds", 50.0, "", flag_values=values)
+    assert parse_flags(argv, values) == ["main"]
+    return values.config
+
+
+def test_fields_are_changed():
+    config = parse(
+        GAN, "--config.model.z_dim=3", "--config.model.kernel_size=(5, 7)", "--noconfig.discriminator.prior_logit"
+    )
+    assert (config.model.z_dim, config.model.kernel_size, config.discriminator.prior_logit) == (3, (5, 7), False)
+    assert parse("--config", GAN.partition("=")[2] + ":blog").model.network == "new_alt"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            [GAN, "--config.modle.z_dim=3", "--config.batchsize=3"],
+            "there is no field modle.z_dim; did you mean model.z_dim?; there is no field batchsize; did you mean "
+            "batch_size?",
+        ),
+        ([GAN, "--config.batch_size=abc"], "--config.batch_size=abc; expected a whole number, at least 2"),
+        ([GAN, "--config.model=3"], "--config.model=3; expected a group of fields"),
+        (
+            [GAN, "--config.discriminator.prior_logit=maybe"],
+            "--config.discriminator.prior_logit=maybe; expected True or False",
+        ),
+        ([GAN, "--join_seconds=soon"], "--join_seconds=soon: could not convert string to float: 'soon'"),
+        ([GAN, "--nonsense"], "Unknown command line flag 'nonsense'"),
+        ([GAN, "more"], "more: expected flags alone, such as --config=configs/wae_gan.py"),
+        ([], "expected a configuration, such as --config=configs/wae_gan.py"),
+        (["--config="], "there is no configuration file ''; expected one, such as --config=configs/wae_gan.py"),
+        (
+            ["--config=a\udce9\n.py"],
+            "there is no configuration file 'a\\udce9\\n.py'; expected one, such as --config=configs/wae_gan.py",
+        ),
+        (["--config=."], "there is no configuration file '.'; expected one, such as --config=configs/wae_gan.py"),
+    ],
+)
+def test_a_wrong_command_line_ends_in_a_sentence(arguments, message, capsys):
+    with pytest.raises(SystemExit) as raised:
+        parse(*arguments)
+    assert raised.value.code == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("raise RuntimeError('of the\\nfile')", "line 1: RuntimeError: of the file"),
+        ("def get_config(:", "SyntaxError: invalid syntax"),
+        ("import no_such_module", "line 1: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("x = 1", "AttributeError: module 'config_config' has no attribute 'get_config'"),
+        ("def get_config():\n  return 3", "returns 3; expected default_config()"),
+        (
+            "def get_config(variant=''):\n  raise ValueError('no variant ' + variant)",
+            "line 2: ValueError: no variant x",
+        ),
+        (
+            "from wae_jax.config import default_config\n\ndef get_config():\n  default_config().modle.z_dim = 3",
+            "line 4: AttributeError: ",
+        ),
+    ],
+)
+def test_a_configuration_file_that_fails_is_named_with_the_line(text, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.delitem(sys.modules, "config_config", raising=False)  # ml_collections loads into the same module
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    with pytest.raises(SystemExit) as raised:
+        parse(f"--config={file}" + (":x" if "variant" in text else ""))
+    assert raised.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
+    assert str(file) in error
