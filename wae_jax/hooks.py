@@ -19,6 +19,8 @@ from wae_jax.training.run import Hooks, Run
 from wae_jax.training.state import TrainState
 
 if TYPE_CHECKING:
+    from wae_jax.config import Config
+    from wae_jax.data.dataset import Dataset
     from wae_jax.generation.model import Model
 
 _LOG = logging.getLogger(__name__)
@@ -46,6 +48,14 @@ def evaluate(run: Run, state: TrainState) -> dict[str, float]:
     if jax.process_index() == 0:
         _write_samples(run, state, model)
     return metrics
+
+
+def metric_names(config: Config, data: Dataset) -> list[str]:
+    """The names of the metrics of samples."""
+    from wae_jax.evaluation import sample_metrics
+
+    sizes = [len(data.split(name)) for name in ("train", "valid")]
+    return sample_metrics.metric_names(min(config.eval.num_samples, *sizes))
 
 
 def _write_samples(run: Run, state: TrainState, model: Model) -> None:
@@ -94,4 +104,4 @@ def write_page(run: Run, state: TrainState) -> None:
         _LOG.warning("%s has not been written: %s", file, error)
 
 
-HOOKS = Hooks(evaluate=evaluate, draw_curves=draw_curves, finish=write_page)
+HOOKS = Hooks(evaluate=evaluate, metric_names=metric_names, draw_curves=draw_curves, finish=write_page)

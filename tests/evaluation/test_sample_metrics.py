@@ -56,6 +56,17 @@ def test_equal_sets_have_no_distance(real):
         assert metrics[f"samples/{name}"] == 1
 
 
+def test_the_names_of_metrics_are_known_without_the_samples(real):
+    """All of them are defined in these."""
+    metrics = sample_metrics.compare_sets(halves(real), seed=0)
+    names = sample_metrics.metric_names(24)
+    assert sorted(names) == sorted(metrics)
+    assert set(names) - set(sample_metrics.metric_names(5)) == {
+        f"samples/{name}" for name in ("precision", "recall", "coverage", "frechet_distance")
+    }
+    assert sample_metrics.metric_names(0) == []
+
+
 def test_splinters_are_told_from_music(real):
     sets = halves(real)
     splinters = unpack(sets["held_out"].packed)

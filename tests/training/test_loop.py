@@ -1,5 +1,6 @@
 """The loop: what a run leaves behind, what it goes on from, and what it refuses."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 
 from tests.helpers import CONSTANT, assert_same_run, changed, finish, last_state, read_metrics, start_run, tiny_config
+from wae_jax.data.load import open_data
 from wae_jax.errors import CheckpointError, ConfigError, NonFiniteLossError, WorkdirError
 from wae_jax.generation.load import load
 from wae_jax.hooks import HOOKS
 from wae_jax.pianoroll import NUM_PITCHES, NUM_STEPS
+from wae_jax.training.evaluation_step import metric_names
 from wae_jax.training.loop import train_and_evaluate
 from wae_jax.training.metric_window import MetricWindow
 from wae_jax.training.run import Hooks
@@ -47,6 +50,42 @@ def finished(tmp_path_factory):
     )
     metrics = train_and_evaluate(config, str(workdir), hooks=HOOKS)
     return workdir, config, metrics
+
+
+def test_the_names_of_its_metrics_are_known_before_the_run(finished):
+    """Exactly those of the network; those of samples that are undefined here are left out."""
+    _, config, metrics = finished
+    data = open_data(config.data)
+    names = metric_names(config, num_train=len(data.split("train")), num_valid=len(data.split("valid")))
+    assert names == [name for name in metrics if name.startswith("eval")]
+    of_samples = HOOKS.metric_names(config, data)
+    assert {name for name in metrics if not name.startswith("eval")} <= set(of_samples)
+    few = changed(config, eval__num_samples=0, eval__num_train_phrases=0, eval__num_phrases=1)
+    assert HOOKS.metric_names(few, data) == []
+    assert metric_names(few, num_train=9, num_valid=9)[-1] == "eval/code_covariance_gap"
+
+
+@pytest.mark.parametrize("penalty", ["mmd", "kl"])
+def test_the_penalty_is_a_metric(penalty):
+    encoder = "gaussian" if penalty == "kl" else "deterministic"
+    names = metric_names(tiny_config(penalty, model__encoder=encoder), num_train=1, num_valid=9)
+    assert names[-1] == "eval/penalty"
+
+
+@pytest.mark.parametrize(
+    ("metric", "hint"),
+    [
+        ("eval/F1", "did you mean 'eval/f1'? Expected one of eval/reconstruction, eval/precision"),
+        ("eval_train/f1", "did you mean 'eval/f1'? Expected one of eval/reconstruction"),  # no training phrases
+        ("samples/coverage", "Expected one of eval/reconstruction"),  # no samples
+    ],
+)
+def test_a_metric_that_no_evaluation_has_is_refused_before_anything_is_written(metric, hint, tmp_path):
+    with pytest.raises(ConfigError) as raised:
+        train_and_evaluate(tiny_config(best_metric=metric, best_mode="max"), str(tmp_path / "run"), hooks=HOOKS)
+    assert f"best_metric is {metric!r}, which the evaluations of this run do not have; " in str(raised.value)
+    assert hint in str(raised.value)
+    assert not (tmp_path / "run" / "config.json").exists()
 
 
 def test_a_run_leaves_its_metrics_samples_and_checkpoints(finished):
@@ -273,8 +312,7 @@ def test_a_misspelt_field_is_refused_by_name_without_a_traceback(tmp_path):
     flags = ("--config.penalty_wieght=3", "--config.objective.penalty=wgan", "--config.batch_size=3")
     processes = [start_run(tmp_path, flag, network="meter") for flag in flags]
     (misspelt, wrong, odd) = [finish(process) for process in processes]
-    assert misspelt[0] != 0
-    assert "penalty_wieght" in misspelt[1]
+    assert misspelt == (2, "error: there is no field penalty_wieght; did you mean objective.penalty_weight?\n")
     assert wrong[0] != 0
     assert "error: the configuration cannot be run" in wrong[1]
     assert "penalty is 'wgan'" in wrong[1]
@@ -292,6 +330,9 @@ def test_hooks_are_called_at_every_evaluation_and_at_the_end(tmp_path):
         finish=lambda run, state: called.append(("finish", int(state.step))),
     )
     config = tiny_config("none", num_train_steps=2, eval_every_steps=1, best_metric="samples/x", best_mode="max")
+    with pytest.raises(ConfigError, match=r"best_metric is 'samples/x'.* Expected one of eval/reconstruction, "):
+        train_and_evaluate(config, str(tmp_path), hooks=hooks)
+    hooks = dataclasses.replace(hooks, metric_names=lambda config, data: ["samples/x"])
     assert train_and_evaluate(config, str(tmp_path), hooks=hooks)["samples/x"] == 2
     assert called == [("evaluate", 1), ("draw", 1), ("evaluate", 2), ("draw", 2), ("finish", 2)]
     assert [row["samples/x"] for row in read_metrics(tmp_path)] == [1, 2]

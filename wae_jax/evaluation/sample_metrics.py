@@ -51,6 +51,18 @@ def measure_samples(
     return compare_sets(sets, seed=seed)
 
 
+def metric_names(num: int) -> list[str]:
+    """The names of the metrics of `measure_samples` where each set has at least `num` phrases."""
+    if not num:
+        return []
+    drums = [f"{metric.name}_drums" for metric in suite.METRICS if TRACK_NAMES[0] in metric.columns]
+    labels = [*(metric.name for metric in suite.METRICS), *drums]
+    of_sets = [f"{group}/{label}" for group in ("samples", "held_out", "samples_distance") for label in labels]
+    has_distribution = num >= measure.MIN_DISTRIBUTION_PHRASES
+    of_samples = [f"samples/{name}" for name in measure.DISTRIBUTION_METRICS if has_distribution]
+    return list(dict.fromkeys([*of_sets, *of_samples]))  # both have a density
+
+
 def compare_sets(sets: measure.Sets, *, seed: int) -> dict[str, float]:
     """Metrics of the sets `generated`, `held_out` and `training`, by name as listed at the head of this file."""
     metrics: dict[str, float] = {}

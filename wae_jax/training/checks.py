@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import difflib
+import importlib.util
 
 import jax
 
@@ -11,13 +13,15 @@ from wae_jax.data.dataset import Dataset
 from wae_jax.errors import ConfigError, DeviceError
 from wae_jax.models.networks import find_network
 from wae_jax.pianoroll import NUM_PITCHES, NUM_STEPS
+from wae_jax.training.evaluation_step import metric_names
+from wae_jax.training.run import Hooks
 
 
 def check_config(config: Config) -> None:
     """Checks a configuration against the networks, the devices and the precision that JAX is set to.
 
     Raises:
-      ConfigError: if there is no such network, or the refiner or the precision is impossible.
+      ConfigError: if there is no such network, the refiner or the precision is impossible, or a package is missing.
       DeviceError: if the global batch does not divide over all devices.
     """
     find_network(config.model.network, dropout_rate=config.model.dropout_rate)
@@ -32,11 +36,31 @@ def check_config(config: Config) -> None:
             "dtype is 'float64', which JAX computes in float32 unless told otherwise; "
             "set the environment variable JAX_ENABLE_X64=1, or dtype to 'float32'"
         )
+    if config.objective.penalty == "sinkhorn" and importlib.util.find_spec("ott") is None:
+        raise ConfigError(
+            "objective.penalty is 'sinkhorn', which needs ott-jax; pip install 'wae_jax[sinkhorn]', or choose another"
+        )
     if config.batch_size % jax.device_count():
         raise DeviceError(
             f"batch_size {config.batch_size} does not divide over {jax.device_count()} devices "
             f"({jax.process_count()} processes x {jax.local_device_count()}); expected a multiple"
         )
+
+
+def check_best_metric(config: Config, data: Dataset, hooks: Hooks) -> None:
+    """Raises ConfigError unless the evaluations of the run have the metric that ranks checkpoints."""
+    sizes = {f"num_{name}": len(data.split(name)) for name in ("train", "valid")}
+    names = [*metric_names(config, **sizes), *hooks.metric_names(config, data)]
+    if config.best_metric in names:
+        return
+    close = difflib.get_close_matches(config.best_metric, names, n=1)
+    group = (close or [config.best_metric])[0].partition("/")[0]
+    listed = [name for name in names if name.startswith(f"{group}/")] or names
+    raise ConfigError(
+        f"best_metric is {config.best_metric!r}, which the evaluations of this run do not have"
+        + (f"; did you mean {close[0]!r}? " if close else "; ")
+        + f"Expected one of {', '.join(listed)}"
+    )
 
 
 def check_devices() -> None:

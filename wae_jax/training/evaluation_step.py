@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, UInt8
 from wae_jax.array_types import AnyArray
 from wae_jax.config import Config
 from wae_jax.data.pipeline import BATCH_AXIS, PADDING, Batch, InputPipeline
-from wae_jax.metrics.reconstruction import CellCounts, cell_scores, count_cells
+from wae_jax.metrics.reconstruction import CellCounts, CellScores, cell_scores, count_cells
 from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.models.encoder_decoder import sample_codes
 from wae_jax.objective.prior import sample_prior
@@ -118,6 +118,26 @@ def moment_metrics(mean: Codes, log_variance: Codes | None, *, prior_variance: f
         "code_mean_gap": float(np.sqrt(np.mean(codes.mean(axis=0) ** 2))),
         "code_covariance_gap": float(np.sqrt(np.mean(gap**2))),
     }
+
+
+def metric_names(config: Config, *, num_train: int, num_valid: int) -> list[str]:
+    """The names of the metrics of `make_evaluate`'s function, for splits of these sizes."""
+    codes = jax.ShapeDtypeStruct((2, config.model.z_dim), jnp.float32)
+    log_variance = codes if config.model.encoder == "gaussian" else None
+    penalty = make_penalty(config.objective, config.discriminator, latent_dim=config.model.z_dim, dtype=config.dtype)
+    params = jax.eval_shape(penalty.init, jax.random.key(config.seed))
+    latent = jax.eval_shape(make_latent_metrics(config), params, codes, log_variance)
+    always = ("reconstruction", *CellScores._fields, "cells", "code_mean_gap", "code_covariance_gap")
+    sizes = {
+        "eval": min(config.eval.num_phrases, num_valid),
+        "eval_train": min(config.eval.num_train_phrases, num_train),
+    }
+    return [
+        f"{prefix}/{name}"
+        for prefix, size in sizes.items()
+        if size
+        for name in (*always, *(latent if size > 1 else ()))
+    ]
 
 
 def make_evaluate(

@@ -69,6 +69,7 @@ def train_and_evaluate(
             work = stack.enter_context(open_workdir(workdir, is_first=jax.process_index() == 0))
             data = open_data(config.data)
             checks.check_splits(data)
+            checks.check_best_metric(config, data, hooks)
         if jax.process_count() > 1:
             processes.check_agreement(_facts(config, work, data))
         with processes.failing_together():

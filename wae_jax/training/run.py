@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import numpy as np
 from jaxtyping import UInt8
 
 from wae_jax.config import Config
+from wae_jax.data.dataset import Dataset
 from wae_jax.data.statistics import TrackStatistics, track_statistics
 from wae_jax.training.checkpoint import Checkpointer
 from wae_jax.training.metric_writer import MetricWriter
@@ -60,11 +61,13 @@ class Hooks:
 
     Attributes:
       evaluate: metrics to add to an evaluation, the same in all processes. Called in all of them.
+      metric_names: the names of these metrics, of which an evaluation may leave some out. `best_metric` may be one.
       draw_curves: called after the metrics of an evaluation have been written, in the first process.
       finish: called at the end of a run that no signal has stopped, in the first process.
     """
 
     evaluate: Callable[[Run, TrainState], Mapping[str, float]] = lambda run, state: {}
+    metric_names: Callable[[Config, Dataset], Sequence[str]] = lambda config, data: ()
     draw_curves: Callable[[Run], None] = lambda run: None
     finish: Callable[[Run, TrainState], None] = lambda run, state: None
 
