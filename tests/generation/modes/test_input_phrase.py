@@ -84,6 +84,14 @@ def test_the_first_bars_with_music_may_be_chosen_with_a_rest_before_them(tmp_pat
         assert own.tempo == pytest.approx(77, abs=1e-3)
 
 
+def test_the_tempo_is_that_of_the_bars(song):
+    file = mido.MidiFile(song)
+    # From bar 5 on; the first track has nothing else before its end.
+    file.tracks[0].insert(-1, mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(60), time=4 * 1920))
+    file.save(song)
+    assert [read_input_phrase(song, start).tempo for start in (1, 2, 3, 4, 5, 13)] == [100, 100, 100, 60, 60, 60]
+
+
 def test_phrases_and_multitracks_are_read(tmp_path):
     rolls = four_phrases()
     np.save(tmp_path / "a.npy", rolls)

@@ -216,7 +216,7 @@ def _tempos(song: Song, ticks: Int64[np.ndarray, " B"]) -> list[float] | None:
     first = np.maximum(np.searchsorted(song.tempos[:, 0], ticks, side="right") - 1, 0)
     after = np.maximum(np.searchsorted(song.tempos[:, 0], stops), first + 1)
     return [
-        _longest_tempo(song.tempos[i:j], tick, stop)
+        float(song.tempos[i, 1]) if j == i + 1 else _longest_tempo(song.tempos[i:j], tick, stop)
         for i, j, tick, stop in zip(first, after, ticks.tolist(), stops.tolist(), strict=True)
     ]
 
