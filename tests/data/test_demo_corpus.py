@@ -35,6 +35,11 @@ def packed() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
+def packed_in_all_keys() -> np.ndarray:
+    return demo_corpus.make_demo_corpus(num_songs=200, phrases_per_song=12, seed=0, tonality="all")[0]
+
+
+@pytest.fixture(scope="module")
 def rolls(packed: np.ndarray) -> np.ndarray:
     return pianoroll.unpack(packed)
 
@@ -65,10 +70,31 @@ def test_layout_and_song_ids():
     assert song_ids.tolist() == [0, 0, 1, 1, 2, 2]
 
 
-def test_the_corpus_stays_the_same_bit_for_bit(packed: np.ndarray):
+def test_the_corpus_stays_the_same_bit_for_bit(packed: np.ndarray, packed_in_all_keys: np.ndarray):
     # Written down once: runs of all versions train on the same phrases.
     digest = "c0260e337c416e97269b611f21e4045d2b2478a740a1767ee0966ef8235dd621"
+    assert hashlib.sha256(packed_in_all_keys.tobytes()).hexdigest() == digest
+    digest = "7b5a613e0445b7032258a3c8d18fcb3ce45a8531b3658bb47511d4f88c2e18b5"
     assert hashlib.sha256(packed.tobytes()).hexdigest() == digest
+
+
+def test_in_one_tonality_the_songs_are_the_same_in_c_major_and_a_minor(rolls, packed_in_all_keys):
+    in_all_keys = pianoroll.unpack(packed_in_all_keys)
+    np.testing.assert_array_equal(rolls[..., DRUMS], in_all_keys[..., DRUMS])
+    # The rhythm of each part, but for the octave that a bass has only where it is not too high.
+    for track in (PIANO, GUITAR, BASS, STRINGS):
+        np.testing.assert_array_equal(rolls[..., track].any(axis=2), in_all_keys[..., track].any(axis=2))
+    # By hand: no sharps and flats but those of borrowed chords, bVII in major (Bb) and V in minor (G#).
+    pitch_classes = rolls[..., 1:].any(axis=(1, 3)).reshape(200, 12, 7, 12).any(axis=(1, 2))
+    assert not pitch_classes[:, [1, 3, 6]].any()
+    assert 0 < pitch_classes[:, [8, 10]].any(axis=1).mean() < 0.5
+    other = in_all_keys[..., 1:].any(axis=(1, 3)).reshape(200, 12, 7, 12).any(axis=(1, 2))
+    assert other[:, [1, 3, 6]].any(axis=1).mean() > 0.5
+
+
+def test_unknown_tonality():
+    with pytest.raises(ValueError, match="tonality is 'C major'; expected one of c, all"):
+        demo_corpus.make_demo_corpus(num_songs=1, phrases_per_song=1, seed=0, tonality="C major")
 
 
 def test_same_seed_same_corpus_other_seed_another():

@@ -6,9 +6,11 @@ import fsspec
 import numpy as np
 import pytest
 
+from wae_jax.config import DataSpec
 from wae_jax.data.dataset import load_dataset
-from wae_jax.data.load import local_dataset
+from wae_jax.data.load import local_dataset, open_data
 from wae_jax.errors import DatasetError, RemoteError
+from wae_jax.pianoroll import unpack
 
 URL = "memory://bucket/data"
 
@@ -22,6 +24,16 @@ def remote(small_data, tmp_path, monkeypatch):
     for name in ("dataset.json", "phrases.npy", "index.tsv"):
         files.pipe_file(f"/bucket/data/{name}", (small_data / name).read_bytes())
     return files
+
+
+def test_the_built_in_corpus_is_in_one_tonality_or_in_all_keys():
+    in_c, in_all = (open_data(DataSpec(num_songs=20, phrases_per_song=1, tonality=name)) for name in ("c", "all"))
+    assert (in_c.tonality, in_all.tonality) == ("c", "all")
+    assert DataSpec().tonality == "c"
+    # C sharp, E flat and F sharp are in no chord of C major and A minor.
+    for data, expected in ((in_c, False), (in_all, True)):
+        pitches = unpack(np.asarray(data.phrases))[..., 1:].any(axis=(0, 1, 3)).reshape(7, 12)
+        assert pitches[:, [1, 3, 6]].any() == expected
 
 
 def test_a_dataset_is_copied_once(remote, small_data, tmp_path):

@@ -17,6 +17,7 @@ Weight = Annotated[float, Range(minimum=0)]
 Scale = Annotated[float, Range(above=0)]
 Share = Annotated[float, Range(minimum=0, below=1)]
 Probability = Annotated[float, Range(minimum=0, maximum=1)]
+Tonality = Literal["c", "all"]
 # A sample takes 300 kB of memory.
 NumSamples = Annotated[int, Range(minimum=0, maximum=100_000)]
 KernelSize = tuple[Annotated[int, Range(1, maximum=NUM_STEPS)], Annotated[int, Range(1, maximum=NUM_PITCHES)]]
@@ -29,6 +30,9 @@ class DataSpec:
     path: str = ""  # a folder made by build_dataset; empty means the built-in corpus
     num_songs: Annotated[int, Range(2, maximum=100_000)] = 512  # of the built-in corpus; one each for two splits
     phrases_per_song: Annotated[int, Range(1, maximum=378)] = 8  # of the built-in corpus; then a song repeats itself
+    # Keys of the built-in corpus: "c" for C major and A minor, "all" for all twelve. For a dataset at `path`, a run
+    # enters what its dataset.json says.
+    tonality: Tonality = "c"
     # Augmentation: the non-drum tracks, by up to this many semitones either way. Six reach every key; more than an
     # octave would take parts out of their register, and notes out of the 84 pitches.
     transpose_semitones: Annotated[int, Range(0, maximum=12)] = 0

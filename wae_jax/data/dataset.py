@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Int64, Integer, Shaped
 
 from wae_jax import pianoroll
+from wae_jax.config.fields import Tonality
 from wae_jax.data import splits
 from wae_jax.errors import DatasetError
 from wae_jax.pianoroll import PackedPhrases
@@ -58,6 +59,7 @@ class Dataset:
       digest: sha256 of the rows and the splits, in hexadecimal; equal for equal data.
       name: the folder, or another name for log lines.
       read_songs: returns the name of the song of each row, "" where it is unknown.
+      tonality: "c" if all music is in C major or A minor, "all" if it is in any key.
     """
 
     phrases: PackedPhrases
@@ -65,6 +67,7 @@ class Dataset:
     digest: str
     name: str
     read_songs: Callable[[], Sequence[str]]
+    tonality: Tonality = "all"
 
     def split(self, name: str) -> PackedPhrases:
         """The rows of one split, without copying.
@@ -220,6 +223,7 @@ def from_songs(
     songs: Shaped[np.ndarray, " B"] | Sequence[object],
     *,
     name: str,
+    tonality: Tonality = "all",
     seed: int = 0,
     valid_fraction: float,
     test_fraction: float,
@@ -230,6 +234,7 @@ def from_songs(
       phrases: the rows.
       songs: the song of each row; anything that `str` tells apart.
       name: name of the dataset.
+      tonality: "c" if all music is in C major or A minor, "all" if it is in any key.
       seed: seed of the split.
       valid_fraction: share of the songs for validation.
       test_fraction: share of the songs for testing.
@@ -256,7 +261,7 @@ def from_songs(
     song_names = [str(songs[i]) for i in order]
     rows = split_rows(codes[order])
     digest = dataset_digest(hashlib.sha256(ordered.data).hexdigest(), rows)
-    return Dataset(ordered, rows, digest, name, lambda: song_names)
+    return Dataset(ordered, rows, digest, name, lambda: song_names, tonality)
 
 
 @functools.lru_cache(maxsize=4)

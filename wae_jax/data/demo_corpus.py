@@ -1,8 +1,9 @@
 """The built-in corpus: rock and pop phrases made by rule from a seed, so that a first run needs no download.
 
-A song has a key, a four-bar chord progression, a feel, and from that feel a drum groove and a style for each part
-(`demo_patterns` holds the tables). Guitar and bass play nearly always, piano and strings in about half of the phrases
-each. The phrases follow the form verse, chorus, verse, chorus, bridge, chorus, two phrases each, and vary:
+A song has a key (C major or A minor, unless all twelve are requested), a four-bar chord progression, a feel, and from
+that feel a drum groove and a style for each part (`demo_patterns` holds the tables). Guitar and bass play nearly
+always, piano and strings in about half of the phrases each. The phrases follow the form verse, chorus, verse, chorus,
+bridge, chorus, two phrases each, and vary:
 
 - verse and chorus differ in rhythm, in the cymbals and in the active tracks; the bridge begins the progression at its
   third bar, and one part rests;
@@ -10,9 +11,9 @@ each. The phrases follow the form verse, chorus, verse, chorus, bridge, chorus, 
 - the bass drum of bars 2 and 4 is plain or busy (2 ways); in the last beat bass and guitar continue, pause, or lead
   back to the first bar (3 ways each).
 
-12 keys, 13 progressions in major or minor and 334 choices of groove and styles make 52,104 songs, not counting the
-arrangement; a song has up to 378 phrases. Single notes are deliberately not random: they would be heard as mistakes and
-could not be learned.
+13 progressions in C major or A minor and 334 choices of groove and styles make 4,342 songs, not counting the
+arrangement, and twelve times as many in all keys; a song has up to 378 phrases. Single notes are deliberately not
+random: they would be heard as mistakes and could not be learned.
 
 Every chord tone has one pitch, the only one within a fixed octave of the part, so voices move little from chord to
 chord in any key, as an arranger would write them and as a small network learns them most easily. Every pitched note
@@ -37,6 +38,9 @@ from wae_jax.pianoroll import PackedPhrases, Rolls
 DRUMS, PIANO, GUITAR, BASS, STRINGS = range(pianoroll.NUM_TRACKS)
 FORM = ("verse", "chorus", "verse", "chorus", "bridge", "chorus")
 SECTIONS = ("verse", "chorus", "bridge")
+TONALITIES = ("c", "all")
+# The tonic of each mode without sharps and flats.
+IN_C = {"major": 0, "minor": 9}
 LAST_BAR = pianoroll.NUM_STEPS - pianoroll.STEPS_PER_BAR
 LAST_BEAT = pianoroll.NUM_STEPS - pianoroll.STEPS_PER_BEAT
 LAST_EIGHTH = pianoroll.NUM_STEPS - pianoroll.STEPS_PER_BEAT // 2
@@ -104,7 +108,7 @@ VARIATIONS = tuple(  # of the first and of the second phrase of a pair
 
 
 def make_demo_corpus(
-    *, num_songs: int, phrases_per_song: int, seed: int
+    *, num_songs: int, phrases_per_song: int, seed: int, tonality: str = "c"
 ) -> tuple[PackedPhrases, Int32[np.ndarray, " B"]]:
     """Makes the built-in corpus.
 
@@ -114,21 +118,26 @@ def make_demo_corpus(
       num_songs: number of songs, at least 1.
       phrases_per_song: phrases of each song, at least 1.
       seed: not negative.
+      tonality: "c" for C major and A minor; "all" for all keys, which gives the same songs with other tonics.
 
     Returns:
       The packed phrases, song by song, and the index of each phrase's song; B = num_songs * phrases_per_song.
 
     Raises:
-      ValueError: if an argument is too small.
+      ValueError: if an argument is too small, or there is no such tonality.
     """
     least = {"num_songs": (num_songs, 1), "phrases_per_song": (phrases_per_song, 1), "seed": (seed, 0)}
     for name, (value, minimum) in least.items():
         if value < minimum:
             raise ValueError(f"{name} is {value}; expected {minimum} or more")
+    if tonality not in TONALITIES:
+        raise ValueError(f"tonality is {tonality!r}; expected one of {', '.join(TONALITIES)}")
     packed = np.empty((num_songs, phrases_per_song, pianoroll.BYTES_PER_PHRASE), np.uint8)
     for i in range(num_songs):
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(i,)))
         song = sample_song(rng)
+        if tonality == "c":
+            song = dataclasses.replace(song, tonic=IN_C[song.mode])
         packed[i] = pianoroll.pack(render_phrases(song, sample_variations(rng, phrases_per_song)))
     song_ids = np.repeat(np.arange(num_songs, dtype=np.int32), phrases_per_song)
     return packed.reshape(-1, pianoroll.BYTES_PER_PHRASE), song_ids

@@ -33,9 +33,10 @@ def open_data(spec: DataSpec) -> Dataset:
     if spec.path:
         return load_dataset(local_dataset(spec.path))
     phrases, songs = make_demo_corpus(
-        num_songs=spec.num_songs, phrases_per_song=spec.phrases_per_song, seed=_CORPUS_SEED
+        num_songs=spec.num_songs, phrases_per_song=spec.phrases_per_song, seed=_CORPUS_SEED, tonality=spec.tonality
     )
-    return from_songs(phrases, songs, name="the built-in corpus", valid_fraction=0.1, test_fraction=0.1)
+    name = "the built-in corpus"
+    return from_songs(phrases, songs, name=name, tonality=spec.tonality, valid_fraction=0.1, test_fraction=0.1)
 
 
 def local_dataset(path: str) -> pathlib.Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import logging
@@ -68,6 +69,8 @@ def train_and_evaluate(
             checks.check_config(config)
             work = stack.enter_context(open_workdir(workdir, is_first=jax.process_index() == 0))
             data = open_data(config.data)
+            # For whoever opens the run or its model when the dataset is gone.
+            config = dataclasses.replace(config, data=dataclasses.replace(config.data, tonality=data.tonality))
             checks.check_splits(data)
             checks.check_best_metric(config, data, hooks)
         if jax.process_count() > 1:

@@ -116,7 +116,7 @@ def open_workdir(path: str | os.PathLike[str], *, is_first: bool) -> Iterator[Wo
 def claim_config(workdir: Workdir, config: Mapping[str, Any], *, data_digest: str, data_name: str = "") -> None:
     """Writes a run's configuration into its workdir, after comparing it with one that is there.
 
-    `data.path` may change if the data are the same, and so may the fields of `FREE_FIELDS`.
+    `data.path` and `data.tonality` may change if the data are the same; the fields of `FREE_FIELDS` always may.
 
     Args:
       workdir: its folder is made if it is missing.
@@ -178,7 +178,7 @@ def _differences(
 ) -> list[str]:
     """The differences between two configurations and their data that a resumed run must not have."""
     same_data = stored_digest == present_digest
-    free = [*FREE_FIELDS, "data.path"] if same_data else FREE_FIELDS
+    free = [*FREE_FIELDS, "data.path", "data.tonality"] if same_data else FREE_FIELDS
     before, now = flatten_config(stored), flatten_config(present)
 
     def show(fields: Mapping[str, Any], name: str) -> str:
