@@ -17,7 +17,15 @@ from wae_jax.command_line.command import make_parser, whole_number
 from wae_jax.data import splits
 from wae_jax.data.build import builder, workers
 from wae_jax.data.build.dataset_writer import escape
-from wae_jax.data.build.sources import DRUM_LENGTHS, OUT_OF_RANGE, TONALITIES, BuildSpec, Input, Options
+from wae_jax.data.build.sources import (
+    DEFAULT_TONALITY,
+    DRUM_LENGTHS,
+    OUT_OF_RANGE,
+    TONALITIES,
+    BuildSpec,
+    Input,
+    Options,
+)
 from wae_jax.errors import DatasetError
 
 _DEFAULT_FRACTION = 0.1
@@ -112,10 +120,10 @@ def _parser() -> argparse.ArgumentParser:
         help="a phrase starts every N bars (default: %(default)s, so that phrases do not overlap)")  # fmt: skip
     add("--drum-length", choices=DRUM_LENGTHS, default=Options.drum_length,
         help="onset: drum notes last one step; full: as long as they are written (default: %(default)s)")  # fmt: skip
-    add("--tonality", choices=TONALITIES, default=Options.tonality,
+    add("--tonality", choices=TONALITIES, default=DEFAULT_TONALITY,
         help="keep: pitches as they are; signature: transpose the pitched tracks to C major or A minor by the key "
-        "signature, or an estimated key where there is none that fits the notes; estimate: by an estimated key "
-        "(default: %(default)s)")  # fmt: skip
+        "signature, or an estimated key where there is none that fits the notes; estimate: by an estimated key, also "
+        "arrays whose songs are named, which are kept otherwise (default: %(default)s)")  # fmt: skip
     add(
         "--songs", metavar="TABLE", type=_path, help="a .tsv file with the columns path, song: which files are one song"
     )

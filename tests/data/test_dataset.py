@@ -17,7 +17,7 @@ def make_rows(num_rows, seed=0):
 def description(**changes):
     return {
         "format": "wae_jax packed phrases",
-        "format_version": 1,
+        "format_version": 2,
         "num_phrases": 5,
         "tracks": ["Drums", "Piano", "Guitar", "Bass", "Strings"],
         "splits": {"train": [0, 3], "valid": [3, 4], "test": [4, 5]},
@@ -63,6 +63,28 @@ def test_songs_are_numbers_and_unknown_ones_differ(tmp_path):
     assert whole.songs("train").tolist() == [0, 1, 0, 2, 3]
 
 
+def test_the_tonality_is_that_of_the_build(tmp_path):
+    for options, expected in (
+        ({"options": {"tonality": "signature"}}, "c"),
+        ({"options": {"tonality": "estimate"}}, "c"),
+        ({"options": {"tonality": "keep"}}, "all"),
+        ({"options": {}}, "all"),
+        ({}, "all"),
+    ):
+        assert dataset.load_dataset(write_folder(tmp_path, **options)).tonality == expected
+
+
+def test_shifts_are_unknown_in_datasets_of_the_first_version(tmp_path):
+    write_folder(tmp_path, format_version=1)
+    write_index(tmp_path, ["a", "b", "c", "d", "e"])
+    assert dataset.load_dataset(tmp_path).songs("train").tolist() == [0, 1, 2]
+    assert {line.semitones for line in dataset.read_index(tmp_path, 5)} == {None}
+    write_folder(tmp_path)
+    lines = [f"{row}\ttrain\t0\ta\t0\t90\t{shift}\n" for row, shift in enumerate(["-6", "5", "0", "", "1"])]
+    (tmp_path / "index.tsv").write_text("row\tsplit\tsource\tsong\tfirst_bar\ttempo\tsemitones\n" + "".join(lines))
+    assert [line.semitones for line in dataset.read_index(tmp_path, 5)] == [-6, 5, 0, None, 1]
+
+
 def test_an_index_that_does_not_fit_is_named(tmp_path):
     data = dataset.load_dataset(write_folder(tmp_path))
     with pytest.raises(DatasetError, match=r"index\.tsv cannot be read"):
@@ -102,7 +124,7 @@ def test_digest_depends_on_rows_and_splits_alone(tmp_path):
     ("changes", "message"),
     [
         ({"format": "something"}, "does not describe a dataset"),
-        ({"format_version": 2}, "has format_version 2; this version of wae_jax reads 1"),
+        ({"format_version": 3}, "has format_version 3; this version of wae_jax reads 1 and 2"),
         ({"num_phrases": "5"}, "num_phrases = '5'; expected int"),
         ({"num_phrases": 6}, r"holds uint8 \(5, 10080\); dataset.json promises uint8 \(6, 10080\)"),
         ({"splits": [[0, 5]]}, "expected dict"),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import CONSTANT, assert_same_run, changed, finish, last_state, read_metrics, start_run, tiny_config
+from wae_jax import build_dataset
 from wae_jax.data.load import open_data
 from wae_jax.errors import CheckpointError, ConfigError, NonFiniteLossError, WorkdirError
 from wae_jax.generation.load import load
@@ -50,6 +51,18 @@ def finished(tmp_path_factory):
     )
     metrics = train_and_evaluate(config, str(workdir), hooks=HOOKS)
     return workdir, config, metrics
+
+
+@pytest.mark.parametrize(("options", "tonality"), [([], "c"), (["--tonality=keep"], "all")])
+def test_a_run_keeps_the_tonality_of_its_dataset_when_that_is_gone(small_data, tmp_path, options, tonality):
+    inputs = small_data.parent / "phrases.npy"
+    data = tmp_path / "data"
+    assert build_dataset.main([f"--input={inputs}", f"--output={data}", "--valid-fraction=0.3", *options]) == 0
+    config = tiny_config(data__path=str(data), num_train_steps=1, eval__num_phrases=2)
+    for _ in range(2):  # The second time it resumes, with the same command.
+        train_and_evaluate(config, str(tmp_path / "run"))
+    shutil.rmtree(data)
+    assert load(tmp_path / "run").config.data.tonality == tonality
 
 
 def test_the_names_of_its_metrics_are_known_before_the_run(finished):

@@ -4,7 +4,8 @@ A dataset is a folder written by `python -m wae_jax.build_dataset`:
 
     phrases.npy    uint8 [N, 10080], `pianoroll.pack` of all phrases: train rows, then valid, then test
     dataset.json   where each split starts and stops, where the phrases come from, digests
-    index.tsv      one line a row: row, split, source, song, first bar, tempo in quarter notes a minute
+    index.tsv      one line a row: row, split, source, song, first bar, tempo in quarter notes a minute,
+                   semitones up by which it was transposed
     skipped.tsv    the inputs that gave no phrase, and why
 """
 
@@ -32,10 +33,11 @@ from wae_jax.pianoroll import PackedPhrases
 PHRASES_FILE = "phrases.npy"
 DESCRIPTION_FILE = "dataset.json"
 INDEX_FILE = "index.tsv"
-INDEX_COLUMNS = ("row", "split", "source", "song", "first_bar", "tempo")
+INDEX_COLUMNS = ("row", "split", "source", "song", "first_bar", "tempo", "semitones")
 SKIPPED_FILE = "skipped.tsv"
 FORMAT = "wae_jax packed phrases"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_READABLE_VERSIONS = (1, FORMAT_VERSION)  # the first has no semitones
 _REBUILD = "build the dataset again"
 
 
@@ -47,6 +49,7 @@ class IndexLine(NamedTuple):
     song: str | None
     first_bar: int | None
     tempo: float | None
+    semitones: int | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -131,7 +134,9 @@ def load_dataset(path: str | os.PathLike[str]) -> Dataset:
     def read_songs() -> list[str]:
         return [line.song or "" for line in read_index(folder, len(phrases))]
 
-    return Dataset(phrases, rows, digest, str(folder), read_songs)
+    # What was built before the option existed was not transposed.
+    is_kept = description.get("options", {}).get("tonality", "keep") == "keep"
+    return Dataset(phrases, rows, digest, str(folder), read_songs, "all" if is_kept else "c")
 
 
 def read_index(folder: pathlib.Path, num_phrases: int) -> list[IndexLine]:
@@ -142,16 +147,19 @@ def read_index(folder: pathlib.Path, num_phrases: int) -> list[IndexLine]:
             lines = list(csv.reader(opened, delimiter="\t", quoting=csv.QUOTE_NONE))
     except (OSError, ValueError, csv.Error) as error:
         raise DatasetError(f"{file} cannot be read: {error}; {_REBUILD}") from error
+    if lines and tuple(lines[0]) == INDEX_COLUMNS[:-1]:  # of version 1
+        lines = [list(INDEX_COLUMNS), *([*line, ""] for line in lines[1:])]
     if not lines or tuple(lines[0]) != INDEX_COLUMNS:
         raise DatasetError(f"{file} has the columns {lines[:1]}; expected {list(INDEX_COLUMNS)}: {_REBUILD}")
     index = []
     for number, line in enumerate(lines[1:]):
         try:
-            row, split, source, song, bar, tempo = line
+            row, split, source, song, bar, tempo, shift = line
             if int(row) != number:
                 raise ValueError(f"row {row}; expected {number}")
             first_bar, bpm = int(bar) if bar else None, float(tempo) if tempo else None
-            index.append(IndexLine(split, int(source), song or None, first_bar, bpm))
+            semitones = int(shift) if shift else None
+            index.append(IndexLine(split, int(source), song or None, first_bar, bpm, semitones))
         except ValueError as error:
             raise DatasetError(f"{file}, line {number + 2}: {error}; {_REBUILD}") from error
     if len(index) != num_phrases:
@@ -172,9 +180,10 @@ def _read_description(folder: pathlib.Path) -> dict[str, Any]:
         raise DatasetError(f"{file} cannot be read as JSON: {error}; {_REBUILD}") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise DatasetError(f"{file} does not describe a dataset: expected an object with 'format': {FORMAT!r}")
-    if (version := description.get("format_version")) != FORMAT_VERSION:
+    if (version := description.get("format_version")) not in _READABLE_VERSIONS:
         raise DatasetError(
-            f"{file} has format_version {version!r}; this version of wae_jax reads {FORMAT_VERSION}: {_REBUILD}"
+            f"{file} has format_version {version!r}; this version of wae_jax reads "
+            f"{' and '.join(map(str, _READABLE_VERSIONS))}: {_REBUILD}"
         )
     for field, kind in (("num_phrases", int), ("splits", dict), ("phrases_sha256", str)):
         if not isinstance(value := description.get(field), kind):

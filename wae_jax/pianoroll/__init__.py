@@ -13,8 +13,8 @@ Annotations of arrays are jaxtyping's: the type of the cells, the array type, an
 signature has one length, `P=84` has that length, `*shape` is any number of axes. The tests check every call against
 them; calls of users are not checked.
 
-`layout` and `notes` are NumPy, exported here, and import no jax, which takes a second: processes that read files need
-no more. `device` is for jitted functions. No models, files or metrics. May import nothing of the
+`layout`, `notes` and `transposition` are NumPy, exported here, and import no jax, which takes a second: processes that
+read files need no more. `device` is for jitted functions. No models, files or metrics. May import nothing of the
 project but `array_types`.
 """
 
@@ -50,3 +50,4 @@ from wae_jax.pianoroll.layout import (
     unpack,
 )
 from wae_jax.pianoroll.notes import Notes, find_notes
+from wae_jax.pianoroll.transposition import transpose

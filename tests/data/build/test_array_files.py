@@ -287,3 +287,44 @@ def test_pickles_are_never_run(tmp_path):
         with pytest.raises(SourceError):
             list(formats.open_source(tmp_path / name).chunks)
     assert not flag.exists()
+
+
+def chord(tonic, *, bass):
+    """A phrase of a major triad and its root on the bass, with a drum."""
+    roll = np.zeros((192, 84, 5), bool)
+    roll[:, [36 + tonic, 40 + tonic, 43 + tonic], 1] = True
+    roll[:, bass, 3] = True
+    roll[::12, 12, 0] = True
+    return roll
+
+
+def test_songs_of_an_array_are_transposed_by_the_key_of_all_their_phrases(tmp_path):
+    # D major: chords on D, G and A, the last over its third, C sharp, the lowest; and A flat.
+    songs = ["in D", "in Ab", "in D", "in D", "drums"]
+    rolls = np.stack([chord(2, bass=14), chord(8, bass=8), chord(7, bass=7), chord(9, bass=1), chord(0, bass=0)])
+    rolls[4, :, :, 1:] = False
+    save_sidecar(tmp_path / "a.tsv", [f"{i}\t{song}\t0" for i, song in enumerate(songs)])
+    # By hand, root and bass, from C: down by two, where C sharp leaves the range and moves an octave up; or up by four.
+    expected = [(0, 12), (12, 12), (5, 5), (7, 11)]
+    for path in (save_npy(tmp_path / "a.npy", rolls), save_npz(tmp_path / "a.npz", rolls.reshape(-1, *BARS))):
+        for rows, names in ((slice(None), ["D major", "Ab major"]), (slice(2, 4), ["D major"]), (slice(4, 5), [])):
+            source = formats.open_source(path, rows=rows, options=sources.Options(tonality="estimate"))
+            chunks = list(source.chunks)
+            assert [each for chunk in chunks for each in chunk.semitones] == [-2, 4, -2, -2, 0][rows]
+            moved = np.unpackbits(np.concatenate([chunk.rows for chunk in chunks]), axis=1).reshape(-1, 192, 84, 5)
+            for roll, before, (root, bass) in zip(moved, rolls[rows], expected[rows], strict=False):
+                assert np.flatnonzero(roll[0, :, 1]).tolist() == [36 + root, 40 + root, 43 + root]
+                assert np.flatnonzero(roll[0, :, 3]).tolist() == [bass]
+                np.testing.assert_array_equal(roll[..., 0], before[..., 0])
+            assert [key.key for key in source.changes.transpositions] == names
+    for tonality in ("keep", "signature"):
+        source = formats.open_source(tmp_path / "a.npy", options=sources.Options(tonality=tonality))
+        (chunk,) = source.chunks
+        np.testing.assert_array_equal(chunk.rows, packed(rolls))
+        assert (chunk.semitones, list(source.changes.transpositions)) == (None, [])
+
+
+def test_keys_of_unnamed_songs_are_not_estimated(tmp_path):
+    path = save_npy(tmp_path / "a.npy", make_rolls(2))
+    with pytest.raises(SourceError, match=r"names no songs, .*; expected a\.tsv beside it, with the columns"):
+        formats.open_source(path, options=sources.Options(tonality="estimate"))

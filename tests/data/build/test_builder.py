@@ -86,13 +86,14 @@ def test_a_mix_of_inputs_split_by_song(tmp_path, capsys):
     assert described["split_rule"].startswith("by song")
 
     index = read_tsv(tmp_path / "set/index.tsv")
-    assert index[0] == ["row", "split", "source", "song", "first_bar", "tempo"]
+    assert index[0] == ["row", "split", "source", "song", "first_bar", "tempo", "semitones"]
     assert [int(line[0]) for line in index[1:]] == list(range(47))
     everything = packed(np.concatenate([first, second]))
     split_of = {}
-    for (row, split, source, song, first_bar, _), phrase in zip(index[1:], data.phrases, strict=True):
+    for (row, split, source, song, first_bar, _, semitones), phrase in zip(index[1:], data.phrases, strict=True):
         start, stop = data.splits[split]
         assert start <= int(row) < stop
+        assert semitones == ""
         place = int(first_bar) // 4
         assert song == songs[int(source)][place]
         np.testing.assert_array_equal(phrase, everything[30 * int(source) + place])
@@ -106,6 +107,7 @@ def test_a_mix_of_inputs_split_by_song(tmp_path, capsys):
     assert "songs: 20" in out
     assert "dropped: 2 duplicates (0 of a phrase in another split), 1 silent, 0 with too few tracks" in out
     assert "skipped: 0 of 2 files" in out
+    assert "kept: the pitches of 47 phrases of arrays, taken to be in C major and A minor as MuseGAN's are" in out
     assert err == ""
 
 
@@ -132,7 +134,7 @@ def test_blocks_where_songs_are_unknown(tmp_path, capsys):
     assert "contiguous blocks" in described["split_rule"]
     assert described["songs"] is None
     assert described["sources"][0]["songs"] is None
-    assert read_tsv(tmp_path / "set/index.tsv")[20] == ["19", "valid", "0", "", "", ""]
+    assert read_tsv(tmp_path / "set/index.tsv")[20] == ["19", "valid", "0", "", "", "", ""]
     out, err = capsys.readouterr()
     assert err == f"note: no songs known for {path}: split into contiguous blocks, so a song may lie across a border\n"
     assert "songs: unknown" in out
@@ -450,7 +452,7 @@ def test_a_table_ties_renditions(tmp_path, capsys):
     options = ["--valid-fraction", 0.4, "--test-fraction", 0.3]
     assert run("--input", tmp_path / "midi", "--songs", table, "--output", tmp_path / "set", *options) == 0
     split_of = {}
-    for _, split, _, song, _, _ in read_tsv(tmp_path / "set/index.tsv")[1:]:
+    for _, split, _, song, *_ in read_tsv(tmp_path / "set/index.tsv")[1:]:
         assert split_of.setdefault(song, split) == split
     assert set(split_of) == {*(f"Song {i}" for i in range(20)), "midi/other.mid"}
     assert set(split_of.values()) == {"train", "valid", "test"}

@@ -38,6 +38,10 @@ def build(folder, *options):
     return {source["path"].rpartition("/")[2]: source for source in sources}
 
 
+def index_of(folder):
+    return (folder.parent / "set/index.tsv").read_text().splitlines()[1:]
+
+
 def described(folder, capsys):
     capsys.readouterr()
     assert build_dataset.main(["--describe", str(folder.parent / "set")]) == 0
@@ -65,7 +69,13 @@ def test_keys_are_recorded_and_told(tmp_path, capsys):
     assert "estimated keys of the songs: C major 100%" in lines
     assert f"{SCALE}: 100.0% of a song on average; songs of which another scale holds over 2% more: none" in lines
 
-    assert not any("transposed" in source for source in build(folder).values())
+    shifts = {line.split("\t")[3]: line.split("\t")[6] for line in index_of(folder)}
+    assert shifts == {"music/default.mid": "-1", "music/signed.mid": "-3", "music/unsigned.mid": "-2"}
+    # Signatures where they fit are the default.
+    assert sources == build(folder)
+
+    assert not any("transposed" in source for source in build(folder, "--tonality", "keep").values())
+    assert {line.split("\t")[6] for line in index_of(folder)} == {"0"}
     text = described(folder, capsys)
     assert "transposed" not in text
     assert "scale of C major" not in text
@@ -127,7 +137,7 @@ def test_many_songs_out_of_range_are_told_in_few_lines(tmp_path, capsys):
     folder.mkdir()
     for i in range(13):
         save_midi(folder / f"{i}.mid", [cadences(i % 12, 4), (BASS, [[20], [21], [30 + i], [20]])])
-    assert len(build(folder)) == 13
+    assert len(build(folder, "--tonality", "keep")) == 13
     out = capsys.readouterr().out
     assert out.count("3 of 4 Bass notes lie outside") == 10
     assert "  3 more tracks have 10% of their notes or more there: see dataset.json" in out

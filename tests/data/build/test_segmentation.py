@@ -337,7 +337,9 @@ def test_tonality_by_signature():
         Transposition("G major", "signature", 5, None),
         Transposition("Eb minor", "signature", -6, None),
     ]
+    assert phrases.semitones == [5, -6]
     rolls, phrases = cut(piece)
+    assert phrases.semitones == [0, 0]
     assert rolls.any(axis=1)[0, 60 - 24, PIANO]
     assert phrases.transpositions == []
 

@@ -195,6 +195,15 @@ def test_tonality_of_a_midi_file(tmp_path):
     midi_bytes(tmp_path / "a.mid", meta(0, "key_signature", key="G"), note(0, 4 * BAR, 62))
     _, chunk = opened(song_files.open_midi, tmp_path / "a.mid", tonality="signature")
     assert np.flatnonzero(pianoroll.unpack(chunk.rows)[0, 0, :, PIANO]).tolist() == [67 - 24]
+    assert chunk.semitones == [5]
+
+
+def test_shifts_of_selected_phrases(tmp_path):
+    keys = meta(0, "key_signature", key="G") + meta(4 * BAR, "key_signature", key="Eb")
+    midi_bytes(tmp_path / "a.mid", keys, note(0, 4 * BAR, 62) + note(4 * BAR, 8 * BAR, 63))
+    for rows, expected in ((None, [5, -3]), (slice(1, 2), [-3])):
+        _, chunk = opened(song_files.open_midi, tmp_path / "a.mid", rows=rows, tonality="signature")
+        assert chunk.semitones == expected
 
 
 def test_midi_that_cannot_be_read(tmp_path):

@@ -6,14 +6,16 @@ The sidecar of `music.npz` is `music.tsv` with the columns `phrase`, `song` and 
 from __future__ import annotations
 
 import codecs
+import collections
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from wae_jax import pianoroll
-from wae_jax.data.build import musegan_npz
-from wae_jax.data.build.sources import Chunk, Options, Source
+from wae_jax.data.build import key_estimation, musegan_npz
+from wae_jax.data.build.sources import Chunk, NoteChanges, Options, Source, Transposition
+from wae_jax.data.build.transposition import transposition_of
 from wae_jax.errors import SourceError
 from wae_jax.files import file_sha256
 
@@ -34,7 +36,7 @@ def open_musegan_npz(path: pathlib.Path, rows: slice | None, options: Options) -
         for first in range(start, stop, PHRASES_PER_CHUNK):
             yield cells.dense(first, min(first + PHRASES_PER_CHUNK, stop))
 
-    return _array_source(path, num_phrases, rows, load)
+    return _array_source(path, num_phrases, rows, options, load)
 
 
 def open_dense_npy(path: pathlib.Path, rows: slice | None, options: Options) -> Source:
@@ -57,7 +59,7 @@ def open_dense_npy(path: pathlib.Path, rows: slice | None, options: Options) -> 
             for chunk in range(0, len(active), PHRASES_PER_CHUNK):
                 yield active[chunk : chunk + PHRASES_PER_CHUNK]
 
-    return _array_source(path, len(array), rows, load)
+    return _array_source(path, len(array), rows, options, load)
 
 
 def _active_cells(cells: np.ndarray, threshold: float | None, where: str) -> np.ndarray:
@@ -73,7 +75,11 @@ def _active_cells(cells: np.ndarray, threshold: float | None, where: str) -> np.
 
 
 def _array_source(
-    path: pathlib.Path, num_phrases: int, rows: slice | None, load: Callable[[int, int], Iterator[np.ndarray]]
+    path: pathlib.Path,
+    num_phrases: int,
+    rows: slice | None,
+    options: Options,
+    load: Callable[[int, int], Iterator[np.ndarray]],
 ) -> Source:
     """A source of numbered phrases; `load` yields those from one index to before another, some at a time, as bool."""
     if not num_phrases:
@@ -84,16 +90,50 @@ def _array_source(
         raise SourceError(f"rows {text} select none of its {num_phrases} phrases")
     sidecar = path.with_suffix(".tsv")
     songs, first_bars = read_sidecar(sidecar, num_phrases) if sidecar.is_file() else (None, None)
+    keys: dict[str, Transposition] = {}
+    shifts: list[int] | None = None
+    if options.tonality == "estimate":
+        if songs is None:
+            raise SourceError(
+                f"names no songs, so that their keys cannot be estimated; expected {sidecar.name} beside it, with the "
+                f"columns {', '.join(SIDECAR_COLUMNS)}, or another --tonality, which keeps the pitches of arrays"
+            )
+        keys = _estimate_keys(load(0, num_phrases), songs)
+        shifts = [keys[song].semitones if song in keys else 0 for song in songs]
 
     def chunks() -> Iterator[Chunk]:
         first = start
         for cells in load(start, stop):
             end = first + len(cells)
-            packed = pianoroll.pack(cells.reshape(len(cells), *pianoroll.PHRASE_SHAPE))
-            yield Chunk(packed, songs and songs[first:end], first_bars and first_bars[first:end])
+            rolls = cells.reshape(len(cells), *pianoroll.PHRASE_SHAPE)
+            if shifts is not None:
+                rolls = pianoroll.transpose(rolls, np.array(shifts[first:end]))
+            yield Chunk(
+                pianoroll.pack(rolls),
+                songs and songs[first:end],
+                first_bars and first_bars[first:end],
+                semitones=shifts and shifts[first:end],
+            )
             first = end
 
-    return Source(file_sha256(path), chunks(), num_phrases=stop - start, rows=None if rows is None else (start, stop))
+    changes = NoteChanges([keys[song] for song in dict.fromkeys((songs or [])[start:stop]) if song in keys])
+    selected = None if rows is None else (start, stop)
+    return Source(file_sha256(path), chunks(), num_phrases=stop - start, rows=selected, changes=changes)
+
+
+def _estimate_keys(cells: Iterable[np.ndarray], songs: Sequence[str]) -> dict[str, Transposition]:
+    """The transposition of each song with pitched notes, by the key of all its phrases together."""
+    times: dict[str, np.ndarray] = collections.defaultdict(lambda: np.zeros(12))
+    names = iter(songs)
+    for part in cells:
+        rolls = part.reshape(len(part), *pianoroll.PHRASE_SHAPE)
+        for steps, song in zip(key_estimation.sounding_steps(rolls), names, strict=False):
+            times[song] += steps
+    return {
+        song: transposition_of(*key_estimation.estimate_key(time), "estimate")
+        for song, time in times.items()
+        if time.any()
+    }
 
 
 def read_sidecar(path: pathlib.Path, num_phrases: int) -> tuple[list[str], list[int | None]]:

@@ -25,7 +25,7 @@ from wae_jax.data.build.dedup_and_split import Selection, deduplicate_and_split
 from wae_jax.data.build.near_duplicates import MIN_SIMILARITY
 from wae_jax.data.build.read_inputs import Ingested, expand_inputs, ingest
 from wae_jax.data.build.song_names import name_songs, read_table
-from wae_jax.data.build.sources import UNKNOWN, BuildSpec, PhraseTable
+from wae_jax.data.build.sources import UNKNOWN, UNKNOWN_SHIFT, BuildSpec, PhraseTable
 from wae_jax.errors import DatasetError
 
 
@@ -120,6 +120,7 @@ def _describe(spec: BuildSpec, ingested: Ingested, selection: Selection, table: 
         "near_duplicates_across_splits": selection.num_near_across_splits,
         "silent_dropped": ingested.num_silent,
         "few_tracks_dropped": ingested.num_few_tracks,
+        "keys_unknown": int(np.count_nonzero(table.records["semitones"] == UNKNOWN_SHIFT)),
         "notes_out_of_range": sum(source.changes.num_out_of_range for source in ingested.sources.values()),
         "sources": sources,
         "options": {
@@ -135,7 +136,7 @@ def _index_lines(selection: Selection, table: PhraseTable) -> Iterator[tuple[str
     _, number = np.unique(table.records["source"], return_inverse=True)
     yield dataset.INDEX_COLUMNS
     for row, record in enumerate(table.records):
-        _, song, first_bar, tempo, _ = record.item()
+        _, song, first_bar, tempo, semitones, _ = record.item()
         yield (
             str(row),
             splits.SPLITS[selection.codes[row]],
@@ -143,6 +144,7 @@ def _index_lines(selection: Selection, table: PhraseTable) -> Iterator[tuple[str
             "" if song == UNKNOWN else table.songs[song],
             "" if first_bar == UNKNOWN else str(first_bar),
             "" if math.isnan(tempo) else f"{tempo:.6g}",
+            "" if semitones == UNKNOWN_SHIFT else str(semitones),
         )
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float64, Int64, Num
 
+from wae_jax.pianoroll import PITCHED_TRACKS, BinaryRolls
+
 # How well each pitch class, counted from the tonic, fits into a key, by D. Temperley, "What's key for key? The
 # Krumhansl-Schmuckler key-finding algorithm reconsidered", Music Perception 17 (1999), 65-100. The ratings of Krumhansl
 # and Kessler (1982), which it corrects, prefer the key of the dominant: their seventh degree of major weighs hardly
@@ -51,6 +53,13 @@ def sounding_times(
     sounded_until = np.maximum.accumulate(np.append(0, origin + end)[:-1])
     added = origin + end - np.maximum(origin + start, sounded_until)
     return np.bincount(pitch_class, np.maximum(added, 0), minlength=12).astype(np.float64)
+
+
+def sounding_steps(rolls: BinaryRolls) -> Int64[np.ndarray, "B pitch_classes=12"]:
+    """In how many steps of each phrase a pitch class sounds on any pitched track, as in `sounding_times`."""
+    pitches = rolls[..., list(PITCHED_TRACKS)].any(axis=-1)
+    # The lowest of the 84 pitches is a C.
+    return pitches.reshape(*pitches.shape[:2], -1, 12).any(axis=2).sum(axis=1)
 
 
 def estimate_key(times: Num[np.ndarray, " pitch_classes=12"]) -> tuple[int, bool]:

@@ -39,9 +39,7 @@ def _sounding_times(phrases: PackedPhrases, index: Sequence[IndexLine]) -> dict[
     times: dict[str, np.ndarray] = collections.defaultdict(lambda: np.zeros(12))
     for start in range(0, len(phrases), _ROWS_AT_A_TIME):
         rolls = pianoroll.unpack(np.asarray(phrases[start : start + _ROWS_AT_A_TIME]))
-        pitches = rolls[..., list(pianoroll.PITCHED_TRACKS)].any(axis=-1)
-        # The lowest of the 84 pitches is a C.
-        steps = pitches.reshape(*pitches.shape[:2], -1, 12).any(axis=2).sum(axis=1)
+        steps = key_estimation.sounding_steps(rolls)
         for name, row in zip(names[start : start + len(rolls)], steps, strict=True):
             times[name] += row
     return {name.replace("\t", " "): time for name, time in times.items() if time.any()}

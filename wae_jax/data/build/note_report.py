@@ -33,11 +33,16 @@ def fields(changes: NoteChanges) -> dict[str, Any]:
 
 
 def lines(description: Mapping[str, Any]) -> Iterator[str]:
-    """Lines about transposed songs and notes out of range, from what dataset.json holds."""
+    """Lines about transposed songs, kept arrays and notes out of range, from what dataset.json holds."""
     keys = [key for source in description["sources"] for key in source.get("transposed", [])]
     if counts := collections.Counter((key["by"], key["rejected_signature"] is not None) for key in keys):
         named = (f"{counts[kind]} {name}" for kind, name in _KEYS.items() if counts[kind])
         yield f"transposed by: {', '.join(named)}"
+    if (num := description.get("keys_unknown", 0)) and description["options"]["tonality"] != "keep":
+        yield (
+            f"kept: the pitches of {num} phrases of arrays, taken to be in C major and A minor as MuseGAN's are; if "
+            "they are not, give --tonality=estimate and the names of their songs, or --tonality=keep"
+        )
     if num_notes := description["notes_out_of_range"]:
         is_folded = description["options"].get("out_of_range") == "fold"
         yield f"{'moved by octaves, drums left out' if is_folded else 'left out'}: {num_notes} notes {_RANGE}"

@@ -1,6 +1,6 @@
 """Ingestion: reads all inputs of a dataset once, a chunk at a time, into a staging file.
 
-Memory keeps forty bytes a phrase (`sources.RECORD`), where the phrase itself has ten thousand.
+Memory keeps 41 bytes a phrase (`sources.RECORD`), where the phrase itself has ten thousand.
 """
 
 from __future__ import annotations
@@ -21,7 +21,18 @@ from wae_jax import pianoroll
 from wae_jax.data import splits
 from wae_jax.data.build import formats
 from wae_jax.data.build.dataset_writer import escape
-from wae_jax.data.build.sources import RECORD, UNKNOWN, BuildSpec, Chunk, Input, Options, PhraseTable, Source, reasons
+from wae_jax.data.build.sources import (
+    RECORD,
+    UNKNOWN,
+    UNKNOWN_SHIFT,
+    BuildSpec,
+    Chunk,
+    Input,
+    Options,
+    PhraseTable,
+    Source,
+    reasons,
+)
 from wae_jax.data.build.workers import read_songs
 from wae_jax.errors import DatasetError, SourceError
 
@@ -166,6 +177,7 @@ def _records(index: int, chunk: Chunk, song: str | None, songs: dict[str, int]) 
     records["source"] = index
     records["key"] = np.frombuffer(b"".join(splits.phrase_keys(chunk.rows)), np.uint64).reshape(-1, 2)
     records["tempo"] = np.nan if chunk.tempos is None else chunk.tempos
+    records["semitones"] = UNKNOWN_SHIFT if chunk.semitones is None else chunk.semitones
     records["first_bar"] = records["song"] = UNKNOWN
     if chunk.first_bars is not None:
         records["first_bar"] = [UNKNOWN if bar is None else bar for bar in chunk.first_bars]

@@ -70,7 +70,8 @@ def cut(song: Song, options: Options) -> tuple[Chunk, NoteChanges]:
     if not is_active.any():
         raise SourceError("has no note of MIDI numbers 24 to 107 where there are four whole bars of 4/4 in a row")
     tempos = _tempos(song, windows.tick[is_active])
-    chunk = Chunk(rows[is_active], first_bars=windows.bar[is_active].tolist(), tempos=tempos)
+    bars, semitones = windows.bar[is_active].tolist(), shifts[is_active].tolist()
+    chunk = Chunk(rows[is_active], first_bars=bars, tempos=tempos, semitones=semitones)
     used = dict.fromkeys(transpositions[i] for i in applied[is_active].tolist()) if transpositions else {}
     return chunk, NoteChanges(list(used), out_of_range)
 

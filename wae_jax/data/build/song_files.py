@@ -52,8 +52,12 @@ def _song_source(song: Song, sha256: str, rows: slice | None, options: Options) 
     if start >= stop:
         raise SourceError(f"gives {len(phrases.rows)} phrases, of which the requested rows select none")
     selected = None if rows is None else (start, stop)
-    tempos = phrases.tempos and phrases.tempos[start:stop]
-    chunk = Chunk(phrases.rows[start:stop], None, phrases.first_bars and phrases.first_bars[start:stop], tempos)
+    chunk = Chunk(
+        phrases.rows[start:stop],
+        first_bars=phrases.first_bars and phrases.first_bars[start:stop],
+        tempos=phrases.tempos and phrases.tempos[start:stop],
+        semitones=phrases.semitones and phrases.semitones[start:stop],
+    )
     return Source(sha256, iter([chunk]), stop - start, selected, True, changes)
 
 

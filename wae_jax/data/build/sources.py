@@ -15,6 +15,7 @@ from wae_jax.pianoroll import PackedPhrases
 
 DRUM_LENGTHS = ("onset", "full")
 TONALITIES = ("keep", "signature", "estimate")
+DEFAULT_TONALITY = "signature"
 OUT_OF_RANGE = ("drop", "fold")
 
 
@@ -24,14 +25,16 @@ class Options:
 
     Drum notes of length "onset" last one step, "full" keeps their length. The tonality "keep" leaves the pitches of a
     song as they are; "signature" transposes the pitched tracks to C major or A minor by the key signature, or by an
-    estimated key where there is none that fits the notes; "estimate" always uses an estimated key.
-    Notes whose pitch is then out of range are left out by "drop"; "fold" moves those of pitched tracks by octaves.
+    estimated key where there is none that fits the notes; "estimate" always uses an estimated key. Arrays are
+    transposed by "estimate" alone, each of their songs by the key of all its phrases.
+    Notes of songs whose pitch is then out of range are left out by "drop"; "fold" moves those of pitched tracks by
+    octaves. Those of arrays are always moved.
     """
 
     threshold: float | None = None  # above which cells of a float array are active; None refuses them
     hop_bars: int = 4  # between the starts of two phrases of a song
     drum_length: str = "onset"  # one of `DRUM_LENGTHS`
-    tonality: str = "keep"  # one of `TONALITIES`
+    tonality: str = "keep"  # one of `TONALITIES`; that of build_dataset is `DEFAULT_TONALITY`
     out_of_range: str = "drop"  # one of `OUT_OF_RANGE`
 
 
@@ -67,6 +70,7 @@ class Chunk:
     songs: Sequence[str] | None = None  # name of the song of each; None if the input has no names
     first_bars: Sequence[int | None] | None = None  # of the song, from 0; None where unknown
     tempos: Sequence[float] | None = None  # quarter notes a minute, those that last longest in the phrase
+    semitones: Sequence[int] | None = None  # by which each was transposed, positive is up; None where that is unknown
 
 
 class Transposition(NamedTuple):
@@ -88,9 +92,10 @@ class OutOfRange(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class NoteChanges:
-    """What was done to the notes of a song; only notes that start in a phrase are counted."""
+    """What was done to the notes of an input; only notes that start in a phrase are counted."""
 
-    transpositions: Sequence[Transposition] = ()  # in the order of the phrases; none if pitches were kept
+    # In the order of the phrases, of an array one for each song; none if pitches were kept.
+    transpositions: Sequence[Transposition] = ()
     out_of_range: Mapping[str, OutOfRange] = dataclasses.field(default_factory=dict)  # by the track's name
 
     @property
@@ -108,7 +113,7 @@ class Source:
     num_phrases: int  # in `chunks`
     rows: tuple[int, int] | None = None  # the selected range, [start, stop); None for all
     is_song: bool = False  # one song, named after its file
-    changes: NoteChanges = dataclasses.field(default_factory=NoteChanges)  # of a song
+    changes: NoteChanges = dataclasses.field(default_factory=NoteChanges)
 
 
 @contextlib.contextmanager
@@ -123,13 +128,17 @@ def reasons() -> Iterator[None]:
 
 
 # One phrase in memory: the index of its input, the index of its song's name, the bar of the song at which it starts,
-# quarter notes a minute (or NaN), and a digest that is equal for equal phrases.
-RECORD = np.dtype([("source", "i4"), ("song", "i4"), ("first_bar", "i8"), ("tempo", "f8"), ("key", "u8", (2,))])
+# quarter notes a minute (or NaN), semitones up by which it was transposed, a digest that is equal for equal phrases.
+RECORD = np.dtype(
+    [("source", "i4"), ("song", "i4"), ("first_bar", "i8"), ("tempo", "f8"), ("semitones", "i1"), ("key", "u8", (2,))]
+)
 UNKNOWN = -1
+UNKNOWN_SHIFT = 127
 
 
 class PhraseTable(NamedTuple):
     """All phrases that were read, in the order of reading."""
 
-    records: Shaped[np.ndarray, " N"]  # of type `RECORD`; song and first_bar may be `UNKNOWN`
+    # Of type `RECORD`; song and first_bar may be `UNKNOWN`, semitones `UNKNOWN_SHIFT`.
+    records: Shaped[np.ndarray, " N"]
     songs: Sequence[str]  # the names of the songs, each once

@@ -32,9 +32,9 @@ def find_transpositions(
     pitched = ~_IS_DRUM[song.track]
     section = np.searchsorted(signatures[:, 0], song.start, side="right")
     estimate = key_estimation.estimate_key(_times(song, pitched))
-    found = [_transposition(*estimate, "estimate")]
+    found = [transposition_of(*estimate, "estimate")]
     for i, (_, tonic, minor) in enumerate(signatures.tolist(), 1):
-        signed = _transposition(tonic, bool(minor), "signature")
+        signed = transposition_of(tonic, bool(minor), "signature")
         times = _times(song, pitched & (section == i))
         if signed.semitones == found[0].semitones or key_estimation.signature_fits(
             times, tonic, bool(minor), is_default=is_default
@@ -55,6 +55,7 @@ def _times(song: Song, chosen: Bool[np.ndarray, " notes"]) -> Float64[np.ndarray
     return key_estimation.sounding_times(song.pitch[chosen], song.start[chosen], song.end[chosen])
 
 
-def _transposition(tonic: int, is_minor: bool, by: str) -> Transposition:
+def transposition_of(tonic: int, is_minor: bool, by: str) -> Transposition:
+    """The transposition of a key to C major or A minor; `by` says what the key is from."""
     name, semitones = key_estimation.key_name(tonic, is_minor), key_estimation.shift_to_c(tonic, is_minor)
     return Transposition(name, by, semitones, rejected_signature=None)
