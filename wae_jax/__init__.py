@@ -7,6 +7,8 @@ Example:
 
 from __future__ import annotations
 
+import signal
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 __all__ = ["Model", "__version__", "load"]
+
+# In python -m wae_jax.COMMAND, whose imports take seconds: until the command takes Ctrl-C, it ends without a traceback.
+if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def __getattr__(name: str) -> Any:

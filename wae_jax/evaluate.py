@@ -15,10 +15,9 @@ import argparse
 import dataclasses
 import os
 import pathlib
-import sys
 from collections.abc import Sequence
 
-from wae_jax.command_line.command import make_parser, run_command
+from wae_jax.command_line.command import check_output, make_parser, path, run_command, run_program
 from wae_jax.command_line.model_flags import (
     ONLY_WITH_MODEL,
     add_checkpoint_flag,
@@ -33,7 +32,7 @@ from wae_jax.errors import RequestError
 from wae_jax.evaluation.comparison import compare
 from wae_jax.evaluation.evaluate_model import EvaluationSpec, evaluate_model, evaluate_phrases
 from wae_jax.evaluation.table import RESULT_FILE, format_table, write_evaluation
-from wae_jax.files import printable, whole_file
+from wae_jax.files import whole_file
 from wae_jax.generation.load import load
 from wae_jax.remote import is_url, local_copy
 
@@ -45,6 +44,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.compare:
         print(compare([local_copy(each) for each in arguments.compare]))
         return
+    output = check_output(arguments.output, is_folder=True)
     spec = EvaluationSpec(
         **{field.name: getattr(arguments, field.name) for field in dataclasses.fields(EvaluationSpec)}
     )
@@ -62,23 +62,28 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     # Here, since matplotlib takes a second to import.
     from wae_jax.evaluation.report import make_report
 
-    output = pathlib.Path(arguments.output)
     content = write_evaluation(output, evaluation.content)
     with whole_file(output / REPORT_FILE) as part:
         name = arguments.workdir or arguments.phrases
         part.write_text(make_report(content, evaluation.sets, name=name, workdir=workdir), encoding="utf-8")
     print(format_table(content))
-    print(printable(f"wrote {output / RESULT_FILE} and {output / REPORT_FILE}"))
+    print(f"wrote {output / RESULT_FILE} and {output / REPORT_FILE}")
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parses and checks the command line."""
     parser = make_parser("evaluate", __doc__)
     subject = parser.add_mutually_exclusive_group(required=True)
-    subject.add_argument("--workdir", help="workdir of a trained model, or a file written by python -m wae_jax.export")
-    subject.add_argument("--phrases", metavar="FILE", help="phrases to measure, in any format that build_dataset reads")
-    subject.add_argument("--compare", nargs="+", metavar="WORKDIR", help="evaluated runs")
-    parser.add_argument("--data", help="folder made by build_dataset to compare with (default: the model's own data)")
+    subject.add_argument(
+        "--workdir", type=path, help="workdir of a trained model, or a file written by python -m wae_jax.export"
+    )
+    subject.add_argument(
+        "--phrases", type=path, metavar="FILE", help="phrases to measure, in any format that build_dataset reads"
+    )
+    subject.add_argument("--compare", type=path, nargs="+", metavar="WORKDIR", help="evaluated runs")
+    parser.add_argument(
+        "--data", type=path, help="folder made by build_dataset to compare with (default: the model's own data)"
+    )
     parser.add_argument("--split", default="valid", help="its split that holds the held-out phrases (default valid)")
     add_checkpoint_flag(parser)
     add_sampling_flags(parser, num=2048, min_num=_MIN_NUM)
@@ -89,13 +94,18 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default="",
         help="also compute metrics as published code does, errors included",
     )
-    parser.add_argument("--output", help="folder to write to (default: evaluation in the workdir, or NAME.evaluation)")
+    parser.add_argument(
+        "--output", type=path, help="folder to write to (default: evaluation in the workdir, or NAME.evaluation)"
+    )
     arguments = parser.parse_args(argv)
     check_latent_flags(parser, arguments)
-    if not arguments.workdir:
-        given = [flag for name, flag in ONLY_WITH_MODEL.items() if getattr(arguments, name) != parser.get_default(name)]
-        if given:
-            parser.error(f"{', '.join(given)} applies only to a model; expected --workdir with it")
+    given = [name for name, value in vars(arguments).items() if value != parser.get_default(name)]
+    if arguments.compare and (
+        others := [ONLY_WITH_MODEL.get(name, f"--{name}") for name in given if name != "compare"]
+    ):
+        parser.error(f"{', '.join(others)} does not apply to --compare, which compares what evaluations have written")
+    if arguments.phrases and (others := [flag for name, flag in ONLY_WITH_MODEL.items() if name in given]):
+        parser.error(f"{', '.join(others)} applies only to a model; expected --workdir with it")
     if arguments.output is None and not arguments.compare:
         arguments.output = _default_output(arguments)
     return arguments
@@ -115,4 +125,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -7,13 +7,11 @@ it with the original, on reconstructions of validation phrases and on samples of
 from __future__ import annotations
 
 import argparse
-import pathlib
-import sys
 from collections.abc import Sequence
 
 import numpy as np
 
-from wae_jax.command_line.command import make_parser, run_command, whole_number
+from wae_jax.command_line.command import check_output, make_parser, path, run_command, run_program, whole_number
 from wae_jax.command_line.model_flags import add_checkpoint_flag
 from wae_jax.errors import RequestError
 from wae_jax.generation.export_file import write_model
@@ -50,9 +48,7 @@ def compare(original: Model, exported: Model, phrases: PackedPhrases) -> str:
 
 def export(arguments: argparse.Namespace) -> None:
     """Writes the file, and prints the table. Raises UserError and OSError."""
-    output = pathlib.Path(arguments.output)
-    if output.is_dir():
-        raise RequestError(f"{output} is a folder; expected the name of a file, such as {output / 'model.npz'}")
+    output = check_output(arguments.output, is_folder=False)
     if output.exists() and not arguments.overwrite:
         raise RequestError(f"{output} exists; choose another name, or pass --overwrite")
     model = load(arguments.workdir, arguments.checkpoint)
@@ -66,8 +62,8 @@ def export(arguments: argparse.Namespace) -> None:
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parses and checks the command line."""
     parser = make_parser("export", __doc__)
-    parser.add_argument("--workdir", required=True, help="workdir of a run, or an exported file")
-    parser.add_argument("--output", required=True, help="the file to write, such as model.npz")
+    parser.add_argument("--workdir", type=path, required=True, help="workdir of a run, or an exported file")
+    parser.add_argument("--output", type=path, required=True, help="the file to write, such as model.npz")
     add_checkpoint_flag(parser)
     parser.add_argument("--num", type=whole_number(1), default=512, help="validation phrases (default 512)")
     parser.add_argument("--overwrite", action="store_true", help="replace a file of that name")
@@ -80,4 +76,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -10,6 +10,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import Self
 
+_LONGEST_NAME = 255 - len("..part")  # bytes: a name of more has no room for the temporary one
+
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str], *, durable: bool = False) -> Iterator[pathlib.Path]:
@@ -23,7 +25,10 @@ def whole_file(path: str | os.PathLike[str], *, durable: bool = False) -> Iterat
       durable: whether to wait until the file is on the disk, so that it survives a power failure.
     """
     path = pathlib.Path(path)
-    part = path.with_name(f".{path.name}.part")
+    name = path.name
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    part = path.with_name(f".{name}.part")
     try:
         yield part
         if durable:

@@ -20,17 +20,17 @@ import argparse
 import dataclasses
 import json
 import pathlib
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from wae_jax.command_line.command import make_parser, run_command
+from wae_jax.command_line.command import check_output, make_parser, path, run_command, run_program
 from wae_jax.command_line.generate_flags import (
     add_mode_flags,
     add_sound_flags,
     check_mode_flags,
+    check_music_flags,
     given_mode_flags,
     make_request,
     read_inputs,
@@ -64,21 +64,24 @@ _TRAINING_PHRASES_IN_TABLE = 2048
 
 def generate(arguments: argparse.Namespace) -> None:
     """Makes the phrases, and then writes them. Raises UserError and OSError."""
-    output = pathlib.Path(arguments.output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())) and not arguments.overwrite:
-        raise RequestError(f"{output} exists and is not an empty folder; choose another, or pass --overwrite")
+    output = check_output(arguments.output, is_folder=True)
+    if output.exists() and any(output.iterdir()) and not arguments.overwrite:
+        raise RequestError(f"{output} is not an empty folder; choose another, or pass --overwrite")
     audio = requested_audio(arguments)
     inputs = read_inputs(arguments)
     model = open_model(arguments)
-    rule = model.calibrated(requested_rule(arguments, model.config.binarization))
+    rule = requested_rule(arguments, model.config.binarization)
+    if MODES[arguments.mode].makes_music:
+        rule = model.calibrated(rule)
     request = make_request(arguments, inputs, rule)
     phrases = MODES[arguments.mode].make(model, request)
     print(f"{_source(arguments)}: step {model.step}, checkpoint {model.digest[:12]}")
 
     output.mkdir(parents=True, exist_ok=True)
-    np.save(output / "codes.npy", phrases.codes)
-    if phrases.rows is not None:
-        np.save(output / "rows.npy", phrases.rows)
+    for name, array in (("codes.npy", phrases.codes), ("rows.npy", phrases.rows)):
+        if array is not None:
+            with whole_file(output / name) as part, part.open("wb") as file:
+                np.save(file, array)
     if phrases.rolls is None:
         print(f"wrote the codes of {len(phrases.codes)} phrases to {output / 'codes.npy'}")
     else:
@@ -163,7 +166,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parses and checks the command line."""
     parser = make_parser("generate", __doc__)
     add_model_flags(parser)
-    parser.add_argument("--output", required=True, help="folder to write to")
+    parser.add_argument("--output", type=path, required=True, help="folder to write to")
     add_sampling_flags(parser, num=None)
     add_latent_flags(parser)
     parser.add_argument("--probabilities", action="store_true", help="write the probabilities too")
@@ -177,6 +180,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add_mode_flags(parser)
     arguments = parser.parse_args(argv)
     check_mode_flags(parser, arguments)
+    check_music_flags(parser, arguments)
     check_latent_flags(parser, arguments)
     return arguments
 
@@ -187,4 +191,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

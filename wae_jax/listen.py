@@ -9,11 +9,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import pathlib
-import sys
 from collections.abc import Sequence
 
-from wae_jax.command_line.command import LARGEST_SEED, make_parser, number, run_command, whole_number
+from wae_jax.command_line.command import (
+    LARGEST_SEED,
+    check_output,
+    make_parser,
+    number,
+    path,
+    run_command,
+    run_program,
+    whole_number,
+)
 from wae_jax.command_line.model_flags import (
     add_checkpoint_flag,
     add_latent_flags,
@@ -26,7 +33,7 @@ from wae_jax.command_line.model_flags import (
 from wae_jax.data.dataset import load_dataset
 from wae_jax.data.load import local_dataset
 from wae_jax.files import whole_file
-from wae_jax.listening.document import check_output, save_page
+from wae_jax.listening.document import save_page
 from wae_jax.listening.page import write_run_page
 from wae_jax.listening.survey.page import load_models, make_survey, make_survey_page
 from wae_jax.listening.survey.results import collect
@@ -57,7 +64,7 @@ attention checks are dropped, by the rule that the page's first screen states.
 
 def _add_page_flags(parser: argparse.ArgumentParser) -> None:
     add_model_flags(parser)
-    parser.add_argument("--output", required=True, help="the HTML file to write")
+    parser.add_argument("--output", type=path, required=True, help="the HTML file to write")
     add_sampling_flags(parser, num=64)
     add_latent_flags(parser)
     parser.add_argument(
@@ -66,24 +73,27 @@ def _add_page_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _write_page(arguments: argparse.Namespace) -> None:
+    output = check_output(arguments.output, is_folder=False)
     model = open_model(arguments)
     size = write_run_page(
         model,
-        arguments.output,
+        output,
         source=arguments.workdir,
         num=arguments.num,
         seed=arguments.seed,
         rule=model.calibrated(requested_rule(arguments, model.config.binarization)),
         tempo=arguments.tempo,
     )
-    print(f"wrote {arguments.output}, {size / 1e6:.1f} MB: open it in a browser")
+    print(f"wrote {output}, {size / 1e6:.1f} MB: open it in a browser")
 
 
 def _add_survey_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runs", nargs="+", required=True, help="workdirs, or files of exported models")
-    parser.add_argument("--real", help="dataset made by build_dataset with real music (default: the first run's)")
+    parser.add_argument("--runs", type=path, nargs="+", required=True, help="workdirs, or files of exported models")
+    parser.add_argument(
+        "--real", type=path, help="dataset made by build_dataset with real music (default: the first run's)"
+    )
     parser.add_argument("--split", default="valid", help="its split (default valid)")
-    parser.add_argument("--output", required=True, help="the HTML file to write")
+    parser.add_argument("--output", type=path, required=True, help="the HTML file to write")
     add_checkpoint_flag(parser)
     add_sampling_flags(parser, num=40)
     parser.add_argument(
@@ -95,7 +105,7 @@ def _add_survey_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _write_survey(arguments: argparse.Namespace) -> None:
-    output = check_output(arguments.output)
+    output = check_output(arguments.output, is_folder=False)
     models = load_models(arguments.runs, arguments.checkpoint)
     real = load_dataset(local_dataset(arguments.real)) if arguments.real else next(iter(models.values())).data()
     survey = make_survey(
@@ -118,18 +128,20 @@ def _write_survey(arguments: argparse.Namespace) -> None:
 
 
 def _add_score_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("results", nargs="+", metavar="FILE", help="results files saved by the survey's page")
-    parser.add_argument("--output", help="a JSON file to write, with all numbers")
+    parser.add_argument(
+        "results", type=path, nargs="+", metavar="FILE", help="results files saved by the survey's page"
+    )
+    parser.add_argument("--output", type=path, help="a JSON file to write, with all numbers")
     parser.add_argument(
         "--seed", type=whole_number(0, LARGEST_SEED), default=0, help="seed of the bootstrap over listeners"
     )
 
 
 def _score(arguments: argparse.Namespace) -> None:
+    output = check_output(arguments.output, is_folder=False) if arguments.output else None
     scores = score(collect(arguments.results), seed=arguments.seed)
     print(format_scores(scores))
-    if arguments.output:
-        output = pathlib.Path(arguments.output)
+    if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(output) as part:
             part.write_text(json.dumps(to_json(scores), indent=1) + "\n", encoding="utf-8")
@@ -165,4 +177,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

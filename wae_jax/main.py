@@ -11,7 +11,9 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
+from wae_jax.command_line.command import is_out_of_memory
 from wae_jax.command_line.config_flag import parse_flags
+from wae_jax.command_line.signals import INTERRUPTED, leave, take_interrupts
 from wae_jax.errors import UserError
 from wae_jax.hooks import HOOKS
 from wae_jax.training import processes
@@ -23,6 +25,7 @@ config_flags.DEFINE_config_file(
     "config", None, "Configuration file, with :variant after it for a variant.", lock_config=True
 )
 flags.DEFINE_string("workdir", "runs/latest", "Folder or URL of the run; an interrupted run in it resumes.")
+flags.register_validator("workdir", bool, "the path is empty; expected a folder or a URL")
 flags.DEFINE_string(
     "coordinator",
     "",
@@ -52,14 +55,22 @@ def main(argv: Sequence[str]) -> None:
                 print(processes.describe(FLAGS.config.batch_size), flush=True)
                 logging.getLogger("wae_jax").setLevel(logging.INFO)
             train_and_evaluate(FLAGS.config, FLAGS.workdir, hooks=HOOKS, on_stop=stopped_by.append)
+    except KeyboardInterrupt:
+        print("interrupted; the same command resumes from the last checkpoint, if there is one", file=sys.stderr)
+        leave(INTERRUPTED)
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        sys.exit("error: there is not enough memory; expected a smaller batch_size or model.h_dim, or more devices")
     if stopped_by:
         sys.exit(FLAGS.status_when_stopped)
 
 
 def run() -> None:
     """Starts the program."""
+    take_interrupts()
     app.run(main, flags_parser=parse_flags)
 
 

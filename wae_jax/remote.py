@@ -17,6 +17,8 @@ CHECKPOINTS_FOLDER = "checkpoints"
 # Inside a checkpoint: uploaded last and removed first, so that a checkpoint without it does not count.
 _CHECKPOINT_MARK = "meta/metadata"
 
+_LOCAL_COPIES: list[pathlib.Path] = []  # of this process
+
 
 def is_url(path: str | os.PathLike[str]) -> bool:
     """Whether a path is a URL, such as gs://bucket/folder."""
@@ -118,13 +120,20 @@ def local_copy(path: str | os.PathLike[str]) -> pathlib.Path:
     if not names:
         raise RemoteError(f"there is nothing at {remote.url}; expected a workdir of wae_jax.main or an exported file")
     folder = pathlib.Path(tempfile.mkdtemp(prefix="wae_jax_"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _LOCAL_COPIES.append(folder)
     if names == [""]:  # a single file
         parent, _, name = remote.url.rpartition("/")
         RemoteFolder(parent).download([name], folder)
         return folder / name
     remote.download_run(folder)
     return folder
+
+
+@atexit.register
+def remove_local_copies() -> None:
+    """Removes what `local_copy` has made; also for a process that ends without the functions of `atexit`."""
+    while _LOCAL_COPIES:
+        shutil.rmtree(_LOCAL_COPIES.pop(), ignore_errors=True)
 
 
 def _signature(path: pathlib.Path) -> tuple[int, int]:

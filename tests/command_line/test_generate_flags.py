@@ -7,6 +7,7 @@ import pytest
 
 from wae_jax.command_line.generate_flags import add_sound_flags, requested_audio, requested_tempo
 from wae_jax.errors import RequestError
+from wae_jax.generate import parse_arguments
 from wae_jax.generation.modes.request import InputPhrase
 from wae_jax.render.audio import Audio
 
@@ -58,6 +59,31 @@ def test_flags_out_of_range_are_refused(flag, told, capsys):
     with pytest.raises(SystemExit, match="2"):
         parse(flag)
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--mode=encode", "--tempo=90"], "--tempo applies only to music; --mode=encode makes codes"),
+        (["--mode=encode", "--threshold=.3", "--latent=mixture"], "--latent, --threshold applies only to music"),
+        (["--mode=encode", "--probabilities", "--programs=bass=38"], "--probabilities, --programs applies only to"),
+        (["--no-audio", "--audio-format=mp3"], "--audio-format applies only to sound files; expected no --no-audio"),
+        (["--no-audio", "--sound-font=a.sf2"], "--sound-font applies only to sound files"),
+        (["--start-bar=3"], "--start-bar applies only to --mode=vary or continue or accompany or edit"),
+        (["--components=3"], "--components applies only to --latent=mixture"),
+        (["--num=100001"], "'100001'; expected a whole number from 1 to 100000"),
+        (["--workdir="], "argument --workdir: the path is empty"),
+        (["--mode=vary", "--input="], "argument --input: the path is empty"),
+    ],
+)
+def test_flags_without_an_effect_are_refused(flags, told, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        parse_arguments(["--output=music", *flags])
+    assert told in capsys.readouterr().err
+
+
+def test_what_a_mode_does_not_make_may_be_refused_by_the_user():
+    assert not parse_arguments(["--output=codes", "--mode=encode", "--no-audio", "--no-page", "--no-pictures"]).audio
 
 
 def test_what_is_asked_for_and_missing_is_an_error(tmp_path):

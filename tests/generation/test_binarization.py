@@ -172,7 +172,7 @@ def test_bernoulli_is_random_with_the_right_mean_and_each_phrase_by_itself():
         ({"short_note_thresholds": (float("nan"),) * 5}, "short_note_thresholds is .nan"),
         ({"short_note_thresholds": FIT, "min_note_length": 14}, "min_note_length is 14 .* at most 13 steps"),
         ({"track_gates": (1.0,)}, "track_gates is .* expected 5 numbers"),
-        ({"track_gates": (1.0, 1.0, 1.0, 1.0, -1.0)}, "at least 0"),
+        ({"track_gates": (1.0, 1.0, 1.0, 1.0, -1.0)}, "each between 0 and the 16128 cells"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused(change, message):
@@ -194,7 +194,7 @@ def parse(*flags):
     return parser.parse_args(flags)
 
 
-OF_MODEL = BinarizationRule(thresholds=(0.3,) * 5, hysteresis_ratio=0.5)
+OF_MODEL = BinarizationRule(thresholds=(0.3,) * 5, hysteresis_ratio=0.5, min_note_length=2)
 
 
 @pytest.mark.parametrize(

@@ -63,13 +63,13 @@ def test_reconstructions_lie_beside_their_originals(workdir, tmp_path):
 
 
 def test_codes_alone(workdir, tmp_path):
-    assert run(workdir, tmp_path / "e", "--mode=encode", "--num=3") == 0
+    assert run(workdir, tmp_path / "e", "--mode=encode", "--num=3", quick=()) == 0
     assert {path.name for path in (tmp_path / "e").iterdir()} == {"codes.npy", "rows.npy"}
 
 
 def test_interpolation_begins_and_ends_at_codes_of_phrases(workdir, tmp_path):
     assert run(workdir, tmp_path / "i", "--mode=interpolate", "--num=9") == 0
-    run(workdir, tmp_path / "e", "--mode=encode", "--num=3")
+    run(workdir, tmp_path / "e", "--mode=encode", "--num=3", quick=())
     path, ends = np.load(tmp_path / "i" / "codes.npy"), np.load(tmp_path / "e" / "codes.npy")
     assert path.shape == (9, 4)
     assert any(np.allclose(path[0], end, atol=1e-5) for end in ends)
@@ -320,7 +320,8 @@ def test_the_number_of_phrases_depends_on_the_mode(flags, num, may_be_fewer):
 def test_by_default_there_are_no_more_phrases_than_a_small_validation_split_has(workdir, tmp_path, monkeypatch, mode):
     few = wae_jax.load(workdir).phrases("valid")[:3]
     monkeypatch.setattr("wae_jax.generation.model.Model.phrases", lambda model, split: few)
-    assert run(workdir, tmp_path / "o", f"--mode={mode}") == 0
+    quick = () if mode == "encode" else ("--no-audio", "--no-pictures", "--no-page", "--threshold=0.03")
+    assert run(workdir, tmp_path / "o", f"--mode={mode}", quick=quick) == 0
     assert len(np.load(tmp_path / "o" / "codes.npy")) == (16 if mode == "interpolate" else 3)
 
 

@@ -5,18 +5,24 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import pathlib
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
+from wae_jax.command_line.signals import INTERRUPTED, TERMINATED, Terminated, leave, raising_on_signals, take_interrupts
+from wae_jax.command_line.terminal import any_text_on_stdout
 from wae_jax.errors import RequestError, UserError
+from wae_jax.files import printable
 from wae_jax.remote import is_url
 
 LARGEST_SEED = 2**32 - 1
+LARGEST_NUM = 100_000  # phrases; a decoded one takes 300 kB of memory
 
 
 def make_parser(command: str, description: str | None, **options: Any) -> argparse.ArgumentParser:
-    """The parser of `python -m wae_jax.COMMAND`, whose description keeps its lines."""
+    """The parser of `python -m wae_jax.COMMAND`, whose description keeps its lines; the command takes Ctrl-C."""
+    take_interrupts()
     return argparse.ArgumentParser(
         prog=f"python -m wae_jax.{command}",
         description=description,
@@ -56,7 +62,32 @@ def number(minimum: float, maximum: float, unit: str = "") -> Callable[[str], fl
     return read
 
 
-INTERRUPTED = 130  # as a shell reports a program that Ctrl-C has ended
+def path(text: str) -> str:
+    """Reads a path or a URL; an empty one, as of a variable that is not set, is refused."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty; expected a file or a folder")
+    return text
+
+
+def check_output(name: str, *, is_folder: bool) -> pathlib.Path:
+    """The path of a file or folder to write, checked before the work is done.
+
+    Raises:
+      RequestError: if it is a URL, if the other of file and folder is there, or if it cannot be written there.
+    """
+    if is_url(name):
+        raise RequestError(f"--output is {name}; expected a local path, from which the files can be copied there")
+    output = pathlib.Path(name)
+    if not is_folder and output.is_dir():
+        raise RequestError(f"{output} is a folder; expected the name of a file in it, for --output")
+    nearest = output if is_folder else output.parent
+    while not os.path.lexists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise RequestError(f"{nearest} is no folder; expected --output to be {'' if is_folder else 'in '}one")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise RequestError(f"{nearest} cannot be written; expected another --output")
+    return output
 
 
 def run_command(command: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
@@ -65,24 +96,43 @@ def run_command(command: Callable[[argparse.Namespace], None], arguments: argpar
     Where a file cannot be written, `output` of the command line is named, if there is one.
 
     Returns:
-      The exit status: 0; 1 after an error; 130 after Ctrl-C.
+      The exit status: 0; 1 after an error; 130 after Ctrl-C and 143 after SIGTERM.
     """
     output = getattr(arguments, "output", None)
+    status = 1
     try:
-        if output and is_url(output):
-            raise RequestError(f"--output is {output}; expected a local path, from which the files can be copied there")
-        command(arguments)
-    except KeyboardInterrupt:
-        left = f"; {output} may be incomplete" if output and os.path.exists(output) else ""
-        print(f"interrupted{left}", file=sys.stderr)
-        return INTERRUPTED
+        with raising_on_signals(), any_text_on_stdout():
+            command(arguments)
+        return 0
+    except KeyboardInterrupt as error:
+        is_terminated = isinstance(error, Terminated)
+        status = TERMINATED if is_terminated else INTERRUPTED
+        left = (
+            f"; {output} may be incomplete" if output and os.path.isdir(output) else ""
+        )  # single files are written whole
+        message = f"{'terminated' if is_terminated else 'interrupted'}{left}"
     except UserError as error:
-        message = str(error)
+        message = f"error: {error}"
     except OSError as error:
         # NumPy raises errors without a number where a disk is full.
         reason = error.strerror or f"cannot be written or read completely ({error}); is the disk full?"
-        message = f"{error.filename or output}: {reason}"
-    else:
-        return 0
-    print(f"error: {message}", file=sys.stderr)
-    return 1
+        message = f"error: {error.filename or output}: {reason}"
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        message = "error: there is not enough memory; expected a smaller --num"
+    print("\n".join(map(printable, message.split("\n"))), file=sys.stderr)
+    return status
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the host or, in jax's words, of a device was not enough."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def run_program(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
+    """Runs a command as a program, and ends it with the exit status."""
+    status = main(None)
+    if status in (INTERRUPTED, TERMINATED):
+        leave(status)
+    sys.exit(status)

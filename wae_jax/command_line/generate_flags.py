@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wae_jax.command_line.command import number, whole_number
+from wae_jax.command_line.command import number, path, whole_number
+from wae_jax.command_line.model_flags import ONLY_WITH_MODEL
 from wae_jax.config import BinarizationRule
 from wae_jax.errors import RequestError
 from wae_jax.generation.modes.attributes import ATTRIBUTES
@@ -19,6 +20,13 @@ from wae_jax.render.audio import DEFAULT_AUDIO, FORMATS, Audio, missing_parts
 _LARGEST_CHANGE = 5.0
 # The user's files, each with the flag of the first bar that is read.
 _FILES = {"--input": "--start-bar", "--from": "--from-bar", "--to": "--to-bar"}
+_SOUND_FLAGS = {"audio_format": "--audio-format", "sound_font": "--sound-font"}
+# Flags that have no effect where only codes are made, by their names in the parsed arguments.
+_MUSIC_FLAGS = {
+    **{name: flag for name, flag in ONLY_WITH_MODEL.items() if name != "checkpoint"},
+    **{name: f"--{name}" for name in ("probabilities", "multitracks", "tempo", "programs")},
+    **_SOUND_FLAGS,
+}
 _MODE_FLAGS = (*_FILES, *_FILES.values(), "--keep", "--attribute")
 
 
@@ -27,7 +35,9 @@ def add_mode_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mode", choices=MODES, default="sample", help="see above (default sample)")
     own = parser.add_argument_group("your own music", "bars count from 1; the default is the first four with music")
     for file, bar in _FILES.items():
-        own.add_argument(file, dest=_destination(file), metavar="FILE", help=f"four bars of it, from {bar} on")
+        own.add_argument(
+            file, dest=_destination(file), type=path, metavar="FILE", help=f"four bars of it, from {bar} on"
+        )
         own.add_argument(bar, dest=_destination(bar), type=whole_number(1), metavar="BAR")
     own.add_argument(
         "--keep", type=parse_tracks, metavar="TRACK,...", help="some of " + ", ".join(map(str.lower, TRACK_NAMES))
@@ -88,6 +98,19 @@ def check_mode_flags(parser: argparse.ArgumentParser, arguments: argparse.Namesp
         parser.error("--attribute names one attribute twice; expected each once")
     if arguments.num is not None and mode.num_with_input is None and given & {*_FILES}:
         parser.error(f"--num does not apply to --mode={arguments.mode} with --input, which makes one phrase")
+
+
+def check_music_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Exits with a usage error where flags of music are given to a mode that makes none, or flags of sound for none."""
+
+    def given(names: Mapping[str, str]) -> str:
+        flags = [flag for name, flag in names.items() if getattr(arguments, name) != parser.get_default(name)]
+        return ", ".join(flags)
+
+    if not MODES[arguments.mode].makes_music and (flags := given(_MUSIC_FLAGS)):
+        parser.error(f"{flags} applies only to music; --mode={arguments.mode} makes codes")
+    if not arguments.audio and (flags := given(_SOUND_FLAGS)):
+        parser.error(f"{flags} applies only to sound files; expected no --no-audio with it")
 
 
 def parse_tracks(text: str) -> tuple[int, ...]:
@@ -151,7 +174,9 @@ def add_sound_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--audio-format", choices=FORMATS, default=DEFAULT_AUDIO.format, help="of sound files (default %(default)s)"
     )
-    parser.add_argument("--sound-font", metavar="FILE", help="a SoundFont 2 file (default: the one of pretty_midi)")
+    parser.add_argument(
+        "--sound-font", type=path, metavar="FILE", help="a SoundFont 2 file (default: the one of pretty_midi)"
+    )
     parser.add_argument("--no-audio", dest="audio", action="store_false", help="no sound files")
 
 

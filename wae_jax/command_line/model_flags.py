@@ -7,8 +7,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from wae_jax.command_line.command import LARGEST_SEED, whole_number
-from wae_jax.config import BinarizationRule, read_per_track
+from wae_jax.command_line.command import LARGEST_NUM, LARGEST_SEED, path, whole_number
+from wae_jax.config import NUM_TRACKS, BinarizationRule, read_per_track
 from wae_jax.config.kinds import find_problem, type_hints
 from wae_jax.errors import RequestError
 from wae_jax.generation.load import load
@@ -42,6 +42,9 @@ _RULE_FLAGS: dict[str, tuple[str, Callable[[str], Any], str, str]] = {
         "a track is silent in phrases with fewer expected active cells; fit: as many empty bars as training data have",
     ),
 }
+# Parts of the rule "hard" alone.
+_HARD = {"thresholds", "hysteresis_ratio", "short_note_thresholds", "track_gates"}
+_NONE = (0.0,) * NUM_TRACKS
 # Flags that have no effect without a model, by their names in the parsed arguments.
 ONLY_WITH_MODEL = {
     **{name: f"--{name}" for name in ("checkpoint", "latent", "components")},
@@ -54,6 +57,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that choose a trained model, --workdir and --checkpoint."""
     parser.add_argument(
         "--workdir",
+        type=path,
         help="workdir of a run, or a file of python -m wae_jax.export (default: the model that ships)",
     )
     add_checkpoint_flag(parser)
@@ -67,7 +71,9 @@ def add_checkpoint_flag(parser: argparse.ArgumentParser) -> None:
 def add_sampling_flags(parser: argparse.ArgumentParser, *, num: int | None, min_num: int = 1) -> None:
     """Adds --num, whose default may depend on the mode, --seed, and the parts of the binarization rule."""
     default = "the default depends on the mode" if num is None else f"default {num}"
-    parser.add_argument("--num", type=whole_number(min_num), default=num, help=f"number of phrases ({default})")
+    parser.add_argument(
+        "--num", type=whole_number(min_num, LARGEST_NUM), default=num, help=f"number of phrases ({default})"
+    )
     parser.add_argument("--seed", type=whole_number(0, LARGEST_SEED), default=0, help="random seed (default 0)")
     rule = parser.add_argument_group("binarization", "parts that are not given are those of the model's configuration")
     rule.add_argument(
@@ -99,13 +105,24 @@ def _rule_part(name: str, convert: Callable[[str], Any]) -> Callable[[str], Any]
 
 
 def requested_rule(arguments: argparse.Namespace, rule: BinarizationRule) -> BinarizationRule:
-    """The model's binarization rule with the parts that are given; raises RequestError if they contradict."""
+    """The model's binarization rule with the parts that are given.
+
+    Raises:
+      RequestError: if they contradict each other, or a part that is given has no effect on the others.
+    """
     names = [field.name for field in dataclasses.fields(BinarizationRule)]
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     try:
-        return dataclasses.replace(rule, **given)
+        rule = dataclasses.replace(rule, **given)
     except ValueError as error:
         raise RequestError(str(error)) from error
+    if rule.method != "hard" and (
+        hard := [flag for flag, (name, *_) in _RULE_FLAGS.items() if name in _HARD & given.keys()]
+    ):
+        raise RequestError(f"{', '.join(hard)} applies only to --binarization=hard; the rule is {rule.method!r}")
+    if rule.min_note_length == 1 and given.get("short_note_thresholds", _NONE) != _NONE:
+        raise RequestError("--short-note-threshold has no effect without a --min-note-length of at least 2 steps")
+    return rule
 
 
 def add_latent_flags(parser: argparse.ArgumentParser) -> None:

@@ -21,8 +21,9 @@ PLAYER_SCRIPTS = ("elements.js", "voices.js", "player.js", "piano_roll.js", "dow
 
 LARGEST_PAGE = 25_000_000  # bytes
 
-# Characters that could end a script element or a line of a script from within a string.
-_ESCAPED = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+# Characters that could end a script element or a line of a script from within a string, and halves of surrogate pairs,
+# which names of files may hold and UTF-8 has not.
+_ESCAPED = {code: f"\\u{code:04x}" for code in (*map(ord, "<>&\u2028\u2029"), *range(0xD800, 0xE000))}
 
 
 def read_browser_file(name: str) -> str:

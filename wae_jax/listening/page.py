@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wae_jax.config import BinarizationRule
+from wae_jax.files import printable
 from wae_jax.generation.model import Model
 from wae_jax.listening.document import PLAYER_SCRIPTS, assemble, check_output, embed, save_page
 from wae_jax.listening.latent_panel import latent_panel
@@ -85,7 +86,7 @@ def write_page(
     panel = latent_panel(model, rule=rule)
     fits = (size := len(embed(panel))) <= LARGEST_PANEL
     left_out = "" if fits else f" The latent panel is left out, since its model would take {size / 1e6:.0f} MB."
-    name = "the shipped model" if source is None else pathlib.Path(source).resolve().name
+    name = "the shipped model" if source is None else printable(pathlib.Path(source).resolve().name)
     page = make_page(
         title=f"Listening to {name}",
         summary=f"Step {model.step}, checkpoint {model.digest[:12]}. The sound is made in this page, which loads "

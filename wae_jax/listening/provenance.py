@@ -14,6 +14,7 @@ import numpy as np
 import wae_jax
 from wae_jax.config import flatten_config
 from wae_jax.evaluation import table
+from wae_jax.files import printable
 from wae_jax.generation.model import Model
 
 _SET_NAMES = {"eval": "validation data", "eval_train": "training data", "samples": "samples", "held_out": "held-out"}
@@ -73,10 +74,10 @@ def provenance(model: Model, name: str, **settings: Any) -> list[tuple[str, str]
         ("model", name),
         ("checkpoint step", str(model.step)),
         ("checkpoint digest", model.digest),
-        *((key, str(value)) for key, value in settings.items()),
+        *((key, printable(str(value))) for key, value in settings.items()),
         *((f"version of {package}", version) for package, version in versions.items()),
         *(
-            (f"config.{field}", json.dumps(value, ensure_ascii=False))
+            (f"config.{field}", printable(json.dumps(value, ensure_ascii=False)))
             for field, value in flatten_config(model.config.to_dict()).items()
         ),
     ]

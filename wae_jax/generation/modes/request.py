@@ -18,6 +18,7 @@ from wae_jax.config import BinarizationRule
 from wae_jax.data.build import formats
 from wae_jax.data.build.sources import Options
 from wae_jax.errors import RequestError, SourceError
+from wae_jax.files import printable
 from wae_jax.generation.binarization import binarize
 from wae_jax.generation.model import Model
 from wae_jax.metrics.reconstruction import cell_f1
@@ -39,8 +40,8 @@ class InputPhrase:
 
     @property
     def name(self) -> str:
-        """The name of the file and the bars, for titles."""
-        return f"{pathlib.Path(self.path).name}, bars {self.start_bar} to {self.start_bar + NUM_BARS - 1}"
+        """The name of the file, escaped where it cannot be printed, and the bars, for titles."""
+        return f"{printable(pathlib.Path(self.path).name)}, bars {self.start_bar} to {self.start_bar + NUM_BARS - 1}"
 
 
 def read_input_phrase(path: str | os.PathLike[str], start_bar: int | None = None) -> InputPhrase:

@@ -22,6 +22,7 @@ class Mode(NamedTuple):
     num_with_input: int | None  # with music of the user's; None where that makes one phrase
     required: tuple[str, ...] = ()  # flags that have to be given
     optional: tuple[str, ...] = ()  # its other flags
+    makes_music: bool = True  # or codes alone
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -33,7 +34,7 @@ MODES = {
     "sample": Mode(sample, 64, 64),
     "reconstruct": Mode(reconstruct, 64, 64),
     "interpolate": Mode(interpolate, 64, 9, optional=("--from", "--to", "--from-bar", "--to-bar")),
-    "encode": Mode(encode, 64, 64),
+    "encode": Mode(encode, 64, 64, makes_music=False),
     "vary": Mode(vary, 8, 8, required=("--input",), optional=("--start-bar",)),
     "continue": Mode(continue_, 16, 16, optional=("--input", "--start-bar")),
     "accompany": Mode(accompany, 4, 4, required=("--input", "--keep"), optional=("--start-bar",)),
