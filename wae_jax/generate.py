@@ -10,8 +10,8 @@
 --mode=edit          samples, or four bars of --input, with each --attribute changed
 
 Music of your own is a MIDI file, a Multitrack of pypianoroll, or phrases as npz or npy, as `build_dataset` reads them.
-Its tempo is that of all files that are written, unless --tempo gives another. How near the music is to what was
-requested is printed as a table, and written to report.json.
+Its tempo and its key are those of all files that are written, unless --tempo and --key give others. How near the music
+is to what was requested is printed as a table, and written to report.json.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ from wae_jax.errors import DatasetError, RequestError
 from wae_jax.files import whole_file
 from wae_jax.generation.binarization import describe as describe_rule
 from wae_jax.generation.model import Model
+from wae_jax.generation.modes.keys import make_in_key
 from wae_jax.generation.modes.request import Phrases, Request
 from wae_jax.generation.modes.table import MODES
 from wae_jax.listening.page import write_page
@@ -74,7 +75,7 @@ def generate(arguments: argparse.Namespace) -> None:
     if MODES[arguments.mode].makes_music:
         rule = model.calibrated(rule)
     request = make_request(arguments, inputs, rule)
-    phrases = MODES[arguments.mode].make(model, request)
+    phrases = make_in_key(MODES[arguments.mode], model, request)
     print(f"{_source(arguments)}: step {model.step}, checkpoint {model.digest[:12]}")
 
     output.mkdir(parents=True, exist_ok=True)

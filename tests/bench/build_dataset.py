@@ -36,9 +36,10 @@ def _build(paths: Sequence[str], workers: int) -> dict[str, Any]:
     import json
 
     with tempfile.TemporaryDirectory(prefix="wae_jax_bench_") as folder:
-        command = [sys.executable, "-m", "wae_jax.build_dataset", "--output", f"{folder}/data", "--tonality=keep", "--input", *paths]
+        command = [sys.executable, "-m", "wae_jax.build_dataset", "--output", f"{folder}/data", "--tonality=keep"]
+        command += ["--workers", str(workers), "--input", *paths]
         started = time.perf_counter()
-        subprocess.run([*command, "--workers", str(workers)], cwd=ROOT, check=True, stdout=sys.stderr)
+        subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr)
         seconds = time.perf_counter() - started
         description = json.loads(pathlib.Path(folder, "data", "dataset.json").read_text())
     return {"seconds": seconds, "phrases": description["num_phrases"]}

@@ -1,6 +1,7 @@
 """The command that makes music, with a small trained model."""
 
 import json
+import shutil
 
 import mido
 import numpy as np
@@ -15,6 +16,7 @@ from tests.searching import shorten_searches
 from wae_jax import export, generate
 from wae_jax.command_line.generate_flags import make_request, parse_attribute, parse_tracks
 from wae_jax.config import BinarizationRule
+from wae_jax.data.demo_corpus import make_demo_corpus
 from wae_jax.errors import DatasetError
 from wae_jax.generation.modes.request import InputPhrase, read_input_phrase
 from wae_jax.pianoroll import unpack
@@ -172,6 +174,101 @@ def own_bars(path):
     return read_input_phrase(path).roll.reshape(4, 48, 84, 5)
 
 
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    """A song in C major, and the same song in D and in E flat, far from the edges of the range."""
+    folder = tmp_path_factory.mktemp("keys")
+    packed, _ = make_demo_corpus(num_songs=1, phrases_per_song=3, seed=3)
+    for name, up in (("c", 0), ("d", 2), ("eb", 3)):
+        write_midi(folder / f"{name}.mid", higher(unpack(packed), up))
+    return folder
+
+
+def higher(rolls, up):
+    """Phrases with pitched tracks so many semitones higher."""
+    moved = np.roll(rolls, up, axis=-2)
+    moved[..., 0] = rolls[..., 0]
+    return moved
+
+
+@pytest.mark.parametrize("mode", OWN)
+def test_what_is_made_of_the_same_music_in_another_key_is_the_same_in_that_key(
+    workdir, keys, tmp_path, capsys, quick, mode
+):
+    flags, _ = OWN[mode]
+    for name, key in (("c", []), ("d", []), ("d in eb", ["--key=Cm"])):
+        own = f"--input={keys / name.split()[0]}.mid"
+        assert run(workdir, tmp_path / name, f"--mode={mode}", own, *flags, *key) == 0
+    assert "c.mid, bars 1 to 4: in C major as estimated, moved by +0 semitones" in (out := capsys.readouterr().out)
+    assert "d.mid, bars 1 to 4: in D major as estimated, moved by -2 semitones to be encoded" in out
+    assert "phrases are moved by +2 semitones from C major and A minor" in out
+    in_c = load(tmp_path / "c")
+    for name, up in (("d", 2), ("d in eb", 3)):
+        np.testing.assert_allclose(np.load(tmp_path / name / "codes.npy"), np.load(tmp_path / "c" / "codes.npy"))
+        np.testing.assert_array_equal(load(tmp_path / name)[..., 9:75, :], higher(in_c, up)[..., 9:75, :])
+        found = json.loads((tmp_path / name / "report.json").read_text())["transposed"]
+        assert set(found["phrases"]) == {up}
+        assert (found["inputs"][0]["semitones"], found["inputs"][0]["written_semitones"]) == (-2, up - 2)
+        if mode != "continue":
+            originals = load(tmp_path / name / "originals")
+            np.testing.assert_array_equal(originals[0], higher(own_bars(keys / "c.mid"), up))
+            kept = [0, 3] if mode == "accompany" else []
+            for roll in load(tmp_path / name):
+                np.testing.assert_array_equal(roll[..., kept], originals[0][..., kept])
+
+
+def test_a_walk_from_one_key_to_another_has_the_first_key(workdir, keys, tmp_path, quick):
+    for name in ("d", "c"):
+        ends = [f"--from={keys / f'{name}.mid'}", f"--to={keys / 'eb.mid'}"]
+        assert run(workdir, tmp_path / name, "--mode=interpolate", "--num=3", *ends) == 0
+    np.testing.assert_array_equal(load(tmp_path / "d")[..., 9:75, :], higher(load(tmp_path / "c"), 2)[..., 9:75, :])
+    for i, name in enumerate(("d", "eb")):
+        np.testing.assert_array_equal(load(tmp_path / "d" / "originals")[i], own_bars(keys / f"{name}.mid"))
+
+
+def test_samples_are_written_shown_and_reported_in_the_requested_keys(workdir, tmp_path, capsys):
+    shown = ["--no-audio", "--no-pictures", "--threshold=0.03", "--num=4"]
+    assert run(workdir, tmp_path / "c", quick=shown) == 0
+    assert "semitones" not in capsys.readouterr().out
+    in_c = load(tmp_path / "c")
+    for key, expected in (("Bm", [2] * 4), ("random", None)):
+        folder = tmp_path / key
+        assert run(workdir, folder, f"--key={key}", "--probabilities", quick=shown) == 0
+        report = json.loads((folder / "report.json").read_text())
+        shifts = report["transposed"]["phrases"]
+        assert report["requested"]["key"] == key
+        assert "semitones" in capsys.readouterr().out
+        assert expected in (shifts, None)
+        phrases = load(folder)
+        (section,) = data_of((folder / "listen.html").read_text(encoding="utf-8"))["sections"]
+        on_page = [phrase["notes"] for group in section["groups"] for phrase in group["phrases"]]
+        for i, up in enumerate(shifts):
+            np.testing.assert_array_equal(phrases[i][..., 9:75, :], higher(in_c[i], up)[..., 9:75, :])
+            pitches = {(track, int(p) + 24) for p, track in np.argwhere(phrases[i].any(axis=(0, 1)))}
+            assert {(track, pitch) for track, pitch, *_ in on_page[i]} == pitches
+            played = [m for t in mido.MidiFile(folder / f"phrase_{i:04d}.mid").tracks for m in t if m.type == "note_on"]
+            assert {message.note for message in played if message.velocity} == {pitch for _, pitch in pitches}
+        probable = np.load(folder / "probabilities.npy").reshape(phrases.shape)
+        np.testing.assert_array_equal(probable > np.float32(0.03), phrases)
+
+
+def test_a_model_knows_whether_its_music_was_in_one_tonality(workdir, keys, tmp_path, capsys, quick):
+    assert export.main([f"--workdir={workdir}", f"--output={tmp_path / 'c.npz'}", "--num=2"]) == 0
+    own = ["--mode=vary", "--num=1", f"--input={keys / 'd.mid'}"]
+    assert run(tmp_path / "c.npz", tmp_path / "c", *own) == 0
+    assert "moved by -2 semitones" in capsys.readouterr().out
+    many = shutil.copytree(workdir, tmp_path / "many")
+    config = json.loads((many / "config.json").read_text())
+    config["data"]["tonality"] = "all"
+    (many / "config.json").write_text(json.dumps(config))
+    assert run(many, tmp_path / "all", *own) == 0
+    assert "semitones" not in capsys.readouterr().out
+    assert "transposed" not in json.loads((tmp_path / "all" / "report.json").read_text())
+    assert run(many, tmp_path / "no", "--key=D") == 1
+    assert "--key is D, and the model was trained on music in many keys" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+
+
 def test_a_walk_between_two_files(workdir, songs, tmp_path, quick):
     ends = [f"--from={songs / 'a.mid'}", f"--to={songs / 'b.mid'}"]
     assert run(workdir, tmp_path / "there", "--mode=interpolate", *ends) == 0
@@ -282,6 +379,8 @@ def test_music_that_will_not_do_is_refused_with_the_reason(workdir, songs, tmp_p
             "'0'; expected a whole number of at least 1",
         ),
         (["--mode=interpolate", "--from=a.mid"], "expected both"),
+        (["--mode=encode", "--key=D"], "--key applies only to music"),
+        (["--key=d"], "'d' is no key; expected one such as C, F#, Bb, Am or Bbm, or random"),
         (["--mode=interpolate", "--input=a.mid"], "--input applies only to"),
     ],
 )

@@ -12,6 +12,7 @@ from wae_jax.command_line.model_flags import ONLY_WITH_MODEL
 from wae_jax.config import BinarizationRule
 from wae_jax.errors import RequestError
 from wae_jax.generation.modes.attributes import ATTRIBUTES
+from wae_jax.generation.modes.keys import RANDOM, key_shift
 from wae_jax.generation.modes.request import InputPhrase, Request, read_input_phrase
 from wae_jax.generation.modes.table import MODES
 from wae_jax.pianoroll import DEFAULT_TEMPO, NUM_TRACKS, PROGRAMS, TRACK_NAMES
@@ -24,7 +25,7 @@ _SOUND_FLAGS = {"audio_format": "--audio-format", "sound_font": "--sound-font"}
 # Flags that have no effect where only codes are made, by their names in the parsed arguments.
 _MUSIC_FLAGS = {
     **{name: flag for name, flag in ONLY_WITH_MODEL.items() if name != "checkpoint"},
-    **{name: f"--{name}" for name in ("probabilities", "multitracks", "tempo", "programs")},
+    **{name: f"--{name}" for name in ("probabilities", "multitracks", "tempo", "programs", "key")},
     **_SOUND_FLAGS,
 }
 _MODE_FLAGS = (*_FILES, *_FILES.values(), "--keep", "--attribute")
@@ -33,6 +34,13 @@ _MODE_FLAGS = (*_FILES, *_FILES.values(), "--keep", "--attribute")
 def add_mode_flags(parser: argparse.ArgumentParser) -> None:
     """Adds --mode and the flags of single modes."""
     parser.add_argument("--mode", choices=MODES, default="sample", help="see above (default sample)")
+    parser.add_argument(
+        "--key",
+        type=parse_key,
+        metavar="KEY|random",
+        help="key of what is written, such as D or Bm, or one at random for each phrase (default: that of --input or "
+        "--from, or else C major and A minor, if the model knows only these)",
+    )
     own = parser.add_argument_group("your own music", "bars count from 1; the default is the first four with music")
     for file, bar in _FILES.items():
         own.add_argument(
@@ -54,7 +62,7 @@ def add_mode_flags(parser: argparse.ArgumentParser) -> None:
 
 def given_mode_flags(arguments: argparse.Namespace) -> dict[str, Any]:
     """The mode and its flags that were given, by name."""
-    given = {_destination(flag): _value(arguments, flag) for flag in ("--mode", *_MODE_FLAGS)}
+    given = {_destination(flag): _value(arguments, flag) for flag in ("--mode", "--key", *_MODE_FLAGS)}
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -75,6 +83,7 @@ def make_request(arguments: argparse.Namespace, inputs: tuple[InputPhrase, ...],
         inputs=inputs,
         keep=arguments.keep or (),
         attributes=dict(arguments.attribute or ()),
+        key=arguments.key,
         may_be_fewer=arguments.num is None,
     )
 
@@ -111,6 +120,16 @@ def check_music_flags(parser: argparse.ArgumentParser, arguments: argparse.Names
         parser.error(f"{flags} applies only to music; --mode={arguments.mode} makes codes")
     if not arguments.audio and (flags := given(_SOUND_FLAGS)):
         parser.error(f"{flags} applies only to sound files; expected no --no-audio with it")
+
+
+def parse_key(text: str) -> str:
+    """A key, such as "F#" or "Bbm", or "random"."""
+    try:
+        if text != RANDOM:
+            key_shift(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or {RANDOM}") from None
+    return text
 
 
 def parse_tracks(text: str) -> tuple[int, ...]:

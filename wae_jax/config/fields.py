@@ -38,6 +38,11 @@ class DataSpec:
     transpose_semitones: Annotated[int, Range(0, maximum=12)] = 0
     placement: Literal["auto", "device", "host"] = "auto"  # where the packed phrases are kept while training
 
+    @property
+    def is_in_one_tonality(self) -> bool:
+        """Whether a model is trained on music in C major and A minor alone."""
+        return self.tonality == "c" and not self.transpose_semitones
+
 
 @dataclasses.dataclass(frozen=True)
 class CostSpec:

@@ -149,3 +149,46 @@ def test_damaged_files_give_a_reason(shared_data):
         with contextlib.suppress(RequestError):  # no other exception
             read += bool(read_input_phrase(path).roll.any())
     assert 0 < read < len(paths)
+
+
+def triads(*tonics):
+    """Phrases of major cadences, I-IV-V-I, one a tonic, over drums."""
+    rolls = np.zeros((len(tonics), 4, 48, 84, 5), bool)
+    for roll, tonic in zip(rolls, tonics, strict=True):
+        for bar, root in zip(roll, (0, 5, 7, 0), strict=True):
+            bar[:46, [36 + tonic + root + third for third in (0, 4, 7)], 1] = True
+            bar[::12, 12, 0] = True
+    return rolls.reshape(-1, 192, 84, 5)
+
+
+def keys(path, **options):
+    found = read_input_phrase(path, **options)
+    return (found.transposition.key, found.transposition.by, found.semitones) if found.transposition else None
+
+
+def test_the_key_of_a_song_is_that_of_all_of_it_or_of_its_signature(tmp_path):
+    path = tmp_path / "a.mid"
+    # G, G and D: the third phrase is of a song in G.
+    write_midi(path, triads(7, 7, 2))
+    assert keys(path, start_bar=9) == ("G major", "estimate", 5)
+    file = mido.MidiFile(path)
+    file.tracks[0].insert(0, mido.MetaMessage("key_signature", key="D", time=0))
+    file.save(path)
+    assert keys(path, start_bar=1) == keys(path, start_bar=9) == ("D major", "signature", -2)
+    write_midi(path, triads(0) * (np.arange(5) == 0))
+    assert keys(path) is None
+    assert read_input_phrase(path).semitones == 0
+
+
+def test_the_key_of_a_phrase_of_an_array_is_that_of_its_song_or_its_neighbors(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, triads(7, 2, 7, 4))
+    assert keys(path, start_bar=5) == ("G major", "estimate", 5)
+    (tmp_path / "a.tsv").write_text("phrase\tsong\tfirst_bar\n0\tx\t\n1\ty\t\n2\tx\t\n3\ty\t\n")
+    assert keys(path, start_bar=1) == ("G major", "estimate", 5)
+    # D and E together: A major, which has the chords of both.
+    assert keys(path, start_bar=5) == keys(path, start_bar=13) == ("A major", "estimate", 3)
+    far = np.concatenate([triads(7), *[triads(2)] * 80])
+    np.save(tmp_path / "b.npy", far)
+    assert keys(tmp_path / "b.npy", start_bar=4 * 60 + 1) == ("D major", "estimate", -2)
+    np.testing.assert_array_equal(read_input_phrase(tmp_path / "b.npy", 4 * 60 + 1).roll, far[60])

@@ -15,8 +15,9 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from wae_jax.config import BinarizationRule
-from wae_jax.data.build import formats
-from wae_jax.data.build.sources import Options
+from wae_jax.data.build import formats, key_estimation
+from wae_jax.data.build.sources import DEFAULT_TONALITY, Options, Transposition
+from wae_jax.data.build.transposition import transposition_of
 from wae_jax.errors import RequestError, SourceError
 from wae_jax.files import printable
 from wae_jax.generation.binarization import binarize
@@ -26,6 +27,10 @@ from wae_jax.pianoroll import BYTES_PER_PHRASE, NUM_BARS, Codes, Probabilities, 
 
 # Phrases of songs may start at any bar.
 _OPTIONS = Options(hop_bars=1, threshold=0.5)
+# For the keys of all phrases of a song; folded, so that no phrase is left out.
+_KEY_OPTIONS = dataclasses.replace(_OPTIONS, tonality=DEFAULT_TONALITY, out_of_range="fold")
+# Phrases of an array before and after one, from which its key is estimated with it.
+_NEIGHBORS = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +42,12 @@ class InputPhrase:
     start_bar: int  # the first of the four bars, from 1
     notes_left_out: int = 0  # of the whole file: their MIDI numbers are not 24 to 107
     tempo: float | None = None  # quarter notes a minute, for most of the four bars; None if the file has none
+    transposition: Transposition | None = None  # to C major or A minor; None for drums alone
+
+    @property
+    def semitones(self) -> int:
+        """By how much its transposition moves it up, from -6 to 5."""
+        return self.transposition.semitones if self.transposition else 0
 
     @property
     def name(self) -> str:
@@ -74,7 +85,18 @@ def _from_song(path: pathlib.Path, start_bar: int | None) -> InputPhrase:
     index = int(begins_with_music.argmax()) if start_bar is None else bars.index(start_bar)
     roll = unpack(chunk.rows[index : index + 1])[0]
     tempo = chunk.tempos[index] if chunk.tempos else None
-    return InputPhrase(roll, str(path), bars[index], source.changes.num_out_of_range, tempo)
+    transposition = _transposition_of_bar(path, bars[index])
+    return InputPhrase(roll, str(path), bars[index], source.changes.num_out_of_range, tempo, transposition)
+
+
+def _transposition_of_bar(path: pathlib.Path, start_bar: int) -> Transposition | None:
+    """As `build_dataset` would transpose the phrase of a song."""
+    source = formats.open_source(path, options=_KEY_OPTIONS)
+    chunk = next(source.chunks)
+    assert chunk.first_bars is not None
+    assert chunk.semitones is not None
+    semitones = chunk.semitones[chunk.first_bars.index(start_bar - 1)]
+    return next((each for each in source.changes.transpositions if each.semitones == semitones), None)
 
 
 def _from_phrases(path: pathlib.Path, start_bar: int | None) -> InputPhrase:
@@ -85,8 +107,13 @@ def _from_phrases(path: pathlib.Path, start_bar: int | None) -> InputPhrase:
         has = "one phrase, at bar 1" if num_phrases == 1 else f"{num_phrases} phrases, at bars 1, 5, 9 and so on"
         last = (num_phrases - 1) * NUM_BARS + 1
         raise SourceError(f"has {has} up to {last}; bar {first} is the start of none of them")
-    source = formats.open_source(path, rows=slice(index, index + 1), options=_OPTIONS)
-    found = InputPhrase(unpack(next(source.chunks).rows)[0], str(path), first)
+    start = max(index - _NEIGHBORS, 0)
+    chunks = list(formats.open_source(path, rows=slice(start, index + _NEIGHBORS + 1), options=_OPTIONS).chunks)
+    rolls = unpack(np.concatenate([chunk.rows for chunk in chunks]))
+    songs = np.array([song for chunk in chunks for song in chunk.songs or [""] * len(chunk.rows)])
+    times = key_estimation.sounding_steps(rolls[songs == songs[index - start]]).sum(axis=0)
+    key = transposition_of(*key_estimation.estimate_key(times), "estimate") if times.any() else None
+    found = InputPhrase(rolls[index - start], str(path), first, transposition=key)
     if not found.roll.any():
         raise SourceError(f"is silent in bars {first} to {first + NUM_BARS - 1}; choose others with --start-bar")
     return found
@@ -118,6 +145,7 @@ class Request:
     inputs: tuple[InputPhrase, ...] = ()  # phrases of the user's
     keep: tuple[int, ...] = ()  # indices of the tracks that stay as they are
     attributes: Mapping[str, float] = dataclasses.field(default_factory=dict)  # changes by name, in standard deviations
+    key: str | None = None  # of what is written, such as "D", or "random"; None for the user's, or C major and A minor
     may_be_fewer: bool = False  # whether a dataset with fewer phrases is no error, since `num` is a default
 
     def decode(self, model: Model, codes: Codes) -> tuple[Probabilities, Rolls]:

@@ -23,6 +23,7 @@ class Mode(NamedTuple):
     required: tuple[str, ...] = ()  # flags that have to be given
     optional: tuple[str, ...] = ()  # its other flags
     makes_music: bool = True  # or codes alone
+    is_path: bool = False  # whether its phrases follow one another, so that they have one key
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -33,10 +34,10 @@ class Mode(NamedTuple):
 MODES = {
     "sample": Mode(sample, 64, 64),
     "reconstruct": Mode(reconstruct, 64, 64),
-    "interpolate": Mode(interpolate, 64, 9, optional=("--from", "--to", "--from-bar", "--to-bar")),
+    "interpolate": Mode(interpolate, 64, 9, optional=("--from", "--to", "--from-bar", "--to-bar"), is_path=True),
     "encode": Mode(encode, 64, 64, makes_music=False),
     "vary": Mode(vary, 8, 8, required=("--input",), optional=("--start-bar",)),
-    "continue": Mode(continue_, 16, 16, optional=("--input", "--start-bar")),
+    "continue": Mode(continue_, 16, 16, optional=("--input", "--start-bar"), is_path=True),
     "accompany": Mode(accompany, 4, 4, required=("--input", "--keep"), optional=("--start-bar",)),
     "edit": Mode(edit, 8, None, required=("--attribute",), optional=("--input", "--start-bar")),
 }
