@@ -68,6 +68,8 @@ def test_the_tonality_is_that_of_the_build(tmp_path):
         ({"options": {"tonality": "signature"}}, "c"),
         ({"options": {"tonality": "estimate"}}, "c"),
         ({"options": {"tonality": "keep"}}, "all"),
+        ({"options": {"tonality": "signature"}, "tonality": "all"}, "all"),
+        ({"options": {"tonality": "signature"}, "tonality": "c"}, "c"),
         ({"options": {}}, "all"),
         ({}, "all"),
     ):

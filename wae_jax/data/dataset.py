@@ -134,9 +134,10 @@ def load_dataset(path: str | os.PathLike[str]) -> Dataset:
     def read_songs() -> list[str]:
         return [line.song or "" for line in read_index(folder, len(phrases))]
 
-    # What was built before the option existed was not transposed.
+    # Of version 1, only those that were asked to transposed anything.
     is_kept = description.get("options", {}).get("tonality", "keep") == "keep"
-    return Dataset(phrases, rows, digest, str(folder), read_songs, "all" if is_kept else "c")
+    tonality: Tonality = "c" if description.get("tonality", "all" if is_kept else "c") == "c" else "all"
+    return Dataset(phrases, rows, digest, str(folder), read_songs, tonality)
 
 
 def read_index(folder: pathlib.Path, num_phrases: int) -> list[IndexLine]:

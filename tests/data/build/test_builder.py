@@ -107,7 +107,10 @@ def test_a_mix_of_inputs_split_by_song(tmp_path, capsys):
     assert "songs: 20" in out
     assert "dropped: 2 duplicates (0 of a phrase in another split), 1 silent, 0 with too few tracks" in out
     assert "skipped: 0 of 2 files" in out
-    assert "kept: the pitches of 47 phrases of arrays, taken to be in C major and A minor as MuseGAN's are" in out
+    # Of cells at random, seven pitch classes of twelve.
+    assert f"{described['kept_in_c_major']:.0%} in the scale of C major: taken to be in any key" in out
+    assert (described["tonality"], described["kept"], data.tonality) == ("all", 47, "all")
+    assert described["kept_in_c_major"] == pytest.approx(7 / 12, abs=0.01)
     assert err == ""
 
 

@@ -19,7 +19,7 @@ from jaxtyping import Shaped
 import wae_jax
 from wae_jax import pianoroll
 from wae_jax.data import dataset, splits
-from wae_jax.data.build import dataset_writer, note_report
+from wae_jax.data.build import dataset_writer, note_report, tonality
 from wae_jax.data.build.dataset_writer import escape
 from wae_jax.data.build.dedup_and_split import Selection, deduplicate_and_split
 from wae_jax.data.build.near_duplicates import MIN_SIMILARITY
@@ -49,6 +49,8 @@ def build(spec: BuildSpec, output: str, *, overwrite: bool, num_workers: int) ->
         if not len(table.records):
             raise DatasetError(f"none of the {len(spec.inputs)} inputs gives a phrase; the reasons are above")
         description = _describe(spec, ingested, selection, table)
+        kept = selection.rows[table.records["semitones"] == UNKNOWN_SHIFT]
+        description |= tonality.fields(rows.reshape(-1, pianoroll.BYTES_PER_PHRASE), kept, spec.options.tonality)
         description["phrases_sha256"] = dataset_writer.copy_phrases(
             staged, selection.rows, staging.folder / dataset.PHRASES_FILE
         )
@@ -120,7 +122,6 @@ def _describe(spec: BuildSpec, ingested: Ingested, selection: Selection, table: 
         "near_duplicates_across_splits": selection.num_near_across_splits,
         "silent_dropped": ingested.num_silent,
         "few_tracks_dropped": ingested.num_few_tracks,
-        "keys_unknown": int(np.count_nonzero(table.records["semitones"] == UNKNOWN_SHIFT)),
         "notes_out_of_range": sum(source.changes.num_out_of_range for source in ingested.sources.values()),
         "sources": sources,
         "options": {

@@ -38,11 +38,12 @@ def lines(description: Mapping[str, Any]) -> Iterator[str]:
     if counts := collections.Counter((key["by"], key["rejected_signature"] is not None) for key in keys):
         named = (f"{counts[kind]} {name}" for kind, name in _KEYS.items() if counts[kind])
         yield f"transposed by: {', '.join(named)}"
-    if (num := description.get("keys_unknown", 0)) and description["options"]["tonality"] != "keep":
-        yield (
-            f"kept: the pitches of {num} phrases of arrays, taken to be in C major and A minor as MuseGAN's are; if "
-            "they are not, give --tonality=estimate and the names of their songs, or --tonality=keep"
-        )
+    if (share := description.get("kept_in_c_major")) is not None:
+        kept = f"kept: the pitches of {description['kept']} phrases of arrays, {share:.0%} in the scale of C major"
+        if description["tonality"] == "c":
+            yield f"{kept}: taken to be in C major and A minor"
+        else:
+            yield f"{kept}: taken to be in any key; --tonality=estimate transposes arrays whose songs are named"
     if num_notes := description["notes_out_of_range"]:
         is_folded = description["options"].get("out_of_range") == "fold"
         yield f"{'moved by octaves, drums left out' if is_folded else 'left out'}: {num_notes} notes {_RANGE}"
