@@ -94,7 +94,7 @@ def find_shifts(
 
     The user's music moves to a key that was requested by the fewest semitones, and what is made of it with it. Without
     one it stays where it is, and what is made of two phrases has the key of the first. Of random keys there is one for
-    each phrase, unless the phrases are made of the user's or lie on a path.
+    each phrase, but a single one for phrases on a path or made of the user's.
 
     Args:
       request: its inputs are in their own keys.
@@ -106,7 +106,7 @@ def find_shifts(
         return np.full(num, -into[0] if len(into) else 0), np.zeros_like(into)
     if request.key == RANDOM:
         drawn = np.random.default_rng([request.seed, _KEY_DOMAIN]).integers(-6, 6, num)
-        target = np.full(num, drawn[0]) if is_path or len(into) else drawn
+        target = np.full(num, drawn[0]) if is_path else drawn
     else:
         target = np.full(num, key_shift(request.key))
     of_inputs = _nearest(target[0] + into)
