@@ -21,9 +21,8 @@ from wae_jax.command_line.command import check_output, make_parser, path, run_co
 from wae_jax.command_line.model_flags import (
     ONLY_WITH_MODEL,
     add_checkpoint_flag,
-    add_latent_flags,
+    add_prior_flag,
     add_sampling_flags,
-    check_latent_flags,
     requested_rule,
 )
 from wae_jax.data.dataset import load_dataset
@@ -87,7 +86,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--split", default="valid", help="its split that holds the held-out phrases (default valid)")
     add_checkpoint_flag(parser)
     add_sampling_flags(parser, num=2048, min_num=_MIN_NUM)
-    add_latent_flags(parser)
+    add_prior_flag(parser)
     parser.add_argument(
         "--compat",
         choices=("musegan",),
@@ -98,7 +97,6 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--output", type=path, help="folder to write to (default: evaluation in the workdir, or NAME.evaluation)"
     )
     arguments = parser.parse_args(argv)
-    check_latent_flags(parser, arguments)
     given = [name for name, value in vars(arguments).items() if value != parser.get_default(name)]
     if arguments.compare and (
         others := [ONLY_WITH_MODEL.get(name, f"--{name}") for name in given if name != "compare"]

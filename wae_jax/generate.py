@@ -38,10 +38,9 @@ from wae_jax.command_line.generate_flags import (
     requested_tempo,
 )
 from wae_jax.command_line.model_flags import (
-    add_latent_flags,
     add_model_flags,
+    add_prior_flag,
     add_sampling_flags,
-    check_latent_flags,
     open_model,
     requested_rule,
 )
@@ -117,7 +116,7 @@ def _write_music(
     if phrases.originals is not None:
         write_phrases(output / "originals", phrases.originals, names=phrases.original_names, **options)
         sets["originals"] = phrases.originals
-    requested = {name: getattr(arguments, name) for name in ("seed", "latent", "components")}
+    requested = {name: getattr(arguments, name) for name in ("seed", "prior")}
     requested |= {"num": request.num} | given_mode_flags(arguments)
     sound = None if audio is None or missing_parts(audio) else describe(audio)
     report = {
@@ -169,7 +168,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add_model_flags(parser)
     parser.add_argument("--output", type=path, required=True, help="folder to write to")
     add_sampling_flags(parser, num=None)
-    add_latent_flags(parser)
+    add_prior_flag(parser)
     parser.add_argument("--probabilities", action="store_true", help="write the probabilities too")
     parser.add_argument("--multitracks", action="store_true", help="write each phrase as a Multitrack of pypianoroll")
     add_sound_flags(parser)
@@ -182,7 +181,6 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     check_mode_flags(parser, arguments)
     check_music_flags(parser, arguments)
-    check_latent_flags(parser, arguments)
     return arguments
 
 

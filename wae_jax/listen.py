@@ -23,10 +23,9 @@ from wae_jax.command_line.command import (
 )
 from wae_jax.command_line.model_flags import (
     add_checkpoint_flag,
-    add_latent_flags,
     add_model_flags,
+    add_prior_flag,
     add_sampling_flags,
-    check_latent_flags,
     open_model,
     requested_rule,
 )
@@ -66,7 +65,7 @@ def _add_page_flags(parser: argparse.ArgumentParser) -> None:
     add_model_flags(parser)
     parser.add_argument("--output", type=path, required=True, help="the HTML file to write")
     add_sampling_flags(parser, num=64)
-    add_latent_flags(parser)
+    add_prior_flag(parser)
     parser.add_argument(
         "--tempo", type=number(40, 240, "bpm"), default=DEFAULT_TEMPO, help="initial tempo in bpm (default 100)"
     )
@@ -164,10 +163,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         subparser = subparsers.add_parser(name, description=description, formatter_class=parser.formatter_class)
         add_flags(subparser)
         subparser.set_defaults(run=run, subparser=subparser)
-    arguments = parser.parse_args(argv)
-    if arguments.command == "page":
-        check_latent_flags(arguments.subparser, arguments)
-    return arguments
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

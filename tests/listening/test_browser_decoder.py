@@ -16,13 +16,13 @@ from wae_jax.config import BinarizationRule
 from wae_jax.generation.binarization import binarize
 from wae_jax.generation.export_file import to_storage
 from wae_jax.generation.latent_paths import slerp
-from wae_jax.generation.learned_prior import Mixture
 from wae_jax.generation.load import load
 from wae_jax.listening.decoder_layers import decoder_layers
 from wae_jax.listening.document import PLAYER_SCRIPTS, embed, read_browser_file
 from wae_jax.listening.latent_panel import latent_panel, layer_to_json
 from wae_jax.listening.page import PANEL_SCRIPTS
 from wae_jax.listening.sections import note_lists
+from wae_jax.training.learned_prior import Mixture
 
 pytestmark = pytest.mark.browser
 

@@ -47,7 +47,7 @@ _HARD = {"thresholds", "hysteresis_ratio", "short_note_thresholds", "track_gates
 _NONE = (0.0,) * NUM_TRACKS
 # Flags that have no effect without a model, by their names in the parsed arguments.
 ONLY_WITH_MODEL = {
-    **{name: f"--{name}" for name in ("checkpoint", "latent", "components")},
+    **{name: f"--{name}" for name in ("checkpoint", "prior")},
     "method": "--binarization",
     **{name: flag for flag, (name, *_) in _RULE_FLAGS.items()},
 }
@@ -125,32 +125,17 @@ def requested_rule(arguments: argparse.Namespace, rule: BinarizationRule) -> Bin
     return rule
 
 
-def add_latent_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of the distribution that codes are sampled from."""
+def add_prior_flag(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag of the distribution that codes are sampled from."""
     parser.add_argument(
-        "--latent",
-        choices=("prior", "mixture"),
-        default="prior",
-        help="sample codes from the prior (default), or from Gaussians fitted to codes of training phrases",
+        "--prior",
+        choices=("normal", "mixture"),
+        help="sample codes from the normal distribution that training aims at, or from Gaussians fitted to codes of "
+        "training phrases (default: as configured for training)",
     )
-    parser.add_argument(
-        "--components",
-        type=whole_number(1),
-        help="of --latent=mixture (default: the number under which held-out codes are most likely)",
-    )
-
-
-def check_latent_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    """Exits with a usage error where --components is given without --latent=mixture."""
-    if arguments.components is not None and arguments.latent != "mixture":
-        parser.error("--components applies only to --latent=mixture")
-
-
-def requested_latent(model: Model, latent: str, components: int | None) -> Model:
-    """The model, sampling from the distribution that --latent and --components name."""
-    return model if latent == "prior" else model.with_mixture(components or 0)
 
 
 def open_model(arguments: argparse.Namespace) -> Model:
-    """The model that --workdir and --checkpoint choose, sampling as --latent and --components say."""
-    return requested_latent(load(arguments.workdir, arguments.checkpoint), arguments.latent, arguments.components)
+    """The model that --workdir and --checkpoint choose, sampling as --prior says."""
+    model = load(arguments.workdir, arguments.checkpoint)
+    return model if arguments.prior is None else model.with_prior(arguments.prior)

@@ -83,7 +83,7 @@ def _arm_fields(provenance: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in config.items()
         if not any(fnmatch.fnmatchcase(name, pattern) for pattern in _FREE)
     }
-    sampling = {name: provenance[name] for name in ("phrases", "latent", "components") if name in provenance}
+    sampling = {name: provenance[name] for name in ("phrases", "prior") if name in provenance}
     rule = {
         f"binarization.{name}": format_per_track(tuple(value)) if isinstance(value, list) else value
         for name, value in provenance.get("binarization", {}).items()

@@ -25,6 +25,8 @@ from wae_jax.pianoroll import Codes, PackedPhrases, pack, unpack
 
 # Probabilities of this many phrases take 40 MB.
 _PHRASES_AT_A_TIME = 128
+# Codes sampled for comparison with held-out codes; they are not decoded.
+_SAMPLES_OF_PRIORS = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +37,7 @@ class EvaluationSpec:
     seed: int  # for samples, the choice of phrases, and resampling
     split: str  # the split of the held-out phrases
     compat: str  # "musegan" adds the metrics as published code computes them; "" does not
-    latent: str = "prior"  # or "mixture", fitted to the codes of training phrases
-    components: int | None = None  # their number in the mixture; None chooses it on held-out codes
+    prior: str | None = None  # "normal" or "mixture", which codes are sampled from; None for the model's own
 
 
 class Evaluation(NamedTuple):
@@ -57,9 +58,10 @@ def evaluate_model(model: Model, data: Dataset, spec: EvaluationSpec, rule: Bina
     """
     held_out, training = choose_phrases(data, spec.split, spec), model.data()
     _check_songs(held_out, spec.split)
-    sampler = model.with_mixture(spec.components or 0) if spec.latent == "mixture" else model
+    sampler = model if spec.prior is None else model.with_prior(spec.prior)
     fitted = sampler.calibrated(rule)
     codes = model.encode(unpack(held_out.packed))
+    priors = {"normal": model.with_prior("normal")} | ({} if sampler.mixture is None else {"mixture": sampler})
     sets = {
         "generated": PhraseSet(_decode(model, sampler.sample_codes(spec.seed, spec.num), fitted, spec.seed)),
         "reconstructed": PhraseSet(_decode(model, codes, fitted, spec.seed), held_out.songs),
@@ -72,7 +74,7 @@ def evaluate_model(model: Model, data: Dataset, spec: EvaluationSpec, rule: Bina
     content["quality_gap"] = measure.divide_quality_gap(content["music"])
     content["codes"] = measure.measure_codes(
         codes,
-        model.sample_codes(spec.seed, spec.num),
+        {name: each.sample_codes(spec.seed, _SAMPLES_OF_PRIORS) for name, each in priors.items()},
         songs=held_out.songs,
         prior_variance=float(model.config.objective.prior_variance),
         seed=spec.seed,
@@ -80,6 +82,7 @@ def evaluate_model(model: Model, data: Dataset, spec: EvaluationSpec, rule: Bina
     )
     # The requested rule defines the arm of a comparison; the fitted one differs from seed to seed.
     content["provenance"] |= {
+        "prior": "normal" if sampler.mixture is None else "mixture",
         "binarization": dataclasses.asdict(rule),
         "calibrated_binarization": dataclasses.asdict(fitted),
         "checkpoint_step": model.step,

@@ -19,13 +19,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float64, Int64
 
 from wae_jax.evaluation import latent_metrics, memorization
-from wae_jax.generation.learned_prior import Mixture, log_density, normal
+from wae_jax.evaluation.fresh_discriminator import fresh_jensen_shannon
 from wae_jax.metrics import distances, distribution, intervals, music, suite
 from wae_jax.pianoroll import PITCHED_TRACKS, TRACK_NAMES, Codes, PackedPhrases
 from wae_jax.pianoroll.notes import ratio
+from wae_jax.training.learned_prior import Mixture, log_density, normal
 
 SETS = ("generated", "reconstructed", "held_out", "training")
 PITCHED = "Pitched"
@@ -231,24 +232,34 @@ def find_copies(sets: Sets, *, num_threads: int = 1) -> dict[str, Any]:
 
 def measure_codes(
     codes: Codes,
-    samples: Float[np.ndarray, "samples Z"],
+    samples: Mapping[str, Codes],
     *,
     songs: Int64[np.ndarray, " B"] | None,
     prior_variance: float,
     seed: int,
     mixture: Mixture | None = None,
 ) -> dict[str, Any]:
-    """Codes of held-out phrases compared with samples of the prior.
+    """Codes of held-out phrases compared with samples of the normal prior and, if there is one, of a learned mixture.
 
     The permutation test assumes independent codes, which those of one song are not: it gets one of each song. Log
-    densities are the mean over codes in nats a dimension, under the prior and, where there is one, a learned mixture.
+    densities are the mean over codes in nats a dimension.
+
+    Args:
+      codes: of held-out phrases.
+      samples: of "normal", and of "mixture" where there is one.
+      songs: the song of each code.
+      prior_variance: of the normal prior.
+      seed: of permutations and discriminators.
+      mixture: the learned prior.
     """
-    codes, samples = codes.astype(np.float64), samples.astype(np.float64)
     chosen = np.random.default_rng(seed).permutation(len(codes))
     if songs is not None:
         chosen = chosen[np.unique(songs[chosen], return_index=True)[1]]
-    test = latent_metrics.mmd_permutation_test(codes[chosen], samples, prior_variance=prior_variance, seed=seed)
-    distributions = {"prior": normal(codes.shape[1], prior_variance)} | ({"mixture": mixture} if mixture else {})
+    codes = codes.astype(np.float64)
+    test = latent_metrics.mmd_permutation_test(
+        codes[chosen], samples["normal"].astype(np.float64), prior_variance=prior_variance, seed=seed
+    )
+    distributions = {"normal": normal(codes.shape[1], prior_variance)} | ({"mixture": mixture} if mixture else {})
     return {
         "dimensions": codes.shape[1],
         "mmd": {**test._asdict(), "codes": len(chosen)},
@@ -257,5 +268,8 @@ def measure_codes(
         "active": latent_metrics.active_dimensions(codes, prior_variance)._asdict(),
         "log_density": {
             name: float(log_density(each, codes).mean() / codes.shape[1]) for name, each in distributions.items()
+        },
+        "jensen_shannon": {
+            name: fresh_jensen_shannon(codes, samples[name], songs=songs, seed=seed) for name in distributions
         },
     }

@@ -156,14 +156,16 @@ def _copies(copies: Mapping[str, Any], sets: Sets) -> Iterator[str]:
 
 def _latent_space(content: Mapping[str, Any], codes: Mapping[str, Any]) -> Iterator[str]:
     test = codes["mmd"]
+    divergences = ", ".join(f"{value:.3f} of the {name}" for name, value in codes["jensen_shannon"].items())
     densities = ", ".join(f"{value:.3f} under the {name}" for name, value in codes["log_density"].items())
     yield (
         f"<h2>Latent space</h2><p>MMD² between the prior and {test['codes']} held-out codes, one a song where songs "
         f"are known, is {test['statistic']:.4f}; for two samples of one distribution it is {test['null_mean']:.4f} ± "
         f"{test['null_sd']:.4f} (permutation p = {test['p_value']:.3g}). "
         f"{codes['active']['number']} of {codes['dimensions']} dimensions are active.</p>"
-        f"<p>The samples are from the {content['provenance']['latent']}. Log-density of held-out codes, in nats a "
-        f"dimension: {densities}.</p>"
+        f"<p>The samples are from the {content['provenance']['prior']} prior. Log-density of held-out codes, in nats a "
+        f"dimension: {densities}. Jensen-Shannon divergence from held-out codes, by a discriminator trained afresh: "
+        f"{divergences}.</p>"
     )
     moments = {name: _array(each) for name, each in codes["moments"].items()}
     yield _picture(

@@ -19,16 +19,15 @@ from wae_jax.data.statistics import TrackStatistics, track_statistics
 from wae_jax.errors import RequestError
 from wae_jax.generation.binarization import binarize
 from wae_jax.generation.calibration import fit_rule
-from wae_jax.generation.learned_prior import Mixture, fit_mixture, sample_mixture
 from wae_jax.models.autoencoder import Autoencoder, make_autoencoder
 from wae_jax.objective.prior import sample_prior
 from wae_jax.pianoroll import Codes, PackedPhrases, Probabilities, Rolls, unpack
 from wae_jax.training.checkpoint_meta import checkpoint_digest, describe_leaves
+from wae_jax.training.learned_prior import Mixture, fit_mixture, sample_mixture
 from wae_jax.training.state import TrainState
 
 _PHRASES_AT_A_TIME = 32
 _MIXTURE_PHRASES = 4096  # of the training data, whose codes a mixture is fitted to
-_MIXTURE_SEED = 0  # whatever the seed of the samples, so that a model has one mixture
 _CALIBRATION_SAMPLES = 128
 # The samples that a rule is fitted on have a key that no seed reaches: `jax.random.key(seed)` has a first word of 0 for
 # every seed below 2**32; with this number folded in it is not 0.
@@ -63,7 +62,8 @@ class Model:
         """
         host = jax.device_get(state)
         digest = checkpoint_digest(describe_leaves(host))
-        return cls(config, host.evaluation_variables(), int(host.step), digest, statistics)
+        mixture = host.learned_prior.unpadded() if config.prior == "mixture" else None
+        return cls(config, host.evaluation_variables(), int(host.step), digest, statistics, mixture)
 
     @functools.cached_property
     def autoencoder(self) -> Autoencoder:
@@ -132,23 +132,25 @@ class Model:
         """The packed rows of one split of the dataset that the model was trained on."""
         return self.data().split(split)
 
-    def with_mixture(self, components: int = 0) -> Model:
-        """The model with a mixture of Gaussians fitted to the codes of training phrases in place of the prior.
+    def with_prior(self, name: str) -> Model:
+        """The model, sampling from the prior N(0, prior_variance * I), "normal", or from a "mixture".
 
-        Up to 4,096 phrases are encoded, spread over the split, which takes some seconds; 0 components chooses their
-        number.
+        A model whose run fitted no mixture gets one: up to 4,096 training phrases are encoded, which takes seconds.
 
         Raises:
-          DatasetError: if the data can no longer be found.
-          RequestError: if no such mixture can be fitted to the codes.
+          DatasetError: if the data for that can no longer be found.
+          RequestError: if no mixture can be fitted to the codes.
         """
+        if name == "normal":
+            return dataclasses.replace(self, mixture=None)
+        if self.mixture is not None:
+            return self
         rows = self.phrases("train")
         codes = self.encode(unpack(np.asarray(rows[spread(len(rows), _MIXTURE_PHRASES)])))
         try:
-            mixture = fit_mixture(codes, components=components, seed=_MIXTURE_SEED)
+            return dataclasses.replace(self, mixture=fit_mixture(codes))
         except ValueError as error:
             raise RequestError(f"no mixture can be fitted to the codes of training phrases: {error}") from error
-        return dataclasses.replace(self, mixture=mixture)
 
 
 # Two modules of one configuration are equal, so that these compile once a process; and the variables are arguments, for

@@ -19,11 +19,11 @@ from jaxtyping import Float64, Shaped
 from wae_jax.config import BinarizationRule
 from wae_jax.data.dataset import spread
 from wae_jax.generation.export_file import to_storage
-from wae_jax.generation.learned_prior import Mixture
 from wae_jax.generation.model import Model
 from wae_jax.generation.modes.attributes import ATTRIBUTES, PerPhrase
 from wae_jax.listening.decoder_layers import Layer, decoder_layers
 from wae_jax.pianoroll import LOWEST_PITCH, PHRASE_SHAPE, Codes, unpack
+from wae_jax.training.learned_prior import Mixture
 
 MIN_CORRELATION = 0.4
 # Components along which codes vary less than this, in standard deviations of the prior, are left out.

@@ -25,6 +25,7 @@ from wae_jax.training.checkpoint import Checkpointer
 from wae_jax.training.evaluation_step import make_evaluate
 from wae_jax.training.metric_window import MetricWindow
 from wae_jax.training.metric_writer import MetricWriter
+from wae_jax.training.prior_fit import make_prior_fit
 from wae_jax.training.progress import Progress
 from wae_jax.training.run import NO_HOOKS, Hooks, Run
 from wae_jax.training.state import TrainState, create_train_state
@@ -161,6 +162,7 @@ def _train(
     one_step = make_train_step(config, num_train_steps=run.total_steps)
     train_steps = parallel_step(functools.partial(jax.lax.scan, one_step), donate_state=True)
     evaluate_subsets = make_evaluate(config, train_rows=run.train_rows, valid_rows=run.valid_rows)
+    fit_prior = make_prior_fit(config, run.train_rows)
     at_most = max_steps_per_call(config.steps_per_call)
     stops = (config.log_every_steps, config.eval_every_steps, config.checkpoint_every_steps)
 
@@ -180,8 +182,11 @@ def _train(
         evaluated: dict[str, float] | None = None
         if run.is_due(step, config.log_every_steps):
             scalars |= window.average()
-        if run.is_due(step, config.eval_every_steps):
+        is_evaluated = run.is_due(step, config.eval_every_steps)
+        if is_evaluated or is_saved:
             window.fetch()  # raises rather than evaluate a state that is not finite
+            state = fit_prior(state, step == run.total_steps)
+        if is_evaluated:
             evaluated = metrics = evaluate(state)
             scalars |= evaluated
         if scalars:

@@ -16,6 +16,7 @@ from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.models.modules import full_precision
 from wae_jax.pianoroll import PHRASE_SHAPE
 from wae_jax.training.latent_penalties import make_penalty
+from wae_jax.training.learned_prior import normal
 from wae_jax.training.optimizers import make_optimizers
 
 _UNOPTIMIZED = {"xla_backend_optimization_level": 0}
@@ -52,6 +53,8 @@ class TrainState:
       discriminator: the latent discriminator; its params are {} if the penalty has none.
       ema_params: exponential moving average of the autoencoder's parameters; {} unless configured.
       term_averages: moving averages of the objective's terms, for an adaptive penalty weight; {} unless configured.
+      learned_prior: the mixture that codes are sampled from, as of the last evaluation or checkpoint; {} unless
+        configured. Steps leave it as it is.
     """
 
     step: Any
@@ -59,6 +62,7 @@ class TrainState:
     discriminator: ModelState
     ema_params: Any
     term_averages: Any
+    learned_prior: Any
 
     def evaluation_variables(self) -> dict[str, Any]:
         """The autoencoder's variables for evaluation and sampling, with averaged parameters if there are any."""
@@ -89,6 +93,9 @@ def create_train_state(
     # changed at the first step could not be restored into this one.
     dtype = full_precision(config.dtype)
 
+    is_learned = config.prior == "mixture"
+    mixture: Any = normal(config.model.z_dim, config.objective.prior_variance).padded() if is_learned else {}
+
     # One program in place of some hundred small ones, each of which would be compiled at every start. It runs once, and
     # on CPUs its random numbers take 8 s to compile with optimization, 2 s without.
     @functools.partial(jax.jit, compiler_options=_UNOPTIMIZED if jax.default_backend() == "cpu" else None)
@@ -105,6 +112,7 @@ def create_train_state(
             discriminator=ModelState(discriminator_params, {}, discriminator_tx.init(discriminator_params)),
             ema_params=jax.tree.map(jnp.copy, params) if config.ema_decay else {},
             term_averages={name: jnp.zeros((), dtype) for name in averaged_terms},
+            learned_prior=jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture),
         )
 
     return create(jax.random.key(config.seed))

@@ -216,6 +216,7 @@ def make_train_step(
             discriminator=state.discriminator.descend(discriminator_gradients, discriminator_tx, {}),
             ema_params=_average_params(state.ema_params, autoencoder.params, state.step, config.ema_decay),
             term_averages=_average_terms(state.term_averages, metrics, objective.reconstruction_weight),
+            learned_prior=state.learned_prior,
         )
         metrics |= {
             "gradient_norm": optax.tree.norm(gradients),

@@ -2,7 +2,8 @@
 
 The penalty pulls the codes of the training data towards the prior, but seldom all the way: where the prior has mass and
 no code lies, the decoder was never trained. A mixture fitted to the codes of training phrases samples where they lie
-(arXiv 1903.12436). With one component it is the Gaussian of their mean and covariance.
+(arXiv 1903.12436). With one component it is the Gaussian of their mean and covariance. A run fits it whenever it
+evaluates or saves, and keeps it in its state.
 
 Covariances are full. A component may have fewer codes than a covariance has entries, so that the diagonal is raised by
 a share of the variance of all codes. On 3,368 codes of the model that ships, 32 numbers each, this makes held-out codes
@@ -12,10 +13,11 @@ Gaussian does.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import warnings
+from typing import Any
 
+import flax.struct
 import jax
 import numpy as np
 import scipy.linalg
@@ -26,6 +28,7 @@ from wae_jax.pianoroll import Codes
 
 # Numbers of components among which one is chosen.
 CANDIDATES = (1, 2, 4, 8, 16, 32)
+MAX_COMPONENTS = max(CANDIDATES)
 _MAX_STEPS = 50
 _TOLERANCE = 1e-2  # EM ends when the likelihood gains less, in nats a code
 _RAISED_VARIANCE = 0.03  # added to each component, as a share of the variance of all codes in each dimension
@@ -35,16 +38,42 @@ _MIN_DEVIATION = 1e-3
 Points = Float64[np.ndarray, "B Z"]
 
 
-@dataclasses.dataclass(frozen=True)
+@flax.struct.dataclass
 class Mixture:
-    """A mixture of Gaussians."""
+    """A mixture of Gaussians.
 
-    weights: Float64[np.ndarray, " C"]  # of the components; positive, with a sum of 1
-    means: Float64[np.ndarray, "C Z"]
-    factors: Float64[np.ndarray, "C Z Z"]  # lower triangles L of covariances L Lᵀ, with a positive diagonal
+    In the state of a run it has `MAX_COMPONENTS`, of which some may have a weight of 0, so that its shapes are known;
+    and its leaves are whatever jax puts in their stead.
+
+    Attributes:
+      weights: of the components, `[C]`, with a sum of 1.
+      means: `[C, Z]`.
+      factors: lower triangles L of covariances L Lᵀ, `[C, Z, Z]`, with a positive diagonal.
+    """
+
+    weights: Any
+    means: Any
+    factors: Any
 
     def __str__(self) -> str:
         return f"a mixture of {len(self.weights)} Gaussians fitted to the codes of training phrases"
+
+    def padded(self) -> Mixture:
+        """The mixture with `MAX_COMPONENTS`: the added ones have a weight of 0."""
+        num, latent_dim = self.means.shape
+        more = MAX_COMPONENTS - num
+        return Mixture(
+            np.append(self.weights, np.zeros(more)),
+            np.append(self.means, np.zeros((more, latent_dim)), axis=0),
+            np.append(self.factors, np.broadcast_to(np.eye(latent_dim), (more, latent_dim, latent_dim)), axis=0),
+        )
+
+    def unpadded(self) -> Mixture:
+        """The mixture without components of weight 0, float64."""
+        weights = np.asarray(self.weights, np.float64)
+        used = weights > 0
+        means, factors = (np.asarray(each, np.float64)[used] for each in (self.means, self.factors))
+        return Mixture(weights[used] / weights.sum(), means, factors)
 
 
 def normal(latent_dim: int, variance: float) -> Mixture:

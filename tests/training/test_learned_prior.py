@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from wae_jax.generation.learned_prior import fit_mixture, log_density, normal, sample_mixture
+from wae_jax.training.learned_prior import fit_mixture, log_density, normal, sample_mixture
 
 CENTRES = np.array([[-6.0, 0.0, 1.0], [5.0, 4.0, 0.0], [0.0, -7.0, 3.0]])
 SHARES = np.array([0.5, 0.3, 0.2])
