@@ -49,6 +49,7 @@ _TINY = {
     "log_every_steps": 2,
     "eval_every_steps": 3,
     "checkpoint_every_steps": 3,
+    "prior": "normal",
     "data.num_songs": 12,
     "data.phrases_per_song": 2,
     "objective.cost.positive_weight": 1.0,

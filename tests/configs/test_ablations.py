@@ -6,7 +6,7 @@ import runpy
 import pytest
 
 from tests.helpers import ROOT, load_config
-from wae_jax.command_line.model_flags import add_latent_flags, add_sampling_flags, requested_rule
+from wae_jax.command_line.model_flags import add_prior_flag, add_sampling_flags, requested_rule
 from wae_jax.config import BinarizationRule, Config, flatten_config, read_config
 from wae_jax.models.networks import NETWORKS
 
@@ -150,19 +150,19 @@ def test_the_binarization_rule_is_given_to_the_evaluation_as_flags():
     asked = "min_note_length=3,threshold=fit,hysteresis_ratio=0.50"
     assert evaluation_flags(asked) == ("--threshold=fit", "--hysteresis-ratio=0.5", "--min-note-length=3")
     assert training_arm(asked) == BASELINE
-    assert evaluation_flags("threshold=.5,min_note_length=1,latent=prior") == ()
+    assert evaluation_flags("threshold=.5,min_note_length=1,prior=normal") == ()
     assert evaluation_flags("track_gate=fit,short_note_threshold=1.5") == (
         "--short-note-threshold=1.5",
         "--track-gate=fit",
     )
-    assert evaluation_flags("latent=mixture") == ("--latent=mixture",)
+    assert evaluation_flags("prior=mixture") == ("--prior=mixture",)
     assert evaluation_flags("binarization=hard") == evaluation_flags(BASELINE) == ()
 
 
 def test_the_flags_are_those_of_evaluate_and_the_defaults_those_of_the_baseline():
     parser = argparse.ArgumentParser()
     add_sampling_flags(parser, num=1)
-    add_latent_flags(parser)
+    add_prior_flag(parser)
     for arm in ARMS:
         parser.parse_args(evaluation_flags(arm))
     assert read_config(ABLATIONS["get_config"]()).binarization == BinarizationRule()

@@ -86,17 +86,16 @@ def test_samples_of_a_mixture_are_told_from_those_of_the_prior(workdir, content,
     monkeypatch.setattr(
         evaluate_model, "_decode", lambda model, codes, *others: decoded.append(codes) or decode(model, codes, *others)
     )
-    flags = [f"--workdir={workdir}", *FLAGS, f"--output={tmp_path}", "--latent=mixture", "--components=2"]
+    flags = [f"--workdir={workdir}", *FLAGS, f"--output={tmp_path}", "--prior=mixture"]
     assert evaluate.main(flags) == 0
     found = json.loads((tmp_path / "evaluation.json").read_text())
-    assert (found["provenance"]["latent"], found["provenance"]["components"]) == ("mixture", 2)
-    assert (content["provenance"]["latent"], content["provenance"]["components"]) == ("prior", None)
+    assert (found["provenance"]["prior"], content["provenance"]["prior"]) == ("mixture", "normal")
     # The prior's deviation is 1; a run of a few steps has codes near one another.
     assert decoded[0].std(axis=0).max() < 0.5
     # Codes are compared with the prior in either case.
     assert found["codes"]["mmd"] == content["codes"]["mmd"]
-    assert found["codes"]["log_density"]["prior"] == content["codes"]["log_density"]["prior"]
-    assert found["codes"]["log_density"]["mixture"] > found["codes"]["log_density"]["prior"]
+    assert found["codes"]["log_density"]["normal"] == content["codes"]["log_density"]["normal"]
+    assert found["codes"]["log_density"]["mixture"] > found["codes"]["log_density"]["normal"]
 
 
 def test_anybodys_phrases_are_judged(tmp_path, small_data, no_report, capsys):
@@ -126,7 +125,7 @@ def test_five_phrases_are_judged_without_distribution_metrics(tmp_path, small_da
 
 
 @pytest.mark.parametrize(
-    "flag", ["--threshold=.5", "--latent=mixture", "--binarization=bernoulli", "--checkpoint=latest", "--track-gate=1"]
+    "flag", ["--threshold=.5", "--prior=mixture", "--binarization=bernoulli", "--checkpoint=latest", "--track-gate=1"]
 )
 def test_flags_of_a_model_are_refused_for_loose_phrases(flag, capsys):
     with pytest.raises(SystemExit, match="2"):

@@ -112,13 +112,15 @@ def test_copies_are_found_in_any_key(sets):
 
 def test_codes_beside_the_prior():
     rng = np.random.default_rng(1)
-    samples = rng.normal(size=(300, 6)) * 2**0.5
+    points = rng.normal(size=(300, 6)) * 2**0.5
+    samples = {"normal": points}
     good = measure.measure_codes(rng.normal(size=(300, 6)) * 2**0.5, samples, songs=None, prior_variance=2.0, seed=0)
     collapsed = measure.measure_codes(0.01 * rng.normal(size=(300, 6)), samples, songs=None, prior_variance=2.0, seed=0)
     assert good["mmd"]["p_value"] > 0.01 > collapsed["mmd"]["p_value"]
     assert good["mmd"]["codes"] == 300
     songs = np.repeat(np.arange(50), 6)
-    by_song = measure.measure_codes(samples[::-1], samples, songs=songs, prior_variance=2.0, seed=0)
+    by_song = measure.measure_codes(points[::-1], samples, songs=songs, prior_variance=2.0, seed=0)
     assert by_song["mmd"]["codes"] == 50
     assert good["active"]["number"] == 6
     assert collapsed["active"]["number"] == 0
+    assert good["jensen_shannon"]["normal"] < 0.1 < 0.6 < collapsed["jensen_shannon"]["normal"]

@@ -459,33 +459,16 @@ def test_an_exported_model_makes_the_same_music(workdir, tmp_path):
 
 
 @pytest.mark.slow  # `test_evaluate` samples from a mixture, `test_learned_prior` checks its moments
-def test_samples_of_a_mixture_lie_where_the_codes_of_training_phrases_do(workdir, tmp_path, capsys):
-    assert run(workdir, tmp_path / "m", "--num=200", "--latent=mixture", "--components=1") == 0
-    assert run(workdir, tmp_path / "n", "--num=3", "--latent=mixture", "--components=1") == 0
-    codes = np.load(tmp_path / "m" / "codes.npy")
+def test_samples_of_a_mixture_lie_where_the_codes_of_training_phrases_do(workdir, tmp_path):
+    assert run(workdir, tmp_path / "m", "--num=200", "--prior=mixture") == 0
+    assert run(workdir, tmp_path / "n", "--num=3", "--prior=mixture") == 0
+    assert run(workdir, tmp_path / "p", "--num=200", "--prior=normal") == 0
+    codes, normal = (np.load(tmp_path / name / "codes.npy") for name in ("m", "p"))
     np.testing.assert_allclose(np.load(tmp_path / "n" / "codes.npy"), codes[:3], rtol=1e-5, atol=1e-6)
     opened = wae_jax.load(workdir)
     training = opened.encode(unpack(np.asarray(opened.phrases("train"))))
     error = 4 * training.std(axis=0) / np.sqrt(len(codes))
     assert np.all(np.abs(codes.mean(axis=0) - training.mean(axis=0)) < error + 0.05)
-    # The prior's are elsewhere: a run of a few steps has codes near one another.
-    prior = opened.sample_codes(0, 200)
-    assert codes.std(axis=0).max() < 0.8 * prior.std(axis=0).min()
-    assert json.loads((tmp_path / "m" / "report.json").read_text())["requested"]["latent"] == "mixture"
-    capsys.readouterr()
-    assert run(workdir, tmp_path / "o", "--latent=mixture", "--components=100000") == 1
-    assert "components is 100000; expected 1 to" in capsys.readouterr().err
-    assert not (tmp_path / "o").exists()
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--components=2"], "--components applies only to --latent=mixture"),
-        (["--latent=mixture", "--components=0"], "expected a whole number of at least 1"),
-    ],
-)
-def test_flags_of_a_mixture_are_checked(flags, message, workdir, tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        run(workdir, tmp_path / "x", *flags)
-    assert message in capsys.readouterr().err
+    # The normal prior's are elsewhere: a run of a few steps has codes near one another.
+    assert codes.std(axis=0).max() < 0.8 * normal.std(axis=0).min()
+    assert json.loads((tmp_path / "m" / "report.json").read_text())["requested"]["prior"] == "mixture"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from wae_jax.training.learned_prior import fit_mixture, log_density, normal, sample_mixture
+from wae_jax.training.learned_prior import MAX_COMPONENTS, fit_mixture, log_density, normal, sample_mixture
 
 CENTRES = np.array([[-6.0, 0.0, 1.0], [5.0, 4.0, 0.0], [0.0, -7.0, 3.0]])
 SHARES = np.array([0.5, 0.3, 0.2])
@@ -150,3 +150,14 @@ def test_what_cannot_be_fitted_is_refused():
         fit_mixture(broken)
     with pytest.raises(ValueError, match="components is 21; expected 1 to 20"):
         fit_mixture(codes, components=21)
+
+
+def test_padding_changes_no_sample():
+    mixture = fit_mixture(clusters()[0], components=3)
+    padded = mixture.padded()
+    assert padded.weights.shape == (MAX_COMPONENTS,)
+    np.testing.assert_array_equal(sample_mixture(padded, keys(50)), sample_mixture(mixture, keys(50)))
+    back = jax.tree.map(lambda leaf: leaf.astype(np.float32), padded).unpadded()
+    assert len(back.weights) == 3
+    np.testing.assert_allclose(back.weights.sum(), 1, rtol=1e-15)
+    np.testing.assert_allclose(back.factors, mixture.factors, rtol=1e-6)

@@ -26,7 +26,9 @@ Codes = Float[np.ndarray, "n Z"]
 _Carry = tuple[optax.Params, optax.OptState]
 
 
-def fresh_jensen_shannon(codes: Codes, samples: Codes, *, songs: Int64[np.ndarray, " n"] | None, seed: int) -> float:
+def fresh_jensen_shannon(
+    codes: Codes, samples: Float[np.ndarray, "m Z"], *, songs: Int64[np.ndarray, " n"] | None, seed: int
+) -> float:
     """Estimates the Jensen-Shannon divergence of the distributions of codes and of samples, in nats.
 
     The codes are divided into four parts by song, or in order where songs are unknown; the samples likewise. Four times
@@ -59,7 +61,7 @@ def fresh_jensen_shannon(codes: Codes, samples: Codes, *, songs: Int64[np.ndarra
     return float(np.mean(found))
 
 
-def _parts(points: Codes, part: Int64[np.ndarray, " n"]) -> list[Codes]:
+def _parts(points: Codes, part: Int64[np.ndarray, " n"]) -> list[Float[np.ndarray, "size Z"]]:
     """The points of each part; of one size, so that all discriminators are one program."""
     size = np.bincount(part, minlength=_PARTS).min()
     return [points[part == k][:size].astype(np.float32) for k in range(_PARTS)]

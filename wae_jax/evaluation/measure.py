@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float, Float64, Int64
 
 from wae_jax.evaluation import latent_metrics, memorization
 from wae_jax.evaluation.fresh_discriminator import fresh_jensen_shannon
@@ -232,7 +232,7 @@ def find_copies(sets: Sets, *, num_threads: int = 1) -> dict[str, Any]:
 
 def measure_codes(
     codes: Codes,
-    samples: Mapping[str, Codes],
+    samples: Mapping[str, Float[np.ndarray, "samples Z"]],
     *,
     songs: Int64[np.ndarray, " B"] | None,
     prior_variance: float,

@@ -7,6 +7,7 @@ checkpoint, and digest of the file's own content.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -30,11 +31,14 @@ from wae_jax.generation.model import Model
 from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.pianoroll import PHRASE_SHAPE
 from wae_jax.training.checkpoint_meta import describe_leaves
+from wae_jax.training.learned_prior import Mixture
 
 FORMAT = "wae_jax model"
-VERSION = 2
+VERSION = 3
 _META = "meta"
 _PREFIX = "variables/"
+# Beside the collections of variables; its arrays are stored as float32.
+_LEARNED_PRIOR = "learned_prior/"
 # Exceptions that reading a damaged zip of damaged arrays raises.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError)
 
@@ -71,6 +75,9 @@ def write_model(path: str | os.PathLike[str], model: Model) -> str:
       DatasetError: if the statistics take data that can no longer be found.
     """
     arrays = flax.traverse_util.flatten_dict(to_storage(model.variables), sep="/")
+    if model.mixture is not None:
+        for field in dataclasses.fields(Mixture):
+            arrays[_LEARNED_PRIOR + field.name] = np.asarray(getattr(model.mixture, field.name), np.float32)
     meta = {
         "format": FORMAT,
         "version": VERSION,
@@ -121,7 +128,9 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     found = meta["track_statistics"]
     short_note_shares = tuple(map(tuple, found["short_note_shares"]))
     statistics = TrackStatistics(tuple(found["densities"]), tuple(found["empty_bar_rates"]), short_note_shares)
-    return Model(config, _to_variables(path, config, arrays), meta["step"], digest, statistics)
+    learned = {name: arrays.pop(name) for name in sorted(arrays) if name.startswith(_LEARNED_PRIOR)}
+    mixture = _to_mixture(path, config, learned)
+    return Model(config, _to_variables(path, config, arrays), meta["step"], digest, statistics, mixture)
 
 
 def _read_array(members: zipfile.ZipFile, name: str) -> Shaped[np.ndarray, "*shape"]:
@@ -145,6 +154,18 @@ def _digest(meta: Mapping[str, Any], arrays: _Arrays) -> str:
     digests = {name: leaf["sha256"] for name, leaf in describe_leaves(arrays).items()}
     content = {"meta": meta, "arrays": digests}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _to_mixture(path: pathlib.Path, config: Config, arrays: _Arrays) -> Mixture | None:
+    """The learned prior of the file; None without one."""
+    if not arrays:
+        return None
+    shapes = {name.removeprefix(_LEARNED_PRIOR): each.shape for name, each in arrays.items()}
+    num, z = (*shapes.get("weights", ()), 1)[0], config.model.z_dim
+    wanted = {"weights": (num,), "means": (num, z), "factors": (num, z, z)}
+    if shapes != wanted:
+        raise CheckpointError(f"{path} has a learned prior of shapes {shapes}; expected {wanted}")
+    return Mixture(**{name: arrays[_LEARNED_PRIOR + name] for name in wanted}).unpadded()
 
 
 def _to_variables(path: pathlib.Path, config: Config, arrays: _Arrays) -> dict[str, Any]:

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+import wae_jax
+from tests.helpers import tiny_config
+from wae_jax.data.load import open_data
+from wae_jax.generation.model import Model
+from wae_jax.pianoroll import unpack
+from wae_jax.training import prior_fit
+from wae_jax.training.learned_prior import fit_mixture
+from wae_jax.training.loop import train_and_evaluate
+from wae_jax.training.run import Hooks
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The workdir of a run, and its models at the evaluations."""
+    workdir = tmp_path_factory.mktemp("mixture")
+    models = []
+
+    def evaluate(run, state):
+        models.append(Model.of_state(run.config, state))
+        return {}
+
+    train_and_evaluate(tiny_config("mmd", prior="mixture"), str(workdir), hooks=Hooks(evaluate=evaluate))
+    return workdir, models
+
+
+def test_the_mixture_is_that_of_the_codes_of_training_phrases(run):
+    models = run[1]
+    for model in models:
+        codes = model.encode(unpack(np.asarray(model.phrases("train"))))
+        expected = fit_mixture(codes)
+        for name in ("weights", "means", "factors"):
+            np.testing.assert_allclose(
+                getattr(model.mixture, name), getattr(expected, name), rtol=1e-3, atol=1e-5, err_msg=name
+            )
+    assert [model.step for model in models] == [3, 6]
+    assert not np.allclose(models[0].mixture.means, models[1].mixture.means)
+
+
+def test_a_checkpoint_holds_it(run):
+    workdir, models = run
+    opened = wae_jax.load(workdir, "latest")
+    np.testing.assert_array_equal(opened.sample_codes(1, 9), models[1].sample_codes(1, 9))
+    assert opened.digest == models[1].digest
+    earlier = wae_jax.load(workdir, "3")
+    np.testing.assert_array_equal(earlier.sample_codes(1, 9), models[0].sample_codes(1, 9))
+    # The normal prior stays at hand.
+    normal = opened.with_prior("normal").sample_codes(1, 4000)
+    np.testing.assert_allclose(normal.std(axis=0), 1, atol=0.05)
+    assert opened.with_prior("mixture") is opened
+
+
+def test_training_does_not_depend_on_it(run, tmp_path):
+    train_and_evaluate(tiny_config("mmd"), str(tmp_path))
+    with_mixture, without = (wae_jax.load(workdir, "latest") for workdir in (run[0], tmp_path))
+    jax.tree.map(np.testing.assert_array_equal, with_mixture.variables, without.variables)
+    assert without.mixture is None
+    # One is fitted when it is asked for.
+    found = without.with_prior("mixture").sample_codes(0, 5)
+    np.testing.assert_allclose(found, with_mixture.sample_codes(0, 5), rtol=1e-3, atol=1e-4)
+
+
+def test_while_training_fewer_phrases_are_encoded(run, monkeypatch):
+    monkeypatch.setattr(prior_fit, "_NUM_PHRASES_WHILE_TRAINING", 6)
+    config = tiny_config("mmd", prior="mixture")
+    rows = open_data(config.data).split("train")
+    seen = []
+    fit = prior_fit.fit_mixture
+    monkeypatch.setattr(prior_fit, "fit_mixture", lambda codes: seen.append(len(codes)) or fit(codes))
+    fit_prior = prior_fit.make_prior_fit(config, rows)
+    model = run[1][0]
+    state = _state_of(config, model)
+    for is_last in (False, True):
+        fit_prior(state, is_last)
+    assert seen == [6, len(rows)]
+
+
+def _state_of(config, model):
+    from wae_jax.data.pipeline import replicate
+    from wae_jax.training.state import create_train_state
+
+    state = create_train_state(config, track_densities=(0.1,) * 5, num_train_steps=1)
+    autoencoder = dataclasses.replace(
+        state.autoencoder, params=model.variables["params"], batch_stats=model.variables["batch_stats"]
+    )
+    return replicate(dataclasses.replace(state, autoencoder=autoencoder))
