@@ -30,8 +30,8 @@ def contents(folder):
 
 
 def flip_bit_in(checkpoint):
-    """Damages the largest file of a checkpoint, where the numbers are."""
-    path = max((path for path in checkpoint.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    """Damages the largest file of numbers of a checkpoint; those beside it hold names and shapes."""
+    path = max(checkpoint.rglob("ocdbt.process_0/d/*"), key=lambda path: path.stat().st_size)
     damaged = bytearray(path.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     path.write_bytes(damaged)
@@ -175,8 +175,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_run_ends_the_same(finished,
     whole, config, metrics = finished
     shutil.copytree(whole, tmp_path / "run")
     flip_bit_in(tmp_path / "run" / "checkpoints" / "6")
-    # Where in the file the bit lies differs from run to run: in a leaf, or in the index that finds them.
-    # tests/test_checkpoint.py holds that a damaged leaf is named.
+    # Leaves may be damaged, or the index that finds them; test_checkpoint_damage.py holds that a leaf is named.
     damage = r"(leaf \S+ is damaged|its item state cannot be read)"
     with pytest.warns(UserWarning, match=rf"skipped the checkpoint of step 6 .*6\.damaged.*: .*6: {damage}"):
         assert train_and_evaluate(config, str(tmp_path / "run"), hooks=HOOKS) == metrics
