@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wae_jax.generation.load import load
     from wae_jax.generation.model import Model
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 __all__ = ["Model", "__version__", "load"]
 
 # In python -m wae_jax.COMMAND, whose imports take seconds: until the command takes Ctrl-C, it ends without a traceback.

@@ -1,6 +1,6 @@
 """Makes music with a trained model: `python -m wae_jax.generate --output music` with the model that ships.
 
---mode=sample        decodes samples of the prior, or of the distribution that --latent names
+--mode=sample        decodes codes sampled from the distribution that --prior names
 --mode=reconstruct   encodes and decodes validation phrases, originals beside them
 --mode=interpolate   goes from one validation phrase to the next through latent space; or from --from to --to
 --mode=encode        writes the codes of validation phrases, and their rows in the validation split

@@ -65,12 +65,11 @@ def test_flags_out_of_range_are_refused(flag, told, capsys):
     ("flags", "told"),
     [
         (["--mode=encode", "--tempo=90"], "--tempo applies only to music; --mode=encode makes codes"),
-        (["--mode=encode", "--threshold=.3", "--latent=mixture"], "--latent, --threshold applies only to music"),
+        (["--mode=encode", "--threshold=.3", "--prior=mixture"], "--prior, --threshold applies only to music"),
         (["--mode=encode", "--probabilities", "--programs=bass=38"], "--probabilities, --programs applies only to"),
         (["--no-audio", "--audio-format=mp3"], "--audio-format applies only to sound files; expected no --no-audio"),
         (["--no-audio", "--sound-font=a.sf2"], "--sound-font applies only to sound files"),
         (["--start-bar=3"], "--start-bar applies only to --mode=vary or continue or accompany or edit"),
-        (["--components=3"], "--components applies only to --latent=mixture"),
         (["--num=100001"], "'100001'; expected a whole number from 1 to 100000"),
         (["--workdir="], "argument --workdir: the path is empty"),
         (["--mode=vary", "--input="], "argument --input: the path is empty"),
