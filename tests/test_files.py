@@ -15,6 +15,13 @@ def test_a_file_gets_its_name_when_it_is_complete(tmp_path):
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.txt", "new")]
 
 
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127, "caf\udce9" + "x" * 251])
+def test_a_file_may_have_the_longest_name_there_is(tmp_path, name):
+    with whole_file(tmp_path / name) as part:
+        part.write_text("new")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(name, "new")]
+
+
 def test_what_breaks_off_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")

@@ -177,6 +177,25 @@ def test_pictures_leave_no_global_state(roll):
     assert matplotlib.pyplot.get_fignums() == []
 
 
+def test_a_long_title_is_cut_and_leaves_the_panels_their_width():
+    """A title of 250 characters made them a third as wide."""
+    widths = []
+    for title in ("a", "W" * 250 + ", bars 1 to 4"):
+        figure = phrase_plots.plot_phrase(silence(), title=title)
+        style.figure_png(figure)
+        widths.append(figure.axes[0].get_position().width)
+    assert widths[1] > 0.6 * widths[0]
+    shown = figure.axes[0].get_title(loc="left")
+    assert shown.startswith("WWW")
+    assert shown.endswith("WW, bars 1 to 4")
+    assert shown.count("…") == 1
+
+
+def test_characters_that_the_font_lacks_make_no_warning():
+    """In tests a warning is an error."""
+    assert style.figure_png(phrase_plots.plot_phrase(silence(), title="ピアノ🎹"))
+
+
 def test_titles_are_printed_as_they_are(tmp_path):
     """A file's name may hold dollar signs and bytes that are not UTF-8."""
     name = "A$AP $_x_$ \udce9"

@@ -94,6 +94,22 @@ def test_bad_arguments(tmp_path):
         assert checkpointer.all_steps() == []
 
 
+@pytest.mark.parametrize("name", ["a\\b", "x[1]", "caf\udce9", "a[!b]c"])
+def test_a_path_that_orbax_reads_otherwise_is_refused(tmp_path, name):
+    with pytest.raises(
+        CheckpointError, match=r"orbax would read .* as another name; expected a workdir whose path has"
+    ):
+        Checkpointer(tmp_path / name / "checkpoints")
+
+
+@pytest.mark.parametrize("name", ["a$%41 #?", "b[", "c]*", "d{}", "\u202eא🎹", "e\n\x1b", "x" * 255])
+def test_any_other_path_holds_checkpoints(tmp_path, name):
+    with Checkpointer(tmp_path / name) as checkpointer:
+        checkpointer.save(1, {"w": np.arange(3.0)})
+    state, _ = Checkpointer(tmp_path / name, read_only=True).restore(1, {"w": np.zeros(3)})
+    np.testing.assert_array_equal(state["w"], np.arange(3.0))
+
+
 def test_nothing_there(tmp_path):
     state = {"w": np.ones(2)}
     for read_only in (False, True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pathlib
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -46,7 +47,7 @@ def read_evaluation(folder: pathlib.Path) -> dict[str, Any]:
     if path is None:
         raise CompareError(
             f"{folder} has not been evaluated: there is no {candidates[0]}; "
-            f"run python -m wae_jax.evaluate --workdir {folder}"
+            f"run python -m wae_jax.evaluate --workdir {shlex.quote(str(folder))}"
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -19,6 +20,7 @@ TRACK_COLORS = ("#4A4E5A", "#0072B2", "#E69F00", "#009E73", "#CC5FA0")
 INK = "#2B2D33"
 FAINT = "#8A8D96"
 _DPI = 110
+_CHARACTER = (0.5, 0.62)  # width, as a share of the size; the second is bold
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -31,10 +33,14 @@ def new_figure(width: float, height: float) -> Figure:
 def set_title(axes: Axes, title: str, *, size: float, bold: bool = False, pad: float = 6) -> None:
     """Prints a title above a panel, on the left, character by character: it may be a file's name.
 
-    Dollar signs start no formula; bytes of a name that are not UTF-8 are escaped.
+    Dollar signs start no formula; bytes of a name that are not UTF-8 are escaped. A line that is much longer than the
+    panel is wide, which would leave it no width, is cut in its middle.
     """
+    spec = axes.get_subplotspec()
+    columns = 1 if spec is None else spec.get_gridspec().ncols
+    most = round(axes.figure.bbox.width / _DPI / columns * 72 / (_CHARACTER[bold] * size))
     axes.set_title(
-        "\n".join(map(printable, title.split("\n"))),
+        "\n".join(_shorten(printable(line), most) for line in title.split("\n")),
         loc="left",
         fontsize=size,
         fontweight="bold" if bold else "normal",
@@ -42,6 +48,11 @@ def set_title(axes: Axes, title: str, *, size: float, bold: bool = False, pad: f
         pad=pad,
         parse_math=False,
     )
+
+
+def _shorten(text: str, most: int) -> str:
+    """The text with at most so many characters, from its start and its end."""
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[most // 2 + 1 - most :]}"
 
 
 def style_axes(axes: Axes, title: str) -> None:
@@ -92,7 +103,9 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 
 def figure_png(figure: Figure) -> bytes:
-    """The figure as the content of a PNG file."""
+    """The figure as the content of a PNG file; a character that the font lacks is a box."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="png")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
+        figure.savefig(stream, format="png")
     return stream.getvalue()

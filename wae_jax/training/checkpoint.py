@@ -11,6 +11,7 @@ processes, the first one writes and all of them read.
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import os
 import pathlib
 import shutil
@@ -39,6 +40,9 @@ class Checkpointer(Closing):
       best_mode: "min" or "max".
       keep_latest: how many of the newest checkpoints stay; two leave one to fall back on.
       read_only: never writes, renames or deletes anything; safe beside a run that is writing.
+
+    Raises:
+      CheckpointError: if orbax would take the path of the directory for another one.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Checkpointer(Closing):
         read_only: bool = False,
     ) -> None:
         self.directory = pathlib.Path(directory).absolute()
+        _check_path(self.directory)
         self._best_metric = best_metric
         self._sign = {"min": 1, "max": -1}[best_mode]
         self._keep_latest = keep_latest
@@ -242,6 +247,20 @@ class Checkpointer(Closing):
             aside = aside.with_name(aside.name + "_")
         self._path(step).rename(aside)
         return f" (renamed to {aside})"
+
+
+def _check_path(directory: pathlib.Path) -> None:
+    r"""Raises CheckpointError for a path that orbax and tensorstore read otherwise.
+
+    A backslash is a slash for tensorstore, which takes UTF-8 alone; for orbax `[1]` is a pattern that means `1`.
+    """
+    for part in directory.parts:
+        is_utf8 = part == part.encode(errors="replace").decode()
+        if not is_utf8 or "\\" in part or not fnmatch.fnmatchcase(part, part):
+            raise CheckpointError(
+                f"no checkpoint can be kept in {directory}, since orbax would read {part!r} as another name; expected "
+                "a workdir whose path has no backslash, no brackets [ ] and no bytes that are not UTF-8"
+            )
 
 
 def _open_orbax() -> ocp.AsyncCheckpointer:

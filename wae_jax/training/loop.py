@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import json
 import logging
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from wae_jax.data.dataset import Dataset
 from wae_jax.data.load import open_data
 from wae_jax.data.pipeline import InputPipeline, replicate
 from wae_jax.data.statistics import track_densities
+from wae_jax.files import printable
 from wae_jax.training import checks, processes
 from wae_jax.training.calls import max_steps_per_call, num_train_steps, parallel_step, steps_of_call
 from wae_jax.training.checkpoint import Checkpointer
@@ -132,8 +134,9 @@ def _run(
     else:
         if is_first:
             hooks.finish(run, jax.device_get(state))
-        _LOG.info("finished at step %d; samples, curves and listen.html are in %s", total_steps, work.name)
-        _LOG.info("more music: python -m wae_jax.generate --workdir %s --output music", work.name)
+        _LOG.info("finished at step %d; samples, curves and listen.html are in %s", total_steps, printable(work.name))
+        command = f"python -m wae_jax.generate --workdir {printable(shlex.quote(work.name))} --output music"
+        _LOG.info("more music: %s", command)
     checkpointer.wait()
     run.upload()
     if stopped_by and int(state.step) < total_steps and on_stop is not None:
