@@ -27,6 +27,7 @@ from wae_jax.data.build.sources import (
     Options,
 )
 from wae_jax.errors import DatasetError
+from wae_jax.remote import is_url
 
 _DEFAULT_FRACTION = 0.1
 
@@ -66,6 +67,8 @@ In the .tsv files written here \\t, \\n, \\\\ and the like stand for characters 
 def _path(text: str) -> str:
     if not text:  # which pathlib would read as the current folder
         raise argparse.ArgumentTypeError("the path is empty; expected a file or a folder")
+    if is_url(text):  # which pathlib would read as a folder named after the protocol
+        raise argparse.ArgumentTypeError(f"{text} is a URL; expected a local path, where files can be copied")
     return text
 
 
@@ -209,6 +212,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {escape(str(error))}", file=sys.stderr)
         return 1
     except OSError as error:
+        if arguments.output is None:
+            print(f"error: {escape(str(error))}", file=sys.stderr)
+            return 1
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         need = f"a build needs {2 * pianoroll.BYTES_PER_PHRASE} bytes a phrase, half of them only until it ends"
         problem = f"the disk is full ({need})" if full else escape(str(error))

@@ -90,7 +90,7 @@ def test_the_penalty_is_a_metric(penalty):
     [
         ("eval/F1", "did you mean 'eval/f1'? Expected one of eval/reconstruction, eval/precision"),
         ("eval_train/f1", "did you mean 'eval/f1'? Expected one of eval/reconstruction"),  # no training phrases
-        ("samples/coverage", "Expected one of eval/reconstruction"),  # no samples
+        ("samples/coverage", "; expected one of eval/reconstruction"),  # no samples
     ],
 )
 def test_a_metric_that_no_evaluation_has_is_refused_before_anything_is_written(metric, hint, tmp_path):
@@ -342,7 +342,7 @@ def test_hooks_are_called_at_every_evaluation_and_at_the_end(tmp_path):
         finish=lambda run, state: called.append(("finish", int(state.step))),
     )
     config = tiny_config("none", num_train_steps=2, eval_every_steps=1, best_metric="samples/x", best_mode="max")
-    with pytest.raises(ConfigError, match=r"best_metric is 'samples/x'.* Expected one of eval/reconstruction, "):
+    with pytest.raises(ConfigError, match=r"best_metric is 'samples/x'.*; expected one of eval/reconstruction, "):
         train_and_evaluate(config, str(tmp_path), hooks=hooks)
     hooks = dataclasses.replace(hooks, metric_names=lambda config, data: ["samples/x"])
     assert train_and_evaluate(config, str(tmp_path), hooks=hooks)["samples/x"] == 2

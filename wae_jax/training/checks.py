@@ -58,8 +58,8 @@ def check_best_metric(config: Config, data: Dataset, hooks: Hooks) -> None:
     listed = [name for name in names if name.startswith(f"{group}/")] or names
     raise ConfigError(
         f"best_metric is {config.best_metric!r}, which the evaluations of this run do not have"
-        + (f"; did you mean {close[0]!r}? " if close else "; ")
-        + f"Expected one of {', '.join(listed)}"
+        + (f"; did you mean {close[0]!r}? Expected" if close else "; expected")
+        + f" one of {', '.join(listed)}"
     )
 
 

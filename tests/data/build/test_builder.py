@@ -268,6 +268,9 @@ def test_a_place_that_cannot_be_written_is_said_plainly(tmp_path, capsys):
         ("--train a --output o --test-fraction 0", "--test-fraction applies only to --input"),
         ("--input  --output o", "argument --input: the path is empty; expected a file or a folder"),
         ("--input a --output ", "argument --output: the path is empty"),
+        ("--input a --output gs://b/o", "argument --output: gs://b/o is a URL; expected a local path"),
+        ("--input file:///a --output o", "argument --input: file:///a is a URL; expected a local path"),
+        ("--verify gs://b/o", "argument --verify: gs://b/o is a URL; expected a local path"),
         ("--input a --output o --over", "unrecognized arguments: --over"),
     ],
 )

@@ -131,3 +131,11 @@ def test_a_folder_without_a_data_set_is_refused(tmp_path, capsys):
     for option in ("--describe", "--verify"):
         assert build_dataset.main([option, str(tmp_path)]) == 1
         assert "expected a folder made by python -m wae_jax.build_dataset" in capsys.readouterr().err
+
+
+def test_a_missing_file_is_not_said_to_be_unwritable(folder, capsys):
+    (folder / "skipped.tsv").unlink()
+    assert build_dataset.main(["--describe", str(folder)]) == 1
+    error = capsys.readouterr().err
+    assert "skipped.tsv" in error
+    assert "cannot write" not in error

@@ -91,7 +91,7 @@ def test_a_table_of_other_files_is_refused(tmp_path):
         ("path\tsong\n\n", "line 2: 1 columns"),
         ("path\tsong\na.mid\t\n", "line 2: no song; expected both"),
         ("path\tsong\n\tA\n", "line 2: no path; expected both"),
-        ("path\tsong\na.mid\tA\nx/../a.mid\tB\na.mid\tB\n", "line 4: a.mid is of 'B' here, and of 'A' before"),
+        ("path\tsong\na.mid\tA\nx/../a.mid\tB\n", "line 3: x/../a.mid is of 'B' here, and of 'A' before"),
     ],
 )
 def test_a_wrong_table_is_refused_by_line(tmp_path, text, message):
@@ -100,3 +100,25 @@ def test_a_wrong_table_is_refused_by_line(tmp_path, text, message):
     with pytest.raises(DatasetError) as error:
         read_table(path)
     assert str(error.value).startswith(f"the table of songs {path}, {message}")
+
+
+def test_one_file_by_two_paths_is_one_song(tmp_path):
+    make_files(tmp_path, "midi/a.mid")
+    os.symlink(tmp_path / "midi", tmp_path / "link")
+    path = tmp_path / "songs.tsv"
+    path.write_text("path\tsong\nmidi/a.mid\tA\nlink/a.mid\tB\n")
+    with pytest.raises(DatasetError, match=r"line 3: link/a.mid is of 'B' here, and of 'A' before"):
+        read_table(path)
+
+
+def test_paths_of_a_table_through_a_pipe_follow_the_current_folder(tmp_path, monkeypatch):
+    make_files(tmp_path, "midi/a.mid")
+    monkeypatch.chdir(tmp_path)
+    read, write = os.pipe()
+    os.write(write, b"path\tsong\nmidi/a.mid\tA\n")
+    os.close(write)
+    try:
+        table = read_table(pathlib.Path(f"/dev/fd/{read}"))
+    finally:
+        os.close(read)
+    assert [item.song for item in name_songs(expand_inputs([Input("midi")]), table).inputs] == ["A"]

@@ -35,7 +35,8 @@ def name_songs(inputs: Sequence[Input], table: Mapping[pathlib.Path, str] | None
     # The table may name a file by another path than the command line, over a link, say.
     listed = {os.path.realpath(path): song for path, song in table.items()}
     real = [os.path.realpath(item.path) for item in named]
-    if not listed.keys() & set(real):
+    read = set(real)
+    if not listed.keys() & read:
         example = next(iter(table), "nothing")
         raise DatasetError(
             f"the table of songs lists none of the {len(named)} files to read, but {example}; "
@@ -45,7 +46,7 @@ def name_songs(inputs: Sequence[Input], table: Mapping[pathlib.Path, str] | None
         item._replace(song=listed[path], is_listed=True) if path in listed else item
         for item, path in zip(named, real, strict=True)
     ]
-    unused = [path for path in table if os.path.realpath(path) not in real]
+    unused = [path for path in table if os.path.realpath(path) not in read]
     return NamedInputs(named, sum(not item.is_listed for item in named), unused)
 
 
@@ -79,7 +80,8 @@ def read_table(path: pathlib.Path) -> dict[pathlib.Path, str]:
     """Reads which files are which song: tab-separated, with a header that has at least `path` and `song`.
 
     Returns:
-      The song of each file; relative paths follow the folder of the table.
+      The song of each file; relative paths follow the folder of the table, or the current folder if the table comes
+      through a pipe.
 
     Raises:
       DatasetError: if the table cannot be read; naming the line, if a column is missing or empty, or one file has two
@@ -100,13 +102,16 @@ def read_table(path: pathlib.Path) -> dict[pathlib.Path, str]:
     for column in TABLE_COLUMNS:
         if header.count(column) != 1:
             raise wrong(1, f"the columns are {header!r:.200}; expected {' and '.join(TABLE_COLUMNS)}, each once")
+    folder = path.parent if path.is_file() else pathlib.Path()
     songs: dict[pathlib.Path, str] = {}
+    song_of: dict[str, str] = {}  # by the path without links
     for line, fields in enumerate(lines[1:], 2):
         if len(fields) != len(header):
             raise wrong(line, f"{len(fields)} columns; expected {len(header)}, with a tab between them")
         file, song = (fields[header.index(column)] for column in TABLE_COLUMNS)
         if not file or not song:
             raise wrong(line, f"no {'song' if file else 'path'}; expected both")
-        if songs.setdefault(path.parent / file, song) != song:
-            raise wrong(line, f"{file} is of {song!r:.80} here, and of {songs[path.parent / file]!r:.80} before")
+        songs[folder / file] = song
+        if (before := song_of.setdefault(os.path.realpath(folder / file), song)) != song:
+            raise wrong(line, f"{file} is of {song!r:.80} here, and of {before!r:.80} before")
     return songs
