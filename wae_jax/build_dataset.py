@@ -14,6 +14,7 @@ from typing import Any
 
 from wae_jax import pianoroll
 from wae_jax.command_line.command import make_parser, whole_number
+from wae_jax.command_line.terminal import any_text_on_stdout
 from wae_jax.data import splits
 from wae_jax.data.build import builder, workers
 from wae_jax.data.build.dataset_writer import escape
@@ -26,7 +27,7 @@ from wae_jax.data.build.sources import (
     Input,
     Options,
 )
-from wae_jax.errors import DatasetError
+from wae_jax.errors import UserError
 from wae_jax.remote import is_url
 
 _DEFAULT_FRACTION = 0.1
@@ -204,11 +205,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     folder = arguments.output or arguments.describe or arguments.verify
     try:
-        run(arguments)
+        with any_text_on_stdout():
+            run(arguments)
     except KeyboardInterrupt:
         print("interrupted: no dataset was written", file=sys.stderr)
         return 130
-    except DatasetError as error:
+    except UserError as error:
         print(f"error: {escape(str(error))}", file=sys.stderr)
         return 1
     except OSError as error:

@@ -307,6 +307,27 @@ def test_the_command_itself(tmp_path):
     assert failed.stderr.count("\n") == 1
 
 
+def test_a_terminal_of_ascii_and_a_reader_that_goes_away_lose_no_dataset(tmp_path):
+    path = save(tmp_path / "caf\u00e9.npy", make_rolls(3))
+    reader, writer = os.pipe()
+    os.close(reader)
+    for output, stdout in (("one", subprocess.PIPE), ("two", writer)):
+        done = subprocess.run(
+            [sys.executable, "-m", "wae_jax.build_dataset", "--input", path, "--output", tmp_path / output],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONIOENCODING": "ascii"},
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, "error" in done.stderr) == (0, False)
+        assert len(dataset.load_dataset(tmp_path / output).phrases) == 3
+        if done.stdout is not None:
+            assert "caf\\xe9.npy: 3 phrases" in done.stdout
+    os.close(writer)
+
+
 # The real command, but for a phrase that takes a minute to look at.
 SLOW_COMMAND = """
 import runpy, signal, sys, time
