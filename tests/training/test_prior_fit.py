@@ -1,17 +1,13 @@
 from __future__ import annotations
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
 
 import wae_jax
 from tests.helpers import tiny_config
-from wae_jax.data.load import open_data
 from wae_jax.generation.model import Model
 from wae_jax.pianoroll import unpack
-from wae_jax.training import prior_fit
 from wae_jax.training.learned_prior import fit_mixture
 from wae_jax.training.loop import train_and_evaluate
 from wae_jax.training.run import Hooks
@@ -65,29 +61,3 @@ def test_training_does_not_depend_on_it(run, tmp_path):
     # One is fitted when it is asked for.
     found = without.with_prior("mixture").sample_codes(0, 5)
     np.testing.assert_allclose(found, with_mixture.sample_codes(0, 5), rtol=1e-3, atol=1e-4)
-
-
-def test_while_training_fewer_phrases_are_encoded(run, monkeypatch):
-    monkeypatch.setattr(prior_fit, "_NUM_PHRASES_WHILE_TRAINING", 6)
-    config = tiny_config("mmd", prior="mixture")
-    rows = open_data(config.data).split("train")
-    seen = []
-    fit = prior_fit.fit_mixture
-    monkeypatch.setattr(prior_fit, "fit_mixture", lambda codes: seen.append(len(codes)) or fit(codes))
-    fit_prior = prior_fit.make_prior_fit(config, rows)
-    model = run[1][0]
-    state = _state_of(config, model)
-    for is_last in (False, True):
-        fit_prior(state, is_last)
-    assert seen == [6, len(rows)]
-
-
-def _state_of(config, model):
-    from wae_jax.data.pipeline import replicate
-    from wae_jax.training.state import create_train_state
-
-    state = create_train_state(config, track_densities=(0.1,) * 5, num_train_steps=1)
-    autoencoder = dataclasses.replace(
-        state.autoencoder, params=model.variables["params"], batch_stats=model.variables["batch_stats"]
-    )
-    return replicate(dataclasses.replace(state, autoencoder=autoencoder))

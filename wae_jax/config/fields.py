@@ -71,7 +71,7 @@ class ObjectiveSpec:
     binary_neurons: BinaryNeuronSpec = BinaryNeuronSpec()
     reconstruction_weight: Weight = 1.0
     penalty: Literal["gan", "mmd", "sliced_wasserstein", "cramer_wold", "kl", "sinkhorn", "none"] = "gan"
-    penalty_weight: Weight = 10.0
+    penalty_weight: Weight = 2.0
     penalty_warmup_steps: Count = 0
     adaptive_penalty_weight: bool = False  # starts at penalty_weight and keeps both terms equally large
     prior_variance: Scale = 1.0
@@ -225,7 +225,7 @@ class Config:
     refiner: RefinerSpec = RefinerSpec()
     discriminator: DiscriminatorSpec = DiscriminatorSpec()
     autoencoder_optimizer: OptimizerSpec = OptimizerSpec(learning_rate=2e-3, schedule="cosine", warmup_steps=50)
-    discriminator_optimizer: OptimizerSpec = OptimizerSpec(learning_rate=2e-4, b1=0.5)
+    discriminator_optimizer: OptimizerSpec = OptimizerSpec(learning_rate=2e-4, b1=0.5, schedule="cosine")
     ema_decay: Share = 0.0  # decay of the averaged parameters that are evaluated and sampled; 0 for none
     batch_size: Annotated[int, Range(minimum=2)] = 32  # of all devices and processes together
     num_epochs: Count = 8

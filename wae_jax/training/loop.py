@@ -188,7 +188,7 @@ def _train(
         is_evaluated = run.is_due(step, config.eval_every_steps)
         if is_evaluated or is_saved:
             window.fetch()  # raises rather than evaluate a state that is not finite
-            state = fit_prior(state, step == run.total_steps)
+            state = fit_prior(state)
         if is_evaluated:
             evaluated = metrics = evaluate(state)
             scalars |= evaluated

@@ -21,23 +21,20 @@ from wae_jax.training.learned_prior import fit_mixture
 from wae_jax.training.state import TrainState
 from wae_jax.training.step import gather
 
-# Numbers of phrases, spread over the training split: encoding them takes seconds on a CPU.
-_NUM_PHRASES = 4096
-_NUM_PHRASES_WHILE_TRAINING = 1024
+_NUM_PHRASES = 4096  # spread over the training split; encoding them takes seconds on a CPU
 
 
 def make_prior_fit(
     config: Config, train_rows: UInt8[np.ndarray, "train bytes=10080"]
-) -> Callable[[TrainState, bool], TrainState]:
+) -> Callable[[TrainState], TrainState]:
     """Returns a function that fits the learned prior of a state.
 
     Returns:
-      A function of a replicated state, and whether it is the last of the run, which more phrases are encoded for; to
-      the state with a new `learned_prior`. To be called by all processes. It changes nothing if the configuration
-      samples from the normal prior, or there are fewer than two phrases.
+      A function of a replicated state to the state with a new `learned_prior`, to be called by all processes. It
+      changes nothing if the configuration samples from the normal prior, or there are fewer than two phrases.
     """
     if config.prior == "normal" or len(train_rows) < 2:
-        return lambda state, is_last: state
+        return lambda state: state
     model = make_autoencoder(config.model, config.refiner, dtype=config.dtype)
 
     def encode_step(state: TrainState, batch: Batch) -> Float[Array, "B Z"]:
@@ -45,10 +42,10 @@ def make_prior_fit(
         return gather(jnp.asarray(model.apply(state.evaluation_variables(), x, method="encode")))
 
     encode = parallel_step(encode_step)
+    rows = np.asarray(train_rows[spread(len(train_rows), _NUM_PHRASES)])
+    pipeline = InputPipeline(rows, batch_size=config.batch_size)
 
-    def fit(state: TrainState, is_last: bool) -> TrainState:
-        rows = train_rows[spread(len(train_rows), _NUM_PHRASES if is_last else _NUM_PHRASES_WHILE_TRAINING)]
-        pipeline = InputPipeline(np.asarray(rows), batch_size=config.batch_size)
+    def fit(state: TrainState) -> TrainState:
         parts = jax.device_get([encode(state, batch) for batch in pipeline.evaluation_batches()])
         mixture = fit_mixture(np.concatenate(parts)[: len(rows)]).padded()
         mixture = jax.tree.map(lambda new, old: new.astype(old.dtype), mixture, state.learned_prior)
