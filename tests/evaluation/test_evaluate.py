@@ -195,6 +195,15 @@ def test_held_out_music_of_one_song_is_refused(workdir, monkeypatch):
         evaluate_model.evaluate_model(model, data, spec, BinarizationRule())
 
 
+def test_held_out_music_of_two_songs_has_no_divergence_of_codes(workdir, monkeypatch, tmp_path):
+    data = type(load(workdir).data())
+    monkeypatch.setattr(data, "songs", lambda self, split: np.arange(len(self.split(split))) % 2)
+    assert evaluate.main([f"--workdir={workdir}", "--num=8", f"--output={tmp_path}", "--threshold=0.03"]) == 0
+    codes = json.loads((tmp_path / "evaluation.json").read_text())["codes"]
+    assert set(codes["jensen_shannon"].values()) == {None}
+    assert "unknown of the normal" in (tmp_path / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("flag", "output"),
     [

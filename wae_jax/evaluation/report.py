@@ -156,7 +156,11 @@ def _copies(copies: Mapping[str, Any], sets: Sets) -> Iterator[str]:
 
 def _latent_space(content: Mapping[str, Any], codes: Mapping[str, Any]) -> Iterator[str]:
     test = codes["mmd"]
-    divergences = ", ".join(f"{value:.3f} of the {name}" for name, value in codes["jensen_shannon"].items())
+    # None where there are too few songs for it.
+    divergences = ", ".join(
+        f"{'unknown' if value is None else f'{value:.3f}'} of the {name}"
+        for name, value in codes["jensen_shannon"].items()
+    )
     densities = ", ".join(f"{value:.3f} under the {name}" for name, value in codes["log_density"].items())
     yield (
         f"<h2>Latent space</h2><p>MMD² between the prior and {test['codes']} held-out codes, one a song where songs "
