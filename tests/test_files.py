@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from wae_jax.files import Closing, whole_file
+from wae_jax.files import Closing, parse_json, read_metrics, whole_file
 
 
 def test_a_file_gets_its_name_when_it_is_complete(tmp_path):
@@ -36,6 +36,25 @@ def test_what_breaks_off_leaves_the_old_file_and_nothing_else(tmp_path):
     with pytest.raises(FileNotFoundError), whole_file(path):
         pass
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.txt", "old")]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, b"\xff\xfe", "NaN", "[-Infinity]", "1" * 5000, "{'a': 1}"])
+def test_what_is_no_json_is_one_kind_of_error(text):
+    with pytest.raises(ValueError):  # noqa: PT011 - the parser's messages
+        parse_json(text)
+
+
+def test_metrics_are_read_line_by_line(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    assert list(read_metrics(path)) == []
+    lines = [
+        '{"step": 1, "a": 0.5, "b": null, "c": "x", "d": true}',
+        '{"step": 2, "a": 1}',
+        *('{"a": 1}', '{"step": "3"}', "[1]", "3", "null", "", "[" * 100_000, '{"step": 4, "a": 0.', '{"step": NaN}'),
+        f'{{"step": 5, "a": {"9" * 5000}}}',
+    ]
+    path.write_bytes("\n".join(lines).encode() + b"\n\xff\xfe\n")
+    assert list(read_metrics(path)) == [{"step": 1, "a": 0.5}, {"step": 2, "a": 1}, {"step": 5, "a": float("inf")}]
 
 
 def test_closing_closes_however_the_block_ends():

@@ -5,10 +5,12 @@ from __future__ import annotations
 import abc
 import contextlib
 import hashlib
+import json
+import math
 import os
 import pathlib
 from collections.abc import Iterator
-from typing import Self
+from typing import Any, NoReturn, Self
 
 _LONGEST_NAME = 255 - len("..part")  # bytes: a name of more has no room for the temporary one
 
@@ -44,6 +46,37 @@ def file_sha256(path: pathlib.Path) -> str:
     """The sha256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+      ValueError: if it is not JSON, which has no NaN, or not in UTF-8, or nested a thousand deep.
+    """
+
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"{constant} is no number of JSON")
+
+    try:
+        return json.loads(text.decode() if isinstance(text, bytes) else text, parse_constant=refuse)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def read_metrics(path: pathlib.Path) -> Iterator[dict[str, float]]:
+    """The numbers, by name, of each line of a metrics.jsonl, "step" among them; damaged lines are left out.
+
+    There are none if there is no file.
+    """
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        with contextlib.suppress(ValueError, RecursionError):
+            # Integers as floats too, since one of a thousand digits is none for NumPy.
+            row = json.loads(line, parse_int=float)
+            fields = row.items() if isinstance(row, dict) else ()
+            numbers = {name: value for name, value in fields if isinstance(value, float)}
+            if math.isfinite(numbers.get("step", math.nan)):
+                yield numbers
 
 
 def printable(text: str) -> str:

@@ -38,7 +38,10 @@ def test_fields_are_changed():
             "there is no field modle.z_dim; did you mean model.z_dim?; there is no field batchsize; did you mean "
             "batch_size?",
         ),
-        ([GAN, "--config.batch_size=abc"], "--config.batch_size=abc; expected a whole number, at least 2"),
+        (
+            [GAN, "--config.batch_size=abc"],
+            "--config.batch_size=abc; expected a whole number, at least 2 and at most 1048576",
+        ),
         ([GAN, "--config.model=3"], "--config.model=3; expected a group of fields"),
         (
             [GAN, "--config.discriminator.prior_logit=maybe"],

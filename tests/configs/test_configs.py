@@ -133,6 +133,11 @@ def test_an_unknown_variant_is_refused():
         ("data.num_songs", 1, "num_songs is 1; expected a whole number, at least 2"),
         ("binarization.min_note_length", 193, "min_note_length is 193; .*at most 192"),
         ("binarization.track_gates", "16129", "track_gates is .*16128 cells of a track"),
+        ("model.h_dim", 10**6, "h_dim is 1000000; expected a whole number, at least 1 and at most 65536"),
+        ("refiner.num_units", 101, "num_units is 101; .*at most 100"),
+        ("log_every_steps", 2**31, "log_every_steps is 2147483648; .*at most 2147483647"),
+        ("objective.penalty_weight", 10**400, "penalty_weight is 1000.*; expected a number, at least 0"),
+        ("binarization.thresholds", 10**400, "binarization.thresholds is 1000"),
         ("eval.num_samples", 10**9, "num_samples is 1000000000; .*at most 100000"),
         ("seed", 2**32, "seed is 4294967296; expected a whole number, at least 0 and below 4294967296"),
         ("discriminator.widths", [512, -1], "discriminator.widths"),
@@ -169,7 +174,7 @@ def test_misspelt_and_missing_fields_are_named_together():
 
 
 def test_the_values_that_a_field_allows_are_said_by_its_name():
-    assert allowed_values("batch_size") == "a whole number, at least 2"
+    assert allowed_values("batch_size") == "a whole number, at least 2 and at most 1048576"
     assert allowed_values("objective.cost") == "a group of fields"
     assert allowed_values("data.path") == "text"
     assert allowed_values("binarization.thresholds") == "'fit', a number, or 5 of them"

@@ -176,6 +176,26 @@ def test_missing_and_damaged_files_are_refused(tmp_path):
         dataset.load_dataset(tmp_path)
 
 
+def test_a_header_that_is_no_python_is_refused(tmp_path):
+    write_folder(tmp_path)
+    content = (tmp_path / "phrases.npy").read_bytes()
+    (tmp_path / "phrases.npy").write_bytes(content.replace(b"}", b" ", 1))
+    with pytest.raises(DatasetError, match=r"phrases.npy cannot be read"):
+        dataset.load_dataset(tmp_path)
+
+
+def test_a_description_nested_too_deeply_is_refused(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "dataset.json").write_text("[" * 100_000)
+    with pytest.raises(DatasetError, match="cannot be read as JSON: it is nested too deeply"):
+        dataset.load_dataset(tmp_path)
+
+
+def test_a_split_without_rows_is_none(tmp_path):
+    write_folder(tmp_path, splits={"train": [0, 5], "valid": [5, 5]})
+    assert dataset.load_dataset(tmp_path).splits == {"train": (0, 5)}
+
+
 def test_split_rows():
     assert dataset.split_rows(np.array([0, 0, 1, 2, 2])) == {"train": (0, 2), "valid": (2, 3), "test": (3, 5)}
     assert dataset.split_rows(np.array([0, 2], np.int8)) == {"train": (0, 1), "test": (1, 2)}

@@ -13,7 +13,7 @@ from wae_jax.config import BinarizationRule
 from wae_jax.errors import CompareError
 from wae_jax.evaluation import comparison
 from wae_jax.evaluation.measure import DISTRIBUTION_METRICS
-from wae_jax.evaluation.table import HEADLINE
+from wae_jax.evaluation.table import HEADLINE, to_json
 
 FILE = "evaluation.json"
 
@@ -38,7 +38,7 @@ def write(folder, *, penalty, seed, cells, precision=0.5, path="here", **provena
         "distribution": {"sets": {"generated": distribution}},
     }
     (folder / "evaluation").mkdir(parents=True)
-    (folder / "evaluation" / FILE).write_text(json.dumps(content))
+    (folder / "evaluation" / FILE).write_text(json.dumps(to_json(content)))
     return folder
 
 
@@ -54,6 +54,49 @@ def columns(folders):
     assert all(cell == "---" for cell in rows.pop(1))
     names = [row[0] for row in rows]
     return [dict(zip(names, column, strict=True)) for column in list(zip(*rows, strict=True))[1:]]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content.pop("provenance"),
+        lambda content: content["provenance"].update(config=[]),
+        lambda content: content["provenance"]["config"].update(seed=[1]),
+        lambda content: content["provenance"].update(binarization={"thresholds": ["a"]}),
+        lambda content: content.update(sets=3),
+        lambda content: content["music"].pop("cells"),
+        lambda content: content["music"]["cells"].update(columns=["some"]),
+        lambda content: content["music"]["cells"]["floor"].update(median=None),
+        lambda content: content["music"]["cells"]["sets"]["generated"].update(mean=[]),
+        lambda content: content["music"]["cells"].update(sets={}),
+        lambda content: content["distribution"]["sets"]["generated"].update(recall="high"),
+        lambda content: content["distribution"]["sets"]["generated"].update(recall=10**400),
+        lambda content: content.update(copies=[1]),
+    ],
+)
+def test_a_damaged_evaluation_is_refused_by_name(tmp_path, damage):
+    folder = write(tmp_path / "a", penalty="gan", seed=0, cells=1.0)
+    file = folder / "evaluation" / FILE
+    content = json.loads(file.read_text())
+    damage(content)
+    file.write_text(json.dumps(content))
+    with pytest.raises(CompareError, match=f"(?s){file} is damaged .*; evaluate the run again"):
+        comparison.compare([folder])
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\xff", '{"a": NaN}', "1" * 5000])
+def test_what_is_no_json_is_refused_by_name(tmp_path, text):
+    folder = write(tmp_path / "a", penalty="gan", seed=0, cells=1.0)
+    (folder / "evaluation" / FILE).write_bytes(text.encode("latin-1"))
+    with pytest.raises(CompareError, match=r"cannot be read: .*; evaluate the run again"):
+        comparison.compare([folder])
+
+
+def test_a_file_of_any_name_is_one_column(tmp_path):
+    names = "a|b\n.npz", "c.npz"
+    folders = [write(tmp_path / str(i), penalty="gan", seed=0, cells=1.0, phrases=name) for i, name in enumerate(names)]
+    head = comparison.compare(folders).splitlines()[0]
+    assert head == r"| | held-out | phrases=a\|b\n.npz | phrases=c.npz |"
 
 
 def test_differences_are_taken_seed_by_seed(tmp_path):

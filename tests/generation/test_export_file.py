@@ -108,6 +108,28 @@ def test_changes_are_noticed(model, tmp_path, change, message):
         export_file.read_model(tmp_path / "a.npz")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda meta: meta.pop("config"),
+        lambda meta: meta.update(track_statistics=None),
+        lambda meta: meta["track_statistics"].pop("densities"),
+        lambda meta: meta["track_statistics"].update(short_note_shares=3),
+    ],
+)
+def test_what_is_forged_with_its_digest_is_refused(model, tmp_path, change):
+    def forge(meta, held):
+        meta.pop("digest")
+        change(meta)
+        arrays = {name.removeprefix("variables/"): each for name, each in held.items() if name.startswith("variables/")}
+        meta["digest"] = export_file._digest(meta, arrays)
+
+    export_file.write_model(tmp_path / "a.npz", model)
+    rewrite(tmp_path / "a.npz", forge)
+    with pytest.raises(CheckpointError, match="cannot be read: it is damaged"):
+        export_file.read_model(tmp_path / "a.npz")
+
+
 def test_damage_anywhere_is_one_kind_of_error(model, tmp_path):
     export_file.write_model(tmp_path / "a.npz", model)
     content = (tmp_path / "a.npz").read_bytes()

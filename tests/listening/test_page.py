@@ -14,7 +14,7 @@ from tests.listening.small_page import small_page
 from wae_jax import listen
 from wae_jax.config import BinarizationRule
 from wae_jax.errors import RequestError
-from wae_jax.evaluation.table import DISTRIBUTION_METRICS, HEADLINE
+from wae_jax.evaluation.table import DISTRIBUTION_METRICS, FORMAT_VERSION, HEADLINE
 from wae_jax.generation.load import load
 from wae_jax.generation.model import Model
 from wae_jax.listening import document, page
@@ -179,6 +179,8 @@ def test_the_headline_of_an_evaluation_is_shown(tmp_path):
         for key in ("mean", "low", "high"):
             entry["sets"]["generated"].setdefault(key, []).append(250.0 + len(entry["columns"]))
     content = {
+        "format": "wae_jax evaluation",
+        "format_version": FORMAT_VERSION,
         "provenance": {"checkpoint_step": 9},
         "sets": {"generated": {}, "held_out": {}},
         "music": music,
@@ -192,6 +194,14 @@ def test_the_headline_of_an_evaluation_is_shown(tmp_path):
     assert table["rows"][0] == ["cells", "251", ""]
     assert ["empty_bar_rate, Drums", "252", ""] in table["rows"]
     assert ["recall", "0.500", ""] in table["rows"]
+
+
+def test_damaged_metrics_are_left_out(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 5, "eval/f1": 0.25}\n{"step": 6, "eval/f1": []}\n{"step"')
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "evaluation.json").write_text("[")
+    (table,) = tables_of_workdir(tmp_path)
+    assert table["caption"].endswith("step 5")
 
 
 def test_errors_are_one_sentence_and_leave_no_file(workdir, model, tmp_path, capsys, monkeypatch):

@@ -11,8 +11,10 @@ from typing import Annotated, Any, Literal
 
 from wae_jax.config.kinds import FIT, NUM_PITCHES, NUM_STEPS, NUM_TRACKS, PerTrack, Range, find_problem, type_hints
 
-Count = Annotated[int, Range(minimum=0)]
-Positive = Annotated[int, Range(minimum=1)]
+_LARGEST = 2**31 - 1  # steps are counted in 32 bits
+Count = Annotated[int, Range(0, maximum=_LARGEST)]
+Positive = Annotated[int, Range(1, maximum=_LARGEST)]
+Width = Annotated[int, Range(1, maximum=2**16)]
 Weight = Annotated[float, Range(minimum=0)]
 Scale = Annotated[float, Range(above=0)]
 Share = Annotated[float, Range(minimum=0, below=1)]
@@ -77,7 +79,7 @@ class ObjectiveSpec:
     prior_variance: Scale = 1.0
     pretrain_steps: Count = 0  # steps in which only the moments of codes are matched to the prior's
     mmd_kernel: Literal["imq", "rbf"] = "imq"
-    sliced_num_projections: Positive = 64
+    sliced_num_projections: Width = 64
     cramer_wold_log: bool = False  # minimize the logarithm, as its authors do
     sinkhorn_epsilon: Scale = 0.05  # in units of the expected squared distance of two samples of the prior
     log_variance_penalty_weight: Weight = 0.0  # for encoder "gaussian": arXiv 1802.03761
@@ -88,8 +90,8 @@ class ModelSpec:
     """Encoder and decoder."""
 
     network: str = "meter"  # a row of models.networks.NETWORKS
-    h_dim: Positive = 16  # base number of filters
-    z_dim: Positive = 32
+    h_dim: Width = 16  # base number of filters
+    z_dim: Width = 32
     kernel_size: KernelSize = (6, 6)  # steps, pitches; for networks without kernel sizes of their own
     encoder: Literal["deterministic", "gaussian", "additive_noise"] = "deterministic"
     encoder_noise: Weight = 0.01  # for "additive_noise": standard deviation of the noise on the input
@@ -104,8 +106,8 @@ class ModelSpec:
 class RefinerSpec:
     """Residual units after the decoder, with filters of each track's own (arXiv 1804.09399)."""
 
-    num_units: Count = 0  # the paper has two of 64 filters, kernels of 3 x 12 and no strides
-    filters: Positive = 8  # number in a unit, for each track
+    num_units: Annotated[int, Range(0, maximum=100)] = 0  # the paper: two of 64 filters, kernels 3 x 12, no strides
+    filters: Width = 8  # number in a unit, for each track
     kernel_size: KernelSize = (12, 12)  # steps, pitches
     strides: tuple[Positive, Positive] = (6, 1)  # steps, pitches
 
@@ -114,7 +116,7 @@ class RefinerSpec:
 class DiscriminatorSpec:
     """The latent discriminator of penalty "gan"."""
 
-    widths: tuple[Positive, ...] = (256, 256, 256)
+    widths: tuple[Width, ...] = (256, 256, 256)
     prior_logit: bool = False  # adds log p(z) to its logit, as in tolstikhin/wae
 
 
@@ -227,7 +229,7 @@ class Config:
     autoencoder_optimizer: OptimizerSpec = OptimizerSpec(learning_rate=2e-3, schedule="cosine", warmup_steps=50)
     discriminator_optimizer: OptimizerSpec = OptimizerSpec(learning_rate=2e-4, b1=0.5, schedule="cosine")
     ema_decay: Share = 0.0  # decay of the averaged parameters that are evaluated and sampled; 0 for none
-    batch_size: Annotated[int, Range(minimum=2)] = 32  # of all devices and processes together
+    batch_size: Annotated[int, Range(2, maximum=2**20)] = 32  # of all devices and processes together
     num_epochs: Count = 8
     num_train_steps: Count = 0  # when positive it overrules num_epochs
     steps_per_call: Count = 0  # at most this many in one call of the devices; 0: 1 on CPUs, 8 on accelerators

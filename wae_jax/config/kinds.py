@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 import typing
 from typing import Annotated, Any, Literal
 
@@ -45,7 +46,10 @@ def read_per_track(value: Any) -> PerTrack:
         value = FIT if value == FIT else [float(each) for each in value.split(",")]
     if value == FIT:
         return FIT
-    numbers = tuple(map(float, value)) if isinstance(value, list | tuple) else (float(value),)
+    try:
+        numbers = tuple(map(float, value)) if isinstance(value, list | tuple) else (float(value),)
+    except OverflowError:  # an integer of a thousand digits
+        numbers = (math.inf,)
     numbers *= NUM_TRACKS if len(numbers) == 1 else 1
     if len(numbers) != NUM_TRACKS or not all(map(math.isfinite, numbers)):
         raise ValueError(f"{value!r}; expected {FIT!r}, a number, or {NUM_TRACKS} of them with commas between")
@@ -82,7 +86,7 @@ def find_problem(hint: Any, value: Any) -> str | None:
     if typing.get_origin(hint) is tuple:
         return _sequence_problem(typing.get_args(hint), value)
     if hint is float:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
         return None if is_number else "a finite number"
     is_right = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
     return None if is_right else {int: "a whole number", bool: "True or False", str: "text"}[hint]

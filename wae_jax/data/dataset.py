@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import pathlib
+import tokenize
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from wae_jax import pianoroll
 from wae_jax.config.fields import Tonality
 from wae_jax.data import splits
 from wae_jax.errors import DatasetError
+from wae_jax.files import parse_json
 from wae_jax.pianoroll import PackedPhrases
 
 PHRASES_FILE = "phrases.npy"
@@ -135,7 +137,8 @@ def load_dataset(path: str | os.PathLike[str]) -> Dataset:
         return [line.song or "" for line in read_index(folder, len(phrases))]
 
     # Of version 1, only those that were asked to transposed anything.
-    is_kept = description.get("options", {}).get("tonality", "keep") == "keep"
+    options = description.get("options")
+    is_kept = not isinstance(options, dict) or options.get("tonality", "keep") == "keep"
     tonality: Tonality = "c" if description.get("tonality", "all" if is_kept else "c") == "c" else "all"
     return Dataset(phrases, rows, digest, str(folder), read_songs, tonality)
 
@@ -151,7 +154,7 @@ def read_index(folder: pathlib.Path, num_phrases: int) -> list[IndexLine]:
     if lines and tuple(lines[0]) == INDEX_COLUMNS[:-1]:  # of version 1
         lines = [list(INDEX_COLUMNS), *([*line, ""] for line in lines[1:])]
     if not lines or tuple(lines[0]) != INDEX_COLUMNS:
-        raise DatasetError(f"{file} has the columns {lines[:1]}; expected {list(INDEX_COLUMNS)}: {_REBUILD}")
+        raise DatasetError(f"{file} has the columns {str(lines[:1])[:200]}; expected {list(INDEX_COLUMNS)}: {_REBUILD}")
     index = []
     for number, line in enumerate(lines[1:]):
         try:
@@ -176,7 +179,7 @@ def _read_description(folder: pathlib.Path) -> dict[str, Any]:
             f"{folder} holds no {DESCRIPTION_FILE}; expected a folder made by python -m wae_jax.build_dataset"
         )
     try:
-        description = json.loads(file.read_text(encoding="utf-8"))
+        description = parse_json(file.read_bytes())
     except (OSError, ValueError) as error:
         raise DatasetError(f"{file} cannot be read as JSON: {error}; {_REBUILD}") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
@@ -200,7 +203,7 @@ def _open_phrases(file: pathlib.Path, num_phrases: int) -> PackedPhrases:
         raise DatasetError(f"{file} is missing; {_REBUILD}")
     try:
         phrases = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, tokenize.TokenError) as error:  # the last for a damaged header
         raise DatasetError(f"{file} cannot be read: {error}; {_REBUILD}") from error
     expected = (num_phrases, pianoroll.BYTES_PER_PHRASE)
     if not isinstance(phrases, np.ndarray) or phrases.dtype != np.uint8 or phrases.shape != expected:
@@ -219,7 +222,8 @@ def _check_splits(file: pathlib.Path, given: dict[str, Any], num_phrases: int) -
             raise DatasetError(f"{file}: split {name!r} is {pair!r}; expected [start, stop]")
         if not 0 <= pair[0] <= pair[1] <= num_phrases:
             raise DatasetError(f"{file}: split {name!r} is {pair}; expected 0 <= start <= stop <= {num_phrases} rows")
-        rows[name] = (pair[0], pair[1])
+        if pair[0] < pair[1]:
+            rows[name] = (pair[0], pair[1])
     end, previous = 0, ""
     for name, (start, stop) in sorted(rows.items(), key=lambda item: item[1]):
         if start < end:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import functools
 import hashlib
-import json
 import os
 import pathlib
 import re
@@ -16,7 +15,7 @@ from wae_jax.config import DataSpec
 from wae_jax.data.dataset import DESCRIPTION_FILE, INDEX_FILE, PHRASES_FILE, Dataset, from_songs, load_dataset
 from wae_jax.data.demo_corpus import make_demo_corpus
 from wae_jax.errors import DatasetError
-from wae_jax.files import whole_file
+from wae_jax.files import parse_json, whole_file
 from wae_jax.remote import RemoteFolder, is_url
 
 _CORPUS_SEED = 0
@@ -72,7 +71,7 @@ def local_dataset(path: str) -> pathlib.Path:
 
 def _check_phrases(url: str, path: pathlib.Path, description: bytes) -> None:
     try:
-        promised = json.loads(description)["phrases_sha256"]
+        promised = parse_json(description)["phrases_sha256"]
         found = hashlib.sha256(np.load(path, mmap_mode="r", allow_pickle=False).data).hexdigest()
     except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
         raise DatasetError(f"{url} is no dataset made by build_dataset, or a damaged one: {error}") from error

@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from wae_jax.config import flatten_config, format_per_track
+from wae_jax.config import flatten_config
 from wae_jax.errors import CompareError
-from wae_jax.evaluation.table import headline, read_evaluation, short
+from wae_jax.evaluation.table import format_rule, headline, read_evaluation, short
+from wae_jax.files import printable
 from wae_jax.metrics import intervals
 from wae_jax.training.workdir import FREE_FIELDS
 
@@ -69,9 +70,9 @@ def compare(folders: Sequence[pathlib.Path]) -> str:
 def _check_same_music(evaluations: Mapping[pathlib.Path, Mapping[str, Any]]) -> None:
     """Refuses evaluations that differ in held-out music, in number of phrases or in how metrics are computed."""
     for field in ("data_digest", "split", "num", "compat"):
-        values = {str(folder): each["provenance"].get(field) for folder, each in evaluations.items()}
+        values = {str(folder): repr(each["provenance"].get(field)) for folder, each in evaluations.items()}
         if len(set(values.values())) > 1:
-            listed = ", ".join(f"{folder} has {value!r}" for folder, value in values.items())
+            listed = ", ".join(f"{folder} has {value}" for folder, value in values.items())
             raise CompareError(f"the runs were evaluated with different {field}: {listed}; evaluate them alike")
 
 
@@ -84,11 +85,8 @@ def _arm_fields(provenance: Mapping[str, Any]) -> dict[str, Any]:
         if not any(fnmatch.fnmatchcase(name, pattern) for pattern in _FREE)
     }
     sampling = {name: provenance[name] for name in ("phrases", "prior") if name in provenance}
-    rule = {
-        f"binarization.{name}": format_per_track(tuple(value)) if isinstance(value, list) else value
-        for name, value in provenance.get("binarization", {}).items()
-    }
-    return fields | sampling | rule
+    rule = format_rule(provenance.get("binarization", {}))
+    return fields | sampling | {f"binarization.{name}": value for name, value in rule.items()}
 
 
 def _arm_names(arms: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -98,7 +96,9 @@ def _arm_names(arms: Sequence[Mapping[str, Any]]) -> list[str]:
     last = [name.rpartition(".")[2] for name in differing]
     # The last part where it is unique: both optimizers have a learning rate.
     shown = {name: word if last.count(word) == 1 else name for name, word in zip(differing, last, strict=True)}
-    return [", ".join(f"{shown[name]}={arm[name]}" for name in differing if name in arm) or "all" for arm in arms]
+    named = [", ".join(f"{shown[name]}={arm[name]}" for name in differing if name in arm) or "all" for arm in arms]
+    # The name of a file of phrases may hold anything.
+    return [printable(name).replace("|", r"\|") for name in named]
 
 
 def _seed(evaluation: Mapping[str, Any]) -> int:
@@ -108,8 +108,8 @@ def _seed(evaluation: Mapping[str, Any]) -> int:
 def _one_value_each(evaluation: Mapping[str, Any]) -> dict[str, float]:
     values = {}
     for label, of_sets in headline(evaluation).items():
-        found = of_sets.get("generated") or of_sets.get("reconstructed") or of_sets["held_out"]
-        values[label] = found.mean
+        found = [of_sets[name].mean for name in ("generated", "reconstructed", "held_out") if name in of_sets]
+        values[label] = found[0] if found else math.nan
     return values
 
 

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from wae_jax.config import format_per_track
 from wae_jax.errors import CompareError
 from wae_jax.evaluation.measure import DISTRIBUTION_METRICS, PITCHED, SETS
-from wae_jax.files import whole_file
+from wae_jax.files import parse_json, whole_file
 
 RESULT_FILE = "evaluation.json"
 FORMAT = "wae_jax evaluation"
@@ -50,17 +51,35 @@ def read_evaluation(folder: pathlib.Path) -> dict[str, Any]:
             f"run python -m wae_jax.evaluate --workdir {shlex.quote(str(folder))}"
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise CompareError(f"{path} cannot be read: {error}; evaluate the run again") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CompareError(f"{path} is not an evaluation; evaluate the run again")
-    if content["format_version"] != FORMAT_VERSION:
+    if (version := content.get("format_version")) != FORMAT_VERSION:
         raise CompareError(
-            f"{path} has version {content['format_version']} of its format, and this program reads version "
-            f"{FORMAT_VERSION}; evaluate the run again"
+            f"{path} has version {version} of its format, and this program reads version {FORMAT_VERSION}; evaluate "
+            "the run again"
         )
+    try:
+        rows, provenance = headline(content), content["provenance"]
+        config, rule = provenance.get("config", {}), provenance.get("binarization", {})
+        if not all(isinstance(each, dict) for each in (content["sets"], config, rule)):
+            raise ValueError("a group of fields is missing")
+        if type(config.get("seed", 0)) is not int or not all(rows.values()):
+            raise ValueError("a seed or a metric is missing")
+        format_rule(rule)
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise CompareError(f"{path} is damaged ({type(error).__name__}: {error}); evaluate the run again") from error
     return content
+
+
+def format_rule(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a binarization rule in evaluation.json, numbers for each track as text."""
+    return {
+        name: format_per_track(tuple(map(float, value))) if isinstance(value, list) else value
+        for name, value in rule.items()
+    }
 
 
 # Metric and column, fragmentation first.

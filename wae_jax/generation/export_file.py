@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import pathlib
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -25,8 +26,8 @@ from jaxtyping import Shaped
 
 from wae_jax.config import Config, read_config
 from wae_jax.data.statistics import TrackStatistics
-from wae_jax.errors import CheckpointError
-from wae_jax.files import whole_file
+from wae_jax.errors import CheckpointError, UserError
+from wae_jax.files import parse_json, whole_file
 from wae_jax.generation.model import Model
 from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.pianoroll import PHRASE_SHAPE
@@ -40,7 +41,10 @@ _PREFIX = "variables/"
 # Beside the collections of variables; its arrays are stored as float32.
 _LEARNED_PRIOR = "learned_prior/"
 # Exceptions that reading a damaged zip of damaged arrays raises.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError)
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, EOFError, NotImplementedError, RuntimeError, MemoryError),
+    *(ValueError, KeyError, TypeError, AttributeError, IndexError),
+)
 
 _Arrays = dict[str, Shaped[np.ndarray, "*shape"]]
 
@@ -108,29 +112,29 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     try:
         # Not by numpy.load, which leaves a damaged file open.
         with zipfile.ZipFile(path) as members:
-            meta = json.loads(_read_array(members, f"{_META}.npy").tobytes())
+            meta = parse_json(_read_array(members, f"{_META}.npy").tobytes())
             _check_version(path, meta)
             arrays = {
                 name.removeprefix(_PREFIX).removesuffix(".npy"): _read_array(members, name)
                 for name in members.namelist()
                 if name.startswith(_PREFIX)
             }
-    except CheckpointError:
+        digest = meta.pop("digest", None)
+        if digest != _digest(meta, arrays):
+            raise CheckpointError(f"{path} is damaged: its digest does not match its content; fetch or export it again")
+        config = read_config(meta["config"])
+        found = meta["track_statistics"]
+        short_note_shares = tuple(map(tuple, found["short_note_shares"]))
+        statistics = TrackStatistics(tuple(found["densities"]), tuple(found["empty_bar_rates"]), short_note_shares)
+        learned = {name: arrays.pop(name) for name in sorted(arrays) if name.startswith(_LEARNED_PRIOR)}
+        mixture = _to_mixture(path, config, learned)
+        return Model(config, _to_variables(path, config, arrays), meta["step"], digest, statistics, mixture)
+    except UserError:
         raise
     except _DAMAGE as error:
         raise CheckpointError(
             f"{path} cannot be read: it is damaged, or not made by python -m wae_jax.export ({error})"
         ) from error
-    digest = meta.pop("digest", None)
-    if digest != _digest(meta, arrays):
-        raise CheckpointError(f"{path} is damaged: its digest does not match its content; fetch or export it again")
-    config = read_config(meta["config"])
-    found = meta["track_statistics"]
-    short_note_shares = tuple(map(tuple, found["short_note_shares"]))
-    statistics = TrackStatistics(tuple(found["densities"]), tuple(found["empty_bar_rates"]), short_note_shares)
-    learned = {name: arrays.pop(name) for name in sorted(arrays) if name.startswith(_LEARNED_PRIOR)}
-    mixture = _to_mixture(path, config, learned)
-    return Model(config, _to_variables(path, config, arrays), meta["step"], digest, statistics, mixture)
 
 
 def _read_array(members: zipfile.ZipFile, name: str) -> Shaped[np.ndarray, "*shape"]:

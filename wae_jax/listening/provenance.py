@@ -13,8 +13,9 @@ import numpy as np
 
 import wae_jax
 from wae_jax.config import flatten_config
+from wae_jax.errors import CompareError
 from wae_jax.evaluation import table
-from wae_jax.files import printable
+from wae_jax.files import printable, read_metrics
 from wae_jax.generation.model import Model
 
 _SET_NAMES = {"eval": "validation data", "eval_train": "training data", "samples": "samples", "held_out": "held-out"}
@@ -30,24 +31,22 @@ def tables_of_workdir(workdir: pathlib.Path) -> list[Table]:
 
 
 def _training_table(workdir: pathlib.Path) -> Iterator[Table]:
-    file = workdir / "metrics.jsonl"
-    for line in reversed(file.read_text(encoding="utf-8").splitlines() if file.is_file() else []):
-        row = json.loads(line)
-        found = [name.split("/", 1) for name in row if name.split("/", 1)[0] in _SET_NAMES]
+    for row in reversed(list(read_metrics(workdir / "metrics.jsonl"))):
+        found = [name.split("/", 1) for name in row if name.split("/", 1)[0] in _SET_NAMES and "/" in name]
         if found:
             sets = [name for name in _SET_NAMES if any(prefix == name for prefix, _ in found)]
             metrics = dict.fromkeys(metric for _, metric in found)
             rows = [[metric, *(_format(row.get(f"{name}/{metric}")) for name in sets)] for metric in metrics]
             columns = ["", *(_SET_NAMES[name] for name in sets)]
-            yield {"caption": f"Last evaluation in training, step {row['step']}", "columns": columns, "rows": rows}
+            yield {"caption": f"Last evaluation in training, step {row['step']:.0f}", "columns": columns, "rows": rows}
             return
 
 
 def _evaluation_table(workdir: pathlib.Path) -> Iterator[Table]:
-    file = workdir / "evaluation" / "evaluation.json"
-    if not file.is_file():
+    try:
+        content = table.read_evaluation(workdir)
+    except CompareError:  # there is none, or none that can be read
         return
-    content = json.loads(file.read_text(encoding="utf-8"))
     names = list(content["sets"])
     rows = [
         [label, *(_format(by_set[name].mean) if name in by_set else "" for name in names)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from wae_jax.files import read_metrics
 from wae_jax.render.style import INK, TRACK_COLORS, new_figure, save_figure, set_labels, style_axes
 
 _CURVES = (
@@ -27,11 +27,9 @@ History = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 def read_history(workdir: pathlib.Path) -> dict[str, tuple[list[float], list[float]]]:
     """Steps and values of the metrics that are drawn; empty where nothing has been logged."""
     history: dict[str, tuple[list[float], list[float]]] = {}
-    file = workdir / "metrics.jsonl"
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
-        row = json.loads(line)
+    for row in read_metrics(workdir / "metrics.jsonl"):
         for name in _CURVES:
-            if row.get(name) is not None:
+            if name in row:
                 steps, values = history.setdefault(name, ([], []))
                 steps.append(row["step"])
                 values.append(row[name])
@@ -39,8 +37,9 @@ def read_history(workdir: pathlib.Path) -> dict[str, tuple[list[float], list[flo
 
 
 def write_curves(workdir: pathlib.Path) -> None:
-    """Draws the metrics so far to `curves.png`."""
-    save_figure(plot_curves(read_history(workdir)), workdir / "curves.png")
+    """Draws the metrics so far to `curves.png`, if there are any."""
+    if history := read_history(workdir):
+        save_figure(plot_curves(history), workdir / "curves.png")
 
 
 def plot_curves(history: History) -> Figure:

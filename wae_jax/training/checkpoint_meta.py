@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from wae_jax.errors import CheckpointError
+from wae_jax.files import parse_json
 
 PyTree = Any
 
@@ -64,7 +65,7 @@ def make_meta(step: int, state: PyTree, metrics: Mapping[str, float], fields: Ma
 def read_meta(path: pathlib.Path) -> dict[str, Any]:
     """Reads the item `meta` of the checkpoint at `path`; raises CheckpointError if it is damaged."""
     try:
-        meta = json.loads((path / "meta" / "metadata").read_text(encoding="utf-8"))
+        meta = parse_json((path / "meta" / "metadata").read_bytes())
         expected = meta.pop("sha256")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"checkpoint {path}: its item meta cannot be read: {one_line(error)}") from error

@@ -22,7 +22,7 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from wae_jax.files import Closing, whole_file
+from wae_jax.files import Closing, parse_json, whole_file
 
 METRICS_FILE = "metrics.jsonl"
 _HISTOGRAM_BINS = 64
@@ -147,7 +147,7 @@ def _lines_to_keep(lines: BinaryIO, resume_step: int) -> Iterator[bytes]:
     """The complete lines of steps up to `resume_step`; none if it is 0, because step 0 is then written again."""
     for line in lines:
         try:
-            keep = line.endswith(b"\n") and 0 < resume_step >= json.loads(line)["step"]
+            keep = line.endswith(b"\n") and 0 < resume_step >= parse_json(line)["step"]
         except (ValueError, KeyError, TypeError):
             keep = False  # a partial or damaged line
         if keep:

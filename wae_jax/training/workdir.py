@@ -25,7 +25,7 @@ from typing import Any
 from wae_jax import __version__
 from wae_jax.config import flatten_config
 from wae_jax.errors import WorkdirError
-from wae_jax.files import whole_file
+from wae_jax.files import parse_json, whole_file
 from wae_jax.remote import CHECKPOINTS_FOLDER, RemoteFolder, is_url
 
 LOCK_FILE = ".lock"
@@ -133,7 +133,8 @@ def claim_config(workdir: Workdir, config: Mapping[str, Any], *, data_digest: st
     checkpoints = folder / CHECKPOINTS_FOLDER
     if (folder / CONFIG_FILE).exists():
         stored = load_config(folder, name=name)
-        stored_digest = _read_json(folder / RUN_FILE, name).get("data", {}).get("digest", "")
+        of_data = _read_json(folder / RUN_FILE, name).get("data")
+        stored_digest = of_data.get("digest", "") if isinstance(of_data, dict) else ""
         if differences := _differences(stored, config, stored_digest, data_digest):
             raise WorkdirError(
                 f"{name} belongs to a run with another configuration; choose another workdir, or restore its "
@@ -197,7 +198,7 @@ def _differences(
 
 def _read_json(path: pathlib.Path, name: str) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
     except FileNotFoundError as error:
         raise WorkdirError(f"no {path.name} in {name}; expected a workdir of wae_jax.main") from error
     except (OSError, ValueError) as error:

@@ -100,6 +100,13 @@ def forged(**changes):
     return signed(key=seal(text), survey=hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
+def without(field):
+    """A good file that lacks a field, with the checksum of what is left."""
+    result = signed(**{field: None})
+    del result[field]
+    return result
+
+
 GOOD_ANSWERS = signed()["answers"]
 BAD = {
     "not there": (None, "cannot be read: No such file"),
@@ -153,6 +160,16 @@ BAD = {
     "pairs that are none": (lambda: forged(pairs=[0, *KEY.pairs[1:]]), "has no answer key"),
     "sources that never meet": (lambda: forged(pairs=[[0, 2], *KEY.pairs[1:]]), "has another form"),
     "200,000 sources": (lambda: forged(sources=["gan"] * 200_000), "has another form"),
+    "21 sources that all meet": (
+        lambda: forged(sources=["gan"] * 21, pairs=[[i, j] for i in range(21) for j in range(i)]),
+        "has another form",
+    ),
+    "a number that is none of JSON": (
+        lambda: forged(provenance={"seed": float("nan")}),
+        "has no answer key: NaN is no",
+    ),
+    "no survey": (lambda: without("survey"), "does not say"),
+    "no answers at all": (lambda: without("answers"), "has no answers; expected 5"),
     "a rule that is no number": (lambda: forged(max_failed_checks="1"), "has another form"),
 }
 

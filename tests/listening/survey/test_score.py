@@ -37,6 +37,15 @@ def no_preference_at_all(result):
     return {**result, "checksum": checksum([result[field] for field in RESULT_FIELDS])}
 
 
+def test_names_are_printed_in_one_line(tmp_path, capsys):
+    key = dataclasses.replace(KEY, sources=["a\nb", "\x1b[31mred", "caf\udce9"])
+    output = tmp_path / "scores.json"
+    said = score(capsys, *write(tmp_path, simulate_results(key, LISTENERS, 3, 0)), f"--output={output}")
+    assert r"a\nb : \x1b[31mred" in said
+    assert r"caf\udce9" in said
+    assert json.loads(output.read_text())["sources"] == key.sources
+
+
 def test_all_that_is_said_and_written(tmp_path, capsys):
     results = simulate_results(KEY, LISTENERS, 21, 0)
     # Who never has a preference fails all checks, and a file is damaged.

@@ -25,7 +25,7 @@ from wae_jax.generation.model import Model
 from wae_jax.listening.document import PLAYER_SCRIPTS, assemble, embed
 from wae_jax.listening.sections import Note, note_lists
 from wae_jax.listening.survey.design import NOISE, Pair, insert_checks, is_check, order_pairs
-from wae_jax.listening.survey.results import FORMAT_VERSION, QUESTIONS, RESULTS_FORMAT, Key, seal
+from wae_jax.listening.survey.results import FORMAT_VERSION, MAX_SOURCES, QUESTIONS, RESULTS_FORMAT, Key, seal
 from wae_jax.pianoroll import DEFAULT_TEMPO, NUM_TRACKS, PHRASE_SHAPE, Rolls, unpack
 
 REAL_NAME = "real music"
@@ -73,6 +73,8 @@ def make_survey(
     music = len(sources) - 1
     num_checks = max(2, num // 10) if num_checks is None else num_checks
     max_failed_checks = num_checks // 4 if max_failed_checks is None else max_failed_checks
+    if len(sources) > MAX_SOURCES:
+        raise RequestError(f"{len(models)} runs; expected at most {MAX_SOURCES - 1}, to be compared with each other")
     if num < (num_combinations := len(sources) * (len(sources) - 1) // 2):
         raise RequestError(f"{num} pairs; expected at least {num_combinations}, so that all sources are compared")
     if not 0 <= max_failed_checks < num_checks <= num:

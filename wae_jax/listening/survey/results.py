@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wae_jax.errors import RequestError
+from wae_jax.files import parse_json
 from wae_jax.listening.survey.design import NOISE, Pair, is_check
 
 # Rated from 1 to 5. MuseGAN's listeners (Dong et al. 2018, arXiv 1709.06298) were asked the same, and for an overall
@@ -35,6 +36,8 @@ FORMAT_VERSION = 1
 # The checksum is over the values of these fields, in this order, as in survey_answers.js.
 RESULT_FIELDS = ("format", "format_version", "survey", "listener", "saved", "answers", "key")
 
+# Far more than listeners compare: a pair of each two takes hours. Scores take memory and time with the square of it.
+MAX_SOURCES = 20
 _MAX_FILE_SIZE = 10_000_000  # bytes; also of the decompressed key
 
 
@@ -146,14 +149,15 @@ def read_result(path: str) -> Result:
     if value.get("format") != RESULTS_FORMAT:
         raise RequestError("is no results file of a survey; expected what the last screen of the page saves")
     if (version := value.get("format_version")) != FORMAT_VERSION:
-        raise RequestError(f"is a results file of version {version}; expected version {FORMAT_VERSION}")
+        raise RequestError(f"is a results file of version {version!r:.50}; expected version {FORMAT_VERSION}")
     if value.get("checksum") != checksum([value.get(field) for field in RESULT_FIELDS]):
         raise RequestError("was altered or damaged, by its checksum; expected the file as the page saved it")
-    survey_id, listener, saved, sealed = (value[field] for field in ("survey", "listener", "saved", "key"))
-    if not all(isinstance(text, str) for text in (survey_id, listener, saved, sealed)) or not listener:
+    texts = [text for field in ("survey", "listener", "saved", "key") if isinstance(text := value.get(field), str)]
+    if len(texts) < 4 or not value["listener"]:
         raise RequestError("does not say of which survey, by whom, and when; expected the file as the page saved it")
+    survey_id, listener, saved, sealed = texts
     key = _open_key(sealed, survey_id)
-    answers = value["answers"]
+    answers = value.get("answers")
     if not isinstance(answers, list) or len(answers) != len(key.pairs):
         found = len(answers) if isinstance(answers, list) else "no"
         raise RequestError(f"has {found} answers; expected {len(key.pairs)}, one for each pair")
@@ -170,10 +174,10 @@ def _read_object(path: str) -> dict[str, Any]:
     try:
         with pathlib.Path(path).open("rb") as file:
             content = file.read(_MAX_FILE_SIZE + 1)
-        value = json.loads(content)
+        value = parse_json(content)
     except OSError as error:
         raise RequestError(f"cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # the latter for brackets a thousand deep
+    except ValueError as error:
         raise RequestError(f"is not JSON: {error}") from error
     if len(content) > _MAX_FILE_SIZE or not isinstance(value, dict):
         raise RequestError("is no results file of a survey; expected what the last screen of the page saves")
@@ -183,12 +187,12 @@ def _read_object(path: str) -> dict[str, Any]:
 def _open_key(sealed: str, survey_id: str) -> Key:
     """The key in a results file; RequestError if it is not that of the survey."""
     try:
-        content = json.loads(unseal(sealed))
+        content = parse_json(unseal(sealed))
         if content.pop("format") != KEY_FORMAT or content.pop("format_version") != FORMAT_VERSION:
             raise ValueError("it is of another version")
         if not _is_key(content):
             raise ValueError("it has another form")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RequestError(f"has no answer key: {error}; expected the file as the page saved it") from error
     key = Key(**{**content, "pairs": [(a, b) for a, b in content["pairs"]]})
     if key.survey_id != survey_id:
@@ -203,7 +207,7 @@ def _is_key(content: dict[str, Any]) -> bool:
     return (
         content.keys() == {field.name for field in dataclasses.fields(Key)}
         and isinstance(sources, list)
-        and len(sources) > 1
+        and 1 < len(sources) <= MAX_SOURCES
         and all(isinstance(name, str) for name in sources)
         and all(len(pair) == 2 and all(type(side) is int for side in pair) for pair in pairs)
         and all(len(pair) == 2 and 0 <= min(pair) < max(pair) < len(sources) for pair in compared)

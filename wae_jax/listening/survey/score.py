@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import expit
 
 from wae_jax.errors import RequestError
+from wae_jax.files import printable
 from wae_jax.listening.survey import statistics
 from wae_jax.listening.survey.results import QUESTIONS, Collection, Result, count_failed_checks
 from wae_jax.listening.survey.statistics import Estimate, Summary
@@ -53,21 +54,22 @@ def score(collection: Collection, *, seed: int = 0) -> Scores:
 def format_scores(scores: Scores) -> str:
     """The scores as text."""
     key, skipped, summary = scores.collection.key, scores.collection.skipped, scores.summary
+    names = [printable(name) for name in key.sources]
     numbers = ", ".join(map(str, key.check_numbers)) or "none"
     lines = [
         f"survey {key.survey_id}: {len(key.pairs)} pairs, of which attention checks: {numbers}",
         f"rule, stated on the first screen: {key.rule}",
         f"listeners counted: {len(scores.counted)}; dropped by the rule: {len(scores.dropped)}; "
         f"files skipped: {len(skipped)}",
-        *(f"  dropped: {result.path} failed {count_failed_checks(result)} checks" for result in scores.dropped),
-        *(f"  skipped: {path} {reason}" for path, reason in skipped),
+        *(f"  dropped: {printable(each.path)} failed {count_failed_checks(each)} checks" for each in scores.dropped),
+        *(f"  skipped: {printable(path)} {reason}" for path, reason in skipped),
         f"[ ]: {statistics.LEVEL:.0%} intervals by bootstrap over listeners, for the clips they heard",
     ]
     for block in (
-        _preferences(key.sources, summary),
-        _strengths(key.sources, summary),
-        _ratings(key.sources, summary),
-        _sample_size(key.sources, summary, len(scores.counted)),
+        _preferences(names, summary),
+        _strengths(names, summary),
+        _ratings(names, summary),
+        _sample_size(names, summary, len(scores.counted)),
     ):
         lines += ["", *block]
     return "\n".join(lines)

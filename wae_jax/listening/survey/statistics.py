@@ -27,8 +27,8 @@ _PSEUDO_WINS = 0.5
 _TOLERANCE = 1e-8
 _MAX_STEPS = 10_000
 _FEW_ANSWERS = 10
-# Listeners in the resamples computed at once: limits memory.
-_BATCH = 100_000
+# Numbers in the resamples computed at once, of listeners and pairs of sources: limits memory.
+_BATCH = 10_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +145,7 @@ def summarise(counts: Counts, *, num_resamples: int = NUM_RESAMPLES, seed: int =
         (np.arange(num),),
         statistic,
         n_resamples=num_resamples,
-        batch=max(1, _BATCH // num),
+        batch=max(1, _BATCH // counts.wins.size),
         confidence_level=percentile_level(num),
         method="percentile",
         rng=np.random.default_rng(seed),
