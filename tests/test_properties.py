@@ -194,16 +194,17 @@ def right_values(hint):
     if typing.get_origin(hint) is typing.Literal:
         return st.sampled_from(typing.get_args(hint))
     if typing.get_origin(hint) is tuple:
-        item, *others = typing.get_args(hint)
-        length = (0, 4) if others == [...] else (1 + len(others),) * 2
-        return st.lists(right_values(item), min_size=length[0], max_size=length[1]).map(tuple)
+        items = typing.get_args(hint)
+        if items[-1] is not ...:
+            return st.tuples(*map(right_values, items))
+        return st.lists(right_values(items[0]), max_size=4).map(tuple)
     kind, allowed, low, high = bounds(hint)
     if kind is bool:
         return st.booleans()
     if kind is str:
         return st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
     if kind is int:
-        return st.integers(int(low), 10**6)
+        return st.integers(int(low), int(min(high - (allowed.below == high), 10**6)))
     return st.floats(
         low if math.isfinite(low) else -1e6,
         high if math.isfinite(high) else 1e6,
@@ -228,7 +229,10 @@ def wrong_values(hint):
     if kind is bool:
         return st.sampled_from(["maybe", "2", "nan"])
     if kind is int:
-        return st.one_of(st.integers(max_value=int(low) - 1), st.sampled_from(["2.5", "many", "", "nan", "1e3"]))
+        above = [st.integers(int(high) + (allowed.maximum == high), 2**62)] if math.isfinite(high) else []
+        return st.one_of(
+            st.integers(max_value=int(low) - 1), st.sampled_from(["2.5", "many", "", "nan", "1e3"]), *above
+        )
     outside = [st.sampled_from(["nan", "inf", "-inf", "much", ""])]
     if math.isfinite(low):
         outside.append(st.floats(max_value=low, exclude_max=allowed.minimum == low, allow_infinity=False))
@@ -253,8 +257,9 @@ LOADING = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning"
 FIELDS = dict(fields())
 # Values that contradict no value of another field.
 RIGHT = {name: right_values(hint) for name, hint in FIELDS.items()} | {
-    "num_train_steps": st.integers(1, 10**6),
+    "num_train_steps": st.integers(10, 10**6),  # more than the pretraining
     "model.h_dim": st.integers(2, 10**6),
+    "objective.pretrain_steps": st.integers(0, 9),
     "objective.penalty": st.just("gan"),
     "objective.penalty_weight": st.floats(1e-3, 1e6),
     "model.encoder": st.just("gaussian"),

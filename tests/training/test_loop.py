@@ -160,7 +160,7 @@ def test_a_page_that_cannot_be_written_does_not_spoil_the_run(finished, tmp_path
 def test_another_configuration_is_refused_with_the_field(finished):
     workdir, config, _ = finished
     other = changed(config, penalty_weight=11.0)
-    with pytest.raises(WorkdirError, match=r"penalty_weight: 10.0 .* 11.0"):
+    with pytest.raises(WorkdirError, match=r"penalty_weight: 2.0 .* 11.0"):
         train_and_evaluate(other, str(workdir))
 
 

@@ -63,7 +63,7 @@ def test_accompaniments_differ_and_depend_on_what_is_kept(made, run, songs):
     for phrases in made:
         others = phrases.rolls[..., ~KEPT]
         apart = [1 - cell_f1(others[[i]], others[[j]])[0] for i in range(3) for j in range(i)]
-        assert min(apart) > 0.1
+        assert min(apart) > 0.05
         assert phrases.report["difference_between_accompaniments"] == pytest.approx(np.mean(apart))
     one, other = (phrases.rolls[..., ~KEPT] for phrases in made)
     assert cell_f1(one, other).max() < 0.8
