@@ -73,14 +73,7 @@ def make_survey(
     music = len(sources) - 1
     num_checks = max(2, num // 10) if num_checks is None else num_checks
     max_failed_checks = num_checks // 4 if max_failed_checks is None else max_failed_checks
-    if len(sources) > MAX_SOURCES:
-        raise RequestError(f"{len(models)} runs; expected at most {MAX_SOURCES - 1}, to be compared with each other")
-    if num < (num_combinations := len(sources) * (len(sources) - 1) // 2):
-        raise RequestError(f"{num} pairs; expected at least {num_combinations}, so that all sources are compared")
-    if not 0 <= max_failed_checks < num_checks <= num:
-        raise RequestError(
-            f"{num_checks} checks, {max_failed_checks} failures; expected 1 to {num} checks, fewer failures than checks"
-        )
+    _check_sizes(len(sources), num, num_checks, max_failed_checks)
     rules = {name: model.calibrated(rules[name]) for name, model in models.items()}
     generator = np.random.default_rng(seed)
     pairs = insert_checks(order_pairs(len(sources), num, generator), num_checks, music=music, generator=generator)
@@ -104,6 +97,18 @@ def make_survey(
     }
     key = Key(sources, pairs, max_failed_checks, provenance)
     return Survey(key, list(zip(clips[::2], clips[1::2], strict=True)), max(0, needed[music] - len(phrases)))
+
+
+def _check_sizes(num_sources: int, num: int, num_checks: int, max_failed_checks: int) -> None:
+    """Raises RequestError unless a survey can have so many sources, pairs, checks and failures."""
+    if num_sources > MAX_SOURCES:
+        raise RequestError(f"{num_sources - 1} runs; expected at most {MAX_SOURCES - 1}, to compare with each other")
+    if num < (num_combinations := num_sources * (num_sources - 1) // 2):
+        raise RequestError(f"{num} pairs; expected at least {num_combinations}, so that all sources are compared")
+    if not 0 <= max_failed_checks < num_checks <= num:
+        raise RequestError(
+            f"{num_checks} checks, {max_failed_checks} failures; expected 1 to {num} checks, fewer failures than checks"
+        )
 
 
 def _choose(real: Dataset, split: str, num: int, generator: np.random.Generator) -> Rolls:
