@@ -3,7 +3,9 @@
 import os
 import pathlib
 import shutil
+import signal
 import tempfile
+import threading
 
 import jax
 import numpy as np
@@ -15,6 +17,10 @@ checking.check_annotations()
 compiling.compile_quickly()
 
 from wae_jax.models import networks  # noqa: E402
+
+# Background jobs of a shell without job control ignore SIGINT, and so would the processes that tests interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Two layers each way where the real networks have four or five: a third of the time to compile. Before `schema` is
 # imported, which takes the names of the networks from here.
