@@ -17,13 +17,13 @@ KEPT = np.array([True, False, False, True, False])
 
 @pytest.fixture(scope="module")
 def run(shipped):
-    return shipped
+    return shipped.with_prior("normal")
 
 
 @pytest.fixture(scope="module")
 def songs(run):
     """Two phrases unlike each other."""
-    return run.decode(run.sample_codes(31, 2)) > 0.5
+    return run.decode(run.sample_codes(32, 2)) > 0.5
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_accompaniments_differ_and_depend_on_what_is_kept(made, run, songs):
     for phrases in made:
         others = phrases.rolls[..., ~KEPT]
         apart = [1 - cell_f1(others[[i]], others[[j]])[0] for i in range(3) for j in range(i)]
-        assert min(apart) > 0.05
+        assert min(apart) > 0.1
         assert phrases.report["difference_between_accompaniments"] == pytest.approx(np.mean(apart))
     one, other = (phrases.rolls[..., ~KEPT] for phrases in made)
     assert cell_f1(one, other).max() < 0.8

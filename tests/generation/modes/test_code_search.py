@@ -18,7 +18,7 @@ KEPT = np.array([True, False, False, True, False])
 
 @pytest.fixture(scope="module")
 def run(shipped):
-    return shipped
+    return shipped.with_prior("normal")
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -54,8 +54,7 @@ def test_kept_tracks_of_the_decoders_own_music_are_found_again(run):
     best = hard(run.decode(codes[np.arange(2), costs.argmin(axis=1)]))
     at_encoder = hard(run.decode(run.encode(target & KEPT)))
     found, before = (cell_f1(rolls & KEPT, target & KEPT) for rolls in (best, at_encoder))
-    assert (found >= before).all()
-    assert found.mean() > before.mean() + 0.03
+    assert (found > before + 0.1).all()
     assert found.mean() > 0.7
     # What it costs is what is told.
     again = costs_of(autoencoder_of(run.config), run.variables, codes[:, 1], target)
@@ -96,6 +95,5 @@ def test_codes_of_ones_own_music_are_those_of_that_music(run, monkeypatch):
     decoded = hard(run.decode(codes))
     np.testing.assert_allclose(cell_f1(decoded, rolls), used, atol=1e-3)
     np.testing.assert_allclose(cell_f1(hard(run.decode(run.encode(rolls))), rolls), encoded, atol=1e-3)
-    assert (used >= encoded).all()
-    assert used.mean() > encoded.mean() + 0.05
+    assert (used > encoded + 0.02).all()
     assert (used > cell_f1(decoded, rolls[::-1]) + 0.1).all()
