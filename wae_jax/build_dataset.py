@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wae_jax import pianoroll
-from wae_jax.command_line.command import make_parser, whole_number
+from wae_jax.command_line.command import make_parser, path, whole_number
 from wae_jax.command_line.terminal import any_text_on_stdout
 from wae_jax.data import splits
 from wae_jax.data.build import builder, workers
@@ -66,9 +66,7 @@ In the .tsv files written here \\t, \\n, \\\\ and the like stand for characters 
 
 
 def _path(text: str) -> str:
-    if not text:  # which pathlib would read as the current folder
-        raise argparse.ArgumentTypeError("the path is empty; expected a file or a folder")
-    if is_url(text):  # which pathlib would read as a folder named after the protocol
+    if is_url(path(text)):  # which pathlib would read as a folder named after the protocol
         raise argparse.ArgumentTypeError(f"{text} is a URL; expected a local path, where files can be copied")
     return text
 
@@ -128,9 +126,8 @@ def _parser() -> argparse.ArgumentParser:
         help="keep: pitches as they are; signature: transpose the pitched tracks to C major or A minor by the key "
         "signature, or an estimated key where there is none that fits the notes; estimate: by an estimated key, also "
         "arrays whose songs are named, which are kept otherwise (default: %(default)s)")  # fmt: skip
-    add(
-        "--songs", metavar="TABLE", type=_path, help="a .tsv file with the columns path, song: which files are one song"
-    )
+    add("--songs", metavar="TABLE", type=_path,
+        help="a .tsv file with the columns path, song: which files are one song")  # fmt: skip
     add("--out-of-range", choices=OUT_OF_RANGE, default=Options.out_of_range,
         help="notes outside MIDI numbers 24 to 107: drop them, or fold those of pitched tracks into the range by "
         "octaves, whole tracks where that serves all their notes (default: %(default)s)")  # fmt: skip

@@ -162,7 +162,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     for name, (description, add_flags, run) in COMMANDS.items():
         subparser = subparsers.add_parser(name, description=description, formatter_class=parser.formatter_class)
         add_flags(subparser)
-        subparser.set_defaults(run=run, subparser=subparser)
+        subparser.set_defaults(run=run)
     return parser.parse_args(argv)
 
 

@@ -107,9 +107,8 @@ def run_command(command: Callable[[argparse.Namespace], None], arguments: argpar
     except KeyboardInterrupt as error:
         is_terminated = isinstance(error, Terminated)
         status = TERMINATED if is_terminated else INTERRUPTED
-        left = (
-            f"; {output} may be incomplete" if output and os.path.isdir(output) else ""
-        )  # single files are written whole
+        # Single files are written whole.
+        left = f"; {output} may be incomplete" if output and os.path.isdir(output) else ""
         message = f"{'terminated' if is_terminated else 'interrupted'}{left}"
     except UserError as error:
         message = f"error: {error}"

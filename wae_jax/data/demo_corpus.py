@@ -25,6 +25,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import typing
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -32,13 +33,14 @@ import numpy as np
 from jaxtyping import Bool, Int32, Integer
 
 from wae_jax import pianoroll
+from wae_jax.config.fields import Tonality
 from wae_jax.data import demo_patterns as patterns
 from wae_jax.pianoroll import PackedPhrases, Rolls
 
 DRUMS, PIANO, GUITAR, BASS, STRINGS = range(pianoroll.NUM_TRACKS)
 FORM = ("verse", "chorus", "verse", "chorus", "bridge", "chorus")
 SECTIONS = ("verse", "chorus", "bridge")
-TONALITIES = ("c", "all")
+TONALITIES = typing.get_args(Tonality)
 # The tonic of each mode without sharps and flats.
 IN_C = {"major": 0, "minor": 9}
 LAST_BAR = pianoroll.NUM_STEPS - pianoroll.STEPS_PER_BAR

@@ -75,6 +75,5 @@ def _load_workdir(workdir: pathlib.Path, checkpoint: str, name: str) -> Model:
             if restored is None:
                 raise CheckpointError(f"{name} has no checkpoint yet; wait for the first evaluation of the run")
             state, meta = restored
-    mixture = state.learned_prior.unpadded() if config.prior == "mixture" else None
     digest = checkpoint_digest(meta["leaves"])
-    return Model(config, state.evaluation_variables(), meta["step"], digest, mixture=mixture)
+    return Model(config, state.evaluation_variables(), meta["step"], digest, mixture=state.mixture())

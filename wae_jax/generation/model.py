@@ -23,11 +23,10 @@ from wae_jax.models.autoencoder import Autoencoder, make_autoencoder
 from wae_jax.objective.prior import sample_prior
 from wae_jax.pianoroll import Codes, PackedPhrases, Probabilities, Rolls, unpack
 from wae_jax.training.checkpoint_meta import checkpoint_digest, describe_leaves
-from wae_jax.training.learned_prior import Mixture, fit_mixture, sample_mixture
+from wae_jax.training.learned_prior import MAX_PHRASES, Mixture, fit_mixture, sample_mixture
 from wae_jax.training.state import TrainState
 
 _PHRASES_AT_A_TIME = 32
-_MIXTURE_PHRASES = 4096  # of the training data, whose codes a mixture is fitted to
 _CALIBRATION_SAMPLES = 128
 # The samples that a rule is fitted on have a key that no seed reaches: `jax.random.key(seed)` has a first word of 0 for
 # every seed below 2**32; with this number folded in it is not 0.
@@ -62,8 +61,7 @@ class Model:
         """
         host = jax.device_get(state)
         digest = checkpoint_digest(describe_leaves(host))
-        mixture = host.learned_prior.unpadded() if config.prior == "mixture" else None
-        return cls(config, host.evaluation_variables(), int(host.step), digest, statistics, mixture)
+        return cls(config, host.evaluation_variables(), int(host.step), digest, statistics, host.mixture())
 
     @functools.cached_property
     def autoencoder(self) -> Autoencoder:
@@ -146,7 +144,7 @@ class Model:
         if self.mixture is not None:
             return self
         rows = self.phrases("train")
-        codes = self.encode(unpack(np.asarray(rows[spread(len(rows), _MIXTURE_PHRASES)])))
+        codes = self.encode(unpack(np.asarray(rows[spread(len(rows), MAX_PHRASES)])))
         try:
             return dataclasses.replace(self, mixture=fit_mixture(codes))
         except ValueError as error:

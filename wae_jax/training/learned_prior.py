@@ -6,8 +6,9 @@ no code lies, the decoder was never trained. A mixture fitted to the codes of tr
 evaluates or saves, and keeps it in its state.
 
 Covariances are full. A component may have fewer codes than a covariance has entries, so that the diagonal is raised by
-a share of the variance of all codes. Their number follows from the number of codes: the likelihood of held-out
-codes preferred 16 for a default WAE-GAN, whose samples then covered .49 of held-out music; those of 32 cover .59.
+a share of the variance of all codes. How many components there are follows from the number of codes. The likelihood of
+held-out codes would choose 16 for a default WAE-GAN, whose samples then covered .49 of held-out music; those of 32
+cover .59.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from jaxtyping import Float, Float64, Key
 
 from wae_jax.pianoroll import Codes
 
+MAX_PHRASES = 4096  # whose codes it is fitted to, spread over the training split; encoding them takes seconds on a CPU
 MAX_COMPONENTS = 32
 _CODES_PER_COMPONENT = 100
 _MAX_STEPS = 50

@@ -17,11 +17,9 @@ from wae_jax.data.pipeline import Batch, InputPipeline, replicate
 from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.pianoroll import device
 from wae_jax.training.calls import parallel_step
-from wae_jax.training.learned_prior import fit_mixture
+from wae_jax.training.learned_prior import MAX_PHRASES, fit_mixture
 from wae_jax.training.state import TrainState
 from wae_jax.training.step import gather
-
-_NUM_PHRASES = 4096  # spread over the training split; encoding them takes seconds on a CPU
 
 
 def make_prior_fit(
@@ -42,7 +40,7 @@ def make_prior_fit(
         return gather(jnp.asarray(model.apply(state.evaluation_variables(), x, method="encode")))
 
     encode = parallel_step(encode_step)
-    rows = np.asarray(train_rows[spread(len(train_rows), _NUM_PHRASES)])
+    rows = np.asarray(train_rows[spread(len(train_rows), MAX_PHRASES)])
     pipeline = InputPipeline(rows, batch_size=config.batch_size)
 
     def fit(state: TrainState) -> TrainState:

@@ -16,7 +16,7 @@ from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.models.modules import full_precision
 from wae_jax.pianoroll import PHRASE_SHAPE
 from wae_jax.training.latent_penalties import make_penalty
-from wae_jax.training.learned_prior import normal
+from wae_jax.training.learned_prior import Mixture, normal
 from wae_jax.training.optimizers import make_optimizers
 
 _UNOPTIMIZED = {"xla_backend_optimization_level": 0}
@@ -70,6 +70,10 @@ class TrainState:
             "params": self.ema_params or self.autoencoder.params,
             "batch_stats": self.autoencoder.batch_stats,
         }
+
+    def mixture(self) -> Mixture | None:
+        """The learned prior of a state on the host; None unless configured."""
+        return self.learned_prior.unpadded() if self.learned_prior else None
 
 
 def create_train_state(

@@ -22,7 +22,7 @@ from wae_jax.data import dataset, splits
 from wae_jax.data.build import dataset_writer, note_report, tonality
 from wae_jax.data.build.dataset_writer import escape
 from wae_jax.data.build.dedup_and_split import Selection, deduplicate_and_split
-from wae_jax.data.build.near_duplicates import MIN_SIMILARITY
+from wae_jax.data.build.near_duplicates import DEFINITION
 from wae_jax.data.build.read_inputs import Ingested, expand_inputs, ingest
 from wae_jax.data.build.song_names import name_songs, read_table
 from wae_jax.data.build.sources import UNKNOWN, UNKNOWN_SHIFT, BuildSpec, PhraseTable
@@ -42,15 +42,16 @@ def build(spec: BuildSpec, output: str, *, overwrite: bool, num_workers: int) ->
         staged = staging.scratch / "rows"
         with staged.open("wb") as file:
             ingested = ingest(spec, file, num_workers=num_workers)
-        rows = np.memmap(staged, np.uint8, "r") if staged.stat().st_size else np.zeros(0, np.uint8)
-        selection = deduplicate_and_split(ingested.table, rows.reshape(-1, pianoroll.BYTES_PER_PHRASE), spec)
+        cells = np.memmap(staged, np.uint8, "r") if staged.stat().st_size else np.zeros(0, np.uint8)
+        rows = cells.reshape(-1, pianoroll.BYTES_PER_PHRASE)
+        selection = deduplicate_and_split(ingested.table, rows, spec)
         table = ingested.table._replace(records=ingested.table.records[selection.rows])
         skipped = ingested.skipped | _without_phrases(spec, ingested, table)
         if not len(table.records):
             raise DatasetError(f"none of the {len(spec.inputs)} inputs gives a phrase; the reasons are above")
         description = _describe(spec, ingested, selection, table)
         kept = selection.rows[table.records["semitones"] == UNKNOWN_SHIFT]
-        description |= tonality.fields(rows.reshape(-1, pianoroll.BYTES_PER_PHRASE), kept, spec.options.tonality)
+        description |= tonality.fields(rows, kept, spec.options.tonality)
         description["phrases_sha256"] = dataset_writer.copy_phrases(
             staged, selection.rows, staging.folder / dataset.PHRASES_FILE
         )
@@ -170,7 +171,7 @@ def _print_notes(spec: BuildSpec, selection: Selection, table: PhraseTable) -> N
     if selection.num_near_across_splits:
         _note(
             f"note: {selection.num_near_across_splits} phrases are near-duplicates of one in an earlier split: "
-            f"at least {MIN_SIMILARITY:.0%} of the cells that are active in either are active in both"
+            f"{DEFINITION}"
         )
 
 

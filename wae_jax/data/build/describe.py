@@ -16,7 +16,7 @@ from wae_jax.data import dataset, splits
 from wae_jax.data.build import key_report, note_report
 from wae_jax.data.build.dataset_writer import MIDI_FILE, PICTURE_FILE, escape
 from wae_jax.data.build.dedup_and_split import count_across_splits
-from wae_jax.data.build.near_duplicates import MIN_SIMILARITY, find_near_duplicates
+from wae_jax.data.build.near_duplicates import DEFINITION, find_near_duplicates
 from wae_jax.data.statistics import track_densities
 from wae_jax.errors import DatasetError
 from wae_jax.metrics.suite import music_table
@@ -132,7 +132,7 @@ def _near_duplicates(data: dataset.Dataset) -> str:
     held_out = int(np.count_nonzero(codes > 0))
     return (
         f"{count_across_splits(pairs, codes):,} of {held_out:,} held-out phrases are near-duplicates of one in an "
-        f"earlier split: at least {MIN_SIMILARITY:.0%} of the cells that are active in either are active in both"
+        f"earlier split: {DEFINITION}"
     )
 
 

@@ -20,6 +20,7 @@ from wae_jax.pianoroll import CELLS_PER_PHRASE
 
 # On 4,981 and 6,655 phrases of game music, similarities of .7 to .95 tie the same songs but for a few.
 MIN_SIMILARITY = 0.9
+DEFINITION = f"at least {MIN_SIMILARITY:.0%} of the cells that are active in either are active in both"
 
 _BANDS, _MINIMA_PER_BAND = 12, 5
 _SEED = 0

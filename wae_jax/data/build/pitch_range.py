@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from wae_jax.data.build.songs import Song
-from wae_jax.pianoroll import LOWEST_PITCH, NUM_PITCHES, NUM_TRACKS, TRACKS
+from wae_jax.data.build.songs import IS_DRUM, Song
+from wae_jax.pianoroll import LOWEST_PITCH, NUM_PITCHES, NUM_TRACKS
 
 HIGHEST_PITCH = LOWEST_PITCH + NUM_PITCHES - 1
 
@@ -17,12 +17,10 @@ HIGHEST_PITCH = LOWEST_PITCH + NUM_PITCHES - 1
 # several instruments, and a single stray note should not move a whole part.
 _SHARE_TO_MOVE_TRACK = 0.1
 
-_IS_DRUM = np.array([track.is_drum for track in TRACKS])
-
 
 def transposed(song: Song, shift: int) -> Int64[np.ndarray, " notes"]:
     """The pitches of a song whose pitched tracks are moved up by `shift` semitones."""
-    return song.pitch + np.where(_IS_DRUM[song.track], 0, shift)
+    return song.pitch + np.where(IS_DRUM[song.track], 0, shift)
 
 
 def is_outside(pitch: Int64[np.ndarray, "*n"]) -> Bool[np.ndarray, "*n"]:
@@ -41,7 +39,7 @@ def octaves_of_tracks(song: Song, shifts: Int64[np.ndarray, " n"]) -> Int64[np.n
       shifts: semitones by which its pitched tracks are transposed, in one part of the song or another.
     """
     octaves = np.zeros(NUM_TRACKS, np.int64)
-    for track in np.flatnonzero(~_IS_DRUM):
+    for track in np.flatnonzero(~IS_DRUM):
         pitch = song.pitch[song.track == track]
         if not pitch.size:
             continue
@@ -59,7 +57,7 @@ def folded(
     """Pitches of a song, its tracks moved up by octaves, then each note that is still outside by as few as possible."""
     pitch = pitch + 12 * octaves[song.track]
     moved = 12 * (_octaves_up(pitch) - _octaves_up(_mirrored(pitch)))
-    return pitch + np.where(_IS_DRUM[song.track], 0, moved)
+    return pitch + np.where(IS_DRUM[song.track], 0, moved)
 
 
 def _octaves_up(pitch: Int64[np.ndarray, "*n"]) -> Int64[np.ndarray, "*n"]:

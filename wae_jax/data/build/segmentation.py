@@ -15,7 +15,7 @@ from jaxtyping import Float64, Int64
 
 from wae_jax.data.build.pitch_range import folded, is_outside, octaves_of_tracks, transposed
 from wae_jax.data.build.rasterize import CELLS_PER_STEP, Runs, activate_cells, activate_runs, merge_notes
-from wae_jax.data.build.songs import Song, Stretch, last_tick, stretches
+from wae_jax.data.build.songs import IS_DRUM, Song, Stretch, last_tick, stretches
 from wae_jax.data.build.sources import Chunk, NoteChanges, Options, OutOfRange, Transposition
 from wae_jax.data.build.transposition import find_transpositions
 from wae_jax.errors import SourceError
@@ -29,12 +29,10 @@ from wae_jax.pianoroll import (
     STEPS_PER_BAR,
     STEPS_PER_BEAT,
     TRACK_NAMES,
-    TRACKS,
     PackedPhrases,
 )
 
 _MAX_METERS_NAMED = 5
-_IS_DRUM = np.array([track.is_drum for track in TRACKS])
 
 
 def cut(song: Song, options: Options) -> tuple[Chunk, NoteChanges]:
@@ -59,12 +57,12 @@ def cut(song: Song, options: Options) -> tuple[Chunk, NoteChanges]:
     windows, spans = _find_windows(song, options.hop_bars)
     transpositions: list[Transposition] = []
     applied = shifts = np.zeros_like(windows.tick)
-    if options.tonality != "keep" and not _IS_DRUM[song.track].all():
+    if options.tonality != "keep" and not IS_DRUM[song.track].all():
         transpositions, applied = find_transpositions(song, options.tonality, windows.tick)
         shifts = np.array([each.semitones for each in transpositions])[applied]
     steps = _strip_steps(song, spans, np.stack([song.start, song.end]))
     if options.drum_length == "onset":
-        steps[1] = np.where(_IS_DRUM[song.track], *steps)
+        steps[1] = np.where(IS_DRUM[song.track], *steps)
     rows, out_of_range = _rasterize_song(song, steps, windows, shifts, should_fold=options.out_of_range == "fold")
     is_active = rows.view(np.uint64).any(axis=1)
     if not is_active.any():

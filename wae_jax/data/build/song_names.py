@@ -33,7 +33,8 @@ def name_songs(inputs: Sequence[Input], table: Mapping[pathlib.Path, str] | None
     if table is None:
         return NamedInputs(named, 0, [])
     # The table may name a file by another path than the command line, over a link, say.
-    listed = {os.path.realpath(path): song for path, song in table.items()}
+    real_of = {path: os.path.realpath(path) for path in table}
+    listed = {real_of[path]: song for path, song in table.items()}
     real = [os.path.realpath(item.path) for item in named]
     read = set(real)
     if not listed.keys() & read:
@@ -46,7 +47,7 @@ def name_songs(inputs: Sequence[Input], table: Mapping[pathlib.Path, str] | None
         item._replace(song=listed[path], is_listed=True) if path in listed else item
         for item, path in zip(named, real, strict=True)
     ]
-    unused = [path for path in table if os.path.realpath(path) not in read]
+    unused = [path for path in table if real_of[path] not in read]
     return NamedInputs(named, sum(not item.is_listed for item in named), unused)
 
 

@@ -14,10 +14,13 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from wae_jax.errors import SourceError
-from wae_jax.pianoroll import NUM_BARS, TRACK_NAMES
+from wae_jax.pianoroll import NUM_BARS, TRACK_NAMES, TRACKS
 
 # About three hours. A file of a few bytes can claim millions.
 MAX_BARS = 5000
+
+# Of each of the `TRACKS`.
+IS_DRUM = np.array([track.is_drum for track in TRACKS])
 
 _NO_EVENTS = functools.partial(np.zeros, (0, 3), np.int64)
 _NO_TEMPOS = functools.partial(np.zeros, (0, 2), np.float64)

@@ -6,11 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from wae_jax.data.build import key_estimation
-from wae_jax.data.build.songs import Song
+from wae_jax.data.build.songs import IS_DRUM, Song
 from wae_jax.data.build.sources import Transposition
-from wae_jax.pianoroll import TRACKS
-
-_IS_DRUM = np.array([track.is_drum for track in TRACKS])
 
 
 def find_transpositions(
@@ -29,7 +26,7 @@ def find_transpositions(
     signatures = _signatures(song) if tonality == "signature" else song.keys[:0]
     # Programs write C major where nobody chose a key. Where one signature is another, somebody chose all of them.
     is_default = not signatures[:, 1:].any()
-    pitched = ~_IS_DRUM[song.track]
+    pitched = ~IS_DRUM[song.track]
     section = np.searchsorted(signatures[:, 0], song.start, side="right")
     estimate = key_estimation.estimate_key(_times(song, pitched))
     found = [transposition_of(*estimate, "estimate")]
