@@ -4,7 +4,7 @@
 
 Variants:
 
-- (none): built-in corpus, `meter`, h = 16, z = 32, 842 steps of 32 phrases. Two cores of an AMD EPYC: 5 to 9
+- (none): built-in corpus, `meter`, h = 16, z = 32, 842 steps of 32 phrases. Two cores of an AMD EPYC: 6 to 9
   minutes with other jobs beside. Reconstruction F1 .98 on training phrases, .97 on other songs; samples have 1,377
   active cells on average, the corpus 1,433.
 - `blog`: `new_alt`, h = 16, z = 16, 300 epochs of batches of 64, no dropout. For an accelerator; not run to its end.
