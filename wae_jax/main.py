@@ -17,6 +17,7 @@ from wae_jax.command_line.signals import INTERRUPTED, leave, take_interrupts
 from wae_jax.errors import UserError
 from wae_jax.hooks import HOOKS
 from wae_jax.training import processes
+from wae_jax.training.host_devices import use_all_cores
 from wae_jax.training.loop import train_and_evaluate
 
 FLAGS = flags.FLAGS
@@ -50,6 +51,7 @@ def main(argv: Sequence[str]) -> None:
         # jax and orbax log every attempt to find a device, and every file of a checkpoint.
         absl_logging.set_verbosity(absl_logging.WARNING)
         processes.start(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, join_seconds=FLAGS.join_seconds)
+        use_all_cores(FLAGS.config.batch_size)
         with processes.leaving_at_once():
             if jax.process_index() == 0:
                 print(processes.describe(FLAGS.config.batch_size), flush=True)

@@ -27,7 +27,7 @@ def parallel_step(
       A function of a state placed by `pipeline.replicate` and a batch with a leading axis of devices.
     """
     # Axes of None keep the state free of a device axis, and make the step compile once.
-    return jax.pmap(
+    mapped = jax.pmap(
         step,
         axis_name=BATCH_AXIS,
         in_axes=(None, 0),
@@ -35,6 +35,15 @@ def parallel_step(
         donate_argnums=(0,) if donate_state else (),
         devices=devices,
     )
+    if jax.default_backend() != "cpu":
+        return mapped
+
+    # CPU devices share threads. Steps that wait for another device in a collective can take all of them, so that the
+    # other device never comes there; one step at a time has a thread for each device.
+    def step_and_wait(state: Any, batch: Any) -> Any:
+        return jax.block_until_ready(mapped(state, batch))
+
+    return step_and_wait
 
 
 def num_train_steps(config: Config, num_phrases: int) -> int:
