@@ -1,13 +1,15 @@
-"""Runs the arms of the ablations; run again, it resumes where it was stopped.
+"""Runs arms of the ablations, or whole configurations; run again, it resumes where it was stopped.
 
     python launch/sweep.py --table regulariser --data data/free --output sweeps/free --seeds 0 1 2
     python launch/sweep.py --arms baseline regulariser=gan,penalty_weight=1 --data data/free --output sweeps/free
+    python launch/sweep.py --configs configs/wae_gan.py configs/vae.py --output sweeps/all --evaluate-with prior=normal
     python launch/sweep.py --table all --data data/free --output sweeps/free --list
     python launch/sweep.py --table all --data data/free --output sweeps/free --task env      # in a SLURM array
     python launch/sweep.py --table all --data data/free --output sweeps/free --back-end slurm
 
-The arms are those of `configs/ablations.py`. Each run is trained and then evaluated; a run that several arms need is
-made once. The same command again skips what is finished, resumes what was interrupted and repeats what failed; several
+The arms are those of `configs/ablations.py`; a configuration is an arm too, with a variant after a colon. Each run is
+trained and then evaluated, and once more for each setting of `--evaluate-with`; a run that several arms need is made
+once. The same command again skips what is finished, resumes what was interrupted and repeats what failed; several
 sweeps on one folder share the work. Ctrl-C and SIGTERM let the current run save. Flags after `--` go to every training
 run, as in `-- --config.num_train_steps=100`. `launch/back_ends.py` describes the other back ends.
 
@@ -25,7 +27,8 @@ import pathlib
 import runpy
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import back_ends
 from sweep_runs import ROOT, Command, SweepError, Task, is_evaluated, is_trained, run_here
@@ -39,31 +42,53 @@ def make_tasks(options: argparse.Namespace) -> list[Task]:
     Raises:
       ValueError: if no arms are chosen, or one is unknown.
     """
+    arms = [*_arms_of_ablations(options), *_arms_of_configs(options)]
+    if not arms:
+        raise SweepError("nothing to run; name tables with --table, arms with --arms, or configurations with --configs")
+    tasks: dict[pathlib.Path, Task] = {}
+    for seed in options.seeds:
+        for arm in arms:
+            workdir = options.output / arm.name / f"seed_{seed}"
+            training = _training(options, arm.config, seed, workdir)
+            task = tasks.setdefault(workdir, Task(arm.name, seed, workdir, [training]))
+            for settings in dict.fromkeys([(), *options.evaluate_with]):
+                evaluation = _evaluation(options, workdir, (*arm.evaluation_flags, *settings))
+                if options.evaluate and all(command.what != evaluation.what for command in task.commands):
+                    task.commands.append(evaluation)
+    return list(tasks.values())
+
+
+class Arm(NamedTuple):
+    """What is trained, by the name of its folder, and how it is evaluated."""
+
+    name: str
+    config: str  # for --config
+    evaluation_flags: tuple[str, ...] = ()
+
+
+def _arms_of_ablations(options: argparse.Namespace) -> Iterator[Arm]:
     ablations = runpy.run_path(str(ROOT / ARMS_FILE))
     tables = ablations["TABLES"]
     if unknown := [name for name in options.table if name not in [*tables, "all"]]:
         raise SweepError(f"there is no table {', '.join(unknown)}; expected all, or some of {', '.join(tables)}")
     chosen = tables if "all" in options.table else options.table
-    arms = dict.fromkeys([*options.arms, *(arm for name in chosen for arm in tables[name])])
-    if not arms:
-        raise SweepError("nothing to run; name tables with --table, or arms with --arms")
-    tasks: dict[pathlib.Path, Task] = {}
-    for seed in options.seeds:
-        for arm in arms:
-            trained = ablations["training_arm"](f"{arm},protocol={options.protocol}")
-            flags = ablations["evaluation_flags"](arm)
-            workdir = options.output / trained / f"seed_{seed}"
-            task = tasks.setdefault(workdir, Task(trained, seed, workdir, [_training(options, trained, seed, workdir)]))
-            evaluation = _evaluation(options, workdir, flags)
-            if options.evaluate and all(command.what != evaluation.what for command in task.commands):
-                task.commands.append(evaluation)
-    return list(tasks.values())
+    for arm in dict.fromkeys([*options.arms, *(arm for name in chosen for arm in tables[name])]):
+        trained = ablations["training_arm"](f"{arm},protocol={options.protocol}")
+        config = f"{ARMS_FILE}:{trained},protocol={options.protocol}"
+        yield Arm(trained, config, ablations["evaluation_flags"](arm))
 
 
-def _training(options: argparse.Namespace, arm: str, seed: int, workdir: pathlib.Path) -> Command:
-    arm = f"--config={ARMS_FILE}:{arm},protocol={options.protocol}"
+def _arms_of_configs(options: argparse.Namespace) -> Iterator[Arm]:
+    for config in options.configs:
+        file, _, variant = config.partition(":")
+        if not (ROOT / file).is_file():
+            raise SweepError(f"there is no configuration {file}; expected a file such as configs/wae_gan.py")
+        yield Arm("_".join(filter(None, (pathlib.Path(file).stem, variant))), config)
+
+
+def _training(options: argparse.Namespace, config: str, seed: int, workdir: pathlib.Path) -> Command:
     flags = (f"--config.seed={seed}", f"--config.data.path={options.data}", f"--workdir={workdir}", *options.flags)
-    words = (sys.executable, "-m", options.trainer, arm, *flags)
+    words = (sys.executable, "-m", options.trainer, f"--config={config}", *flags)
     return Command("train", words, lambda: is_trained(workdir, options.data))
 
 
@@ -94,15 +119,28 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parses and checks the command line."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     ours = arguments.index("--") if "--" in arguments else len(arguments)
-    parser = argparse.ArgumentParser(description="Runs the arms of the ablations; run again, it resumes.")
+    parser = argparse.ArgumentParser(
+        description="Runs arms of the ablations, or whole configurations; run again, it resumes."
+    )
     parser.add_argument("--table", nargs="+", default=[], help="tables whose arms to run, or all")
     parser.add_argument("--arms", nargs="+", default=[], help="single arms to run")
+    parser.add_argument(
+        "--configs", nargs="+", default=[], metavar="FILE[:VARIANT]", help="configurations to run as they are"
+    )
     parser.add_argument("--data", default="", help="folder made by build_dataset (default: the built-in corpus)")
     parser.add_argument("--output", required=True, type=pathlib.Path, help="folder of all the runs")
     parser.add_argument("--protocol", choices=("cpu", "full"), default="cpu")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--no-evaluate", dest="evaluate", action="store_false", help="train only")
     parser.add_argument("--num", type=int, default=1024, help="phrases of each set in an evaluation (default 1024)")
+    parser.add_argument(
+        "--evaluate-with",
+        nargs="+",
+        default=[],
+        type=_evaluation_settings,
+        metavar="NAME=VALUE[,…]",
+        help="evaluate once more with these flags of wae_jax.evaluate, such as split=test,prior=normal",
+    )
     back_ends.add_options(parser, others=("local", "list"))
     parser.add_argument("--list", action="store_const", const="list", dest="back_end", help="print the runs instead")
     parser.add_argument("--task", metavar="I", help="only the run with this index; env: SLURM_ARRAY_TASK_ID")
@@ -117,6 +155,13 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     options.sweep = [*back_ends.without_options(arguments[:ours]), f"--output={options.output}"]
     options.sweep += [*([f"--data={options.data}"] if options.data else []), *arguments[ours:]]
     return options
+
+
+def _evaluation_settings(text: str) -> tuple[str, ...]:
+    settings = text.split(",")
+    if wrong := [each for each in settings if not all(each.partition("="))]:
+        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is not NAME=VALUE")
+    return tuple(f"--{each}" for each in settings)
 
 
 def _choose(tasks: list[Task], index: str | None) -> list[Task]:

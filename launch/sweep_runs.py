@@ -16,7 +16,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -60,16 +60,26 @@ def read_description(data: str) -> dict[str, Any]:
 
 
 def total_steps(workdir: pathlib.Path, data: str) -> int | None:
-    """The last step of a run, computed like `training.loop.num_train_steps`; None if it is unknown."""
+    """The last step of a run, computed like `training.calls.num_train_steps`; None if it is unknown."""
     try:
         config = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
         if config["num_train_steps"]:
             return int(config["num_train_steps"])
-        start, stop = read_description(data)["splits"]["train"]
-        epochs = config["num_epochs"] * (stop - start) / config["batch_size"]
+        epochs = config["num_epochs"] * _num_training_phrases(config, data) / config["batch_size"]
         return int(config["objective"]["pretrain_steps"] + max(1, round(epochs)))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _num_training_phrases(config: Mapping[str, Any], data: str) -> int:
+    if data:
+        start, stop = read_description(data)["splits"]["train"]
+        return int(stop - start)
+    # Only here, since it takes a second; and the built-in corpus has to be composed to be counted.
+    from wae_jax.config import read_config
+    from wae_jax.data.load import open_data
+
+    return len(open_data(read_config(config).data).split("train"))
 
 
 def last_checkpoint(workdir: pathlib.Path) -> pathlib.Path | None:

@@ -106,7 +106,11 @@ def test_differences_are_taken_seed_by_seed(tmp_path):
         write(tmp_path / f"m{i}", penalty="mmd", seed=i, cells=each, path="there") for i, each in enumerate(mmd)
     ]
     first, second = table(folders)
-    assert (first[""], first["seeds"], first["cells"]) == ("penalty=gan", "3", "1,000")
+    assert (first[""], first["seeds"], first["cells"]) == (
+        "penalty=gan",
+        "3",
+        "1,000 [752, 1,248]",  # 4.303 standard errors of 100 / sqrt(3)
+    )
     differences = np.array(mmd) - gan
     low, high = stats.t.interval(0.95, 2, differences.mean(), stats.sem(differences))
     assert second[""] == "penalty=mmd"

@@ -15,6 +15,7 @@ import sweep
 import sweep_runs
 
 from tests.helpers import ROOT, read_metrics, tiny_config
+from wae_jax.data.load import open_data
 from wae_jax.errors import WorkdirError
 from wae_jax.models.networks import NETWORKS
 from wae_jax.training.calls import num_train_steps
@@ -149,6 +150,24 @@ def test_the_commands_are_those_of_the_arms(stubs):
     }
 
 
+def test_configurations_are_arms_and_are_evaluated_in_each_way_that_is_asked_for(stubs):
+    arguments = ["--configs", "configs/vae.py", "configs/wae_gan.py:large", "--num=9"]
+    assert stubs.run(*arguments, "--evaluate-with", "split=test", "split=test,prior=normal") == 0
+    calls = [json.loads(line)[1] for line in (stubs.folder / "calls").read_text().splitlines()]
+    for name, (train, *evaluations) in {"vae": calls[:4], "wae_gan_large": calls[4:]}.items():
+        workdir = f"{stubs.output}/{name}/seed_0"
+        config = {"vae": "configs/vae.py", "wae_gan_large": "configs/wae_gan.py:large"}[name]
+        assert train == {"config": config, "config.seed": "0", "config.data.path": "", "workdir": workdir}
+        assert [each.pop("output").removeprefix(f"{workdir}/") for each in evaluations] == [
+            "evaluation",
+            "evaluation_split=test",
+            "evaluation_split=test_prior=normal",
+        ]
+        expected = {"workdir": workdir, "num": "9"}
+        normal = {"split": "test", "prior": "normal"}
+        assert evaluations == [expected, {**expected, "split": "test"}, {**expected, **normal}]
+
+
 def test_an_evaluation_older_than_the_run_is_made_again(stubs):
     assert stubs.run("--arms", "baseline", "--no-evaluate") == 0
     assert stubs.calls() == [("train", "baseline/seed_0")]
@@ -189,6 +208,12 @@ def test_the_number_of_steps_is_that_of_training(tmp_path, changes):
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
     (tmp_path / "dataset.json").write_text('{"splits": {"valid": [0, 11], "train": [11, 113]}}')
     assert sweep_runs.total_steps(tmp_path, str(tmp_path)) == num_train_steps(config, 102)
+
+
+def test_the_built_in_corpus_is_counted(tmp_path):
+    config = tiny_config(num_train_steps=0, num_epochs=2, batch_size=2)
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
+    assert sweep_runs.total_steps(tmp_path, "") == len(open_data(config.data).split("train"))
 
 
 def test_a_failing_arm_is_told_at_the_end_and_the_others_go_on(stubs, capsys):
@@ -298,6 +323,7 @@ def test_the_list_is_that_of_the_array_tasks_and_runs_nothing(stubs, capsys, mon
         (("--table", "latents"), "there is no table latents; expected all, or some of regulariser, "),
         (("--arms", "latents=3"), "'latents=3' in the arm"),
         ((), "nothing to run"),
+        (("--configs", "configs/wea_gan.py"), "there is no configuration configs/wea_gan.py; expected a file such as"),
         (("--table", "kernel", "--task", "2"), "there is no task '2'; expected 0 to 1"),
         (("--table", "kernel", "--task", "env"), "there is no task ''"),
         (("--table", "kernel", "--data", "nowhere"), "nowhere holds no dataset.json"),

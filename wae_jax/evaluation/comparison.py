@@ -13,7 +13,7 @@ import fnmatch
 import json
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,8 +36,8 @@ def compare(folders: Sequence[pathlib.Path]) -> str:
     """A table of evaluated runs, in Markdown; other arms are compared with the arm of the first.
 
     Returns:
-      One row a metric, of the generated set where it has the metric, one column an arm, with its mean and, from the
-      second arm on, `(difference [low, high])`. The first column is held-out music.
+      One row a metric, of the generated set where it has the metric, one column an arm: the mean of the first with its
+      interval, and those of the others with `(difference [low, high])`. The first column is held-out music.
 
     Raises:
       CompareError: if a run has not been evaluated, or they were evaluated on different held-out music.
@@ -114,9 +114,13 @@ def _one_value_each(evaluation: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _cell(label: str, baseline: Mapping[int, Metrics], arm: Mapping[int, Metrics], *, is_first: bool) -> str:
-    value = float(np.mean([each.get(label, math.nan) for each in arm.values()]))
-    if is_first or math.isnan(value):
+    values = np.array([[each.get(label, math.nan)] for each in arm.values()])
+    value = float(np.mean(values))
+    if math.isnan(value):
         return short(value)
+    if is_first:
+        # Student's t over seeds; a difference from 0 is the value itself.
+        return short(value) + _ends(intervals.paired_difference(values), short)
     shared = [seed for seed in arm if seed in baseline]
     if not shared:
         return f"{short(value)} (no seed in common)"
@@ -124,9 +128,13 @@ def _cell(label: str, baseline: Mapping[int, Metrics], arm: Mapping[int, Metrics
     interval = intervals.paired_difference(np.array(differences))
     if np.isnan(interval.mean[0]):  # the first arm has no such metric
         return short(value)
+    return f"{short(value)} ({_signed(interval.mean[0])}{_ends(interval, _signed)})"
+
+
+def _ends(interval: intervals.Interval, spell: Callable[[float], str]) -> str:
+    """The ends of an interval in brackets; nothing for a single seed, which has none."""
     low, high = interval.low[0], interval.high[0]
-    ends = "" if np.isnan(low) else f" [{_signed(low)}, {_signed(high)}]"
-    return f"{short(value)} ({_signed(interval.mean[0])}{ends})"
+    return "" if np.isnan(low) else f" [{spell(low)}, {spell(high)}]"
 
 
 def _signed(value: float) -> str:
