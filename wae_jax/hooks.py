@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from wae_jax.data.dataset import spread
-from wae_jax.errors import RequestError
+from wae_jax.errors import UserError
 from wae_jax.pianoroll import unpack
 from wae_jax.training.run import Hooks, Run
 from wae_jax.training.state import TrainState
@@ -100,7 +100,7 @@ def write_page(run: Run, state: TrainState) -> None:
     try:
         model = Model.of_state(run.config, state, run.statistics)
         write_run_page(model, file, source=run.workdir.name, num=num, seed=run.config.seed)
-    except (OSError, RequestError) as error:
+    except (OSError, UserError) as error:
         _LOG.warning("%s has not been written: %s", file, error)
 
 

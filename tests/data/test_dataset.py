@@ -45,8 +45,9 @@ def test_loads_what_was_written(tmp_path):
 
 def test_an_unknown_split_names_those_there_are(tmp_path):
     data = dataset.load_dataset(write_folder(tmp_path, splits={"train": [0, 4], "test": [4, 5]}))
-    with pytest.raises(ValueError, match="no split 'valid'; it has train, test"):
-        data.split("valid")
+    for rows_of in (data.split, data.songs):
+        with pytest.raises(DatasetError, match="has no valid split; it has train, test"):
+            rows_of("valid")
 
 
 def write_index(folder, songs):

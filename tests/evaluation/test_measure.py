@@ -87,6 +87,16 @@ def test_few_phrases_have_no_distribution_metrics(sets):
     assert not any(np.isnan(value) for value in section["floor"].values())
 
 
+def test_one_training_phrase_scales_no_features(sets):
+    one = PhraseSet(sets["training"].packed[:1])
+    section = measure.compare_distributions({**sets, "training": one}, seed=0)
+    assert (section["phrases"], section["dimensions"]) == (1, 0)
+    assert section["sets"].keys() == {"generated", "reconstructed", "training"}
+    for metrics in (*section["sets"].values(), section["floor"]):
+        assert metrics.keys() == {"precision", "recall", "density", "coverage", "frechet_distance"}
+        assert np.isnan(list(metrics.values())).all()
+
+
 def test_halves_share_no_song():
     songs = np.repeat(np.arange(7), [5, 1, 2, 9, 3, 4, 6])
     for seed in range(20):

@@ -78,7 +78,7 @@ class Dataset:
         """The rows of one split, without copying.
 
         Raises:
-          ValueError: if there is no such split; the message names the existing ones.
+          DatasetError: if there is no such split; the message names the existing ones.
         """
         return self.phrases[self._rows(name)]
 
@@ -88,10 +88,10 @@ class Dataset:
         A row whose song is unknown counts as a song of its own.
 
         Raises:
-          ValueError: if there is no such split.
-          DatasetError: if the index of the dataset cannot be read.
+          DatasetError: if there is no such split, or the index of the dataset cannot be read.
         """
-        names = self.read_songs()[self._rows(name)]
+        rows = self._rows(name)
+        names = self.read_songs()[rows]
         if not any(names):
             return None
         labels: list[object] = [song or (i,) for i, song in enumerate(names)]
@@ -100,7 +100,7 @@ class Dataset:
 
     def _rows(self, name: str) -> slice:
         if name not in self.splits:
-            raise ValueError(f"{self.name} has no split {name!r}; it has {', '.join(self.splits)}")
+            raise DatasetError(f"{self.name} has no {name} split; it has {', '.join(self.splits) or 'none'}")
         return slice(*self.splits[name])
 
 

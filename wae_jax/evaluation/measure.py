@@ -156,15 +156,23 @@ def compare_distributions(sets: Sets, *, seed: int) -> dict[str, Any]:
     """Precision, recall, density, coverage and Fréchet distance to `held_out`, in the features of `distribution`.
 
     The features are scaled by the training set, or by `held_out` where there is none. All sets are compared with as
-    many phrases as the smallest has; with fewer than `MIN_DISTRIBUTION_PHRASES` the metrics are NaN. `floor` compares
-    two halves of `held_out`, divided by song.
+    many phrases as the smallest has; with fewer than `MIN_DISTRIBUTION_PHRASES` the metrics are NaN, and so are all of
+    them where one phrase has to scale the features. `floor` compares two halves of `held_out`, divided by song.
     """
     count = min(_MAX_DISTRIBUTION_PHRASES, *(len(each.packed) for each in sets.values()))
     rng = np.random.default_rng(seed)
     features = functools.partial(suite.map_chunks, function=distribution.phrase_features)
-    space = distribution.fit_feature_space(
-        features(sets.get("training", sets["held_out"]).packed[: 2 * _MAX_DISTRIBUTION_PHRASES])
-    )
+    real = sets.get("training", sets["held_out"]).packed[: 2 * _MAX_DISTRIBUTION_PHRASES]
+    if len(real) < 2:
+        undefined = {name: _undefined_metrics() for name in sets if name != "held_out"}
+        return {
+            "phrases": count,
+            "neighbors": NEIGHBORS,
+            "dimensions": 0,
+            "sets": undefined,
+            "floor": _undefined_metrics(),
+        }
+    space = distribution.fit_feature_space(features(real))
     points = {name: space.transform(features(each.packed)) for name, each in sets.items()}
     chosen = {name: each[np.sort(rng.permutation(len(each))[:count])] for name, each in points.items()}
     one, other = _halves(len(points["held_out"]), sets["held_out"].songs, rng)
@@ -181,9 +189,13 @@ def compare_distributions(sets: Sets, *, seed: int) -> dict[str, Any]:
 
 def _distribution_metrics(real: Float64[np.ndarray, "n F"], other: Float64[np.ndarray, "m F"]) -> dict[str, float]:
     if min(len(real), len(other)) < MIN_DISTRIBUTION_PHRASES:
-        return dict.fromkeys(DISTRIBUTION_METRICS, np.nan)
+        return _undefined_metrics()
     found = distribution.precision_recall_density_coverage(real, other, neighbours=NEIGHBORS)
     return {**found._asdict(), "frechet_distance": distribution.frechet_distance(real, other)}
+
+
+def _undefined_metrics() -> dict[str, float]:
+    return dict.fromkeys(DISTRIBUTION_METRICS, np.nan)
 
 
 def _halves(
