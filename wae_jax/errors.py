@@ -44,7 +44,7 @@ class DeviceError(UserError, ValueError):
 
 
 class NonFiniteLossError(UserError, RuntimeError):
-    """The loss or its gradient is no longer finite."""
+    """The loss, its gradient or the state that a step leaves is no longer finite."""
 
 
 class SoundFontError(UserError, ValueError):

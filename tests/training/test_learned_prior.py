@@ -151,6 +151,20 @@ def test_what_cannot_be_fitted_is_refused():
         fit_mixture(codes, components=21)
 
 
+@pytest.mark.parametrize(
+    ("mixture", "text"),
+    [
+        (fit_mixture(np.eye(5), components=3), "a mixture of 3 Gaussians fitted to the codes of training phrases"),
+        (fit_mixture(np.eye(5), components=1), "a Gaussian fitted to the codes of training phrases"),
+        (fit_mixture(np.ones((2, 3))), "a Gaussian fitted to the codes of training phrases"),
+        (normal(3, 0.25), "N(0, 0.25 I), since fitting a mixture takes at least two training phrases"),
+    ],
+)
+def test_a_mixture_says_what_it_is(mixture, text):
+    assert str(mixture) == text
+    assert str(mixture.padded().unpadded()) == text
+
+
 def test_padding_changes_no_sample():
     mixture = fit_mixture(clusters()[0], components=3)
     padded = mixture.padded()

@@ -56,7 +56,13 @@ class Mixture:
     factors: Any
 
     def __str__(self) -> str:
-        return f"a mixture of {len(self.weights)} Gaussians fitted to the codes of training phrases"
+        num = len(self.weights)
+        if num > 1:
+            return f"a mixture of {num} Gaussians fitted to the codes of training phrases"
+        means, factor = np.asarray(self.means), np.asarray(self.factors)[0]
+        if not means.any() and (factor == factor[0, 0] * np.eye(len(factor))).all():
+            return f"N(0, {factor[0, 0] ** 2:.3g} I), since fitting a mixture takes at least two training phrases"
+        return "a Gaussian fitted to the codes of training phrases"
 
     def padded(self) -> Mixture:
         """The mixture with `MAX_COMPONENTS`: the added ones have a weight of 0."""

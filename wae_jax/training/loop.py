@@ -25,6 +25,7 @@ from wae_jax.training import checks, processes
 from wae_jax.training.calls import max_steps_per_call, num_train_steps, parallel_step, steps_of_call
 from wae_jax.training.checkpoint import Checkpointer
 from wae_jax.training.evaluation_step import make_evaluate
+from wae_jax.training.finiteness import check_state
 from wae_jax.training.metric_window import MetricWindow
 from wae_jax.training.metric_writer import MetricWriter
 from wae_jax.training.prior_fit import make_prior_fit
@@ -63,7 +64,7 @@ def train_and_evaluate(
       WorkdirError: if the workdir belongs to a run with another configuration, or is in use.
       CheckpointError: if there are checkpoints but none can be used, or one cannot be written.
       DeviceError: if the devices do not suit the configuration, or the processes of the run do not agree.
-      NonFiniteLossError: if the loss is no longer finite.
+      NonFiniteLossError: if the loss, or the state that a step leaves, is no longer finite.
     """
     checks.check_devices()
     with contextlib.ExitStack() as stack:
@@ -187,7 +188,9 @@ def _train(
             scalars |= window.average()
         is_evaluated = run.is_due(step, config.eval_every_steps)
         if is_evaluated or is_saved:
-            window.fetch()  # raises rather than evaluate a state that is not finite
+            # Both raise rather than evaluate or save what is not finite.
+            window.fetch()
+            check_state(state)
             state = fit_prior(state)
         if is_evaluated:
             evaluated = metrics = evaluate(state)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from wae_jax.errors import NonFiniteLossError
+from wae_jax.training.finiteness import non_finite_error
 
 # How many calls the host may queue on the devices: enough to keep them busy.
 _CALLS_IN_FLIGHT = 2
@@ -46,10 +46,7 @@ class MetricWindow:
                 values = {name: float(each[i]) for name, each in metrics.items()}
                 wrong = [name for name, value in values.items() if not np.isfinite(value)]
                 if wrong:
-                    raise NonFiniteLossError(
-                        f"{', '.join(wrong)} not finite at step {step}; checkpoints from before it are untouched. "
-                        "A lower learning rate or clip_norm, or float32 in place of bfloat16, may help"
-                    )
+                    raise non_finite_error(wrong, f"at step {step}")
                 self._fetched.append(values)
         self._waiting = []
         return self._fetched

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
 
 import jax
@@ -17,9 +18,12 @@ from wae_jax.data.pipeline import Batch, InputPipeline, replicate
 from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.pianoroll import device
 from wae_jax.training.calls import parallel_step
+from wae_jax.training.finiteness import non_finite_error
 from wae_jax.training.learned_prior import MAX_PHRASES, fit_mixture
 from wae_jax.training.state import TrainState
 from wae_jax.training.step import gather
+
+_LOG = logging.getLogger(__name__)
 
 
 def make_prior_fit(
@@ -29,8 +33,18 @@ def make_prior_fit(
 
     Returns:
       A function of a replicated state to the state with a new `learned_prior`, to be called by all processes. It
-      changes nothing if the configuration samples from the normal prior, or there are fewer than two phrases.
+      changes nothing if the configuration samples from the normal prior, or there are fewer than two phrases; then
+      the learned prior stays N(0, prior_variance * I), as it begins, which is logged. It raises NonFiniteLossError if
+      a code is not finite.
     """
+    if config.prior == "mixture" and len(train_rows) < 2 and jax.process_index() == 0:
+        variance = config.objective.prior_variance
+        _LOG.warning(
+            "prior is 'mixture', which is fitted to the codes of at least two training phrases, and there is %d: "
+            "samples come from N(0, %g I)",
+            len(train_rows),
+            variance,
+        )
     if config.prior == "normal" or len(train_rows) < 2:
         return lambda state: state
     model = make_autoencoder(config.model, config.refiner, dtype=config.dtype)
@@ -45,7 +59,10 @@ def make_prior_fit(
 
     def fit(state: TrainState) -> TrainState:
         parts = jax.device_get([encode(state, batch) for batch in pipeline.evaluation_batches()])
-        mixture = fit_mixture(np.concatenate(parts)[: len(rows)]).padded()
+        codes = np.concatenate(parts)[: len(rows)]
+        if not np.isfinite(codes).all():
+            raise non_finite_error(["codes of training phrases"], f"after step {int(state.step)}")
+        mixture = fit_mixture(codes).padded()
         mixture = jax.tree.map(lambda new, old: new.astype(old.dtype), mixture, state.learned_prior)
         if jax.process_count() > 1:  # whose rounding may differ
             mixture = multihost_utils.broadcast_one_to_all(mixture)
