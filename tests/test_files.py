@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from wae_jax.files import Closing, parse_json, read_metrics, whole_file
@@ -36,6 +38,32 @@ def test_what_breaks_off_leaves_the_old_file_and_nothing_else(tmp_path):
     with pytest.raises(FileNotFoundError), whole_file(path):
         pass
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.txt", "old")]
+
+
+def full(path):
+    """A file on a full disk, which takes only what fits into a buffer."""
+    path.symlink_to("/dev/full")
+    return path
+
+
+def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path):
+    (tmp_path / "gone").mkdir()
+    with pytest.raises(OSError, match="No space left on device") as raised, whole_file(tmp_path / "a.txt") as part:
+        full(part).write_bytes(b"0" * 100)
+    assert raised.value.filename == str(tmp_path / "a.txt")
+    assert raised.value.errno == errno.ENOSPC
+    with pytest.raises(OSError, match="0 written") as raised, whole_file(tmp_path / "a.npy"):
+        raise OSError("9 requested and 0 written")  # NumPy's words
+    assert raised.value.filename == str(tmp_path / "a.npy")
+    assert raised.value.strerror == "cannot be written completely (9 requested and 0 written); is the disk full?"
+    with pytest.raises(FileNotFoundError) as raised, whole_file(tmp_path / "nowhere" / "a.txt") as part:
+        part.write_bytes(b"0")
+    assert raised.value.filename == str(tmp_path / "nowhere" / "a.txt")
+    # One that has another file keeps it.
+    with pytest.raises(FileNotFoundError) as raised, whole_file(tmp_path / "a.txt"):
+        (tmp_path / "gone" / "source").read_bytes()
+    assert raised.value.filename == str(tmp_path / "gone" / "source")
+    assert [path.name for path in tmp_path.iterdir()] == ["gone"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, b"\xff\xfe", "NaN", "[-Infinity]", "1" * 5000, "{'a': 1}"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -20,7 +21,7 @@ def whole_file(path: str | os.PathLike[str], *, durable: bool = False) -> Iterat
     """Writes a file atomically: yields a temporary path and renames it to `path` at the end of the block.
 
     A reader sees the old file or the complete new one, even if this process is killed. If the block raises, the
-    temporary file is removed.
+    temporary file is removed; an OSError of it, or one without a file, then names `path` as its file.
 
     Args:
       path: the final name; an existing file is replaced.
@@ -37,8 +38,15 @@ def whole_file(path: str | os.PathLike[str], *, durable: bool = False) -> Iterat
             with part.open("rb") as written:
                 os.fsync(written.fileno())
         part.replace(path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        # The temporary name tells a user nothing; errors of a full disk have no file, and NumPy's have no number.
+        if not isinstance(error, OSError) or error.filename not in (None, os.fspath(part)):
+            raise
+        if error.errno is None:
+            reason = f"cannot be written completely ({error}); is the disk full?"
+            raise OSError(errno.EIO, reason, os.fspath(path)) from error
+        error.filename = os.fspath(path)
         raise
 
 

@@ -11,7 +11,8 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from wae_jax.command_line.command import is_out_of_memory
+from wae_jax.command_line.background import quiet_checkpoint_errors
+from wae_jax.command_line.command import describe_failure, is_out_of_memory
 from wae_jax.command_line.config_flag import parse_flags
 from wae_jax.command_line.signals import INTERRUPTED, leave, take_interrupts
 from wae_jax.errors import UserError
@@ -52,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
         absl_logging.set_verbosity(absl_logging.WARNING)
         processes.start(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, join_seconds=FLAGS.join_seconds)
         use_all_cores(FLAGS.config.batch_size)
-        with processes.leaving_at_once():
+        with processes.leaving_at_once(), quiet_checkpoint_errors():
             if jax.process_index() == 0:
                 print(processes.describe(FLAGS.config.batch_size), flush=True)
                 logging.getLogger("wae_jax").setLevel(logging.INFO)
@@ -60,8 +61,10 @@ def main(argv: Sequence[str]) -> None:
     except KeyboardInterrupt:
         print("interrupted; the same command resumes from the last checkpoint, if there is one", file=sys.stderr)
         leave(INTERRUPTED)
-    except (UserError, OSError) as error:
+    except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {describe_failure(error, FLAGS.workdir)}")
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

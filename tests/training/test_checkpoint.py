@@ -149,6 +149,19 @@ def test_a_failed_write_is_raised_at_the_next_call_and_leaves_the_last_good_one(
     checkpointer.close()
 
 
+def test_a_full_disk_is_said(tmp_path, monkeypatch):
+    def fail(self, *arguments, **options):
+        raise ValueError("RESOURCE_EXHAUSTED: Failed to write 613 bytes to file 13: No space left on device [spec]")
+
+    checkpointer = Checkpointer(tmp_path)
+    monkeypatch.setattr("orbax.checkpoint.AsyncCheckpointer.save", fail)
+    message = (
+        f"writing the checkpoint of step 1 to {tmp_path} failed; there is no earlier one. The disk is full: No space"
+    )
+    with pytest.raises(CheckpointError, match=message):
+        checkpointer.save(1, {"w": np.ones(2)})
+
+
 def test_a_write_that_cannot_begin_is_raised_at_once(tmp_path):
     (tmp_path / "file").write_text("")
     with (

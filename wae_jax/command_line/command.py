@@ -93,7 +93,7 @@ def check_output(name: str, *, is_folder: bool) -> pathlib.Path:
 def run_command(command: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
     """Runs a command; errors that a user can act on are printed as one line.
 
-    Where a file cannot be written, `output` of the command line is named, if there is one.
+    Where a file that an error does not name cannot be written, `output` of the command line is named, if there is one.
 
     Returns:
       The exit status: 0; 1 after an error; 130 after Ctrl-C and 143 after SIGTERM.
@@ -113,15 +113,20 @@ def run_command(command: Callable[[argparse.Namespace], None], arguments: argpar
     except UserError as error:
         message = f"error: {error}"
     except OSError as error:
-        # NumPy raises errors without a number where a disk is full.
-        reason = error.strerror or f"cannot be written or read completely ({error}); is the disk full?"
-        message = f"error: {error.filename or output}: {reason}"
+        message = f"error: {describe_failure(error, output)}"
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         message = "error: there is not enough memory; expected a smaller --num"
     print("\n".join(map(printable, message.split("\n"))), file=sys.stderr)
     return status
+
+
+def describe_failure(error: OSError, output: str | None) -> str:
+    """A sentence for a file that cannot be read or written: its name, or else `output`, and what the system said."""
+    # NumPy raises errors without a number where a disk is full.
+    reason = error.strerror or f"cannot be written or read completely ({error}); is the disk full?"
+    return f"{error.filename or output}: {reason}"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -11,6 +11,7 @@ processes, the first one writes and all of them read.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fnmatch
 import os
 import pathlib
@@ -223,9 +224,10 @@ class Checkpointer(Closing):
         self._remove_unfinished()
         steps = self._found_steps()
         left = f"the checkpoint of step {steps[-1]} is complete" if steps else "there is no earlier one"
-        return CheckpointError(
-            f"writing the checkpoint of step {step} to {self.directory} failed; {left}. The error was {one_line(error)}"
-        )
+        full = os.strerror(errno.ENOSPC)
+        # The errors of tensorstore have no number.
+        why = f"The disk is full: {full}" if full in str(error) else f"The error was {one_line(error)}"
+        return CheckpointError(f"writing the checkpoint of step {step} to {self.directory} failed; {left}. {why}")
 
     def _close_orbax(self) -> None:
         orbax, self._orbax = self._orbax, None

@@ -130,15 +130,15 @@ def _run(
         writer.write_text(0, {"config": json.dumps(config.to_dict(), indent=2)})
 
     state, metrics, stopped_by = _train(run, state, window, hooks, progress, stop)
+    checkpointer.wait()  # before anything says that it is saved
     if stopped_by:
         _LOG.info("%s: saved step %d; the same command resumes from there", stopped_by, int(state.step))
     else:
         if is_first:
             hooks.finish(run, jax.device_get(state))
-        _LOG.info("finished at step %d; samples, curves and listen.html are in %s", total_steps, printable(work.name))
+        _LOG.info("finished at step %d; metrics, samples and checkpoints are in %s", total_steps, printable(work.name))
         command = f"python -m wae_jax.generate --workdir {printable(shlex.quote(work.name))} --output music"
         _LOG.info("more music: %s", command)
-    checkpointer.wait()
     run.upload()
     if stopped_by and int(state.step) < total_steps and on_stop is not None:
         on_stop(stopped_by)
