@@ -41,8 +41,32 @@ def test_a_resumed_run_makes_the_calls_of_an_uninterrupted_one(at_most):
 
 
 def test_steps_per_call():
-    assert max_steps_per_call(0) == 1  # on CPUs
-    assert max_steps_per_call(5) == 5
+    assert max_steps_per_call(0, stops=(25, 200)) == 1  # on CPUs
+    assert max_steps_per_call(5, stops=(25, 200)) == 5
+
+
+def test_more_steps_a_call_than_fit_between_two_stops_are_as_many_as_fit():
+    stops = (50, 75, 200)
+    at_most = max_steps_per_call(100, stops=stops)
+    assert at_most == 50
+    # Stops are at 50, 75, 100, 150 and so on.
+    assert calls(0, at_most=at_most, total=150, stops=stops) == [50, *[1] * 50, 50]
+    assert set(calls(0, at_most=at_most, total=1000, stops=(50, 200))) == {50}
+
+
+@pytest.mark.parametrize("configured", [1, 8, 20, 25, 100])
+@pytest.mark.parametrize("stops", [(25, 200, 200), (7, 20, 25), (1, 5, 5)])
+def test_at_most_two_programs_are_compiled(configured, stops):
+    """And neither resumption from any stop nor the length of a call changes the calls after it."""
+    at_most = max_steps_per_call(configured, stops=stops)
+    counts = calls(0, at_most=at_most, total=200, stops=stops)
+    assert len(set(counts) | {1}) <= 2
+    assert max(counts) <= configured
+    if at_most > 1:
+        assert max(counts) > 1
+    ends = np.cumsum(counts)
+    for i, end in enumerate(ends[:-1]):
+        assert calls(int(end), at_most=at_most, total=200, stops=stops) == counts[i + 1 :]
 
 
 def test_number_of_steps():

@@ -53,9 +53,14 @@ def num_train_steps(config: Config, num_phrases: int) -> int:
     return config.objective.pretrain_steps + max(1, round(config.num_epochs * num_phrases / config.batch_size))
 
 
-def max_steps_per_call(configured: int) -> int:
-    """The largest number of steps of one call: as configured, or the platform's default if that is 0."""
-    return configured or (1 if jax.default_backend() == "cpu" else _STEPS_ON_ACCELERATORS)
+def max_steps_per_call(configured: int, *, stops: Sequence[int]) -> int:
+    """The largest number of steps of one call: as configured, or the platform's default if that is 0.
+
+    It is no larger than the shortest distance of `stops`, as in `steps_of_call`: no longer call would ever fit, so that
+    every step would be a call of its own.
+    """
+    wanted = configured or (1 if jax.default_backend() == "cpu" else _STEPS_ON_ACCELERATORS)
+    return min(wanted, *stops)
 
 
 def steps_of_call(step: int, *, at_most: int, total: int, stops: Sequence[int]) -> int:

@@ -167,8 +167,8 @@ def _train(
     train_steps = parallel_step(functools.partial(jax.lax.scan, one_step), donate_state=True)
     evaluate_subsets = make_evaluate(config, train_rows=run.train_rows, valid_rows=run.valid_rows)
     fit_prior = make_prior_fit(config, run.train_rows)
-    at_most = max_steps_per_call(config.steps_per_call)
     stops = (config.log_every_steps, config.eval_every_steps, config.checkpoint_every_steps)
+    at_most = max_steps_per_call(config.steps_per_call, stops=stops)
 
     def evaluate(state: TrainState) -> dict[str, float]:
         return {**evaluate_subsets(state), **hooks.evaluate(run, jax.device_get(state))}
