@@ -9,11 +9,10 @@ from collections.abc import Sequence
 import jax
 from absl import app, flags
 from absl import logging as absl_logging
-from ml_collections import config_flags
 
 from wae_jax.command_line.background import quiet_checkpoint_errors
 from wae_jax.command_line.command import describe_failure, is_out_of_memory
-from wae_jax.command_line.config_flag import parse_flags
+from wae_jax.command_line.config_flag import define_config, parse_flags
 from wae_jax.command_line.signals import INTERRUPTED, leave, take_interrupts
 from wae_jax.errors import UserError
 from wae_jax.hooks import HOOKS
@@ -23,9 +22,6 @@ from wae_jax.training.loop import train_and_evaluate
 
 FLAGS = flags.FLAGS
 
-config_flags.DEFINE_config_file(
-    "config", None, "Configuration file, with :variant after it for a variant.", lock_config=True
-)
 flags.DEFINE_string("workdir", "runs/latest", "Folder or URL of the run; an interrupted run in it resumes.")
 flags.register_validator("workdir", bool, "the path is empty; expected a folder or a URL")
 flags.DEFINE_string(
@@ -76,6 +72,7 @@ def main(argv: Sequence[str]) -> None:
 def run() -> None:
     """Starts the program."""
     take_interrupts()
+    define_config()
     app.run(main, flags_parser=parse_flags)
 
 

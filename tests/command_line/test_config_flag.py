@@ -1,13 +1,13 @@
 """Wrong command lines of `main` end in one sentence and status 2."""
 
+import subprocess
 import sys
 
 import pytest
 from absl import flags
-from ml_collections import config_flags
 
 from tests.helpers import ROOT
-from wae_jax.command_line.config_flag import parse_flags
+from wae_jax.command_line.config_flag import define_config, parse_flags
 
 # ml_collections loads the file by it on Python 3.11.
 pytestmark = pytest.mark.filterwarnings(r"ignore:the load_module\(\) method:DeprecationWarning")
@@ -16,7 +16,7 @@ GAN = f"--config={ROOT / 'configs' / 'wae_gan.py'}"
 
 def parse(*arguments):
     values, argv = flags.FlagValues(), ["main", *arguments]
-    config_flags.DEFINE_config_file("config", None, flag_values=values, sys_argv=argv, lock_config=True)
+    define_config(values, argv)
     flags.DEFINE_float("join_seconds", 50.0, "", flag_values=values)
     assert parse_flags(argv, values) == ["main"]
     return values.config
@@ -95,3 +95,40 @@ def test_a_configuration_file_that_fails_is_named_with_the_line(text, message, t
     assert error.count("\n") == 1
     assert message in error
     assert str(file) in error
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "'{file}': No such file or directory"),
+        (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+    ],
+)
+def test_a_flag_file_that_cannot_be_read_is_refused(content, reason, tmp_path, capsys):
+    file = tmp_path / "flags.txt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SystemExit) as raised:
+        parse(GAN, f"--flagfile={file}")
+    assert raised.value.code == 2
+    problem = f"--flagfile cannot be read: {reason.format(file=file)}; expected a text file, a flag on each line"
+    assert capsys.readouterr().err == f"error: {problem}\n"
+    file.write_text("--config.model.z_dim=3\n")
+    assert parse(GAN, f"--flagfile={file}").model.z_dim == 3
+
+
+@pytest.mark.parametrize("flags", [["--help"], ["-help"], ["--helpfull"], [GAN, "--help"]])
+def test_after_its_help_main_ends_with_status_0(flags):
+    ran = subprocess.run(
+        [sys.executable, "-m", "wae_jax.main", *flags], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "\n  --config: Configuration file, with :variant after it for a variant." in ran.stdout
+
+
+def test_a_configuration_file_that_ends_the_program_has_its_own_status(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("raise SystemExit(7)")
+    with pytest.raises(SystemExit) as raised:
+        parse(f"--config={file}")
+    assert raised.value.code == 7

@@ -11,33 +11,79 @@ from collections.abc import Iterator, Sequence
 
 import ml_collections
 from absl import flags
+from ml_collections import config_flags
 
 from wae_jax.config import allowed_values
 from wae_jax.errors import ConfigError
 
+# So that --config is listed among the flags of the program that calls `define_config`.
+flags.disclaim_key_flags()
+
 _WRONG_COMMAND_LINE = 2  # the exit status that argparse gives the other commands
 _FIELD = re.compile(r"--?(?:no)?config\.([^=]*)")
+_HELP = re.compile(r"--?(?:help(?:short|full|xml)?|\?)")
 _EXAMPLE = "--config=configs/wae_gan.py"
+
+
+def define_config(values: flags.FlagValues = flags.FLAGS, argv: Sequence[str] | None = None) -> None:
+    """Defines the flag --config. ml_collections reads the command line here already; it is refused as by `parse_flags`.
+
+    Args:
+      values: the flags to add it to.
+      argv: the command line; None for that of the process.
+    """
+    argv = sys.argv if argv is None else argv
+    with _refusing():
+        _with_files(argv, values)
+        config_flags.DEFINE_config_file(
+            "config",
+            None,
+            "Configuration file, with :variant after it for a variant.",
+            lock_config=True,
+            flag_values=values,
+            sys_argv=list(argv),
+        )
 
 
 def parse_flags(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
     """Parses a command line into absl's flags, one of which is the `ConfigDict` --config; a parser for `app.run`.
 
     Where a flag, a field or the configuration file is wrong, the program ends with a sentence and status 2. absl and
-    ml_collections would print tracebacks for most of these.
+    ml_collections would print tracebacks for most of these. After its help, the program ends with status 0.
 
     Returns:
       The arguments without a flag, after the name of the program: none.
     """
+    with _refusing():
+        try:
+            return _parse(argv, values)
+        except SystemExit:
+            if any(map(_HELP.fullmatch, argv)):
+                sys.exit(0)  # absl ends with 1
+            raise
+
+
+@contextlib.contextmanager
+def _refusing() -> Iterator[None]:
     try:
-        return _parse(argv, values)
+        yield
     except (flags.Error, ConfigError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(_WRONG_COMMAND_LINE)
 
 
+def _with_files(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
+    """The command line with the flags of each --flagfile in its place."""
+    try:
+        return values.read_flags_from_files(list(argv), force_gnu=False)
+    except (flags.Error, ValueError) as error:  # the latter if it is not UTF-8
+        cause = error.__context__
+        reason = f"{cause.filename!r}: {cause.strerror}" if isinstance(cause, OSError) else error
+        raise ConfigError(f"--flagfile cannot be read: {reason}; expected a text file, a flag on each line") from error
+
+
 def _parse(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
-    given = values.read_flags_from_files(list(argv), force_gnu=False)
+    given = _with_files(argv, values)
     file = _config_file(given)
     if file is None:
         with contextlib.suppress(flags.Error):
