@@ -135,6 +135,8 @@ def test_an_unknown_variant_is_refused():
         ("binarization.track_gates", "16129", "track_gates is .*16128 cells of a track"),
         ("model.h_dim", 10**6, "h_dim is 1000000; expected a whole number, at least 1 and at most 65536"),
         ("refiner.num_units", 101, "num_units is 101; .*at most 100"),
+        ("objective.binary_neurons.slope_growth", 2e6, "slope_growth is 2000000.0; .*at least 1 and at most 1000000"),
+        ("objective.binary_neurons.max_slope", 2e6, "max_slope is 2000000.0; .*at least 1 and at most 1000000"),
         ("log_every_steps", 2**31, "log_every_steps is 2147483648; .*at most 2147483647"),
         ("objective.penalty_weight", 10**400, "penalty_weight is 1000.*; expected a number, at least 0"),
         ("binarization.thresholds", 10**400, "binarization.thresholds is 1000"),

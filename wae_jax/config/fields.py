@@ -18,6 +18,7 @@ Width = Annotated[int, Range(1, maximum=2**16)]
 Weight = Annotated[float, Range(minimum=0)]
 Scale = Annotated[float, Range(above=0)]
 Share = Annotated[float, Range(minimum=0, below=1)]
+Slope = Annotated[float, Range(minimum=1, maximum=1e6)]
 Probability = Annotated[float, Range(minimum=0, maximum=1)]
 Tonality = Literal["c", "all"]
 # A sample takes 300 kB of memory.
@@ -61,8 +62,8 @@ class BinaryNeuronSpec:
 
     kind: Literal["none", "deterministic", "stochastic"] = "none"
     gradient: Literal["straight_through", "sigmoid_adjusted"] = "sigmoid_adjusted"
-    slope_growth: Annotated[float, Range(minimum=1)] = 1.25  # of the sigmoid's slope every 1,000 steps, up to max_slope
-    max_slope: Annotated[float, Range(minimum=1)] = 6.0
+    slope_growth: Slope = 1.25  # of the sigmoid's slope every 1,000 steps, up to max_slope
+    max_slope: Slope = 6.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,7 +233,9 @@ class Config:
     batch_size: Annotated[int, Range(2, maximum=2**20)] = 32  # of all devices and processes together
     num_epochs: Count = 8
     num_train_steps: Count = 0  # when positive it overrules num_epochs
-    steps_per_call: Count = 0  # at most this many in one call of the devices; 0: 1 on CPUs, 8 on accelerators
+    # At most this many in one call of the devices, which logs, evaluations and checkpoints end; what is left before one
+    # are calls of one step. 0: 1 on CPUs, 8 on accelerators.
+    steps_per_call: Count = 0
     log_every_steps: Positive = 25
     eval_every_steps: Positive = 200
     checkpoint_every_steps: Positive = 200
