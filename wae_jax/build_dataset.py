@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import argparse
 import errno
-import gc
 import pathlib
 import re
-import signal
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from wae_jax import pianoroll
-from wae_jax.command_line.command import make_parser, path, whole_number
-from wae_jax.command_line.terminal import any_text_on_stdout
+from wae_jax.command_line.command import (
+    describe_failure,
+    local_path,
+    make_parser,
+    run_command,
+    run_program,
+    whole_number,
+)
 from wae_jax.data import splits
 from wae_jax.data.build import builder, workers
-from wae_jax.data.build.dataset_writer import escape
 from wae_jax.data.build.sources import (
     DEFAULT_TONALITY,
     DRUM_LENGTHS,
@@ -27,8 +29,7 @@ from wae_jax.data.build.sources import (
     Input,
     Options,
 )
-from wae_jax.errors import UserError
-from wae_jax.remote import is_url
+from wae_jax.errors import DatasetError
 
 _DEFAULT_FRACTION = 0.1
 
@@ -65,12 +66,6 @@ In the .tsv files written here \\t, \\n, \\\\ and the like stand for characters 
 """
 
 
-def _path(text: str) -> str:
-    if is_url(path(text)):  # which pathlib would read as a folder named after the protocol
-        raise argparse.ArgumentTypeError(f"{text} is a URL; expected a local path, where files can be copied")
-    return text
-
-
 def _rows(text: str) -> slice:
     match = re.fullmatch(r"(-?\d+)?:(-?\d+)?", text)
     if match is None:
@@ -102,7 +97,13 @@ def _parser() -> argparse.ArgumentParser:
     summary = "Builds a packed dataset of piano-roll phrases."
     parser = make_parser("build_dataset", summary, epilog=_EPILOG, allow_abbrev=False)
     parser.set_defaults(groups=[])
-    inputs: dict[str, Any] = {"nargs": "+", "metavar": "PATH", "dest": "groups", "action": _AddInputs, "type": _path}
+    inputs: dict[str, Any] = {
+        "nargs": "+",
+        "metavar": "PATH",
+        "dest": "groups",
+        "action": _AddInputs,
+        "type": local_path,
+    }
     parser.add_argument("--input", **inputs, const="input", help="files and folders to read; a rule makes the splits")
     for split in splits.SPLITS:
         parser.add_argument(f"--{split}", **inputs, const=split, help=f"what to read for {split}, instead of --input")
@@ -110,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rows", metavar="A:B", type=_rows, dest="groups", action=_SetRows,
         help="only these phrases of the one file named just before, as in Python slices; "
         "with a minus sign write --rows=-2048:")  # fmt: skip
-    add("--output", metavar="DIR", type=_path, help="the folder to create")
+    add("--output", metavar="DIR", type=local_path, help="the folder to create")
     add("--overwrite", action="store_true", help="replace the dataset at DIR")
     add("--min-tracks", type=int, choices=range(1, pianoroll.NUM_TRACKS + 1), default=1, metavar="N",
         help="leave out phrases with fewer than N active tracks of the five (default: %(default)s)")  # fmt: skip
@@ -126,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
         help="keep: pitches as they are; signature: transpose the pitched tracks to C major or A minor by the key "
         "signature, or an estimated key where there is none that fits the notes; estimate: by an estimated key, also "
         "arrays whose songs are named, which are kept otherwise (default: %(default)s)")  # fmt: skip
-    add("--songs", metavar="TABLE", type=_path,
+    add("--songs", metavar="TABLE", type=local_path,
         help="a .tsv file with the columns path, song: which files are one song")  # fmt: skip
     add("--out-of-range", choices=OUT_OF_RANGE, default=Options.out_of_range,
         help="notes outside MIDI numbers 24 to 107: drop them, or fold those of pitched tracks into the range by "
@@ -138,9 +139,9 @@ def _parser() -> argparse.ArgumentParser:
             help=f"share of the songs, or of the phrases of a block, for {split} "
             f"(default: {_DEFAULT_FRACTION})")  # fmt: skip
     add = parser.add_argument_group("existing datasets").add_argument
-    add("--describe", metavar="DIR", type=_path,
+    add("--describe", metavar="DIR", type=local_path,
         help="print what is in a dataset; write sixteen random phrases into it, as a picture and as MIDI")  # fmt: skip
-    add("--verify", metavar="DIR", type=_path, help="check a dataset for damage and contradictions")
+    add("--verify", metavar="DIR", type=local_path, help="check a dataset for damage and contradictions")
     return parser
 
 
@@ -171,7 +172,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Does what the command line says. Raises DatasetError and OSError."""
+    """Does what the command line says. Raises DatasetError, and OSError where a dataset is inspected."""
     if arguments.describe or arguments.verify:
         # Pictures and metrics, which only these need, take a second and memory to import.
         from wae_jax.data.build import describe
@@ -194,41 +195,19 @@ def run(arguments: argparse.Namespace) -> None:
         test_fraction=arguments.test_fraction,
         song_table=arguments.songs,
     )
-    builder.build(spec, arguments.output, overwrite=arguments.overwrite, num_workers=arguments.workers)
+    try:
+        builder.build(spec, arguments.output, overwrite=arguments.overwrite, num_workers=arguments.workers)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        need = f"a build needs {2 * pianoroll.BYTES_PER_PHRASE} bytes a phrase, half of them only until it ends"
+        problem = f"the disk is full ({need})" if full else describe_failure(error, None)
+        raise DatasetError(f"cannot write {arguments.output}: {problem}; nothing was left behind") from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; the exit status is 0, 1 for an error, 2 for a wrong command line, 130 for Ctrl-C."""
-    arguments = parse_arguments(argv)
-    folder = arguments.output or arguments.describe or arguments.verify
-    try:
-        with any_text_on_stdout():
-            run(arguments)
-    except KeyboardInterrupt:
-        print("interrupted: no dataset was written", file=sys.stderr)
-        return 130
-    except UserError as error:
-        print(f"error: {escape(str(error))}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        if arguments.output is None:
-            print(f"error: {escape(str(error))}", file=sys.stderr)
-            return 1
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        need = f"a build needs {2 * pianoroll.BYTES_PER_PHRASE} bytes a phrase, half of them only until it ends"
-        problem = f"the disk is full ({need})" if full else escape(str(error))
-        print(f"error: cannot write {escape(folder)}: {problem}; nothing was left behind", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _terminate(signal_number: int, frame: object) -> None:
-    """Ends the run by an exception, so that it cleans up as after Ctrl-C."""
-    raise SystemExit(128 + signal_number)
+    return run_command(run, parse_arguments(argv), when_interrupted=": no dataset was written")
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _terminate)
-    # jax has a callback in the garbage collector, and an exception that a signal raises in there is lost.
-    gc.disable()
-    sys.exit(main())
+    run_program(main)

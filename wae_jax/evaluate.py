@@ -17,7 +17,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from wae_jax.command_line.command import check_output, make_parser, path, run_command, run_program
+from wae_jax.command_line.command import check_output, local_path, make_parser, path, run_command, run_program
 from wae_jax.command_line.model_flags import (
     ONLY_WITH_MODEL,
     add_checkpoint_flag,
@@ -77,7 +77,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--workdir", type=path, help="workdir of a trained model, or a file written by python -m wae_jax.export"
     )
     subject.add_argument(
-        "--phrases", type=path, metavar="FILE", help="phrases to measure, in any format that build_dataset reads"
+        "--phrases", type=local_path, metavar="FILE", help="phrases to measure, in any format that build_dataset reads"
     )
     subject.add_argument("--compare", type=path, nargs="+", metavar="WORKDIR", help="evaluated runs")
     parser.add_argument(

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from wae_jax.command_line.command import (
     LARGEST_SEED,
     check_output,
+    local_path,
     make_parser,
     number,
     path,
@@ -128,7 +129,7 @@ def _write_survey(arguments: argparse.Namespace) -> None:
 
 def _add_score_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "results", type=path, nargs="+", metavar="FILE", help="results files saved by the survey's page"
+        "results", type=local_path, nargs="+", metavar="FILE", help="results files saved by the survey's page"
     )
     parser.add_argument("--output", type=path, help="a JSON file to write, with all numbers")
     parser.add_argument(

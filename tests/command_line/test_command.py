@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from wae_jax.command_line.command import check_output, path, run_command
+from wae_jax import build_dataset, evaluate, generate, listen
+from wae_jax.command_line.command import check_output, local_path, path, run_command
 from wae_jax.command_line.signals import Terminated
 from wae_jax.errors import RequestError
 
@@ -34,6 +35,20 @@ def run(error, **arguments):
 def test_an_error_is_a_sentence(error, status, message, tmp_path, capsys):
     assert run(error, output=str(tmp_path)) == status
     assert capsys.readouterr().err.startswith(message.format(output=tmp_path))
+
+
+def test_an_error_without_any_file_is_what_the_system_said(capsys):
+    assert run(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) == 1
+    assert capsys.readouterr().err == "error: No space left on device\n"
+
+
+def test_a_command_may_say_what_an_interrupt_leaves(tmp_path, capsys):
+    def command(arguments):
+        raise Terminated
+
+    arguments = argparse.Namespace(output=str(tmp_path))
+    assert run_command(command, arguments, when_interrupted=": nothing was written") == 143
+    assert capsys.readouterr().err == "terminated: nothing was written\n"
 
 
 def test_other_errors_are_those_of_the_program():
@@ -72,7 +87,27 @@ def test_outputs_that_can_be_written(tmp_path):
     assert str(check_output("new", is_folder=True)) == "new"
 
 
-def test_an_empty_path_is_refused():
+@pytest.mark.parametrize("read", [path, local_path])
+def test_an_empty_path_is_refused(read):
     with pytest.raises(argparse.ArgumentTypeError, match="the path is empty"):
-        path("")
-    assert path(" ") == " "
+        read("")
+    assert read(" ") == " "
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "flag"),
+    [
+        (generate, ["--output=o", "--mode=vary", "--input=file:///a.mid"], "--input"),
+        (generate, ["--output=o", "--mode=interpolate", "--from=a.mid", "--to=gs://b/a.mid"], "--to"),
+        (generate, ["--output=o", "--sound-font=https://host/a.sf2"], "--sound-font"),
+        (evaluate, ["--phrases=gs://b/a.npz"], "--phrases"),
+        (listen, ["score", "gs://b/a.json"], "FILE"),
+        (build_dataset, ["--input=gs://b/a.mid", "--output=o"], "--input"),
+    ],
+)
+def test_files_of_the_users_are_local(command, flags, flag, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command.parse_arguments(flags)
+    url = flags[-1 if flag != "--input" or command is generate else 0].rpartition("=")[2]
+    problem = f"argument {flag}: {url} is a URL; expected a local path, where files can be copied\n"
+    assert problem in capsys.readouterr().err

@@ -69,6 +69,13 @@ def path(text: str) -> str:
     return text
 
 
+def local_path(text: str) -> str:
+    """Reads a path of the local file system; a URL is refused, for which pathlib would look in a folder `file:`."""
+    if is_url(path(text)):
+        raise argparse.ArgumentTypeError(f"{text} is a URL; expected a local path, where files can be copied")
+    return text
+
+
 def check_output(name: str, *, is_folder: bool) -> pathlib.Path:
     """The path of a file or folder to write, checked before the work is done.
 
@@ -90,10 +97,17 @@ def check_output(name: str, *, is_folder: bool) -> pathlib.Path:
     return output
 
 
-def run_command(command: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
+def run_command(
+    command: Callable[[argparse.Namespace], None], arguments: argparse.Namespace, *, when_interrupted: str | None = None
+) -> int:
     """Runs a command; errors that a user can act on are printed as one line.
 
     Where a file that an error does not name cannot be written, `output` of the command line is named, if there is one.
+
+    Args:
+      command: raises UserError and OSError.
+      arguments: its parsed command line.
+      when_interrupted: said after "interrupted"; None says that `output` may be incomplete, if it is a folder.
 
     Returns:
       The exit status: 0; 1 after an error; 130 after Ctrl-C and 143 after SIGTERM.
@@ -109,6 +123,7 @@ def run_command(command: Callable[[argparse.Namespace], None], arguments: argpar
         status = TERMINATED if is_terminated else INTERRUPTED
         # Single files are written whole.
         left = f"; {output} may be incomplete" if output and os.path.isdir(output) else ""
+        left = left if when_interrupted is None else when_interrupted
         message = f"{'terminated' if is_terminated else 'interrupted'}{left}"
     except UserError as error:
         message = f"error: {error}"
@@ -123,10 +138,13 @@ def run_command(command: Callable[[argparse.Namespace], None], arguments: argpar
 
 
 def describe_failure(error: OSError, output: str | None) -> str:
-    """A sentence for a file that cannot be read or written: its name, or else `output`, and what the system said."""
+    """A sentence for a file that cannot be read or written: its name, or else `output`, and what the system said.
+
+    Where both are unknown, the sentence is what the system said.
+    """
     # NumPy raises errors without a number where a disk is full.
     reason = error.strerror or f"cannot be written or read completely ({error}); is the disk full?"
-    return f"{error.filename or output}: {reason}"
+    return ": ".join(filter(None, (error.filename or output, reason)))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wae_jax.command_line.command import number, path, whole_number
+from wae_jax.command_line.command import local_path, number, whole_number
 from wae_jax.command_line.model_flags import ONLY_WITH_MODEL
 from wae_jax.config import BinarizationRule
 from wae_jax.errors import RequestError
@@ -44,7 +44,7 @@ def add_mode_flags(parser: argparse.ArgumentParser) -> None:
     own = parser.add_argument_group("your own music", "bars count from 1; the default is the first four with music")
     for file, bar in _FILES.items():
         own.add_argument(
-            file, dest=_destination(file), type=path, metavar="FILE", help=f"four bars of it, from {bar} on"
+            file, dest=_destination(file), type=local_path, metavar="FILE", help=f"four bars of it, from {bar} on"
         )
         own.add_argument(bar, dest=_destination(bar), type=whole_number(1), metavar="BAR")
     own.add_argument(
@@ -64,6 +64,12 @@ def given_mode_flags(arguments: argparse.Namespace) -> dict[str, Any]:
     """The mode and its flags that were given, by name."""
     given = {_destination(flag): _value(arguments, flag) for flag in ("--mode", "--key", *_MODE_FLAGS)}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def given_files(arguments: argparse.Namespace) -> list[str]:
+    """The paths of the user's files: phrases, and the sound font."""
+    paths = [*(_value(arguments, file) for file in _FILES), arguments.sound_font]
+    return [path for path in paths if path is not None]
 
 
 def read_inputs(arguments: argparse.Namespace) -> tuple[InputPhrase, ...]:
@@ -194,7 +200,7 @@ def add_sound_flags(parser: argparse.ArgumentParser) -> None:
         "--audio-format", choices=FORMATS, default=DEFAULT_AUDIO.format, help="of sound files (default %(default)s)"
     )
     parser.add_argument(
-        "--sound-font", type=path, metavar="FILE", help="a SoundFont 2 file (default: the one of pretty_midi)"
+        "--sound-font", type=local_path, metavar="FILE", help="a SoundFont 2 file (default: the one of pretty_midi)"
     )
     parser.add_argument("--no-audio", dest="audio", action="store_false", help="no sound files")
 

@@ -360,6 +360,8 @@ def test_a_killed_run_leaves_nothing_half_made(tmp_path, sent, status):
     if sent == signal.SIGKILL:
         assert not (tmp_path / "out" / "set").exists()
     else:
+        what = "interrupted" if sent == signal.SIGINT else "terminated"
+        assert err.splitlines()[-1] == f"{what}: no dataset was written"
         assert names(tmp_path / "out") == set()
 
 
