@@ -17,6 +17,7 @@ is to what was requested is printed as a table, and written to report.json.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -31,6 +32,7 @@ from wae_jax.command_line.generate_flags import (
     add_sound_flags,
     check_mode_flags,
     check_music_flags,
+    given_files,
     given_mode_flags,
     make_request,
     read_inputs,
@@ -56,17 +58,17 @@ from wae_jax.listening.sections import sections_of_phrases
 from wae_jax.metrics.suite import music_table
 from wae_jax.pianoroll import unpack
 from wae_jax.render.audio import Audio, describe, missing_parts
-from wae_jax.render.phrase_files import write_phrases
+from wae_jax.render.phrase_files import write_phrases, written_files
+from wae_jax.training.workdir import RUN_FILE
 
-PAGE = "listen.html"
+CODES, ROWS, REPORT, PAGE, ORIGINALS = "codes.npy", "rows.npy", "report.json", "listen.html", "originals"
 _TRAINING_PHRASES_IN_TABLE = 2048
 
 
 def generate(arguments: argparse.Namespace) -> None:
     """Makes the phrases, and then writes them. Raises UserError and OSError."""
     output = check_output(arguments.output, is_folder=True)
-    if output.exists() and any(output.iterdir()) and not arguments.overwrite:
-        raise RequestError(f"{output} is not an empty folder; choose another, or pass --overwrite")
+    earlier = _earlier_output(output, arguments)
     audio = requested_audio(arguments)
     inputs = read_inputs(arguments)
     model = open_model(arguments)
@@ -77,16 +79,49 @@ def generate(arguments: argparse.Namespace) -> None:
     phrases = make_in_key(MODES[arguments.mode], model, request)
     print(f"{_source(arguments)}: step {model.step}, checkpoint {model.digest[:12]}")
 
+    _remove(output, earlier)
     output.mkdir(parents=True, exist_ok=True)
-    for name, array in (("codes.npy", phrases.codes), ("rows.npy", phrases.rows)):
+    for name, array in ((CODES, phrases.codes), (ROWS, phrases.rows)):
         if array is not None:
             with whole_file(output / name) as part, part.open("wb") as file:
                 np.save(file, array)
     if phrases.rolls is None:
-        print(f"wrote the codes of {len(phrases.codes)} phrases to {output / 'codes.npy'}")
+        print(f"wrote the codes of {len(phrases.codes)} phrases to {output / CODES}")
     else:
         print(f"active cells are {describe_rule(rule)}")
         _write_music(output, arguments, audio, model, request, phrases)
+
+
+def _earlier_output(output: pathlib.Path, arguments: argparse.Namespace) -> list[pathlib.Path]:
+    """The files in a folder that an earlier command has written, by their names: they are no part of the new output.
+
+    Raises:
+      RequestError: if the folder is not empty and --overwrite was not given, or if it would remove what is in use.
+    """
+    if not (output.exists() and any(output.iterdir())):
+        return []
+    if not arguments.overwrite:
+        raise RequestError(f"{output} is not an empty folder; choose another, or pass --overwrite")
+    if (output / RUN_FILE).is_file():
+        raise RequestError(
+            f"{output} is the workdir of a run, which has files of the same names; choose another folder"
+        )
+    single = [file for name in (CODES, ROWS, REPORT, PAGE) if (file := output / name).is_file()]
+    earlier = [*single, *written_files(output), *written_files(output / ORIGINALS)]
+    in_use = {pathlib.Path(name).resolve() for name in given_files(arguments)}
+    for file in earlier:
+        if file.resolve() in in_use:
+            raise RequestError(f"--overwrite would remove {file}, which is to be read; choose another --output")
+    return earlier
+
+
+def _remove(output: pathlib.Path, files: Sequence[pathlib.Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
+    if files:
+        with contextlib.suppress(OSError):  # it holds something else, or there is none
+            (output / ORIGINALS).rmdir()
+        print(f"removed {len(files)} files of an earlier output from {output}")
 
 
 def _source(arguments: argparse.Namespace) -> str:
@@ -114,7 +149,7 @@ def _write_music(
     write_phrases(output, phrases.rolls, probabilities=probabilities, names=phrases.names, **options)
     sets = {arguments.mode: phrases.rolls}
     if phrases.originals is not None:
-        write_phrases(output / "originals", phrases.originals, names=phrases.original_names, **options)
+        write_phrases(output / ORIGINALS, phrases.originals, names=phrases.original_names, **options)
         sets["originals"] = phrases.originals
     requested = {name: getattr(arguments, name) for name in ("seed", "prior")}
     requested |= {"num": request.num} | given_mode_flags(arguments)
@@ -125,6 +160,7 @@ def _write_music(
         "sound": sound,
     }
     _write_report(output, arguments, model, report | dict(phrases.report))
+    has_page = False
     try:
         sets["training data"] = unpack(np.asarray(model.phrases("train")[:_TRAINING_PHRASES_IN_TABLE]))
         if arguments.page:
@@ -137,6 +173,7 @@ def _write_music(
             )
             shown = {"source": arguments.workdir, "rule": request.rule, "tempo": tempo}
             write_page(model, output / PAGE, sections, **shown, **requested)
+            has_page = True
     except RequestError as error:
         print(f"no listening page: {error}")
     except DatasetError as error:
@@ -149,7 +186,7 @@ def _write_music(
     if sound is not None:
         print(f"sound by {sound}")
     print(f"wrote {len(phrases.rolls)} phrases to {output}")
-    if (output / PAGE).is_file():
+    if has_page:
         print(f"to listen, open {output / PAGE} in a browser")
 
 
@@ -157,7 +194,7 @@ def _write_report(
     output: pathlib.Path, arguments: argparse.Namespace, model: Model, content: Mapping[str, Any]
 ) -> None:
     source = {"source": _source(arguments), "step": model.step, "digest": model.digest}
-    with whole_file(output / "report.json") as part:
+    with whole_file(output / REPORT) as part:
         text = json.dumps({"model": source, **content}, indent=2, allow_nan=False)
         part.write_text(text + "\n", encoding="utf-8")
 
@@ -175,7 +212,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-page", dest="page", action="store_false", help=f"no listening page, {PAGE}")
     parser.add_argument("--no-pictures", dest="pictures", action="store_false", help="no pictures")
     parser.add_argument(
-        "--overwrite", action="store_true", help="write into a folder that is not empty, over files of the same names"
+        "--overwrite",
+        action="store_true",
+        help="write into a folder that is not empty, and remove what an earlier command wrote there: phrase_0000.mid "
+        "and the like, also in originals, codes, report and page; files of other names stay",
     )
     add_mode_flags(parser)
     arguments = parser.parse_args(argv)

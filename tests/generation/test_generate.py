@@ -424,6 +424,71 @@ def test_by_default_there_are_no_more_phrases_than_a_small_validation_split_has(
     assert len(np.load(tmp_path / "o" / "codes.npy")) == (16 if mode == "interpolate" else 3)
 
 
+def test_a_path_through_one_validation_phrase_is_refused(workdir, tmp_path, capsys, monkeypatch):
+    one = wae_jax.load(workdir).phrases("valid")[:1]
+    monkeypatch.setattr("wae_jax.generation.model.Model.phrases", lambda model, split: one)
+    assert run(workdir, tmp_path / "o", "--mode=interpolate") == 1
+    assert capsys.readouterr().err == (
+        "error: the validation split of the built-in corpus has 1 phrase, and a path has two ends; expected --from and "
+        "--to with music of your own, or a model whose data have more\n"
+    )
+    assert not (tmp_path / "o").exists()
+
+
+def files_in(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_overwriting_leaves_nothing_of_an_earlier_output_and_all_else(workdir, tmp_path, capsys):
+    again, own = tmp_path / "again", {"notes.txt", "phrase_1.mid", "originals/mine.mid"}
+    assert run(workdir, again, "--mode=reconstruct", "--num=3", "--probabilities", quick=("--no-audio",)) == 0
+    assert "to listen, open" in capsys.readouterr().out
+    for name in own:
+        (again / name).write_text("mine")
+    assert run(workdir, again, "--num=2") == 1
+    assert "not an empty folder" in capsys.readouterr().err
+    before = files_in(again)
+    assert run(workdir, again, "--num=2", "--overwrite") == 0
+    told = capsys.readouterr().out
+    assert run(workdir, tmp_path / "fresh", "--num=2") == 0
+    assert files_in(again) == files_in(tmp_path / "fresh") | own
+    assert f"removed {len(before - own)} files of an earlier output from {again}\n" in told
+    assert "to listen" not in told
+    # Of an interrupted command, or one that makes codes alone, there is no report.
+    (again / "report.json").unlink()
+    assert run(workdir, again, "--mode=encode", "--num=2", "--overwrite", quick=()) == 0
+    assert files_in(again) == {"codes.npy", "rows.npy"} | own
+
+
+def test_overwriting_keeps_the_old_music_where_nothing_is_made(workdir, tmp_path, capsys):
+    assert run(workdir, tmp_path / "o", "--num=2") == 0
+    before = files_in(tmp_path / "o")
+    assert run(workdir, tmp_path / "o", "--mode=reconstruct", "--num=100000", "--overwrite") == 1
+    own = f"--input={tmp_path / 'o' / 'all_phrases.mid'}"
+    assert run(workdir, tmp_path / "o", "--mode=vary", own, "--overwrite") == 1
+    assert "all_phrases.mid, which is to be read; choose another --output" in capsys.readouterr().err
+    assert files_in(tmp_path / "o") == before
+    before = files_in(workdir)
+    assert run(workdir, workdir, "--num=2", "--overwrite") == 1
+    assert "is the workdir of a run" in capsys.readouterr().err
+    assert files_in(workdir) == before
+
+
+def test_a_page_that_was_not_written_is_not_announced(workdir, tmp_path, capsys, monkeypatch):
+    assert run(workdir, tmp_path / "o", "--num=1", quick=("--no-audio", "--no-pictures")) == 0
+
+    def fail(*arguments, **options):
+        raise DatasetError("the data are gone")
+
+    monkeypatch.setattr(generate, "write_page", fail)
+    capsys.readouterr()
+    assert run(workdir, tmp_path / "o", "--num=1", "--overwrite", quick=("--no-audio", "--no-pictures")) == 0
+    told = capsys.readouterr().out
+    assert "no listening page" in told
+    assert "to listen, open" not in told
+    assert not (tmp_path / "o" / "listen.html").exists()
+
+
 def test_ctrl_c_prints_one_line_and_exits_with_its_status(workdir, tmp_path, capsys, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt

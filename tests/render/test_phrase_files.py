@@ -15,6 +15,7 @@ from wae_jax.data.build import formats
 from wae_jax.data.build.sources import Options
 from wae_jax.pianoroll import pack
 from wae_jax.render import phrase_files, phrase_plots
+from wae_jax.render.audio import Audio
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,21 @@ def test_the_arrays_read_as_musegan_reads_them(folder, rolls):
 def test_the_arrays_read_as_a_source_of_the_data_set(folder, rolls):
     read = np.concatenate([chunk.rows for chunk in formats.open_source(folder / "phrases.npz").chunks])
     np.testing.assert_array_equal(read, pack(rolls))
+
+
+def test_all_that_is_written_has_a_name_of_these_files_and_nothing_else_has(folder, rolls, tmp_path):
+    assert phrase_files.written_files(folder) == sorted(folder.iterdir())
+    shown = {"multitracks": True, "pictures": False, "log": lambda line: None}
+    for name in ("wav", "flac"):
+        phrase_files.write_phrases(tmp_path, rolls[:1], audio=Audio(name), **shown)
+    assert len(written := phrase_files.written_files(tmp_path)) == 6
+    others = ["phrase_1.mid", "phrase_0001.txt", "my_phrase_0001.mid", "phrase_0001.mid.bak", "phrases.npy", "notes.md"]
+    for name in others:
+        (tmp_path / name).touch()
+    (tmp_path / "phrase_0007.mid").mkdir()
+    (tmp_path / "phrase_12345.ogg").symlink_to("nothing")
+    assert phrase_files.written_files(tmp_path) == sorted([*written, tmp_path / "phrase_12345.ogg"])
+    assert phrase_files.written_files(tmp_path / "nowhere") == []
 
 
 def test_the_probabilities(folder, rolls):

@@ -14,6 +14,7 @@ import collections
 import contextlib
 import os
 import pathlib
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
@@ -34,13 +35,17 @@ from wae_jax.pianoroll import (
     check_rolls,
 )
 from wae_jax.render import midi, phrase_plots
-from wae_jax.render.audio import DEFAULT_AUDIO, Audio, missing_parts, render, write_audio
+from wae_jax.render.audio import DEFAULT_AUDIO, FORMATS, Audio, missing_parts, render, write_audio
 from wae_jax.render.multitrack import write_multitrack
 from wae_jax.render.style import save_figure
 from wae_jax.render.synthesizer import Stereo
 
 GRID_PHRASES = 16
 _SECONDS_BETWEEN_LINES = 5
+# Of the files that the docstring lists.
+_NAME = re.compile(
+    rf"phrases\.npz|probabilities\.npy|all_phrases\.mid|grid\.png|phrase_\d{{4,}}\.(mid|npz|png|{'|'.join(FORMATS)})"
+)
 _Item = TypeVar("_Item")
 
 
@@ -101,6 +106,12 @@ def write_phrases(
                 save_figure(phrase_plots.plot_phrase(roll, title=name), directory / f"{stem}.png")
             if audio is not None:
                 write_in_background(directory / f"{stem}.{audio.format}", render(roll, audio=audio, **playing))
+
+
+def written_files(directory: pathlib.Path) -> list[pathlib.Path]:
+    """The files in a folder that have names which `write_phrases` gives, sorted; there may be no such folder."""
+    found = directory.iterdir() if directory.is_dir() else ()
+    return sorted(path for path in found if _NAME.fullmatch(path.name) and not path.is_dir())
 
 
 def _with_progress(items: list[_Item], directory: pathlib.Path, log: Callable[[str], object]) -> Iterator[_Item]:

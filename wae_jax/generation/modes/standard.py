@@ -67,12 +67,17 @@ def interpolate(model: Model, request: Request) -> Phrases:
     if request.inputs:
         return _interpolate_inputs(model, request)
     num_rows = len(model.phrases("valid"))
+    if num_rows < 2:
+        raise RequestError(
+            f"the validation split of {model.data().name} has {num_rows} phrase, and a path has two ends; expected "
+            "--from and --to with music of your own, or a model whose data have more"
+        )
     most = (num_rows - 1) * _INTERPOLATION_STEPS
     num = min(request.num, most) if request.may_be_fewer else request.num
-    if not 0 < num <= most:
+    if num > most:
         raise RequestError(
-            f"--num is {num}; expected at most {max(most, 0)}, {_INTERPOLATION_STEPS} from each of the {num_rows} "
-            "phrases of the validation split to the next"
+            f"--num is {num}; expected at most {most}, {_INTERPOLATION_STEPS} from each of the {num_rows} phrases of "
+            "the validation split to the next"
         )
     ends = _encode_rows(model, -(-num // _INTERPOLATION_STEPS) + 1, request.seed).codes
     steps = np.arange(num) / _INTERPOLATION_STEPS
