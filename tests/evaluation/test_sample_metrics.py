@@ -6,7 +6,7 @@ import pytest
 from tests.helpers import DENSITIES, tiny_config
 from wae_jax.config import BinarizationRule
 from wae_jax.data.demo_corpus import make_demo_corpus
-from wae_jax.evaluation import sample_metrics
+from wae_jax.evaluation import measure, sample_metrics
 from wae_jax.evaluation.measure import PhraseSet
 from wae_jax.generation.model import Model
 from wae_jax.pianoroll import PHRASE_SHAPE, pack, unpack
@@ -62,9 +62,23 @@ def test_the_names_of_metrics_are_known_without_the_samples(real):
     names = sample_metrics.metric_names(24)
     assert sorted(names) == sorted(metrics)
     assert set(names) - set(sample_metrics.metric_names(5)) == {
-        f"samples/{name}" for name in ("precision", "recall", "coverage", "frechet_distance")
+        f"samples/{name}" for name in ("precision", "recall", "density", "coverage", "frechet_distance")
     }
+    assert len(names) == len(set(names))
     assert sample_metrics.metric_names(0) == []
+
+
+def test_the_density_of_samples_is_that_of_neighborhoods_and_not_of_cells(real):
+    sets = halves(real)
+    metrics = sample_metrics.compare_sets(sets, seed=0)
+    found = measure.compare_distributions(sets, seed=0)["sets"]["generated"]
+    assert metrics["samples/density"] == found["density"] > 1  # of equal sets
+    for group, name in (("samples", "generated"), ("held_out", "held_out")):
+        rolls = unpack(sets[name].packed)
+        assert metrics[f"{group}/active_cell_rate"] == pytest.approx(rolls[..., 1:].mean())
+        assert metrics[f"{group}/active_cell_rate_drums"] == pytest.approx(rolls[..., 0].mean())
+    assert "held_out/density" not in metrics
+    assert "samples_distance/density" not in metrics
 
 
 def test_splinters_are_told_from_music(real):

@@ -153,7 +153,7 @@ def test_silence():
     assert (music.empty_bar_rate(rolls) == 1).all()
     assert (music.polyphony_rate(rolls) == 0).all()
     assert (music.notes_per_bar(rolls) == 0).all()
-    assert (music.density(rolls) == 0).all()
+    assert (music.active_cell_rate(rolls) == 0).all()
     assert not music.note_length_histogram(rolls).any()
     for measure in OF_NOTES:
         assert np.isnan(measure(rolls)).all()
@@ -164,17 +164,23 @@ def test_no_phrases():
     assert music.cells(rolls).shape == (0,)
     assert music.drum_pattern(rolls).shape == (0,)
     assert music.note_length_histogram(rolls).shape == (0, 5, 7)
-    for measure in (music.active_track_rate, music.empty_bar_rate, music.polyphony_rate, music.density, *OF_NOTES[1:]):
+    for measure in (
+        music.active_track_rate,
+        music.empty_bar_rate,
+        music.polyphony_rate,
+        music.active_cell_rate,
+        *OF_NOTES[1:],
+    ):
         assert measure(rolls).shape == (0, 5)
 
 
-def test_density_by_hand(rolls):
+def test_active_cell_rate_by_hand(rolls):
     full = silence()
     full[0, :, :42, BASS] = True
     full[0, 0, 0, DRUMS] = True
     full[0, ..., STRINGS] = True
-    assert music.density(full)[0].tolist() == [1 / (192 * 84), 0, 0, 0.5, 1]
-    np.testing.assert_allclose(music.density(rolls).sum(axis=1) * 192 * 84, music.cells(rolls), rtol=1e-12)
+    assert music.active_cell_rate(full)[0].tolist() == [1 / (192 * 84), 0, 0, 0.5, 1]
+    np.testing.assert_allclose(music.active_cell_rate(rolls).sum(axis=1) * 192 * 84, music.cells(rolls), rtol=1e-12)
 
 
 def test_pitches_by_hand():

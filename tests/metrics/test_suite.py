@@ -88,7 +88,7 @@ def test_few_phrases_are_looked_at_at_a_time(rolls, monkeypatch):
 
 def test_silence_is_empty_and_the_rest_is_undefined():
     found = suite.measure(silence(2))
-    zero = {"cells", "active_track_rate", "density", "polyphony_rate", "notes_per_bar"}
+    zero = {"cells", "active_track_rate", "active_cell_rate", "polyphony_rate", "notes_per_bar"}
     for name, values in found.items():
         if name == "empty_bar_rate":
             assert (values == 1).all()

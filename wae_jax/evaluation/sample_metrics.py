@@ -60,7 +60,7 @@ def metric_names(num: int) -> list[str]:
     of_sets = [f"{group}/{label}" for group in ("samples", "held_out", "samples_distance") for label in labels]
     has_distribution = num >= measure.MIN_DISTRIBUTION_PHRASES
     of_samples = [f"samples/{name}" for name in measure.DISTRIBUTION_METRICS if has_distribution]
-    return list(dict.fromkeys([*of_sets, *of_samples]))  # both have a density
+    return [*of_sets, *of_samples]
 
 
 def compare_sets(sets: measure.Sets, *, seed: int) -> dict[str, float]:

@@ -28,7 +28,7 @@ def empty_bar_rate(rolls: BinaryRolls) -> TrackValues:
 
 def used_pitches(rolls: BinaryRolls) -> TrackValues:
     """`n_pitches_used` of MuseGAN: the number of active cells in a bar, averaged over bars."""
-    return music.density(rolls) * (NUM_STEPS * NUM_PITCHES / NUM_BARS)
+    return music.active_cell_rate(rolls) * (NUM_STEPS * NUM_PITCHES / NUM_BARS)
 
 
 def used_pitch_classes(rolls: BinaryRolls) -> TrackValues:

@@ -1,8 +1,8 @@
 """Metrics of notes, computed from binary piano-rolls.
 
 All functions take rolls [B, T, P, K] (192 steps, 12 a quarter note) and return one number a phrase, [B], or a phrase
-and track, [B, K]; the caller averages. Properties of notes are NaN for a track without notes, quantities (cells,
-density, notes per bar, polyphony) are 0. `numpy.nanmean` over phrases weights every phrase alike; the share of all
+and track, [B, K]; the caller averages. Properties of notes are NaN for a track without notes, quantities (cells and
+their share, notes per bar, polyphony) are 0. `numpy.nanmean` over phrases weights every phrase alike; the share of all
 notes together is the mean weighted by `notes_per_bar`. The two differ considerably, so a table should say which it
 shows.
 
@@ -49,7 +49,7 @@ def active_track_rate(rolls: BinaryRolls) -> TrackValues:
     return np.any(_pitches_used(rolls), axis=1).astype(np.float64)
 
 
-def density(rolls: BinaryRolls) -> TrackValues:
+def active_cell_rate(rolls: BinaryRolls) -> TrackValues:
     """Share of active cells among the 192 x 84 cells of a track."""
     # einsum sums over a middle axis many times faster than sum and count_nonzero; 192 steps fit into a byte.
     steps_on = np.einsum("btpk->bpk", as_phrases(rolls).view(np.uint8))

@@ -42,7 +42,7 @@ def _pitched(function: Callable[[Rolls], Shaped[np.ndarray, "B K"]]) -> Callable
 METRICS: tuple[Metric, ...] = (
     Metric("cells", _ALL, "cells", "how full the phrase is", _whole(music.cells)),
     Metric("active_track_rate", TRACK_NAMES, "share", "whether the track plays at all", music.active_track_rate),
-    Metric("density", TRACK_NAMES, "share", "how full the track is", music.density),
+    Metric("active_cell_rate", TRACK_NAMES, "share", "how full the track is", music.active_cell_rate),
     Metric("empty_bar_rate", TRACK_NAMES, "share", "how often the track rests for a bar", music.empty_bar_rate),
     Metric("polyphony_rate", TRACK_NAMES, "share", "how often two or more pitches are active", music.polyphony_rate),
     Metric("notes_per_bar", TRACK_NAMES, "notes", "how busy the track is", music.notes_per_bar),
