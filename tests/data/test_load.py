@@ -67,6 +67,13 @@ def test_damaged_phrases_are_refused_each_time(remote):
             local_dataset(URL)
 
 
+def test_phrases_with_a_damaged_header_are_refused(remote):
+    content = remote.cat_file("/bucket/data/phrases.npy")
+    remote.pipe_file("/bucket/data/phrases.npy", content.replace(b"}", b" ", 1))  # a dictionary that never ends
+    with pytest.raises(DatasetError, match="memory://bucket/data is no dataset made by build_dataset, or a damaged"):
+        local_dataset(URL)
+
+
 def test_a_missing_dataset_is_named(remote):
     with pytest.raises(RemoteError, match=r"memory://bucket/other could not be read: dataset\.json"):
         local_dataset("memory://bucket/other")

@@ -8,6 +8,7 @@ import hashlib
 import os
 import pathlib
 import re
+import tokenize
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def _check_phrases(url: str, path: pathlib.Path, description: bytes) -> None:
     try:
         promised = parse_json(description)["phrases_sha256"]
         found = hashlib.sha256(np.load(path, mmap_mode="r", allow_pickle=False).data).hexdigest()
-    except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
+    except (ValueError, KeyError, TypeError, OSError, EOFError, tokenize.TokenError) as error:
         raise DatasetError(f"{url} is no dataset made by build_dataset, or a damaged one: {error}") from error
     if found != promised:
         raise DatasetError(

@@ -172,7 +172,9 @@ def test_bad_inputs_are_listed_and_the_others_used(tmp_path, capsys):
     sidecar = save(tmp_path / "sidecar.npy", make_rolls(3), range(2))
     strange = save(tmp_path / "tab\tand\nline.npy", np.zeros((1, 3)))
     undecodable = tmp_path / "caf\udce9.npy"
-    paths = [strange, good, again, silent, floats, sidecar, undecodable]
+    header = save(tmp_path / "header.npy", make_rolls(2))
+    header.write_bytes(header.read_bytes().replace(b"}", b" ", 1))  # a dictionary that never ends
+    paths = [strange, good, again, silent, floats, sidecar, undecodable, header]
     assert run("--input", *paths, "--output", tmp_path / "set") == 0
     assert [source["path"] for source in read_json(tmp_path / "set")["sources"]] == [str(good)]
     skipped = read_tsv(tmp_path / "set/skipped.tsv")
@@ -184,12 +186,16 @@ def test_bad_inputs_are_listed_and_the_others_used(tmp_path, capsys):
         ("floats.npy", "is float32"),
         ("sidecar.npy", f"its sidecar {tmp_path}/sidecar.tsv, line 3: the file ends after 2 phrases"),
         ("caf\\udce9.npy", "does not exist"),
+        ("header.npy", "cannot be read (TokenError: ('EOF in multi-line statement', (2, 0)))"),
     ]
     out, err = capsys.readouterr()
-    assert "skipped: 6 of 7 files" in out
+    assert "skipped: 7 of 8 files" in out
     assert [line.split(":")[0] for line in err.splitlines() if line.startswith("skipped")] == [
         f"skipped {tmp_path}/{name}"
-        for name in ("tab\\tand\\nline.npy", "floats.npy", "sidecar.npy", "caf\\udce9.npy", "again.npy", "silent.npy")
+        for name in (
+            *("tab\\tand\\nline.npy", "floats.npy", "sidecar.npy", "caf\\udce9.npy", "header.npy"),
+            *("again.npy", "silent.npy"),
+        )
     ]
     assert run("--input", floats, "--threshold", 0.5, "--output", tmp_path / "floats") == 0
     np.testing.assert_array_equal(dataset.load_dataset(tmp_path / "floats").phrases, packed(make_rolls(2)))
