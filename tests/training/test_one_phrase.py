@@ -7,6 +7,7 @@ import pytest
 
 from tests.helpers import tiny_config
 from wae_jax import build_dataset
+from wae_jax.errors import RequestError
 from wae_jax.generation.load import load
 from wae_jax.hooks import HOOKS
 from wae_jax.pianoroll import unpack
@@ -50,3 +51,10 @@ def test_a_run_on_one_phrase_has_no_distribution_metrics_and_says_what_it_sample
     # And that is what they are.
     codes = model.sample_codes(0, 4000)
     np.testing.assert_allclose(np.cov(codes.T), 2 * np.eye(4), atol=0.25)
+
+
+def test_no_mixture_is_fitted_to_one_phrase(one_each, tmp_path):
+    train_and_evaluate(tiny_config(data__path=str(one_each), num_train_steps=1), str(tmp_path))
+    model = load(str(tmp_path), "latest")
+    with pytest.raises(RequestError, match=f"two training phrases, and {one_each} has 1; expected the normal prior"):
+        model.with_prior("mixture")

@@ -144,6 +144,11 @@ class Model:
         if self.mixture is not None:
             return self
         rows = self.phrases("train")
+        if len(rows) < 2:
+            raise RequestError(
+                f"a mixture is fitted to the codes of at least two training phrases, and {self.data().name} has "
+                f"{len(rows)}; expected the normal prior"
+            )
         codes = self.encode(unpack(np.asarray(rows[spread(len(rows), MAX_PHRASES)])))
         try:
             return dataclasses.replace(self, mixture=fit_mixture(codes))
