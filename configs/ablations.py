@@ -56,7 +56,7 @@ _REMEDIES = (
     "positive_weight=4,onset_weight=4",
     "binary_neurons=stochastic,positive_weight=4,onset_weight=4",
     "refiner=1,positive_weight=2,onset_weight=2",
-    "prior=mixture,positive_weight=2,onset_weight=2",
+    "prior=kernel_density,positive_weight=2,onset_weight=2",
 )
 
 # The arms of each table.
@@ -113,7 +113,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
         "threshold=fit,min_note_length=3",
         "threshold=fit,hysteresis_ratio=0.5,min_note_length=3",
     ),
-    "prior": _one_of_a_setting("prior", "normal", "mixture"),
+    "prior": _one_of_a_setting("prior", "normal", "kernel_density"),
     "fragmentation": (
         "regulariser=gan,latent_dim=32",
         *(f"regulariser=gan,latent_dim=32,{_RULE},{remedy}" for remedy in _REMEDIES),
@@ -180,7 +180,7 @@ def _base(variant: str) -> ml_collections.ConfigDict:
     config = _WAE_GAN["get_config"](variant)
     config.objective.reconstruction_weight = 0.5  # in both protocols, so that λ has the same meaning
     _WAE_GAN["set_plain_cost"](config)
-    config.prior = "normal"  # `evaluate --prior=mixture` fits one
+    config.prior = "normal"  # `evaluate --prior=kernel_density` fits one
     config.model.z_dim = 16
     _WAE_GAN["set_plain_binarization"](config)
     _set_regulariser(config, "mmd")
@@ -265,7 +265,7 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], Callable[[ml_collections.Conf
     "min_note_length": (int, lambda config, value: None),
     "short_note_threshold": (_number_or_fit, lambda config, value: None),
     "track_gate": (_number_or_fit, lambda config, value: None),
-    "prior": (_one_of("normal", "mixture"), lambda config, value: None),
+    "prior": (_one_of("normal", "kernel_density"), lambda config, value: None),
 }
 
 # The value of these settings in the baseline; the flags of `wae_jax.evaluate` have the same names, with hyphens.

@@ -49,7 +49,6 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 _MODULES = {
     "absl-py": "absl",
     "orbax-checkpoint": "orbax",
-    "scikit-learn": "sklearn",
     "pyyaml": "yaml",
     "ott-jax": "ott",
 }

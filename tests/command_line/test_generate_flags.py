@@ -65,7 +65,7 @@ def test_flags_out_of_range_are_refused(flag, told, capsys):
     ("flags", "told"),
     [
         (["--mode=encode", "--tempo=90"], "--tempo applies only to music; --mode=encode makes codes"),
-        (["--mode=encode", "--threshold=.3", "--prior=mixture"], "--prior, --threshold applies only to music"),
+        (["--mode=encode", "--threshold=.3", "--prior=kernel_density"], "--prior, --threshold applies only to music"),
         (["--mode=encode", "--probabilities", "--programs=bass=38"], "--probabilities, --programs applies only to"),
         (["--no-audio", "--audio-format=mp3"], "--audio-format applies only to sound files; expected no --no-audio"),
         (["--no-audio", "--sound-font=a.sf2"], "--sound-font applies only to sound files"),

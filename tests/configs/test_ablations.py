@@ -155,7 +155,7 @@ def test_the_binarization_rule_is_given_to_the_evaluation_as_flags():
         "--short-note-threshold=1.5",
         "--track-gate=fit",
     )
-    assert evaluation_flags("prior=mixture") == ("--prior=mixture",)
+    assert evaluation_flags("prior=kernel_density") == ("--prior=kernel_density",)
     assert evaluation_flags("binarization=hard") == evaluation_flags(BASELINE) == ()
 
 

@@ -219,11 +219,12 @@ def test_two_rules_are_two_arms(tmp_path):
     assert second["cells"] == "14.00 (+4.000)"
 
 
-def test_samples_of_the_prior_and_of_mixtures_are_arms(tmp_path):
+def test_samples_of_the_normal_and_of_a_learned_prior_are_arms(tmp_path):
     folders = [
-        write(tmp_path / prior, penalty="gan", seed=0, cells=10.0, prior=prior) for prior in ("normal", "mixture")
+        write(tmp_path / prior, penalty="gan", seed=0, cells=10.0, prior=prior)
+        for prior in ("normal", "kernel_density")
     ]
-    assert [arm[""] for arm in table(folders)] == ["prior=normal", "prior=mixture"]
+    assert [arm[""] for arm in table(folders)] == ["prior=normal", "prior=kernel_density"]
 
 
 def test_what_is_no_evaluation_is_named(tmp_path):

@@ -80,22 +80,24 @@ def test_the_report_is_one_file_that_asks_for_nothing(workdir, content):
         assert f"<h2>{heading}</h2>" in page
 
 
-def test_samples_of_a_mixture_are_told_from_those_of_the_prior(workdir, content, tmp_path, no_report, monkeypatch):
+def test_samples_of_a_density_estimate_are_told_from_those_of_the_normal_prior(
+    workdir, content, tmp_path, no_report, monkeypatch
+):
     decoded = []
     decode = evaluate_model._decode
     monkeypatch.setattr(
         evaluate_model, "_decode", lambda model, codes, *others: decoded.append(codes) or decode(model, codes, *others)
     )
-    flags = [f"--workdir={workdir}", *FLAGS, f"--output={tmp_path}", "--prior=mixture"]
+    flags = [f"--workdir={workdir}", *FLAGS, f"--output={tmp_path}", "--prior=kernel_density"]
     assert evaluate.main(flags) == 0
     found = json.loads((tmp_path / "evaluation.json").read_text())
-    assert (found["provenance"]["prior"], content["provenance"]["prior"]) == ("mixture", "normal")
+    assert (found["provenance"]["prior"], content["provenance"]["prior"]) == ("kernel_density", "normal")
     # The prior's deviation is 1; a run of a few steps has codes near one another.
     assert decoded[0].std(axis=0).max() < 0.5
     # Codes are compared with the prior in either case.
     assert found["codes"]["mmd"] == content["codes"]["mmd"]
     assert found["codes"]["log_density"]["normal"] == content["codes"]["log_density"]["normal"]
-    assert found["codes"]["log_density"]["mixture"] > found["codes"]["log_density"]["normal"]
+    assert found["codes"]["log_density"]["kernel_density"] > found["codes"]["log_density"]["normal"]
 
 
 def test_anybodys_phrases_are_judged(tmp_path, small_data, no_report, capsys):
@@ -125,7 +127,8 @@ def test_five_phrases_are_judged_without_distribution_metrics(tmp_path, small_da
 
 
 @pytest.mark.parametrize(
-    "flag", ["--threshold=.5", "--prior=mixture", "--binarization=bernoulli", "--checkpoint=latest", "--track-gate=1"]
+    "flag",
+    ["--threshold=.5", "--prior=kernel_density", "--binarization=bernoulli", "--checkpoint=latest", "--track-gate=1"],
 )
 def test_flags_of_a_model_are_refused_for_loose_phrases(flag, capsys):
     with pytest.raises(SystemExit, match="2"):

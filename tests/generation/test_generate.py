@@ -523,10 +523,10 @@ def test_an_exported_model_makes_the_same_music(workdir, tmp_path):
     np.testing.assert_array_equal(load(tmp_path / "b").reshape(rolls.shape), rolls)
 
 
-@pytest.mark.slow  # `test_evaluate` samples from a mixture, `test_learned_prior` checks its moments
-def test_samples_of_a_mixture_lie_where_the_codes_of_training_phrases_do(workdir, tmp_path):
-    assert run(workdir, tmp_path / "m", "--num=200", "--prior=mixture") == 0
-    assert run(workdir, tmp_path / "n", "--num=3", "--prior=mixture") == 0
+@pytest.mark.slow  # `test_evaluate` samples from an estimate, `test_learned_prior` checks its moments
+def test_samples_of_a_density_estimate_lie_where_the_codes_of_training_phrases_do(workdir, tmp_path):
+    assert run(workdir, tmp_path / "m", "--num=200", "--prior=kernel_density") == 0
+    assert run(workdir, tmp_path / "n", "--num=3", "--prior=kernel_density") == 0
     assert run(workdir, tmp_path / "p", "--num=200", "--prior=normal") == 0
     codes, normal = (np.load(tmp_path / name / "codes.npy") for name in ("m", "p"))
     np.testing.assert_allclose(np.load(tmp_path / "n" / "codes.npy"), codes[:3], rtol=1e-5, atol=1e-6)
@@ -536,4 +536,4 @@ def test_samples_of_a_mixture_lie_where_the_codes_of_training_phrases_do(workdir
     assert np.all(np.abs(codes.mean(axis=0) - training.mean(axis=0)) < error + 0.05)
     # The normal prior's are elsewhere: a run of a few steps has codes near one another.
     assert codes.std(axis=0).max() < 0.8 * normal.std(axis=0).min()
-    assert json.loads((tmp_path / "m" / "report.json").read_text())["requested"]["prior"] == "mixture"
+    assert json.loads((tmp_path / "m" / "report.json").read_text())["requested"]["prior"] == "kernel_density"

@@ -22,7 +22,7 @@ from wae_jax.listening.document import PLAYER_SCRIPTS, embed, read_browser_file
 from wae_jax.listening.latent_panel import latent_panel, layer_to_json
 from wae_jax.listening.page import PANEL_SCRIPTS
 from wae_jax.listening.sections import note_lists
-from wae_jax.training.learned_prior import Mixture
+from wae_jax.training.learned_prior import KernelDensity
 
 pytestmark = pytest.mark.browser
 
@@ -167,22 +167,20 @@ def test_samples_are_standard_normal_and_differ_by_seed(page):
     np.testing.assert_allclose(page.evaluate(f"({program})().state.code"), 3 * drawn[1])
 
 
-def test_new_samples_are_of_the_models_mixture(page, model):
+def test_new_samples_are_of_the_models_density_estimate(page, model):
     Z = model.config.model.z_dim
-    mixture = Mixture(
-        np.array([0.25, 0.75]),
-        np.stack([np.full(Z, -40.0), np.full(Z, 40.0)]),
-        np.stack([np.eye(Z), np.tril(np.full((Z, Z), 0.5)) + np.eye(Z)]),
-    )
-    panel = latent_panel(dataclasses.replace(model, mixture=mixture), rule=BinarizationRule(), num_phrases=8)
+    centers = np.stack([np.full(Z, center) for center in (-40.0, 0.0, 0.0, 40.0)])
+    factor = np.tril(np.full((Z, Z), 0.5)) + np.eye(Z)
+    density = KernelDensity(centers, factor, np.int32(4))
+    panel = latent_panel(dataclasses.replace(model, kernel_density=density), rule=BinarizationRule(), num_phrases=8)
     program = "(model) => [...Array(4000).keys()].map((seed) => LatentPanel.sampleCode(seed, model))"
-    drawn = np.array(page.evaluate(program, panel))
-    is_second = drawn.mean(axis=1) > 0
-    assert np.mean(is_second) == pytest.approx(0.75, abs=0.03)
-    for chosen, component in ((~is_second, 0), (is_second, 1)):
-        whitened = np.linalg.solve(mixture.factors[component], (drawn[chosen] - mixture.means[component]).T).T
+    sampled = np.array(page.evaluate(program, panel))
+    nearest = np.round(np.clip(sampled.mean(axis=1), -40, 40) / 40).astype(int)
+    assert [np.mean(nearest == each) for each in (-1, 0, 1)] == pytest.approx([0.25, 0.5, 0.25], abs=0.03)
+    for each in (-1, 0, 1):
+        whitened = np.linalg.solve(factor, (sampled[nearest == each] - 40.0 * each).T).T
         np.testing.assert_allclose(whitened.mean(axis=0), 0, atol=0.15)
-        np.testing.assert_allclose(np.cov(whitened.T), np.eye(Z), atol=0.2)
+        np.testing.assert_allclose(np.cov(whitened.T), np.eye(Z), atol=0.25)
     assert page.evaluate("() => LatentPanel.sampleCode(3, {...model, prior_deviation: 2})") == pytest.approx(
         page.evaluate(f"() => LatentPanel.normals(3, {Z}).map((value) => 2 * value)")
     )

@@ -29,7 +29,7 @@ def one_each(tmp_path_factory, small_data):
 def test_a_run_on_one_phrase_has_no_distribution_metrics_and_says_what_it_samples(one_each, tmp_path, caplog):
     config = tiny_config(
         data__path=str(one_each),
-        prior="mixture",
+        prior="kernel_density",
         num_train_steps=2,
         eval_every_steps=1,
         eval__num_samples=8,
@@ -45,16 +45,16 @@ def test_a_run_on_one_phrase_has_no_distribution_metrics_and_says_what_it_sample
     assert not metrics.keys() & {f"samples/{name}" for name in ("precision", "recall", "coverage", "frechet_distance")}
     assert "two training phrases, and there is 1: samples come from N(0, 2 I)" in caplog.text
     model = load(str(tmp_path), "latest")
-    said = "N(0, 2 I), since fitting a mixture takes at least two training phrases"
-    assert str(model.mixture) == said
+    said = "N(0, 2 I), since a density estimate takes at least two training phrases"
+    assert str(model.kernel_density) == said
     assert said in (tmp_path / "listen.html").read_text(encoding="utf-8")
     # And that is what they are.
     codes = model.sample_codes(0, 4000)
     np.testing.assert_allclose(np.cov(codes.T), 2 * np.eye(4), atol=0.25)
 
 
-def test_no_mixture_is_fitted_to_one_phrase(one_each, tmp_path):
+def test_no_density_is_estimated_from_one_phrase(one_each, tmp_path):
     train_and_evaluate(tiny_config(data__path=str(one_each), num_train_steps=1), str(tmp_path))
     model = load(str(tmp_path), "latest")
     with pytest.raises(RequestError, match=f"two training phrases, and {one_each} has 1; expected the normal prior"):
-        model.with_prior("mixture")
+        model.with_prior("kernel_density")

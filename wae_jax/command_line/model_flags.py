@@ -129,9 +129,9 @@ def add_prior_flag(parser: argparse.ArgumentParser) -> None:
     """Adds the flag of the distribution that codes are sampled from."""
     parser.add_argument(
         "--prior",
-        choices=("normal", "mixture"),
-        help="sample codes from the normal distribution that training aims at, or from Gaussians fitted to codes of "
-        "training phrases (default: as configured for training)",
+        choices=("normal", "kernel_density"),
+        help="sample codes from the normal distribution that training aims at, or from a density estimated from "
+        "codes of training phrases (default: as configured for training)",
     )
 
 

@@ -224,7 +224,7 @@ class Config:
     data: DataSpec = DataSpec()
     objective: ObjectiveSpec = ObjectiveSpec()
     model: ModelSpec = ModelSpec()
-    prior: Literal["normal", "mixture"] = "mixture"  # what codes are sampled from: P_z, or Gaussians fitted to codes
+    prior: Literal["normal", "kernel_density"] = "kernel_density"  # what codes are sampled from: P_z, or learned
     refiner: RefinerSpec = RefinerSpec()
     discriminator: DiscriminatorSpec = DiscriminatorSpec()
     autoencoder_optimizer: OptimizerSpec = OptimizerSpec(learning_rate=2e-3, schedule="cosine", warmup_steps=50)

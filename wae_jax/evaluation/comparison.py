@@ -1,7 +1,7 @@
 """Evaluated runs side by side: the mean of each arm over its seeds, and its difference from the first arm.
 
 Runs whose configurations differ only in the seed, the path of their data and how they are computed are one arm, if
-their samples were made alike: by the same requested binarization rule, from the prior or from a mixture. Differences
+their samples were made alike: by the same requested binarization rule, from the normal or a learned prior. Differences
 are taken seed by seed, since the seed decides the initial weights and the batches of both runs; their intervals are
 Student's t, and there is none for a single seed.
 """

@@ -37,7 +37,7 @@ class EvaluationSpec:
     seed: int  # for samples, the choice of phrases, and resampling
     split: str  # the split of the held-out phrases
     compat: str  # "musegan" adds the metrics as published code computes them; "" does not
-    prior: str | None = None  # "normal" or "mixture", which codes are sampled from; None for the model's own
+    prior: str | None = None  # "normal" or "kernel_density", which codes are sampled from; None for the model's own
 
 
 class Evaluation(NamedTuple):
@@ -61,7 +61,7 @@ def evaluate_model(model: Model, data: Dataset, spec: EvaluationSpec, rule: Bina
     sampler = model if spec.prior is None else model.with_prior(spec.prior)
     fitted = sampler.calibrated(rule)
     codes = model.encode(unpack(held_out.packed))
-    priors = {"normal": model.with_prior("normal")} | ({} if sampler.mixture is None else {"mixture": sampler})
+    priors = {"normal": model.with_prior("normal"), sampler.prior: sampler}
     sets = {
         "generated": PhraseSet(_decode(model, sampler.sample_codes(spec.seed, spec.num), fitted, spec.seed)),
         "reconstructed": PhraseSet(_decode(model, codes, fitted, spec.seed), held_out.songs),
@@ -78,11 +78,11 @@ def evaluate_model(model: Model, data: Dataset, spec: EvaluationSpec, rule: Bina
         songs=held_out.songs,
         prior_variance=float(model.config.objective.prior_variance),
         seed=spec.seed,
-        mixture=sampler.mixture,
+        kernel_density=sampler.kernel_density,
     )
     # The requested rule defines the arm of a comparison; the fitted one differs from seed to seed.
     content["provenance"] |= {
-        "prior": "normal" if sampler.mixture is None else "mixture",
+        "prior": sampler.prior,
         "binarization": dataclasses.asdict(rule),
         "calibrated_binarization": dataclasses.asdict(fitted),
         "checkpoint_step": model.step,

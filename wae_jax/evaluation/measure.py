@@ -26,7 +26,7 @@ from wae_jax.evaluation.fresh_discriminator import fresh_jensen_shannon
 from wae_jax.metrics import distances, distribution, intervals, music, suite
 from wae_jax.pianoroll import PITCHED_TRACKS, TRACK_NAMES, Codes, PackedPhrases
 from wae_jax.pianoroll.notes import ratio
-from wae_jax.training.learned_prior import Mixture, log_density, normal
+from wae_jax.training.learned_prior import KernelDensity, log_density, normal
 
 SETS = ("generated", "reconstructed", "held_out", "training")
 PITCHED = "Pitched"
@@ -249,20 +249,20 @@ def measure_codes(
     songs: Int64[np.ndarray, " B"] | None,
     prior_variance: float,
     seed: int,
-    mixture: Mixture | None = None,
+    kernel_density: KernelDensity | None = None,
 ) -> dict[str, Any]:
-    """Codes of held-out phrases compared with samples of the normal prior and, if there is one, of a learned mixture.
+    """Codes of held-out phrases compared with samples of the normal prior and, if there is one, of a learned prior.
 
     The permutation test assumes independent codes, which those of one song are not: it gets one of each song. Log
     densities are the mean over codes in nats a dimension.
 
     Args:
       codes: of held-out phrases.
-      samples: of "normal", and of "mixture" where there is one.
+      samples: of "normal", and of "kernel_density" where there is one.
       songs: the song of each code.
       prior_variance: of the normal prior.
       seed: of permutations and discriminators.
-      mixture: the learned prior.
+      kernel_density: the learned prior.
     """
     chosen = np.random.default_rng(seed).permutation(len(codes))
     if songs is not None:
@@ -271,7 +271,9 @@ def measure_codes(
     test = latent_metrics.mmd_permutation_test(
         codes[chosen], samples["normal"].astype(np.float64), prior_variance=prior_variance, seed=seed
     )
-    distributions = {"normal": normal(codes.shape[1], prior_variance)} | ({"mixture": mixture} if mixture else {})
+    distributions = {"normal": normal(codes.shape[1], prior_variance)}
+    if kernel_density is not None:
+        distributions["kernel_density"] = kernel_density
     return {
         "dimensions": codes.shape[1],
         "mmd": {**test._asdict(), "codes": len(chosen)},

@@ -33,6 +33,7 @@ th, td { padding: .25rem .7rem; border-bottom: 1px solid #e3e5ea; text-align: ri
 th:first-child, td:first-child { text-align: left; } td.far { background: #fdeaea; } small { color: #566; }
 dt { font-weight: 600; } dd { margin: 0 0 .4rem 1rem; overflow-wrap: anywhere; }
 """
+_PRIORS = {"normal": "the normal prior", "kernel_density": "the density estimate of codes"}
 
 
 def make_report(content: Mapping[str, Any], sets: Sets, *, name: str, workdir: pathlib.Path | None) -> str:
@@ -158,16 +159,16 @@ def _latent_space(content: Mapping[str, Any], codes: Mapping[str, Any]) -> Itera
     test = codes["mmd"]
     # None where there are too few songs for it.
     divergences = ", ".join(
-        f"{'unknown' if value is None else f'{value:.3f}'} of the {name}"
+        f"{'unknown' if value is None else f'{value:.3f}'} of {_PRIORS[name]}"
         for name, value in codes["jensen_shannon"].items()
     )
-    densities = ", ".join(f"{value:.3f} under the {name}" for name, value in codes["log_density"].items())
+    densities = ", ".join(f"{value:.3f} under {_PRIORS[name]}" for name, value in codes["log_density"].items())
     yield (
         f"<h2>Latent space</h2><p>MMD² between the prior and {test['codes']} held-out codes, one a song where songs "
         f"are known, is {test['statistic']:.4f}; for two samples of one distribution it is {test['null_mean']:.4f} ± "
         f"{test['null_sd']:.4f} (permutation p = {test['p_value']:.3g}). "
         f"{codes['active']['number']} of {codes['dimensions']} dimensions are active.</p>"
-        f"<p>The samples are from the {content['provenance']['prior']} prior. Log-density of held-out codes, in nats a "
+        f"<p>The samples are from {_PRIORS[content['provenance']['prior']]}. Log-density of held-out codes, in nats a "
         f"dimension: {densities}. Jensen-Shannon divergence from held-out codes, by a discriminator trained afresh: "
         f"{divergences}.</p>"
     )

@@ -135,7 +135,7 @@ def headline(evaluation: Mapping[str, Any]) -> dict[str, dict[str, Value]]:
         rows["active dimensions"] = {"held_out": Value(_number(codes["active"]["number"]))}
         for quantity, key in (("log-density of codes", "log_density"), ("D_JS of codes and samples", "jensen_shannon")):
             for name, value in codes.get(key, {}).items():
-                rows[f"{quantity}, {name}"] = {"held_out": Value(_number(value))}
+                rows[f"{quantity}, {name.replace('_', ' ')}"] = {"held_out": Value(_number(value))}
     return rows
 
 

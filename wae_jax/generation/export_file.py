@@ -7,7 +7,6 @@ checkpoint, and digest of the file's own content.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -32,13 +31,13 @@ from wae_jax.generation.model import Model
 from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.pianoroll import PHRASE_SHAPE
 from wae_jax.training.checkpoint_meta import describe_leaves
-from wae_jax.training.learned_prior import Mixture
+from wae_jax.training.learned_prior import KernelDensity
 
 FORMAT = "wae_jax model"
-VERSION = 3
+VERSION = 4
 _META = "meta"
 _PREFIX = "variables/"
-# Beside the collections of variables; its arrays are stored as float32.
+# Beside the collections of variables.
 _LEARNED_PRIOR = "learned_prior/"
 # Exceptions that reading a damaged zip of damaged arrays raises.
 _DAMAGE = (
@@ -79,9 +78,9 @@ def write_model(path: str | os.PathLike[str], model: Model) -> str:
       DatasetError: if the statistics take data that can no longer be found.
     """
     arrays = flax.traverse_util.flatten_dict(to_storage(model.variables), sep="/")
-    if model.mixture is not None:
-        for field in dataclasses.fields(Mixture):
-            arrays[_LEARNED_PRIOR + field.name] = np.asarray(getattr(model.mixture, field.name), np.float32)
+    if model.kernel_density is not None:
+        stored = to_storage({"centers": model.kernel_density.centers, "factor": model.kernel_density.factor})
+        arrays |= {_LEARNED_PRIOR + name: array for name, array in stored.items()}
     meta = {
         "format": FORMAT,
         "version": VERSION,
@@ -127,8 +126,8 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         short_note_shares = tuple(map(tuple, found["short_note_shares"]))
         statistics = TrackStatistics(tuple(found["densities"]), tuple(found["empty_bar_rates"]), short_note_shares)
         learned = {name: arrays.pop(name) for name in sorted(arrays) if name.startswith(_LEARNED_PRIOR)}
-        mixture = _to_mixture(path, config, learned)
-        return Model(config, _to_variables(path, config, arrays), meta["step"], digest, statistics, mixture)
+        density = _to_kernel_density(path, config, learned)
+        return Model(config, _to_variables(path, config, arrays), meta["step"], digest, statistics, density)
     except UserError:
         raise
     except _DAMAGE as error:
@@ -160,16 +159,16 @@ def _digest(meta: Mapping[str, Any], arrays: _Arrays) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _to_mixture(path: pathlib.Path, config: Config, arrays: _Arrays) -> Mixture | None:
+def _to_kernel_density(path: pathlib.Path, config: Config, arrays: _Arrays) -> KernelDensity | None:
     """The learned prior of the file; None without one."""
     if not arrays:
         return None
     shapes = {name.removeprefix(_LEARNED_PRIOR): each.shape for name, each in arrays.items()}
-    num, z = (*shapes.get("weights", ()), 1)[0], config.model.z_dim
-    wanted = {"weights": (num,), "means": (num, z), "factors": (num, z, z)}
+    num, z = (*shapes.get("centers", ()), 1)[0], config.model.z_dim
+    wanted = {"centers": (num, z), "factor": (z, z)}
     if shapes != wanted:
         raise CheckpointError(f"{path} has a learned prior of shapes {shapes}; expected {wanted}")
-    return Mixture(**{name: arrays[_LEARNED_PRIOR + name] for name in wanted}).unpadded()
+    return KernelDensity(**{name: arrays[_LEARNED_PRIOR + name] for name in wanted}, count=np.int32(num)).unpadded()
 
 
 def _to_variables(path: pathlib.Path, config: Config, arrays: _Arrays) -> dict[str, Any]:

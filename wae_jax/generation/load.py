@@ -76,4 +76,4 @@ def _load_workdir(workdir: pathlib.Path, checkpoint: str, name: str) -> Model:
                 raise CheckpointError(f"{name} has no checkpoint yet; wait for the first evaluation of the run")
             state, meta = restored
     digest = checkpoint_digest(meta["leaves"])
-    return Model(config, state.evaluation_variables(), meta["step"], digest, mixture=state.mixture())
+    return Model(config, state.evaluation_variables(), meta["step"], digest, kernel_density=state.kernel_density())

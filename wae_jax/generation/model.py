@@ -23,7 +23,7 @@ from wae_jax.models.autoencoder import Autoencoder, make_autoencoder
 from wae_jax.objective.prior import sample_prior
 from wae_jax.pianoroll import Codes, PackedPhrases, Probabilities, Rolls, unpack
 from wae_jax.training.checkpoint_meta import checkpoint_digest, describe_leaves
-from wae_jax.training.learned_prior import MAX_PHRASES, Mixture, fit_mixture, sample_mixture
+from wae_jax.training.learned_prior import MAX_PHRASES, KernelDensity, fit_kernel_density, sample_kernel_density
 from wae_jax.training.state import TrainState
 
 _PHRASES_AT_A_TIME = 32
@@ -43,7 +43,7 @@ class Model:
       step: training steps it has seen.
       digest: of the checkpoint, or of the exported file.
       track_statistics: of the training data, where they come with the model.
-      mixture: the distribution that codes are sampled from; None for the prior.
+      kernel_density: the distribution that codes are sampled from; None for the normal prior.
     """
 
     config: Config
@@ -51,7 +51,7 @@ class Model:
     step: int
     digest: str
     track_statistics: TrackStatistics | None = None
-    mixture: Mixture | None = None
+    kernel_density: KernelDensity | None = None
 
     @classmethod
     def of_state(cls, config: Config, state: TrainState, statistics: TrackStatistics | None = None) -> Model:
@@ -61,7 +61,12 @@ class Model:
         """
         host = jax.device_get(state)
         digest = checkpoint_digest(describe_leaves(host))
-        return cls(config, host.evaluation_variables(), int(host.step), digest, statistics, host.mixture())
+        return cls(config, host.evaluation_variables(), int(host.step), digest, statistics, host.kernel_density())
+
+    @property
+    def prior(self) -> str:
+        """The name of the distribution that codes are sampled from: "normal" or "kernel_density"."""
+        return "normal" if self.kernel_density is None else "kernel_density"
 
     @functools.cached_property
     def autoencoder(self) -> Autoencoder:
@@ -81,7 +86,7 @@ class Model:
         return _in_parts(functools.partial(_decode, self.autoencoder, self._variables_on_device), codes)
 
     def sample_codes(self, seed: int, num: int) -> Codes:
-        """Codes sampled from the prior, or the mixture; the first ones are the same for every number."""
+        """Codes sampled from the prior; the first ones are the same for every number."""
         return self._sample(jax.random.key(seed), num)
 
     def sample(self, num: int, *, seed: int = 0) -> Probabilities:
@@ -113,8 +118,8 @@ class Model:
 
     def _sample(self, key: Key[Array, ""], num: int) -> Codes:
         keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(num))
-        if self.mixture is not None:
-            return sample_mixture(self.mixture, keys)
+        if self.kernel_density is not None:
+            return sample_kernel_density(self.kernel_density, keys)
         latent_dim, variance = self.config.model.z_dim, self.config.objective.prior_variance
         return np.asarray(sample_prior(keys, latent_dim=latent_dim, prior_variance=variance))
 
@@ -131,29 +136,32 @@ class Model:
         return self.data().split(split)
 
     def with_prior(self, name: str) -> Model:
-        """The model, sampling from the prior N(0, prior_variance * I), "normal", or from a "mixture".
+        """The model, sampling from the prior N(0, prior_variance * I), "normal", or from a "kernel_density" of codes.
 
-        A model whose run fitted no mixture gets one: up to 4,096 training phrases are encoded, which takes seconds.
+        A model whose run fitted none gets one: up to 4,096 training phrases are encoded, which takes seconds.
 
         Raises:
           DatasetError: if the data for that can no longer be found.
-          RequestError: if no mixture can be fitted to the codes.
+          RequestError: if there are too few codes, or some are not finite.
         """
         if name == "normal":
-            return dataclasses.replace(self, mixture=None)
-        if self.mixture is not None:
+            return dataclasses.replace(self, kernel_density=None)
+        if self.kernel_density is not None:
             return self
-        rows = self.phrases("train")
+        data = self.data()
+        rows, songs = data.split("train"), data.songs("train")
         if len(rows) < 2:
             raise RequestError(
-                f"a mixture is fitted to the codes of at least two training phrases, and {self.data().name} has "
+                f"a density estimate takes the codes of at least two training phrases, and {data.name} has "
                 f"{len(rows)}; expected the normal prior"
             )
-        codes = self.encode(unpack(np.asarray(rows[spread(len(rows), MAX_PHRASES)])))
+        chosen = spread(len(rows), MAX_PHRASES)
+        codes = self.encode(unpack(np.asarray(rows[chosen])))
         try:
-            return dataclasses.replace(self, mixture=fit_mixture(codes))
+            density = fit_kernel_density(codes, songs=None if songs is None else songs[chosen])
         except ValueError as error:
-            raise RequestError(f"no mixture can be fitted to the codes of training phrases: {error}") from error
+            raise RequestError(f"the density of codes of training phrases cannot be estimated: {error}") from error
+        return dataclasses.replace(self, kernel_density=density)
 
 
 # Two modules of one configuration are equal, so that these compile once a process; and the variables are arguments, for

@@ -23,7 +23,7 @@ from wae_jax.generation.model import Model
 from wae_jax.generation.modes.attributes import ATTRIBUTES, PerPhrase
 from wae_jax.listening.decoder_layers import Layer, decoder_layers
 from wae_jax.pianoroll import LOWEST_PITCH, PHRASE_SHAPE, Codes, unpack
-from wae_jax.training.learned_prior import Mixture
+from wae_jax.training.learned_prior import KernelDensity
 
 MIN_CORRELATION = 0.4
 # Components along which codes vary less than this, in standard deviations of the prior, are left out.
@@ -44,7 +44,7 @@ def latent_panel(
 
     Returns:
       JSON: the `shape` [T, P, K] and the `lowest_pitch` of a phrase, the `layers` of the decoder, `prior_deviation`,
-      the learned prior `mixture` or None, the `rule`, the `mean` of the codes, and `directions`.
+      the learned prior `kernel_density` or None, the `rule`, the `mean` of the codes, and `directions`.
 
     Raises:
       CheckpointError: if the decoder has values that 16 bits cannot hold.
@@ -62,7 +62,7 @@ def latent_panel(
         "lowest_pitch": LOWEST_PITCH,
         "layers": [layer_to_json(layer) for layer in layers],
         "prior_deviation": prior_deviation,
-        "mixture": None if model.mixture is None else _mixture_to_json(model.mixture),
+        "kernel_density": None if model.kernel_density is None else _density_to_json(model.kernel_density),
         "rule": dataclasses.asdict(rule),
         "mean": codes.mean(axis=0, dtype=np.float64).tolist(),
         "directions": find_directions(
@@ -124,12 +124,8 @@ def _correlation(projections: PerPhrase, values: PerPhrase) -> float:
     return float(np.corrcoef(projections[known], values[known])[0, 1])
 
 
-def _mixture_to_json(mixture: Mixture) -> dict[str, Any]:
-    return {
-        "weights": mixture.weights.tolist(),
-        "means": _base64(mixture.means, "<f4"),
-        "factors": _base64(mixture.factors, "<f4"),
-    }
+def _density_to_json(density: KernelDensity) -> dict[str, Any]:
+    return {"centers": _base64(density.centers, "<f2"), "factor": _base64(density.factor, "<f4")}
 
 
 def layer_to_json(layer: Layer) -> dict[str, Any]:

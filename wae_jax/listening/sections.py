@@ -79,7 +79,7 @@ def sections_of_model(model: Model, *, num: int, seed: int, rule: BinarizationRu
         return model.binarize(model.decode(codes), rule, seed=seed)
 
     samples = decode(model.sample_codes(seed, num))
-    source = f" from {model.mixture}" if model.mixture else ""
+    source = f" from {model.kernel_density}" if model.kernel_density else ""
     yield Section(
         "samples",
         "Random samples",

@@ -1,163 +1,166 @@
-"""A mixture of Gaussians fitted to codes: a learned prior, sampled in place of the prior.
+"""A kernel density estimate of codes: a learned prior, sampled in place of the prior.
 
 The penalty pulls the codes of the training data towards the prior, but seldom all the way: where the prior has mass and
-no code lies, the decoder was never trained. A mixture fitted to the codes of training phrases samples where they lie
-(arXiv 1903.12436). With one component it is the Gaussian of their mean and covariance. A run fits it whenever it
-evaluates or saves, and keeps it in its state.
+no code lies, the decoder was never trained. A density estimated from the codes of training phrases samples where they
+lie, as the mixture of ten Gaussians of arXiv 1903.12436 does. A run fits it whenever it evaluates or saves, and keeps
+it in its state.
 
-Covariances are full. A component may have fewer codes than a covariance has entries, so that the diagonal is raised by
-a share of the variance of all codes. How many components there are follows from the number of codes. The likelihood of
-held-out codes would choose 16 for a default WAE-GAN, whose samples then covered .49 of held-out music; those of 32
-cover .59.
+It has a Gaussian kernel at each of these codes: the distribution of codes that the penalty compares with the prior,
+made smooth. The covariance of a kernel is that of all codes times the square of a bandwidth. The bandwidth is the one
+under which the codes of each song are most likely, given the kernels of the other songs: so it is wide where songs
+differ, and nothing has to be tuned.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import flax.struct
 import jax
 import numpy as np
 import scipy.linalg
+import scipy.optimize
 import scipy.special
-from jaxtyping import Float, Float64, Key
+from jaxtyping import Float, Float64, Int64, Key, Shaped
 
+from wae_jax.data.dataset import spread
 from wae_jax.pianoroll import Codes
 
-MAX_PHRASES = 4096  # whose codes it is fitted to, spread over the training split; encoding them takes seconds on a CPU
-MAX_COMPONENTS = 32
-_CODES_PER_COMPONENT = 100
-_MAX_STEPS = 50
-_TOLERANCE = 1e-2  # EM ends when the likelihood gains less, in nats a code
-_RAISED_VARIANCE = 0.03  # added to each component, as a share of the variance of all codes in each dimension
+MAX_PHRASES = 4096  # whose codes are kernels, spread over the training split; encoding them takes seconds on a CPU
+_BANDWIDTHS = (0.1, 2.0)
+_BANDWIDTH_TOLERANCE = 0.01
+_MAX_COMPARED = 1024  # codes whose likelihood chooses the bandwidth
+_BLOCKS = 64  # contiguous parts of the phrases, in place of songs where these are unknown
+_RAISED_VARIANCE = 1e-3  # added to each dimension, as a share of its variance: codes may lie in a subspace
 # The smallest deviation of a dimension, as a share of the root mean square of all: codes may be constant in one.
 _MIN_DEVIATION = 1e-3
 
 Points = Float64[np.ndarray, "B Z"]
+Songs = Int64[np.ndarray, " B"]
 
 
 @flax.struct.dataclass
-class Mixture:
-    """A mixture of Gaussians.
+class KernelDensity:
+    """Equally weighted Gaussians with one covariance.
 
-    In the state of a run it has `MAX_COMPONENTS`, of which some may have a weight of 0, so that its shapes are known;
-    and its leaves are whatever jax puts in their stead.
+    In the state of a run it has `MAX_PHRASES` centers, so that its shapes are known; its leaves are whatever jax puts
+    in their stead.
 
     Attributes:
-      weights: of the components, `[C]`, with a sum of 1.
-      means: `[C, Z]`.
-      factors: lower triangles L of covariances L Lᵀ, `[C, Z, Z]`, with a positive diagonal.
+      centers: `[N, Z]`; only the first `count` are kernels.
+      factor: lower triangle L of the covariance L Lᵀ of each kernel, `[Z, Z]`, with a positive diagonal.
+      count: int32 scalar.
     """
 
-    weights: Any
-    means: Any
-    factors: Any
+    centers: Any
+    factor: Any
+    count: Any
 
     def __str__(self) -> str:
-        num = len(self.weights)
-        if num > 1:
-            return f"a mixture of {num} Gaussians fitted to the codes of training phrases"
-        means, factor = np.asarray(self.means), np.asarray(self.factors)[0]
-        if not means.any() and (factor == factor[0, 0] * np.eye(len(factor))).all():
-            return f"N(0, {factor[0, 0] ** 2:.3g} I), since fitting a mixture takes at least two training phrases"
-        return "a Gaussian fitted to the codes of training phrases"
+        if self.count > 1:
+            return f"a kernel density estimate of the codes of {self.count:,} training phrases"
+        # A fit takes two codes, so this is `normal`.
+        return f"N(0, {self.factor[0, 0] ** 2:g} I), since a density estimate takes at least two training phrases"
 
-    def padded(self) -> Mixture:
-        """The mixture with `MAX_COMPONENTS`: the added ones have a weight of 0."""
-        num, latent_dim = self.means.shape
-        more = MAX_COMPONENTS - num
-        return Mixture(
-            np.append(self.weights, np.zeros(more)),
-            np.append(self.means, np.zeros((more, latent_dim)), axis=0),
-            np.append(self.factors, np.broadcast_to(np.eye(latent_dim), (more, latent_dim, latent_dim)), axis=0),
-        )
+    def padded(self) -> KernelDensity:
+        """The estimate with `MAX_PHRASES` centers: the added ones are 0 and no kernels."""
+        centers = np.zeros((MAX_PHRASES, self.centers.shape[1]))
+        centers[: self.count] = self.centers
+        return KernelDensity(centers, self.factor, self.count)
 
-    def unpadded(self) -> Mixture:
-        """The mixture without components of weight 0, float64."""
-        weights = np.asarray(self.weights, np.float64)
-        used = weights > 0
-        means, factors = (np.asarray(each, np.float64)[used] for each in (self.means, self.factors))
-        return Mixture(weights[used] / weights.sum(), means, factors)
+    def unpadded(self) -> KernelDensity:
+        """The estimate with its kernels alone, float64."""
+        count = np.int32(self.count)
+        centers, factor = (np.asarray(each, np.float64) for each in (self.centers, self.factor))
+        return KernelDensity(centers[:count], factor, count)
 
 
-def normal(latent_dim: int, variance: float) -> Mixture:
-    """N(0, variance * I), as a mixture of one component."""
-    factor = math.sqrt(variance) * np.eye(latent_dim)
-    return Mixture(np.ones(1), np.zeros((1, latent_dim)), factor[None])
+def normal(latent_dim: int, variance: float) -> KernelDensity:
+    """N(0, variance * I), as one kernel."""
+    return KernelDensity(np.zeros((1, latent_dim)), math.sqrt(variance) * np.eye(latent_dim), np.int32(1))
 
 
-def fit_mixture(codes: Codes, *, components: int = 0, seed: int = 0) -> Mixture:
-    """Fits a mixture to codes of training phrases, at least 2, by expectation and maximization.
+def fit_kernel_density(codes: Codes, *, songs: Songs | None = None) -> KernelDensity:
+    """Estimates the density of codes.
 
     Args:
-      codes: of training phrases.
-      components: their number; 0 for one a hundred codes, at least 1 and at most 32.
-      seed: of the initial means.
+      codes: of training phrases, at least 2; each becomes a kernel.
+      songs: the song of each code. None takes contiguous parts of the codes for songs.
 
     Raises:
-      ValueError: if there are fewer than 2 codes or fewer than components, or one is not finite.
+      ValueError: if there are fewer than 2 codes, or one is not finite.
     """
     if len(codes) < 2 or codes.shape[1] < 1:
         raise ValueError(f"codes have shape {codes.shape}; expected [B, Z] with B >= 2 and Z >= 1")
     if wrong := np.count_nonzero(~np.isfinite(codes).all(axis=1)):
         raise ValueError(f"{wrong} of {len(codes)} codes are not finite; expected those of a run that did not diverge")
-    if not 0 <= components <= len(codes):
-        raise ValueError(f"components is {components}; expected 1 to {len(codes)}, the number of codes, or 0 to choose")
-    chosen = components or min(max(len(codes) // _CODES_PER_COMPONENT, 1), MAX_COMPONENTS)
-    return _fit(codes.astype(np.float64), chosen, seed)
+    points = codes.astype(np.float64)
+    factor = _covariance_factor(points)
+    whitened = scipy.linalg.solve_triangular(factor, (points - points.mean(axis=0)).T, lower=True).T
+    return KernelDensity(points, _choose_bandwidth(whitened, songs) * factor, np.int32(len(points)))
 
 
-def sample_mixture(mixture: Mixture, keys: Key[jax.Array, " B"]) -> Codes:
-    """Codes sampled from a mixture, float32, each with a key of its own."""
-    uniform, noise = jax.vmap(_random_numbers, in_axes=(0, None))(keys, mixture.means.shape[1])
-    chosen = np.searchsorted(np.cumsum(mixture.weights)[:-1], np.asarray(uniform, np.float64), side="right")
-    codes = mixture.means[chosen]
-    for component, factor in enumerate(mixture.factors):
-        codes[chosen == component] += np.asarray(noise, np.float64)[chosen == component] @ factor.T
-    return codes.astype(np.float32)
+def sample_kernel_density(density: KernelDensity, keys: Key[jax.Array, " B"]) -> Codes:
+    """Codes sampled from a density estimate without padding, float32, each with a key of its own."""
+    num, latent_dim = density.centers.shape
+    uniform, noise = jax.vmap(_random_numbers, in_axes=(0, None))(keys, latent_dim)
+    # float32 numbers below 1 can round up to the number of kernels.
+    chosen = np.minimum((np.asarray(uniform, np.float64) * num).astype(np.int64), num - 1)
+    return (density.centers[chosen] + np.asarray(noise, np.float64) @ density.factor.T).astype(np.float32)
 
 
 def _random_numbers(
     key: Key[jax.Array, ""], latent_dim: int
 ) -> tuple[Float[jax.Array, ""], Float[jax.Array, " {latent_dim}"]]:
-    component_key, noise_key = jax.random.split(key)
-    return jax.random.uniform(component_key), jax.random.normal(noise_key, (latent_dim,))
+    kernel_key, noise_key = jax.random.split(key)
+    return jax.random.uniform(kernel_key), jax.random.normal(noise_key, (latent_dim,))
 
 
-def log_density(mixture: Mixture, codes: Codes) -> Float64[np.ndarray, " B"]:
-    """The logarithm of the density at codes, in nats."""
-    points = codes.astype(np.float64)
-    columns = []
-    for weight, mean, factor in zip(mixture.weights, mixture.means, mixture.factors, strict=True):
-        whitened = scipy.linalg.solve_triangular(factor, (points - mean).T, lower=True)
-        constant = np.log(weight) - np.log(np.diag(factor)).sum() - len(mean) / 2 * math.log(2 * math.pi)
-        columns.append(constant - np.square(whitened).sum(axis=0) / 2)
-    return scipy.special.logsumexp(np.stack(columns, axis=1), axis=1)
-
-
-def _fit(points: Points, components: int, seed: int) -> Mixture:
-    # Not at the top, since it takes a second to import.
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture
-
-    # In units of each dimension's deviation, in which one number can raise the variances of all.
-    mean, deviation = points.mean(axis=0), points.std(axis=0)
-    # If all codes are the same, the size of their numbers is used instead.
-    scale = math.sqrt(np.square(deviation).mean()) or float(np.abs(mean).max()) or 1.0
-    deviation = np.maximum(deviation, _MIN_DEVIATION * scale)
-    mixture = GaussianMixture(
-        components,
-        reg_covar=_RAISED_VARIANCE,
-        tol=_TOLERANCE,
-        max_iter=_MAX_STEPS,
-        init_params="k-means++",
-        random_state=seed,
+def log_density(density: KernelDensity, codes: Codes) -> Float64[np.ndarray, " B"]:
+    """The logarithm of an estimate without padding at codes, in nats."""
+    mean = density.centers.mean(axis=0)
+    centers, points = (
+        scipy.linalg.solve_triangular(density.factor, (each - mean).T, lower=True).T
+        for each in (density.centers, codes.astype(np.float64))
     )
-    with warnings.catch_warnings():
-        # After `_MAX_STEPS` steps a mixture is good enough, and there may be fewer different codes than components.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        mixture.fit((points - mean) / deviation)
-    factors = np.linalg.cholesky(mixture.covariances_)
-    return Mixture(mixture.weights_, mean + deviation * mixture.means_, deviation[:, None] * factors)
+    constant = np.log(np.diag(density.factor)).sum() + points.shape[1] / 2 * math.log(2 * math.pi)
+    exponents = -_squared_distances(points, centers) / 2
+    return scipy.special.logsumexp(exponents, axis=1) - np.log(len(centers)) - constant
+
+
+def _covariance_factor(points: Points) -> Float64[np.ndarray, "Z Z"]:
+    """The lower triangle of the covariance, slightly raised so that it has one."""
+    deviation = points.std(axis=0)
+    # If all codes are the same, the size of their numbers is used instead.
+    scale = math.sqrt(np.square(deviation).mean()) or float(np.abs(points).max()) or 1.0
+    deviation = np.maximum(deviation, _MIN_DEVIATION * scale)
+    scaled = (points - points.mean(axis=0)) / deviation
+    correlation = scaled.T @ scaled / len(points)
+    return deviation[:, None] * np.linalg.cholesky(correlation + _RAISED_VARIANCE * np.eye(len(deviation)))
+
+
+def _choose_bandwidth(whitened: Points, songs: Songs | None) -> float:
+    """The bandwidth under which codes are most likely, given the kernels of other songs."""
+    num, latent_dim = whitened.shape
+    if songs is None:
+        songs = np.arange(num) * _BLOCKS // max(num, _BLOCKS)
+    if len(np.unique(songs)) == 1:
+        songs = np.arange(num)
+    compared = spread(num, _MAX_COMPARED)
+    distances = _squared_distances(whitened[compared], whitened)
+    distances[songs[compared][:, None] == songs] = np.inf
+
+    def cost(bandwidth: float) -> float:
+        likelihood = scipy.special.logsumexp(-distances / (2 * bandwidth**2), axis=1).mean()
+        return float(latent_dim * math.log(bandwidth) - likelihood)
+
+    found = scipy.optimize.minimize_scalar(
+        cost, bounds=_BANDWIDTHS, method="bounded", options={"xatol": _BANDWIDTH_TOLERANCE}
+    )
+    return float(found.x)
+
+
+def _squared_distances(one: Shaped[np.ndarray, "n Z"], other: Shaped[np.ndarray, "m Z"]) -> Float64[np.ndarray, "n m"]:
+    distances = np.square(one).sum(axis=1)[:, None] + np.square(other).sum(axis=1) - 2 * one @ other.T
+    return np.maximum(distances, 0.0)  # which rounding may miss

@@ -125,7 +125,7 @@ def _run(
     stop = stack.enter_context(Stop())
     # Entered last, so that it is left first.
     stack.enter_context(processes.leaving_at_once())
-    run = Run(config, work, train_rows, valid_rows, densities, total_steps, writer, checkpointer)
+    run = Run(config, work, train_rows, data.songs("train"), valid_rows, densities, total_steps, writer, checkpointer)
     if start == 0:
         writer.write_text(0, {"config": json.dumps(config.to_dict(), indent=2)})
 
@@ -166,7 +166,7 @@ def _train(
     one_step = make_train_step(config, num_train_steps=run.total_steps)
     train_steps = parallel_step(functools.partial(jax.lax.scan, one_step), donate_state=True)
     evaluate_subsets = make_evaluate(config, train_rows=run.train_rows, valid_rows=run.valid_rows)
-    fit_prior = make_prior_fit(config, run.train_rows)
+    fit_prior = make_prior_fit(config, run.train_rows, run.train_songs)
     stops = (config.log_every_steps, config.eval_every_steps, config.checkpoint_every_steps)
     at_most = max_steps_per_call(config.steps_per_call, stops=stops)
 

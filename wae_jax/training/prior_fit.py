@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Int64, UInt8
 
 from wae_jax.config import Config
 from wae_jax.data.dataset import spread
@@ -19,7 +19,7 @@ from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.pianoroll import device
 from wae_jax.training.calls import parallel_step
 from wae_jax.training.finiteness import non_finite_error
-from wae_jax.training.learned_prior import MAX_PHRASES, fit_mixture
+from wae_jax.training.learned_prior import MAX_PHRASES, fit_kernel_density
 from wae_jax.training.state import TrainState
 from wae_jax.training.step import gather
 
@@ -27,9 +27,16 @@ _LOG = logging.getLogger(__name__)
 
 
 def make_prior_fit(
-    config: Config, train_rows: UInt8[np.ndarray, "train bytes=10080"]
+    config: Config,
+    train_rows: UInt8[np.ndarray, "train bytes=10080"],
+    train_songs: Int64[np.ndarray, " train"] | None,
 ) -> Callable[[TrainState], TrainState]:
     """Returns a function that fits the learned prior of a state.
+
+    Args:
+      config: of the run.
+      train_rows: the packed phrases of the training split.
+      train_songs: the song of each, where songs are known.
 
     Returns:
       A function of a replicated state to the state with a new `learned_prior`, to be called by all processes. It
@@ -37,10 +44,10 @@ def make_prior_fit(
       the learned prior stays N(0, prior_variance * I), as it begins, which is logged. It raises NonFiniteLossError if
       a code is not finite.
     """
-    if config.prior == "mixture" and len(train_rows) < 2 and jax.process_index() == 0:
+    if config.prior == "kernel_density" and len(train_rows) < 2 and jax.process_index() == 0:
         variance = config.objective.prior_variance
         _LOG.warning(
-            "prior is 'mixture', which is fitted to the codes of at least two training phrases, and there is %d: "
+            "prior is 'kernel_density', which takes the codes of at least two training phrases, and there is %d: "
             "samples come from N(0, %g I)",
             len(train_rows),
             variance,
@@ -54,7 +61,8 @@ def make_prior_fit(
         return gather(jnp.asarray(model.apply(state.evaluation_variables(), x, method="encode")))
 
     encode = parallel_step(encode_step)
-    rows = np.asarray(train_rows[spread(len(train_rows), MAX_PHRASES)])
+    chosen = spread(len(train_rows), MAX_PHRASES)
+    rows, songs = np.asarray(train_rows[chosen]), None if train_songs is None else train_songs[chosen]
     pipeline = InputPipeline(rows, batch_size=config.batch_size)
 
     def fit(state: TrainState) -> TrainState:
@@ -62,10 +70,10 @@ def make_prior_fit(
         codes = np.concatenate(parts)[: len(rows)]
         if not np.isfinite(codes).all():
             raise non_finite_error(["codes of training phrases"], f"after step {int(state.step)}")
-        mixture = fit_mixture(codes).padded()
-        mixture = jax.tree.map(lambda new, old: new.astype(old.dtype), mixture, state.learned_prior)
+        density = fit_kernel_density(codes, songs=songs).padded()
+        density = jax.tree.map(lambda new, old: new.astype(old.dtype), density, state.learned_prior)
         if jax.process_count() > 1:  # whose rounding may differ
-            mixture = multihost_utils.broadcast_one_to_all(mixture)
-        return dataclasses.replace(state, learned_prior=replicate(mixture))
+            density = multihost_utils.broadcast_one_to_all(density)
+        return dataclasses.replace(state, learned_prior=replicate(density))
 
     return fit

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
 from wae_jax.config import Config
 from wae_jax.data.dataset import Dataset
@@ -27,6 +27,7 @@ class Run:
     config: Config
     workdir: Workdir
     train_rows: UInt8[np.ndarray, "train bytes=10080"]  # packed phrases of the training split
+    train_songs: Int64[np.ndarray, " train"] | None  # the song of each, where songs are known
     valid_rows: UInt8[np.ndarray, "valid bytes=10080"]  # packed phrases of the validation split
     densities: tuple[float, ...]  # share of active cells in the training split, one number a track
     total_steps: int  # length of the run

@@ -8,6 +8,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Key
 
@@ -16,7 +17,7 @@ from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.models.modules import full_precision
 from wae_jax.pianoroll import PHRASE_SHAPE
 from wae_jax.training.latent_penalties import make_penalty
-from wae_jax.training.learned_prior import Mixture, normal
+from wae_jax.training.learned_prior import KernelDensity, normal
 from wae_jax.training.optimizers import make_optimizers
 
 _UNOPTIMIZED = {"xla_backend_optimization_level": 0}
@@ -53,7 +54,7 @@ class TrainState:
       discriminator: the latent discriminator; its params are {} if the penalty has none.
       ema_params: exponential moving average of the autoencoder's parameters; {} unless configured.
       term_averages: moving averages of the objective's terms, for an adaptive penalty weight; {} unless configured.
-      learned_prior: the mixture that codes are sampled from, as of the last evaluation or checkpoint; {} unless
+      learned_prior: the density that codes are sampled from, as of the last evaluation or checkpoint; {} unless
         configured. Steps leave it as it is.
     """
 
@@ -71,7 +72,7 @@ class TrainState:
             "batch_stats": self.autoencoder.batch_stats,
         }
 
-    def mixture(self) -> Mixture | None:
+    def kernel_density(self) -> KernelDensity | None:
         """The learned prior of a state on the host; None unless configured."""
         return self.learned_prior.unpadded() if self.learned_prior else None
 
@@ -97,8 +98,8 @@ def create_train_state(
     # changed at the first step could not be restored into this one.
     dtype = full_precision(config.dtype)
 
-    is_learned = config.prior == "mixture"
-    mixture: Any = normal(config.model.z_dim, config.objective.prior_variance).padded() if is_learned else {}
+    is_learned = config.prior == "kernel_density"
+    density: Any = normal(config.model.z_dim, config.objective.prior_variance).padded() if is_learned else {}
 
     # One program in place of some hundred small ones, each of which would be compiled at every start. It runs once, and
     # on CPUs its random numbers take 8 s to compile with optimization, 2 s without.
@@ -116,7 +117,9 @@ def create_train_state(
             discriminator=ModelState(discriminator_params, {}, discriminator_tx.init(discriminator_params)),
             ema_params=jax.tree.map(jnp.copy, params) if config.ema_decay else {},
             term_averages={name: jnp.zeros((), dtype) for name in averaged_terms},
-            learned_prior=jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), mixture),
+            learned_prior=jax.tree.map(
+                lambda leaf: jnp.asarray(leaf, dtype if leaf.dtype == np.float64 else leaf.dtype), density
+            ),
         )
 
     return create(jax.random.key(config.seed))

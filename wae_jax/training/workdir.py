@@ -31,7 +31,7 @@ from wae_jax.remote import CHECKPOINTS_FOLDER, RemoteFolder, is_url
 LOCK_FILE = ".lock"
 CONFIG_FILE = "config.json"
 RUN_FILE = "run.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 # Patterns of the fields that may change when a run is resumed: its length, and how often it reports and saves.
 FREE_FIELDS = ("num_train_steps", "num_epochs", "*_every_steps", "steps_per_call", "data.placement")

@@ -20,7 +20,7 @@ class Decoder {
   }
 
   // The 16-bit numbers in base64, as 32-bit ones.
-  static #halves(text) {
+  static halves(text) {
     // The unit of the ten fraction bits, by exponent; the lowest exponent has no implicit leading one. The highest
     // exponent, of numbers that are not finite, does not occur.
     const units = Float32Array.from({ length: 32 }, (_, exponent) => 2 ** (Math.max(exponent, 1) - 25));
@@ -51,7 +51,7 @@ class Decoder {
 
   static #dense(layer) {
     const [inputs, units] = layer.kernel_shape;
-    const kernel = Decoder.#halves(layer.kernel);
+    const kernel = Decoder.halves(layer.kernel);
     const [scale, offset] = [Decoder.floats(layer.scale), Decoder.floats(layer.offset)];
     return (x) => {
       const y = new Float32Array(units);
@@ -102,7 +102,7 @@ class Decoder {
   static #conv(layer, isTransposed) {
     const { size: [rows, columns], strides, front, groups } = layer;
     const [kernelRows, kernelColumns, outputs, inputs] = layer.kernel_shape;
-    const kernel = Decoder.#halves(layer.kernel);
+    const kernel = Decoder.halves(layer.kernel);
     const [scale, offset] = [Decoder.floats(layer.scale), Decoder.floats(layer.offset)];
     const rowTaps = Decoder.#taps(kernelRows, rows, strides[0], front[0], isTransposed);
     const columnTaps = Decoder.#taps(kernelColumns, columns, strides[1], front[1], isTransposed);

@@ -56,19 +56,18 @@ class LatentPanel {
     return Array.from({ length: count }, () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()));
   }
 
-  // A code sampled from the mixture, if the model has one, or from the prior.
-  static sampleCode(seed, { mean, prior_deviation: deviation, mixture }) {
+  // A code sampled from the density estimate, if the model has one, or from the normal prior.
+  static sampleCode(seed, { mean, prior_deviation: deviation, kernel_density: density }) {
     const count = mean.length;
     const normals = LatentPanel.normals(seed, count + 2);
-    if (!mixture) return normals.slice(0, count).map((value) => deviation * value);
+    if (!density) return normals.slice(0, count).map((value) => deviation * value);
     // Half the squared length of two standard normal numbers is exponential, so this is uniform.
-    let left = Math.exp(-(normals[count] ** 2 + normals[count + 1] ** 2) / 2);
-    const found = mixture.weights.findIndex((weight) => (left -= weight) < 0);
-    const component = found < 0 ? mixture.weights.length - 1 : found;
-    const means = Decoder.floats(mixture.means).subarray(component * count, (component + 1) * count);
-    const rows = Decoder.floats(mixture.factors).subarray(component * count * count, (component + 1) * count * count);
-    return Array.from(means, (value, i) =>
-      rows.subarray(i * count, (i + 1) * count).reduce((sum, factor, j) => sum + factor * normals[j], value));
+    const uniform = Math.exp(-(normals[count] ** 2 + normals[count + 1] ** 2) / 2);
+    const centers = Decoder.halves(density.centers);
+    const kernel = Math.min(Math.floor(uniform * (centers.length / count)), centers.length / count - 1);
+    const factor = Decoder.floats(density.factor);
+    return Array.from(centers.subarray(kernel * count, (kernel + 1) * count), (center, i) =>
+      factor.subarray(i * count, (i + 1) * count).reduce((sum, value, j) => sum + value * normals[j], center));
   }
 
   // The code halfway between two, as `slerp` of latent_paths.py: direction and norm change evenly.
