@@ -17,7 +17,7 @@ import ml_collections
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
-    """The configuration of a variant: "", "blog", "repo" or "large"."""
+    """The configuration of a variant: "", "songs", "blog", "repo" or "large"."""
     # By path: configs are files, not a package that could be imported from anywhere.
     base = runpy.run_path(str(pathlib.Path(__file__).with_name("wae_gan.py")))
     config = base["get_config"](variant)

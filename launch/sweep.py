@@ -8,7 +8,7 @@
     python launch/sweep.py --table all --data data/free --output sweeps/free --back-end slurm
 
 The arms are those of `configs/ablations.py`; a configuration is an arm too, with a variant after a colon. Each run is
-trained and then evaluated, and once more for each setting of `--evaluate-with`; a run that several arms need is made
+trained and then evaluated, or evaluated once for each setting of `--evaluate-with`; a run that several arms need is made
 once. The same command again skips what is finished, resumes what was interrupted and repeats what failed; several
 sweeps on one folder share the work. Ctrl-C and SIGTERM let the current run save. Flags after `--` go to every training
 run, as in `-- --config.num_train_steps=100`. `launch/back_ends.py` describes the other back ends.
@@ -51,7 +51,7 @@ def make_tasks(options: argparse.Namespace) -> list[Task]:
             workdir = options.output / arm.name / f"seed_{seed}"
             training = _training(options, arm.config, seed, workdir)
             task = tasks.setdefault(workdir, Task(arm.name, seed, workdir, [training]))
-            for settings in dict.fromkeys([(), *options.evaluate_with]):
+            for settings in dict.fromkeys(options.evaluate_with or [()]):
                 evaluation = _evaluation(options, workdir, (*arm.evaluation_flags, *settings))
                 if options.evaluate and all(command.what != evaluation.what for command in task.commands):
                     task.commands.append(evaluation)
@@ -139,7 +139,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=[],
         type=_evaluation_settings,
         metavar="NAME=VALUE[,…]",
-        help="evaluate once more with these flags of wae_jax.evaluate, such as split=test,prior=normal",
+        help="evaluate with these flags of wae_jax.evaluate, such as split=test,prior=normal; once for each",
     )
     back_ends.add_options(parser, others=("local", "list"))
     parser.add_argument("--list", action="store_const", const="list", dest="back_end", help="print the runs instead")

@@ -18,7 +18,7 @@ from wae_jax.training.checks import check_config
 
 
 @pytest.mark.parametrize(
-    ("name", "variant"), list(itertools.product(["wae_gan", "wae_mmd", "vae"], ["", "blog", "repo", "large"]))
+    ("name", "variant"), list(itertools.product(["wae_gan", "wae_mmd", "vae"], ["", "songs", "blog", "repo", "large"]))
 )
 def test_every_variant_is_complete_and_valid(name, variant):
     config = read_config(load_config(name, variant))
@@ -244,7 +244,7 @@ def test_what_the_model_cannot_be_is_refused(fields, message):
 
 
 def test_vae_minimises_the_evidence_lower_bound():
-    for variant in ("", "blog", "repo", "large"):
+    for variant in ("", "songs", "blog", "repo", "large"):
         config = load_config("vae", variant)
         assert (config.objective.penalty, config.model.encoder) == ("kl", "gaussian")
         assert config.objective.penalty_weight == 2 * config.objective.reconstruction_weight

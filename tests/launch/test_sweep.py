@@ -154,18 +154,16 @@ def test_configurations_are_arms_and_are_evaluated_in_each_way_that_is_asked_for
     arguments = ["--configs", "configs/vae.py", "configs/wae_gan.py:large", "--num=9"]
     assert stubs.run(*arguments, "--evaluate-with", "split=test", "split=test,prior=normal") == 0
     calls = [json.loads(line)[1] for line in (stubs.folder / "calls").read_text().splitlines()]
-    for name, (train, *evaluations) in {"vae": calls[:4], "wae_gan_large": calls[4:]}.items():
+    for name, (train, *evaluations) in {"vae": calls[:3], "wae_gan_large": calls[3:]}.items():
         workdir = f"{stubs.output}/{name}/seed_0"
         config = {"vae": "configs/vae.py", "wae_gan_large": "configs/wae_gan.py:large"}[name]
         assert train == {"config": config, "config.seed": "0", "config.data.path": "", "workdir": workdir}
         assert [each.pop("output").removeprefix(f"{workdir}/") for each in evaluations] == [
-            "evaluation",
             "evaluation_split=test",
             "evaluation_split=test_prior=normal",
         ]
-        expected = {"workdir": workdir, "num": "9"}
-        normal = {"split": "test", "prior": "normal"}
-        assert evaluations == [expected, {**expected, "split": "test"}, {**expected, **normal}]
+        expected = {"workdir": workdir, "num": "9", "split": "test"}
+        assert evaluations == [expected, {**expected, "prior": "normal"}]
 
 
 def test_an_evaluation_older_than_the_run_is_made_again(stubs):
