@@ -8,8 +8,8 @@
     python launch/sweep.py --table all --data data/free --output sweeps/free --back-end slurm
 
 The arms are those of `configs/ablations.py`; a configuration is an arm too, with a variant after a colon. Each run is
-trained and then evaluated, or evaluated once for each setting of `--evaluate-with`; a run that several arms need is made
-once. The same command again skips what is finished, resumes what was interrupted and repeats what failed; several
+trained and then evaluated, or evaluated once for each setting of `--evaluate-with`; a run that several arms need is
+made once. The same command again skips what is finished, resumes what was interrupted and repeats what failed; several
 sweeps on one folder share the work. Ctrl-C and SIGTERM let the current run save. Flags after `--` go to every training
 run, as in `-- --config.num_train_steps=100`. `launch/back_ends.py` describes the other back ends.
 
