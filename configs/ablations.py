@@ -45,7 +45,7 @@ def _one_of_a_setting(name: str, *values: object) -> tuple[str, ...]:
     return tuple(f"{name}={value}" for value in values)
 
 
-_RULE = "threshold=fit,hysteresis_ratio=0.9,min_note_length=3"
+_RULE = "threshold=fit,min_note_length=3"
 _SHORT_NOTES, _GATES = "short_note_threshold=fit", "track_gate=fit"
 # Against the fragmentation of samples into short notes.
 _REMEDIES = (
@@ -109,9 +109,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "binarization_rule": (
         "threshold=0.5",
         "threshold=fit",
-        "threshold=fit,hysteresis_ratio=0.5",
         "threshold=fit,min_note_length=3",
-        "threshold=fit,hysteresis_ratio=0.5,min_note_length=3",
     ),
     "prior": _one_of_a_setting("prior", "normal", "kernel_density"),
     "fragmentation": (
@@ -261,7 +259,6 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], Callable[[ml_collections.Conf
     # Settings of the evaluation only.
     "binarization": (_one_of("hard", "bernoulli"), lambda config, value: None),
     "threshold": (_number_or_fit, lambda config, value: None),
-    "hysteresis_ratio": (float, lambda config, value: None),
     "min_note_length": (int, lambda config, value: None),
     "short_note_threshold": (_number_or_fit, lambda config, value: None),
     "track_gate": (_number_or_fit, lambda config, value: None),
@@ -272,7 +269,6 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], Callable[[ml_collections.Conf
 EVALUATION_DEFAULTS: Mapping[str, Any] = {
     "binarization": "hard",
     "threshold": 0.5,
-    "hysteresis_ratio": 1.0,
     "min_note_length": 1,
     "short_note_threshold": 0.0,
     "track_gate": 0.0,

@@ -59,7 +59,6 @@ def set_plain_cost(config: ml_collections.ConfigDict) -> None:
 def set_plain_binarization(config: ml_collections.ConfigDict) -> None:
     """Sets a rule that looks at each cell alone, with one threshold for all tracks."""
     config.binarization.thresholds = "0.5"
-    config.binarization.hysteresis_ratio = 1.0
     config.binarization.min_note_length = 1
     config.binarization.short_note_thresholds = "0"
     config.binarization.track_gates = "0"

@@ -204,7 +204,6 @@ def start_run(
             "--config.eval.num_samples=0",
             "--config.eval.num_page_samples=0",
             "--config.binarization.thresholds=0.5",
-            "--config.binarization.hysteresis_ratio=1",
             "--config.binarization.min_note_length=1",
             "--config.binarization.short_note_thresholds=0",
             "--config.binarization.track_gates=0",

@@ -28,7 +28,7 @@ def test_parts_that_are_not_given_are_those_of_the_model():
             {},
             "--threshold, --track-gate applies only to --binarization=hard; the rule is 'bernoulli'",
         ),
-        (["--hysteresis-ratio=.5"], {"method": "bernoulli"}, "--hysteresis-ratio applies only to --binarization=hard"),
+        (["--track-gate=5"], {"method": "bernoulli"}, "--track-gate applies only to --binarization=hard"),
         (["--short-note-threshold=2"], {}, "--short-note-threshold has no effect without a --min-note-length of at"),
         (["--short-note-threshold=fit", "--min-note-length=1"], {"min_note_length": 3}, "has no effect without"),
         (["--min-note-length=14", "--short-note-threshold=fit"], {}, "expected at most 13 steps, or numbers"),

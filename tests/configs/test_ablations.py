@@ -147,8 +147,8 @@ def test_runs_that_are_the_same_have_one_name(arm, name):
 
 def test_the_binarization_rule_is_given_to_the_evaluation_as_flags():
     assert evaluation_flags("latent_dim=8,binarization=bernoulli") == ("--binarization=bernoulli",)
-    asked = "min_note_length=3,threshold=fit,hysteresis_ratio=0.50"
-    assert evaluation_flags(asked) == ("--threshold=fit", "--hysteresis-ratio=0.5", "--min-note-length=3")
+    asked = "min_note_length=3,threshold=0.20"
+    assert evaluation_flags(asked) == ("--threshold=0.2", "--min-note-length=3")
     assert training_arm(asked) == BASELINE
     assert evaluation_flags("threshold=.5,min_note_length=1,prior=normal") == ()
     assert evaluation_flags("track_gate=fit,short_note_threshold=1.5") == (

@@ -15,7 +15,7 @@ from tests.checking import unchecked
 from wae_jax.command_line.model_flags import add_sampling_flags, requested_rule
 from wae_jax.config import FIT, BinarizationRule, default_config, read_config
 from wae_jax.errors import RequestError
-from wae_jax.generation.binarization import apply_hysteresis, binarize, describe, drop_short_notes, keep_notes_with
+from wae_jax.generation.binarization import binarize, describe, keep_long_notes, keep_notes_with
 
 
 def lines(*texts):
@@ -27,51 +27,31 @@ def shown(cells):
     return ["".join("#" if cell else "." for cell in line) for line in cells]
 
 
-def slow_hold(p, high, low):
-    """A note is a state: on above `high`, then on while above `low`."""
-    on = np.zeros(p.shape, bool)
-    for i, line in enumerate(p):
-        sounds = False
-        for t, value in enumerate(line):
-            sounds = value > high or (sounds and value > low)
-            on[i, t] = sounds
-    return on
-
-
 def as_lines(phrases):
     """[B, T, P] to [B * P, T]."""
     return phrases.swapaxes(1, 2).reshape(-1, phrases.shape[1])
 
 
-def test_notes_last_while_they_may():
-    start = lines("..#......#", "#.........", "..........")
-    stay = lines(".####..#.#", "##########", "####.#####")
-    assert shown(apply_hysteresis(start, stay)) == ["..###....#", "##########", ".........."]
-
-
-def test_holding_is_a_state_that_lasts():
-    p = as_lines(probabilities()[:, :, ::8, 1])
-    found = apply_hysteresis(p > 0.4, p > 0.2)
-    np.testing.assert_array_equal(found, slow_hold(p, 0.4, 0.2))
-    assert (p > 0.4).sum() < found.sum() < (p > 0.2).sum()
+def long_runs(on, shortest):
+    """Lines without the runs that are shorter, one run after another."""
+    kept = on.copy()
+    for line, found in zip(on, kept, strict=True):
+        for state, start, length in runs(line):
+            if state and length < shortest:
+                found[start : start + length] = False
+    return kept
 
 
 def test_short_notes_are_left_out_also_at_the_ends():
     on = lines("#.##.###.#", "##......##", "##########", "..........")
-    assert shown(drop_short_notes(on, 2)) == ["..##.###..", "##......##", "##########", ".........."]
-    assert shown(drop_short_notes(on, 3))[:3] == [".....###..", "..........", "##########"]
+    assert shown(keep_long_notes(on, 2)) == ["..##.###..", "##......##", "##########", ".........."]
+    assert shown(keep_long_notes(on, 3))[:3] == [".....###..", "..........", "##########"]
 
 
 @pytest.mark.parametrize("shortest", [2, 4])
 def test_short_notes_against_runs_of_single_pitches(shortest):
     on = as_lines(probabilities()[:1, :, ::6, 2] > 0.3)
-    kept = drop_short_notes(on, shortest)
-    for line, found in zip(on, kept, strict=True):
-        expected = line.copy()
-        for state, start, length in runs(line):
-            if state and length < shortest:
-                expected[start : start + length] = False
-        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(keep_long_notes(on, shortest), long_runs(on, shortest))
 
 
 def test_a_plain_cut_has_a_threshold_a_track():
@@ -90,12 +70,10 @@ def test_a_cell_at_the_very_threshold_is_silent():
 
 def test_the_whole_rule_spares_the_drums():
     p = probabilities()
-    rule = BinarizationRule(thresholds=(0.4,) * 5, hysteresis_ratio=0.5, min_note_length=3)
-    found = binarize(p, rule)
+    found = binarize(p, BinarizationRule(thresholds=(0.4,) * 5, min_note_length=3))
     np.testing.assert_array_equal(found[..., 0], p[..., 0] > np.float32(0.4))
     for k in range(1, 5):
-        held = slow_hold(as_lines(p[:1, :, ::12, k]), 0.4, 0.2)
-        expected = drop_short_notes(held, 3)
+        expected = long_runs(as_lines(p[:1, :, ::12, k]) > np.float32(0.4), 3)
         np.testing.assert_array_equal(as_lines(found[:1, :, ::12, k]), expected)
         lengths = [length for line in found[0, :, :, k].T for state, _, length in runs(line) if state]
         assert min(lengths) >= 3
@@ -110,10 +88,9 @@ def test_whole_notes_stay_that_have_a_marked_cell():
     assert not keep_notes_with(lines("##.##"), lines("..#..")).any()
 
 
-@pytest.mark.parametrize("rule", [{"hysteresis_ratio": 0.5}, {}])
-def test_short_notes_with_a_high_probability_stay(rule):
+def test_short_notes_with_a_high_probability_stay():
     p = probabilities()
-    plain = BinarizationRule(thresholds=(0.3, 0.2, 0.3, 0.4, 0.5), min_note_length=5, **rule)
+    plain = BinarizationRule(thresholds=(0.3, 0.2, 0.3, 0.4, 0.5), min_note_length=5)
     found = binarize(p, dataclasses.replace(plain, short_note_thresholds=(1.0, 1.5, 1.5, 1.2, 0.0)))
     every = binarize(p, dataclasses.replace(plain, min_note_length=1))
     np.testing.assert_array_equal(found[..., 0], every[..., 0])
@@ -138,7 +115,7 @@ def test_a_gate_silences_phrases_with_few_expected_cells():
     p = probabilities(num=6)
     expected = p.sum(axis=(1, 2), dtype=np.float64)
     gates = tuple(float(np.sort(expected[:, k])[k]) for k in range(5))  # k phrases have less
-    plain = BinarizationRule(thresholds=(0.3,) * 5, hysteresis_ratio=0.8, min_note_length=2)
+    plain = BinarizationRule(thresholds=(0.3,) * 5, min_note_length=2)
     found, every = binarize(p, dataclasses.replace(plain, track_gates=gates)), binarize(p, plain)
     assert every.any(axis=(1, 2)).all()
     plays = expected >= gates
@@ -166,7 +143,6 @@ def test_bernoulli_is_random_with_the_right_mean_and_each_phrase_by_itself():
         ({"method": "soft"}, "method is 'soft'; expected one of 'hard', 'bernoulli'"),
         ({"thresholds": (0.5,)}, "expected 5 numbers"),
         ({"thresholds": (0.5, 0.5, 0.5, 0.5, 1.5)}, "between 0 and 1"),
-        ({"hysteresis_ratio": 1.5}, "hysteresis_ratio is 1.5"),
         ({"min_note_length": 0}, "min_note_length is 0"),
         ({"short_note_thresholds": (0, 0, 0, 0, 0.5)}, "expected 5 numbers, each at least 1, or 0"),
         ({"short_note_thresholds": (float("nan"),) * 5}, "short_note_thresholds is .nan"),
@@ -194,7 +170,7 @@ def parse(*flags):
     return parser.parse_args(flags)
 
 
-OF_MODEL = BinarizationRule(thresholds=(0.3,) * 5, hysteresis_ratio=0.5, min_note_length=2)
+OF_MODEL = BinarizationRule(thresholds=(0.3,) * 5, min_note_length=2)
 
 
 @pytest.mark.parametrize(
@@ -202,10 +178,7 @@ OF_MODEL = BinarizationRule(thresholds=(0.3,) * 5, hysteresis_ratio=0.5, min_not
     [
         ([], {}),
         (["--threshold=.4"], {"thresholds": (0.4,) * 5}),
-        (
-            ["--threshold=.1,.2,.3,.4,1", "--hysteresis-ratio=1"],
-            {"thresholds": (0.1, 0.2, 0.3, 0.4, 1.0), "hysteresis_ratio": 1.0},
-        ),
+        (["--threshold=.1,.2,.3,.4,1"], {"thresholds": (0.1, 0.2, 0.3, 0.4, 1.0)}),
         (["--threshold=fit"], {"thresholds": FIT}),
         (["--binarization=bernoulli", "--min-note-length=4"], {"method": "bernoulli", "min_note_length": 4}),
         (
@@ -245,7 +218,6 @@ def test_parts_that_contradict_each_other_are_refused():
         "--threshold=.1,.2",
         "--threshold=dense",
         "--threshold=-1",
-        "--hysteresis-ratio=2",
         "--min-note-length=0",
         "--short-note-threshold=.5",
         "--short-note-threshold=few",
@@ -283,6 +255,6 @@ def test_a_rule_is_described_in_words():
     assert "as dense as the training data" in describe(BinarizationRule(thresholds=FIT))
     assert "as many as the training data" in describe(BinarizationRule(min_note_length=3, short_note_thresholds=FIT))
     assert describe(BinarizationRule("bernoulli")) == "sampled at random with their probability"
-    found = describe(BinarizationRule(thresholds=(0.1, 0.2, 0.3, 0.4, 0.5), hysteresis_ratio=0.5, min_note_length=3))
-    for part in ("0.1 (Drums)", "0.5 (Strings)", "0.5 times", "shorter than 3 steps"):
+    found = describe(BinarizationRule(thresholds=(0.1, 0.2, 0.3, 0.4, 0.5), min_note_length=3))
+    for part in ("0.1 (Drums)", "0.5 (Strings)", "shorter than 3 steps"):
         assert part in found

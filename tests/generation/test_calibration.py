@@ -39,7 +39,7 @@ def uneven(num=24):
     "rule",
     [
         {},
-        {"hysteresis_ratio": 0.5, "min_note_length": 2},
+        {"min_note_length": 2},
         {"min_note_length": 5, "short_note_thresholds": (1.5,) * 5},
     ],
 )
@@ -66,9 +66,7 @@ def test_a_density_that_cannot_be_met_is_not_exceeded():
     np.testing.assert_allclose(found.thresholds, 0.3, atol=2e-5)
 
 
-@pytest.mark.parametrize(
-    "rule", [{}, {"hysteresis_ratio": 0.7, "min_note_length": 3, "short_note_thresholds": (1.25,) * 5}]
-)
+@pytest.mark.parametrize("rule", [{}, {"min_note_length": 3, "short_note_thresholds": (1.25,) * 5}])
 def test_gates_and_thresholds_meet_empty_bars_and_densities(rule):
     p = uneven()
     music = statistics((0.01,) * 5, (0.0, 0.4, 0.5, 0.625, 0.9))
@@ -143,9 +141,7 @@ def short_note_share_of(rolls, shortest, track):
     return np.mean(shares)
 
 
-@pytest.mark.parametrize(
-    "rule", [{"thresholds": (0.3,) * 5}, {"thresholds": FIT, "track_gates": FIT, "hysteresis_ratio": 0.8}]
-)
+@pytest.mark.parametrize("rule", [{"thresholds": (0.3,) * 5}, {"thresholds": FIT, "track_gates": FIT}])
 def test_as_many_short_notes_stay_as_music_has(rule):
     p = uneven()
     asked = BinarizationRule(min_note_length=5, short_note_thresholds=FIT, **rule)

@@ -37,7 +37,7 @@ def test_no_sample_of_any_seed_is_one_that_the_rule_is_fitted_on(model):
 
 
 def test_a_rule_is_fitted_on_the_calibration_samples_once_a_model(model):
-    rule = BinarizationRule(thresholds=FIT, hysteresis_ratio=0.6, min_note_length=2, track_gates=FIT)
+    rule = BinarizationRule(thresholds=FIT, min_note_length=2, track_gates=FIT)
     found = model.calibrated(rule)
     assert found == fit_rule(model.decode(model.calibration_codes()), STATISTICS, rule)
     assert not found.fitted_parts

@@ -138,9 +138,9 @@ def test_the_rule_gives_the_notes_of_every_case(page):
     "rule",
     [
         {},
-        {"hysteresis_ratio": 0.7, "min_note_length": 17, "short_note_thresholds": (1.05,) * 5},
+        {"min_note_length": 17, "short_note_thresholds": (1.05,) * 5},
         {"min_note_length": 9, "short_note_thresholds": (1.0, 1.2, 1.1, 1.05, 0.0)},
-        {"track_gates": (0.0, 1e9, 0.0, 1.0, 8064.0)},
+        {"track_gates": (0.0, 16128.0, 0.0, 1.0, 8064.0)},
     ],
 )
 def test_the_rule_gives_the_notes_of_python_for_random_phrases(page, rule):
@@ -163,7 +163,8 @@ def test_samples_are_standard_normal_and_differ_by_seed(page):
     again = page.evaluate("() => LatentPanel.normals(7, 32)")
     np.testing.assert_array_equal(drawn[7], again)
     # The prior need not be standard.
-    program = "() => new LatentPanel(make('section'), {...model, prior_deviation: 3}, {player, openPhrase})"
+    normal = "{...model, kernel_density: null, prior_deviation: 3}"
+    program = f"() => new LatentPanel(make('section'), {normal}, {{player, openPhrase}})"
     np.testing.assert_allclose(page.evaluate(f"({program})().state.code"), 3 * drawn[1])
 
 
@@ -181,7 +182,8 @@ def test_new_samples_are_of_the_models_density_estimate(page, model):
         whitened = np.linalg.solve(factor, (sampled[nearest == each] - 40.0 * each).T).T
         np.testing.assert_allclose(whitened.mean(axis=0), 0, atol=0.15)
         np.testing.assert_allclose(np.cov(whitened.T), np.eye(Z), atol=0.25)
-    assert page.evaluate("() => LatentPanel.sampleCode(3, {...model, prior_deviation: 2})") == pytest.approx(
+    normal = "{...model, kernel_density: null, prior_deviation: 2}"
+    assert page.evaluate(f"() => LatentPanel.sampleCode(3, {normal})") == pytest.approx(
         page.evaluate(f"() => LatentPanel.normals(3, {Z}).map((value) => 2 * value)")
     )
 

@@ -15,7 +15,7 @@ from wae_jax.listening.decoder_layers import decoder_layers
 from wae_jax.listening.document import embed
 from wae_jax.listening.latent_panel import ATTRIBUTES, MIN_CORRELATION, find_directions, latent_panel
 
-RULE = BinarizationRule(thresholds=(0.4,) * 5, hysteresis_ratio=0.5, min_note_length=2)
+RULE = BinarizationRule(thresholds=(0.4,) * 5, min_note_length=2)
 
 
 @pytest.fixture(scope="module")

@@ -120,7 +120,7 @@ def test_a_workdir_becomes_a_page(workdir, model, tmp_path, capsys):
 
 def test_the_page_opens_plays_and_decodes_in_a_browser(workdir, model, tmp_path, browser):
     """The one test by default of a page in a browser, where there is one; the others are marked `browser`."""
-    rule = BinarizationRule(thresholds=(0.03,) * 5, hysteresis_ratio=0.9, min_note_length=2)
+    rule = BinarizationRule(thresholds=(0.03,) * 5, min_note_length=2)
     write_run_page(model, tmp_path / "page.html", source=str(workdir), num=1, rule=rule)
     with opened(browser, tmp_path / "page.html") as page:
         assert page.locator("h1").inner_text() == "Listening to small & <b>"

@@ -22,12 +22,6 @@ _RULE_FLAGS: dict[str, tuple[str, Callable[[str], Any], str, str]] = {
         "T|T,T,T,T,T|fit",
         "of all tracks, or of each; fit: samples are as dense as the training data",
     ),
-    "--hysteresis-ratio": (
-        "hysteresis_ratio",
-        float,
-        "R",
-        "a note lasts while above this share of the threshold, 0 to 1",
-    ),
     "--min-note-length": ("min_note_length", int, "STEPS", "shorter notes of pitched tracks are dropped"),
     "--short-note-threshold": (
         "short_note_thresholds",
@@ -43,7 +37,7 @@ _RULE_FLAGS: dict[str, tuple[str, Callable[[str], Any], str, str]] = {
     ),
 }
 # Parts of the rule "hard" alone.
-_HARD = {"thresholds", "hysteresis_ratio", "short_note_thresholds", "track_gates"}
+_HARD = {"thresholds", "short_note_thresholds", "track_gates"}
 _NONE = (0.0,) * NUM_TRACKS
 # Flags that have no effect without a model, by their names in the parsed arguments.
 ONLY_WITH_MODEL = {

@@ -159,8 +159,6 @@ class BinarizationRule:
       method: "hard", above thresholds; or "bernoulli", each cell at random with its probability.
       thresholds: a cell is active if its probability is above the threshold of its track. "fit": as dense as the
         training data.
-      hysteresis_ratio: a note that has begun lasts while the probability is above this share of its track's threshold;
-        1 looks at each cell alone.
       min_note_length: steps; shorter notes are dropped.
       short_note_thresholds: a shorter note stays if one of its cells has a probability above this many times the
         threshold; 0 drops all of them. "fit": as many short notes as the training data.
@@ -173,7 +171,6 @@ class BinarizationRule:
 
     method: Literal["hard", "bernoulli"] = "hard"
     thresholds: PerTrack = (0.5,) * NUM_TRACKS
-    hysteresis_ratio: Probability = 1.0
     min_note_length: Annotated[int, Range(1, maximum=NUM_STEPS)] = 1
     short_note_thresholds: PerTrack = (0.0,) * NUM_TRACKS
     track_gates: PerTrack = (0.0,) * NUM_TRACKS
@@ -183,7 +180,7 @@ class BinarizationRule:
             value = getattr(self, name)
             if value != FIT and (len(value) != NUM_TRACKS or not all(map(is_right, value))):
                 raise ValueError(f"{name} is {value!r}; expected {NUM_TRACKS} numbers, {expected}, or {FIT!r}")
-        for name in ("hysteresis_ratio", "min_note_length", "method"):
+        for name in ("min_note_length", "method"):
             if wrong := find_problem(type_hints(type(self))[name], getattr(self, name)):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected {wrong}")
         longest = LONGEST_FITTED_SHORT_NOTE + 1
@@ -241,7 +238,7 @@ class Config:
     checkpoint_every_steps: Positive = 200
     eval: EvalSpec = EvalSpec()
     binarization: BinarizationRule = BinarizationRule(
-        thresholds=FIT, hysteresis_ratio=0.9, min_note_length=3, short_note_thresholds=FIT, track_gates=FIT
+        thresholds=FIT, min_note_length=3, short_note_thresholds=FIT, track_gates=FIT
     )
     best_metric: str = "eval/reconstruction"
     best_mode: Literal["min", "max"] = "min"

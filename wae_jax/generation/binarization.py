@@ -1,12 +1,10 @@
 """Turns the probabilities of cells into notes.
 
 Comparing each cell with one half, or sampling each at random, breaks notes into fragments: where a decoder is unsure
-along a note, some of its cells are above a threshold and some below. A `BinarizationRule` lets a note begin above one
-threshold and last while it stays above a lower one (hysteresis, as in Canny's edge detector, doi
-10.1109/TPAMI.1986.4767851), and drops short notes except those with a high probability. Both apply to pitched tracks:
-drum notes are onsets, one step long. A gate silences a track in phrases in which it has few expected active cells,
-where it would otherwise play a few stray notes. Parts of a rule may be fitted on samples of a model: see
-`calibration.py`.
+along a note, some of its cells are above a threshold and some below. A `BinarizationRule` compares each cell with the
+threshold of its track, and drops short notes of pitched tracks except those with a high probability; drum notes are
+onsets, one step long. A gate silences a track in phrases in which it has few expected active cells, where it would
+otherwise play a few stray notes. Parts of a rule may be fitted on samples of a model: see `calibration.py`.
 """
 
 from __future__ import annotations
@@ -28,14 +26,8 @@ class TrackRule(NamedTuple):
     """The part of a `BinarizationRule` that applies to one track; the fields are described there."""
 
     threshold: float | None  # None where cells are sampled at random
-    hysteresis_ratio: float = 1.0  # a share of the threshold
     min_note_length: int = 1  # steps
     short_note_threshold: float = 0.0  # in units of the threshold; 0 drops all short notes
-
-    @property
-    def looks_at_notes(self) -> bool:
-        """Whether a cell depends on its neighbours in time."""
-        return self.hysteresis_ratio < 1 or self.min_note_length > 1
 
 
 def track_rule(rule: BinarizationRule, track: int) -> TrackRule:
@@ -44,7 +36,7 @@ def track_rule(rule: BinarizationRule, track: int) -> TrackRule:
     if track not in PITCHED_TRACKS:
         return TrackRule(threshold)
     short = 0.0 if rule.short_note_thresholds == FIT else rule.short_note_thresholds[track]
-    return TrackRule(threshold, rule.hysteresis_ratio, rule.min_note_length, short)
+    return TrackRule(threshold, rule.min_note_length, short)
 
 
 def describe(rule: BinarizationRule) -> str:
@@ -56,8 +48,6 @@ def describe(rule: BinarizationRule) -> str:
         words = ["above thresholds at which samples are as dense as the training data"]
     else:
         words = [f"above {_by_track(rule.thresholds)}"]
-    if is_hard and rule.hysteresis_ratio < 1:
-        words.append(f"and then, in one note, above {rule.hysteresis_ratio:g} times that")
     if rule.min_note_length > 1:
         words.append(f"without notes shorter than {rule.min_note_length} steps")
         if is_hard and rule.short_note_thresholds == FIT:
@@ -98,13 +88,12 @@ def binarize(probabilities: Probabilities, rule: BinarizationRule, *, seed: int 
         cells = probabilities > np.asarray(rule.thresholds, probabilities.dtype)
         if any(rule.track_gates):
             cells &= (expected_cells(probabilities) >= rule.track_gates)[:, None, None]
-    for k in PITCHED_TRACKS:
-        part = track_rule(rule, k)
-        if part.looks_at_notes:
+    if rule.min_note_length > 1:
+        for k in PITCHED_TRACKS:
             # Most pitches have no active cell, and need no work.
             phrases, pitches = np.nonzero(cells[..., k].any(axis=1))
             lines, values = cells[phrases, :, pitches, k], probabilities[phrases, :, pitches, k]
-            cells[phrases, :, pitches, k] = form_notes(lines, values, part)
+            cells[phrases, :, pitches, k] = drop_short_notes(lines, values, track_rule(rule, k))
     return cells
 
 
@@ -114,13 +103,9 @@ def _sample_cells(key: Key[Array, ""], index: Array, probabilities: Float[Array,
     return jax.vmap(jax.random.bernoulli)(keys, probabilities)
 
 
-def form_notes(cells: Lines, probabilities: Float[np.ndarray, "N T"], rule: TrackRule) -> Lines:
-    """Active cells after hysteresis, without short notes, from those above the threshold or sampled."""
-    if rule.threshold is not None and rule.hysteresis_ratio < 1:
-        cells = apply_hysteresis(cells, probabilities > rule.threshold * rule.hysteresis_ratio)
-    if rule.min_note_length == 1:
-        return cells
-    kept = drop_short_notes(cells, rule.min_note_length)
+def drop_short_notes(cells: Lines, probabilities: Float[np.ndarray, "N T"], rule: TrackRule) -> Lines:
+    """The active cells without short notes, except those with a probability above the short-note threshold."""
+    kept = keep_long_notes(cells, rule.min_note_length)
     if rule.threshold is not None and rule.short_note_threshold:
         lost = (cells > kept).any(axis=1)
         is_high = probabilities[lost] > rule.threshold * rule.short_note_threshold
@@ -133,15 +118,7 @@ def expected_cells(probabilities: Probabilities) -> Float64[np.ndarray, "B K=5"]
     return np.asarray(probabilities.sum(axis=(1, 2), dtype=np.float64))
 
 
-def apply_hysteresis(start: Lines, stay: Lines) -> Lines:
-    """Notes that begin at a cell of `start` and last through cells of `stay`, which holds all of `start`."""
-    steps = np.arange(start.shape[1], dtype=np.int16)
-    last_start = np.maximum.accumulate(np.where(start, steps, np.int16(-1)), axis=1)
-    last_break = np.maximum.accumulate(np.where(stay, np.int16(-1), steps), axis=1)
-    return last_start > last_break
-
-
-def drop_short_notes(cells: Lines, min_length: int) -> Lines:
+def keep_long_notes(cells: Lines, min_length: int) -> Lines:
     """The notes of at least `min_length` steps."""
     num_steps = cells.shape[1]
     steps = np.arange(num_steps, dtype=np.int16)
@@ -153,5 +130,13 @@ def drop_short_notes(cells: Lines, min_length: int) -> Lines:
 
 def keep_notes_with(cells: Lines, marked: Lines) -> Lines:
     """The notes that have a marked cell."""
-    found = cells & marked
-    return apply_hysteresis(found, cells) | apply_hysteresis(found[:, ::-1], cells[:, ::-1])[:, ::-1]
+    marked = cells & marked
+    return _from_mark_on(cells, marked) | _from_mark_on(cells[:, ::-1], marked[:, ::-1])[:, ::-1]
+
+
+def _from_mark_on(cells: Lines, marked: Lines) -> Lines:
+    """The cells of each note from its first marked cell on."""
+    steps = np.arange(cells.shape[1], dtype=np.int16)
+    last_mark = np.maximum.accumulate(np.where(marked, steps, np.int16(-1)), axis=1)
+    last_silence = np.maximum.accumulate(np.where(cells, np.int16(-1), steps), axis=1)
+    return last_mark > last_silence

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 
 from wae_jax.config import FIT, BinarizationRule
 from wae_jax.data.statistics import TrackStatistics
-from wae_jax.generation.binarization import Lines, TrackRule, expected_cells, form_notes, track_rule
+from wae_jax.generation.binarization import Lines, TrackRule, drop_short_notes, expected_cells, track_rule
 from wae_jax.pianoroll import NUM_BARS, NUM_PITCHES, NUM_TRACKS, STEPS_PER_BAR, Probabilities
 
 _HALVINGS = 16
@@ -100,7 +100,7 @@ class _Track(NamedTuple):
         threshold = self.lines.dtype.type(rule.threshold)
         lines = self.lines[: np.count_nonzero(self.largest > threshold)]
         cells = lines > threshold
-        return form_notes(cells, lines, rule) if rule.looks_at_notes else cells
+        return drop_short_notes(cells, lines, rule) if rule.min_note_length > 1 else cells
 
     def active_bars(self, rule: TrackRule) -> Bool[np.ndarray, "B bars=4"]:
         """The bars of each phrase that have an active cell."""
@@ -168,10 +168,10 @@ def _fit_gate(active: Bool[np.ndarray, "B bars=4"], expected: Float64[np.ndarray
 
 
 def _find_notes(
-    track: _Track, rule: TrackRule
+    track: _Track, threshold: float
 ) -> tuple[Int64[np.ndarray, " notes"], Int64[np.ndarray, " notes"], Float[np.ndarray, " notes"]]:
-    """Index of the phrase, length in steps, and largest probability of each note of a track."""
-    cells = track.active(rule)
+    """Index of the phrase, length in steps, and largest probability of each note of a track, short ones too."""
+    cells = track.active(TrackRule(threshold))
     edges = np.diff(np.pad(cells, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     (row, start), (_, end) = np.nonzero(edges == 1), np.nonzero(edges == -1)
     # Every second part of those that `reduceat` takes is a note, and what lies between two notes is skipped.
@@ -187,7 +187,7 @@ def _fit_short_note_threshold(track: _Track, rule: TrackRule, share: float) -> f
     It is 0, which drops all short notes, where the share allows none.
     """
     threshold = rule.threshold or 0.0
-    phrase, length, largest = _find_notes(track, rule._replace(min_note_length=1))
+    phrase, length, largest = _find_notes(track, threshold)
     is_short = length < rule.min_note_length
 
     def share_at(factor: float) -> float:

@@ -3,10 +3,10 @@
 
 // The notes [track, pitch, onset, length] of a phrase, ordered by onset, track and pitch.
 //
-// `probabilities` are those of its cells, [steps * pitches * tracks] for the shape [steps, pitches, tracks]. A note
-// begins above the threshold of its track. On pitched tracks, it lasts while above `hysteresis_ratio` times that, and
-// notes shorter than `min_note_length` are dropped, unless a cell is above `short_note_thresholds` times the threshold.
-// A track is silent if its expected number of active cells is below its gate.
+// `probabilities` are those of its cells, [steps * pitches * tracks] for the shape [steps, pitches, tracks]. A cell
+// is active above the threshold of its track. Notes of pitched tracks shorter than `min_note_length` are dropped, unless
+// a cell is above `short_note_thresholds` times the threshold. A track is silent if its expected number of active cells
+// is below its gate.
 function findNotes(probabilities, rule, [steps, pitches, tracks], lowestPitch) {
   const notes = [];
   const expectedCells = new Float64Array(tracks);
@@ -14,15 +14,14 @@ function findNotes(probabilities, rule, [steps, pitches, tracks], lowestPitch) {
   for (let track = 0; track < tracks; track += 1) {
     if (expectedCells[track] < rule.track_gates[track]) continue;
     const isDrums = track === 0;
-    const threshold = rule.thresholds[track];
-    const [start, stay] = [threshold, isDrums ? threshold : threshold * rule.hysteresis_ratio].map(Math.fround);
+    const threshold = Math.fround(rule.thresholds[track]);
     const minLength = isDrums ? 1 : rule.min_note_length;
-    const keepShort = Math.fround(threshold * rule.short_note_thresholds[track]) || Infinity;
+    const keepShort = Math.fround(rule.thresholds[track] * rule.short_note_thresholds[track]) || Infinity;
     for (let pitch = 0; pitch < pitches; pitch += 1) {
       let [onset, largest] = [-1, 0];
       for (let step = 0; step <= steps; step += 1) {
         const probability = step < steps ? probabilities[(step * pitches + pitch) * tracks + track] : -1;
-        if (probability > (onset < 0 ? start : stay)) {
+        if (probability > threshold) {
           if (onset < 0) [onset, largest] = [step, 0];
           largest = Math.max(largest, probability);
         } else if (onset >= 0) {
