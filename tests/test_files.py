@@ -59,6 +59,9 @@ def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path):
     with pytest.raises(FileNotFoundError) as raised, whole_file(tmp_path / "nowhere" / "a.txt") as part:
         part.write_bytes(b"0")
     assert raised.value.filename == str(tmp_path / "nowhere" / "a.txt")
+    # One without a number that is no plain OSError is not of the disk.
+    with pytest.raises(FileNotFoundError, match=r"^bucket/a$"), whole_file(tmp_path / "a.txt"):
+        raise FileNotFoundError("bucket/a")  # fsspec's words
     # One that has another file keeps it.
     with pytest.raises(FileNotFoundError) as raised, whole_file(tmp_path / "a.txt"):
         (tmp_path / "gone" / "source").read_bytes()

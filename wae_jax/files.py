@@ -40,8 +40,11 @@ def whole_file(path: str | os.PathLike[str], *, durable: bool = False) -> Iterat
         part.replace(path)
     except BaseException as error:
         part.unlink(missing_ok=True)
-        # The temporary name tells a user nothing; errors of a full disk have no file, and NumPy's have no number.
+        # The temporary name tells a user nothing; errors of a full disk have no file, and NumPy's have no number. Those
+        # of a subclass without one are of what is read: fsspec's where there is nothing at a URL, or it is not reached.
         if not isinstance(error, OSError) or error.filename not in (None, os.fspath(part)):
+            raise
+        if error.errno is None and type(error) is not OSError:
             raise
         if error.errno is None:
             reason = f"cannot be written completely ({error}); is the disk full?"
