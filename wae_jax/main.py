@@ -14,6 +14,7 @@ from wae_jax.command_line.background import quiet_checkpoint_errors
 from wae_jax.command_line.command import describe_failure, is_out_of_memory
 from wae_jax.command_line.config_flag import define_config, parse_flags
 from wae_jax.command_line.signals import INTERRUPTED, leave, take_interrupts
+from wae_jax.config import read_config
 from wae_jax.errors import UserError
 from wae_jax.hooks import HOOKS
 from wae_jax.training import processes
@@ -47,13 +48,14 @@ def main(argv: Sequence[str]) -> None:
     try:
         # jax and orbax log every attempt to find a device, and every file of a checkpoint.
         absl_logging.set_verbosity(absl_logging.WARNING)
+        config = read_config(FLAGS.config)
         processes.start(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, join_seconds=FLAGS.join_seconds)
-        use_all_cores(FLAGS.config.batch_size)
+        use_all_cores(config.batch_size)
         with processes.leaving_at_once(), quiet_checkpoint_errors():
             if jax.process_index() == 0:
-                print(processes.describe(FLAGS.config.batch_size), flush=True)
+                print(processes.describe(config.batch_size), flush=True)
                 logging.getLogger("wae_jax").setLevel(logging.INFO)
-            train_and_evaluate(FLAGS.config, FLAGS.workdir, hooks=HOOKS, on_stop=stopped_by.append)
+            train_and_evaluate(config, FLAGS.workdir, hooks=HOOKS, on_stop=stopped_by.append)
     except KeyboardInterrupt:
         print("interrupted; the same command resumes from the last checkpoint, if there is one", file=sys.stderr)
         leave(INTERRUPTED)
