@@ -40,7 +40,7 @@ def make_tasks(options: argparse.Namespace) -> list[Task]:
     """The runs that the chosen arms need, each once, all arms of a seed before the next seed.
 
     Raises:
-      ValueError: if no arms are chosen, or one is unknown.
+      ValueError: if no arms are chosen, one is unknown, or two have one name.
     """
     arms = [*_arms_of_ablations(options), *_arms_of_configs(options)]
     if not arms:
@@ -51,6 +51,12 @@ def make_tasks(options: argparse.Namespace) -> list[Task]:
             workdir = options.output / arm.name / f"seed_{seed}"
             training = _training(options, arm.config, seed, workdir)
             task = tasks.setdefault(workdir, Task(arm.name, seed, workdir, [training]))
+            if task.commands[0].words != training.words:
+                raise SweepError(
+                    f"two arms would be trained in {workdir}: {shlex.join(training.words)} is not "
+                    f"{shlex.join(task.commands[0].words)}; expected configuration files of different names, or one of "
+                    "them in a sweep of its own"
+                )
             for settings in dict.fromkeys(options.evaluate_with or [()]):
                 evaluation = _evaluation(options, workdir, (*arm.evaluation_flags, *settings))
                 if options.evaluate and all(command.what != evaluation.what for command in task.commands):
@@ -87,7 +93,9 @@ def _arms_of_configs(options: argparse.Namespace) -> Iterator[Arm]:
 
 
 def _training(options: argparse.Namespace, config: str, seed: int, workdir: pathlib.Path) -> Command:
-    flags = (f"--config.seed={seed}", f"--config.data.path={options.data}", f"--workdir={workdir}", *options.flags)
+    # Without --data, a configuration keeps the data that it names itself.
+    data = (f"--config.data.path={options.data}",) if options.data else ()
+    flags = (f"--config.seed={seed}", *data, f"--workdir={workdir}", *options.flags)
     words = (sys.executable, "-m", options.trainer, f"--config={config}", *flags)
     return Command("train", words, lambda: is_trained(workdir, options.data))
 
@@ -127,7 +135,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--configs", nargs="+", default=[], metavar="FILE[:VARIANT]", help="configurations to run as they are"
     )
-    parser.add_argument("--data", default="", help="folder made by build_dataset (default: the built-in corpus)")
+    parser.add_argument("--data", default="", help="folder made by build_dataset (default: that of the configuration)")
     parser.add_argument("--output", required=True, type=pathlib.Path, help="folder of all the runs")
     parser.add_argument("--protocol", choices=("cpu", "full"), default="cpu")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])

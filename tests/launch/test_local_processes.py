@@ -126,6 +126,6 @@ def test_a_sweep_trains_each_arm_in_several_processes(tmp_path, monkeypatch):
     sweep.main([*SWEEP[2:], *options])
     assert run["latent_dim=8"] == (
         *(sys.executable, str(LAUNCH / "local_processes.py"), "--num=3", "--trainer=t", "--"),
-        *("--config=configs/ablations.py:latent_dim=8,protocol=cpu", "--config.seed=0", "--config.data.path="),
+        *("--config=configs/ablations.py:latent_dim=8,protocol=cpu", "--config.seed=0"),
         f"--workdir={tmp_path}/latent_dim=8/seed_0",
     )

@@ -157,13 +157,23 @@ def test_configurations_are_arms_and_are_evaluated_in_each_way_that_is_asked_for
     for name, (train, *evaluations) in {"vae": calls[:3], "wae_gan_large": calls[3:]}.items():
         workdir = f"{stubs.output}/{name}/seed_0"
         config = {"vae": "configs/vae.py", "wae_gan_large": "configs/wae_gan.py:large"}[name]
-        assert train == {"config": config, "config.seed": "0", "config.data.path": "", "workdir": workdir}
+        assert train == {"config": config, "config.seed": "0", "workdir": workdir}
         assert [each.pop("output").removeprefix(f"{workdir}/") for each in evaluations] == [
             "evaluation_split=test",
             "evaluation_split=test_prior=normal",
         ]
         expected = {"workdir": workdir, "num": "9", "split": "test"}
         assert evaluations == [expected, {**expected, "prior": "normal"}]
+
+
+def test_configurations_of_one_name_would_share_a_workdir_and_are_refused(stubs, capsys):
+    other = stubs.folder / "vae.py"
+    other.write_text((ROOT / "configs" / "vae.py").read_text())
+    assert stubs.run("--configs", "configs/vae.py", str(other)) == 2
+    assert "two arms would be trained in" in capsys.readouterr().err
+    assert stubs.calls() == []
+    assert stubs.run("--configs", "configs/vae.py", "configs/vae.py") == 0
+    assert stubs.calls() == [("train", "vae/seed_0"), ("evaluate", "vae/seed_0")]
 
 
 def test_an_evaluation_older_than_the_run_is_made_again(stubs):
