@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import shutil
+
 import jax
 import numpy as np
 import pytest
 
 import wae_jax
 from tests.helpers import tiny_config
+from wae_jax.errors import DatasetError
 from wae_jax.generation.model import Model
 from wae_jax.pianoroll import unpack
 from wae_jax.training.learned_prior import fit_kernel_density
@@ -61,3 +64,13 @@ def test_training_does_not_depend_on_it(run, tmp_path):
     # One is fitted when it is asked for.
     found = without.with_prior("kernel_density").sample_codes(0, 5)
     np.testing.assert_allclose(found, with_estimate.sample_codes(0, 5), rtol=1e-3, atol=1e-4)
+
+
+def test_songs_are_read_only_for_a_learned_prior(small_data, tmp_path):
+    for name in ("dataset.json", "phrases.npy"):
+        (tmp_path / "data" / name).parent.mkdir(exist_ok=True)
+        shutil.copy(small_data / name, tmp_path / "data")
+    options = {"data__path": str(tmp_path / "data"), "num_train_steps": 1}
+    assert train_and_evaluate(tiny_config(prior="normal", **options), str(tmp_path / "normal"))
+    with pytest.raises(DatasetError, match=r"index\.tsv"):
+        train_and_evaluate(tiny_config(prior="kernel_density", **options), str(tmp_path / "learned"))

@@ -125,7 +125,9 @@ def _run(
     stop = stack.enter_context(Stop())
     # Entered last, so that it is left first.
     stack.enter_context(processes.leaving_at_once())
-    run = Run(config, work, train_rows, data.songs("train"), valid_rows, densities, total_steps, writer, checkpointer)
+    # An index that cannot be read does not matter to a run that samples from the normal prior.
+    songs = data.songs("train") if config.prior == "kernel_density" else None
+    run = Run(config, work, train_rows, songs, valid_rows, densities, total_steps, writer, checkpointer)
     if start == 0:
         writer.write_text(0, {"config": json.dumps(config.to_dict(), indent=2)})
 
