@@ -18,7 +18,7 @@ from wae_jax.errors import CheckpointError, ConfigError
 from wae_jax.generation import export_file
 from wae_jax.generation.load import SHIPPED
 from wae_jax.generation.model import Model
-from wae_jax.training.learned_prior import fit_kernel_density, normal
+from wae_jax.training.learned_prior import fit_kernel_density, log_density, normal
 
 SHIPPED_FILE = ROOT / "wae_jax" / "shipped" / SHIPPED
 
@@ -248,6 +248,17 @@ def test_a_learned_prior_travels_with_the_model(model, tmp_path):
     assert (tmp_path / "b.npz").read_bytes() != (tmp_path / "a.npz").read_bytes()  # it names another source
     again = export_file.read_model(tmp_path / "b.npz").sample_codes(5, 20)
     np.testing.assert_allclose(again, found.sample_codes(5, 20), rtol=1e-6)
+
+
+def test_the_learned_prior_of_codes_that_hardly_vary_keeps_its_density(model, tmp_path):
+    codes = 1e-4 * np.random.default_rng(0).normal(size=(50, model.config.model.z_dim))
+    codes[:, 1] = 0.0
+    density = fit_kernel_density(codes)
+    assert np.diag(density.factor).astype(np.float16).min() == 0
+    export_file.write_model(tmp_path / "a.npz", dataclasses.replace(model, kernel_density=density))
+    found = export_file.read_model(tmp_path / "a.npz").kernel_density
+    np.testing.assert_allclose(found.factor, density.factor, rtol=1e-6)
+    np.testing.assert_allclose(log_density(found, found.centers).mean(), log_density(density, codes).mean(), rtol=0.01)
 
 
 def test_a_learned_prior_of_another_size_is_refused(model, tmp_path):

@@ -10,10 +10,12 @@ import pytest
 from tests.helpers import random_rolls, train_briefly
 from wae_jax.config import BinarizationRule
 from wae_jax.data.dataset import spread
+from wae_jax.errors import CheckpointError
 from wae_jax.generation.load import load
 from wae_jax.listening.decoder_layers import decoder_layers
 from wae_jax.listening.document import embed
 from wae_jax.listening.latent_panel import ATTRIBUTES, MIN_CORRELATION, find_directions, latent_panel
+from wae_jax.training.learned_prior import KernelDensity
 
 RULE = BinarizationRule(thresholds=(0.4,) * 5, min_note_length=2)
 
@@ -43,6 +45,12 @@ def test_layers_are_stored_exactly_but_for_kernels_of_16_bits(model, panel):
                 np.testing.assert_array_equal(numbers(stored[name], "<f4"), value)
             else:
                 assert stored[name] == (list(value) if isinstance(value, tuple) else value)
+
+
+def test_codes_that_16_bits_cannot_hold_are_refused(model):
+    density = KernelDensity(np.full((2, model.config.model.z_dim), 1e5), np.eye(model.config.model.z_dim), np.int32(2))
+    with pytest.raises(CheckpointError, match=r"centers cannot be stored as float16: its largest value is 1e\+05"):
+        latent_panel(dataclasses.replace(model, kernel_density=density), rule=RULE, num_phrases=4)
 
 
 def test_directions_are_those_of_the_codes_of_training_phrases(model, panel):

@@ -1,8 +1,8 @@
 """Exported models: configuration and autoencoder in one small npz file, verified when it is read.
 
 Kernels are float16, which makes the file small; vectors (biases, scales, moving averages), of which there are few, are
-float32. The member `meta` is JSON: format, version, configuration, step, statistics of the training data, digest of the
-checkpoint, and digest of the file's own content.
+float32, and so is the factor of a learned prior. The member `meta` is JSON: format, version, configuration, step,
+statistics of the training data, digest of the checkpoint, and digest of the file's own content.
 """
 
 from __future__ import annotations
@@ -79,8 +79,10 @@ def write_model(path: str | os.PathLike[str], model: Model) -> str:
     """
     arrays = flax.traverse_util.flatten_dict(to_storage(model.variables), sep="/")
     if model.kernel_density is not None:
-        stored = to_storage({"centers": model.kernel_density.centers, "factor": model.kernel_density.factor})
-        arrays |= {_LEARNED_PRIOR + name: array for name, array in stored.items()}
+        centers = to_storage({"centers": model.kernel_density.centers})["centers"]
+        # float16 has no number for the diagonal where codes hardly vary, and a factor with 0 there has no density.
+        factor = np.asarray(model.kernel_density.factor, np.float32)
+        arrays |= {_LEARNED_PRIOR + "centers": centers, _LEARNED_PRIOR + "factor": factor}
     meta = {
         "format": FORMAT,
         "version": VERSION,

@@ -1,9 +1,9 @@
 """The data of the page's latent panel: the decoder, and directions to move along in latent space.
 
-The decoder is stored as in an exported file: kernels of 16 bits, vectors of 32, little-endian, in base64. The
-directions are the principal components of the codes of training phrases. A direction is named after the attribute of
-the music that follows it most closely, if their correlation over these phrases reaches `MIN_CORRELATION`, that is, if
-they share at least a sixth of their variance.
+Decoder and learned prior are stored as in an exported file: kernels and codes of 16 bits, the rest of 32,
+little-endian, in base64. The directions are the principal components of the codes of training phrases. A direction is
+named after the attribute of the music that follows it most closely, if their correlation over these phrases reaches
+`MIN_CORRELATION`, that is, if they share at least a sixth of their variance.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def latent_panel(
       the learned prior `kernel_density` or None, the `rule`, the `mean` of the codes, and `directions`.
 
     Raises:
-      CheckpointError: if the decoder has values that 16 bits cannot hold.
+      CheckpointError: if the decoder or the learned prior has values that 16 bits cannot hold.
       DatasetError: if the training data can no longer be found.
     """
     if rule.method == "bernoulli":
@@ -125,7 +125,8 @@ def _correlation(projections: PerPhrase, values: PerPhrase) -> float:
 
 
 def _density_to_json(density: KernelDensity) -> dict[str, Any]:
-    return {"centers": _base64(density.centers, "<f2"), "factor": _base64(density.factor, "<f4")}
+    stored = to_storage({"centers": density.centers})
+    return {"centers": _base64(stored["centers"], "<f2"), "factor": _base64(density.factor, "<f4")}
 
 
 def layer_to_json(layer: Layer) -> dict[str, Any]:
