@@ -106,7 +106,7 @@ def test_the_first_claim_writes_the_files_and_nothing_else(tmp_path):
     assert json.loads(text) == changed(optimizer__betas=[0.5, 0.999])
     assert text.index('"batch_size"') < text.index('"data"') < text.index('"seed"')
     assert json.loads((tmp_path / "run" / "run.json").read_text()) == {
-        "format_version": 2,
+        "format_version": 3,
         "wae_jax": wae_jax.__version__,
         "data": {"digest": "d1", "name": "corpus"},
     }
