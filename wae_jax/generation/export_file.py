@@ -68,6 +68,16 @@ def to_storage(variables: Mapping[str, Any]) -> dict[str, Any]:
     return flax.traverse_util.unflatten_dict(small, sep="/")
 
 
+def density_to_storage(density: KernelDensity) -> _Arrays:
+    """The arrays of a learned prior in the types of the file: centers as float16, the factor as float32.
+
+    Raises:
+      CheckpointError: if a center is not finite, or too large for its type.
+    """
+    # float16 has no number for the diagonal where codes hardly vary, and a factor with 0 there has no density.
+    return {**to_storage({"centers": density.centers}), "factor": np.asarray(density.factor, np.float32)}
+
+
 def write_model(path: str | os.PathLike[str], model: Model) -> str:
     """Writes a model and the statistics of its training data to a file; returns the digest of its content.
 
@@ -79,10 +89,8 @@ def write_model(path: str | os.PathLike[str], model: Model) -> str:
     """
     arrays = flax.traverse_util.flatten_dict(to_storage(model.variables), sep="/")
     if model.kernel_density is not None:
-        centers = to_storage({"centers": model.kernel_density.centers})["centers"]
-        # float16 has no number for the diagonal where codes hardly vary, and a factor with 0 there has no density.
-        factor = np.asarray(model.kernel_density.factor, np.float32)
-        arrays |= {_LEARNED_PRIOR + "centers": centers, _LEARNED_PRIOR + "factor": factor}
+        stored = density_to_storage(model.kernel_density)
+        arrays |= {_LEARNED_PRIOR + name: array for name, array in stored.items()}
     meta = {
         "format": FORMAT,
         "version": VERSION,

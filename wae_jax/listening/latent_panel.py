@@ -18,7 +18,7 @@ from jaxtyping import Float64, Shaped
 
 from wae_jax.config import BinarizationRule
 from wae_jax.data.dataset import spread
-from wae_jax.generation.export_file import to_storage
+from wae_jax.generation.export_file import density_to_storage, to_storage
 from wae_jax.generation.model import Model
 from wae_jax.generation.modes.attributes import ATTRIBUTES, PerPhrase
 from wae_jax.listening.decoder_layers import Layer, decoder_layers
@@ -125,8 +125,8 @@ def _correlation(projections: PerPhrase, values: PerPhrase) -> float:
 
 
 def _density_to_json(density: KernelDensity) -> dict[str, Any]:
-    stored = to_storage({"centers": density.centers})
-    return {"centers": _base64(stored["centers"], "<f2"), "factor": _base64(density.factor, "<f4")}
+    stored = density_to_storage(density)
+    return {"centers": _base64(stored["centers"], "<f2"), "factor": _base64(stored["factor"], "<f4")}
 
 
 def layer_to_json(layer: Layer) -> dict[str, Any]:

@@ -44,15 +44,16 @@ def make_prior_fit(
       the learned prior stays N(0, prior_variance * I), as it begins, which is logged. It raises NonFiniteLossError if
       a code is not finite.
     """
-    if config.prior == "kernel_density" and len(train_rows) < 2 and jax.process_index() == 0:
-        variance = config.objective.prior_variance
-        _LOG.warning(
-            "prior is 'kernel_density', which takes the codes of at least two training phrases, and there is %d: "
-            "samples come from N(0, %g I)",
-            len(train_rows),
-            variance,
-        )
-    if config.prior == "normal" or len(train_rows) < 2:
+    if config.prior == "normal":
+        return lambda state: state
+    if len(train_rows) < 2:
+        if jax.process_index() == 0:
+            _LOG.warning(
+                "prior is 'kernel_density', which takes the codes of at least two training phrases, and there is %d: "
+                "samples come from N(0, %g I)",
+                len(train_rows),
+                config.objective.prior_variance,
+            )
         return lambda state: state
     model = make_autoencoder(config.model, config.refiner, dtype=config.dtype)
 
