@@ -31,15 +31,26 @@ def conv_plain(
 def adjoint_plain(
     y: Float[Array, "B H W O"], kernel: Float[Array, "k_h k_w I O"], strides: tuple[int, int]
 ) -> Float[Array, "B H*{strides[0]} W*{strides[1]} I"]:
-    """The adjoint of `conv_plain` in its input: one convolution of `y` dilated by the strides."""
+    """The adjoint of `conv_plain` in its input: one convolution of `y` dilated by the strides.
+
+    XLA recognizes the gradient of a convolution's input, for which cuDNN has kernels, by a dilated input and a kernel
+    that is a reversal. Channels are therefore swapped by the layout: a transpose in between would have to be folded
+    first, and a convolution that is not recognized multiplies the zeros between the rows of `y` too.
+    """
     k_h, k_w = kernel.shape[:2]
     padding = []
     for k, s in ((k_h, strides[0]), (k_w, strides[1])):
         before, after = same_padding(k, s)
         # With a kernel shorter than the stride, the last cells of each stride have no input.
         padding.append((k - 1 - before, k - 1 - after + max(s - k, 0)))
-    flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-    return lax.conv_general_dilated(y, flipped, (1, 1), padding, lhs_dilation=strides, dimension_numbers=LAYOUT)
+    return lax.conv_general_dilated(
+        y,
+        lax.rev(kernel, (0, 1)),
+        (1, 1),
+        padding,
+        lhs_dilation=strides,
+        dimension_numbers=("NHWC", "HWOI", "NHWC"),
+    )
 
 
 def kernel_gradient_plain(
