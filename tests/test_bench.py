@@ -1,8 +1,9 @@
 """The benches are run by hand; what they configure must be enough for the step of today."""
 
 import jax
+import pytest
 
-from tests.bench import ours
+from tests.bench import arithmetic, ours
 from tests.helpers import DENSITIES, make_batch
 from wae_jax.data.pipeline import BATCH_AXIS
 from wae_jax.training.state import create_train_state
@@ -19,3 +20,10 @@ def test_the_benches_configuration_makes_a_step():
 
     _, metrics = jax.eval_shape(jax.vmap(step, axis_name=BATCH_AXIS), batch.packed[None])
     assert "train/reconstruction" in metrics
+
+
+def test_the_least_traffic_of_a_step_counts_each_result_five_times():
+    # Encoder, code, dense layer and decoder of "tiny", from its row in conftest.py.
+    results = 32 * 14 * 2 + 4 * 2 * 4 + 3 + 4 * 2 * 4 + 32 * 14 * 2 + 192 * 84 * 5
+    found = arithmetic.training_gigabytes("tiny", h_dim=2, z_dim=3, bytes_each=2)
+    assert found == pytest.approx(5 * 2 * results * 1e-9)

@@ -5,14 +5,16 @@ when the other's turn comes; compilers, allocators and peak memory could not be 
 process that waits at a pipe, and takes no time while it waits. The turns are short, and every round starts with
 another contender, so that whatever else the machine does falls on all of them alike.
 
-    python -m tests.bench.contender MODULE:FUNCTION '{"batch_size": 64}'
+    python -m tests.bench.contender MODULE:FUNCTION
 
-is the process: the function takes the arguments and returns a `Contender`.
+is the process. A line of its input is an object of JSON, the arguments of the function, which returns a `Contender` in
+place of the one before; or a number of steps for this contender to do.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -36,7 +38,8 @@ class Contender(NamedTuple):
     Attributes:
       run: does so many steps and waits for their end; may return the seconds that count, where not all do.
       facts: what a reader of the figures should know, ready for JSON.
-      device_memory: peak bytes on an accelerator so far; None where the process's own memory is what counts.
+      device_memory: peak bytes on an accelerator so far, in the whole process where the library cannot tell contenders
+        apart; None where the process's own memory is what counts.
     """
 
     run: Callable[[int], float | None]
@@ -54,21 +57,25 @@ class Process:
     Args:
       name: for messages.
       function: MODULE:FUNCTION that makes the contender.
-      arguments: of the function, ready for JSON.
+      arguments: of the function, ready for JSON; None leaves the contender to `begin`.
       environment: variables to add.
 
     Attributes:
-      start_s: seconds from the start of the process to the end of its first step.
+      start_s: seconds from the start of the process, or of a later contender, to the end of its first step.
       compile_s: how much longer the first step took than the second.
       facts: those of the contender.
       peak_memory_mb: so far; of the process, with its libraries, or of the accelerator.
     """
 
     def __init__(
-        self, name: str, function: str, arguments: Mapping[str, Any], environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        function: str,
+        arguments: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
-        command = [sys.executable, "-m", "tests.bench.contender", function, json.dumps(arguments)]
+        command = [sys.executable, "-m", "tests.bench.contender", function]
         started = time.perf_counter()
         # Memory as needed, so that several contenders fit on one accelerator.
         quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
@@ -80,12 +87,26 @@ class Process:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self._started: float | None = started
+        if arguments is not None:
+            self.begin(arguments)
+
+    def begin(self, arguments: Mapping[str, Any]) -> None:
+        """Makes a contender of these arguments, which replaces the one before."""
+        started, self._started = self._started or time.perf_counter(), None
+        self._ask(arguments)
         self._answer()
         self.start_s = time.perf_counter() - started
         ready = self._answer()
         self.compile_s: float = ready["compile_s"]
         self.facts: dict[str, Any] = ready["facts"]
         self.peak_memory_mb: float = ready["peak_memory_mb"]
+
+    def _ask(self, what: Mapping[str, Any] | int) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # the answer will be missing
+            self._process.stdin.write(json.dumps(what) + "\n")
+            self._process.stdin.flush()
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -96,9 +117,7 @@ class Process:
 
     def run(self, steps: int) -> float:
         """Seconds for so many steps."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{steps}\n")
-        self._process.stdin.flush()
+        self._ask(steps)
         answer = self._answer()
         self.peak_memory_mb = answer["peak_memory_mb"]
         return answer["seconds"]
@@ -133,8 +152,8 @@ def _peak_memory_mb(contender: Contender) -> float:
     return process_memory_mb(resource.getrusage(resource.RUSAGE_SELF)) if on_device is None else on_device / 2**20
 
 
-def _serve(function: str, arguments: Mapping[str, Any]) -> None:
-    """Answers every number of steps that comes in with the seconds they took."""
+def _serve(function: str) -> None:
+    """Makes the contenders that come in, and answers every number of steps with the seconds they took."""
     # Libraries print what they like; the answers go where nobody else writes.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
@@ -148,15 +167,23 @@ def _serve(function: str, arguments: Mapping[str, Any]) -> None:
         return time.perf_counter() - start if own is None else own
 
     module, name = function.split(":")
-    contender: Contender = getattr(importlib.import_module(module), name)(**arguments)
-    first = timed(1)
-    tell()
-    compile_s = max(first - timed(1), 0.0)
-    tell(compile_s=compile_s, facts=contender.facts, peak_memory_mb=_peak_memory_mb(contender))
+    make = getattr(importlib.import_module(module), name)
+    contender = Contender(lambda steps: None)
     for line in sys.stdin:
-        seconds = timed(int(line))
-        tell(seconds=seconds, peak_memory_mb=_peak_memory_mb(contender))
+        asked = json.loads(line)
+        if isinstance(asked, int):
+            seconds = timed(asked)
+            tell(seconds=seconds, peak_memory_mb=_peak_memory_mb(contender))
+            continue
+        # Two would not fit into memory.
+        contender = Contender(lambda steps: None)
+        gc.collect()
+        contender = make(**asked)
+        first = timed(1)
+        tell()
+        compile_s = max(first - timed(1), 0.0)
+        tell(compile_s=compile_s, facts=contender.facts, peak_memory_mb=_peak_memory_mb(contender))
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], json.loads(sys.argv[2]))
+    _serve(sys.argv[1])

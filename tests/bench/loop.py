@@ -62,37 +62,39 @@ class _Watch:
 def real_loop(*, sizes: dict[str, Any], data: str, log_every: int, eval_phrases: int, evaluating: bool) -> Contender:
     """`train_and_evaluate` in a new workdir for each turn."""
     from tests.bench import ours
-    from tests.helpers import load_config
+    from tests.helpers import changed
+    from wae_jax.config import Config
     from wae_jax.training.loop import train_and_evaluate
 
-    config = load_config("wae_mmd")
-    model = {f"model.{name}": sizes[name] for name in ("network", "h_dim", "z_dim")}
-    config.update_from_flattened_dict(
-        {
-            **model,
-            "dtype": sizes["dtype"],
-            "batch_size": sizes["batch_size"],
-            "data.path": data,
-            "model.batch_norm_momentum": 0.99,
-            "objective.reconstruction_weight": 0.5,
-        }
+    base = changed(
+        Config(),
+        **{f"model.{name}": sizes[name] for name in ("network", "h_dim", "z_dim")},
+        **{name: sizes[name] for name in ("dtype", "batch_size")},
+        **({"eval.num_phrases": eval_phrases, "eval.num_train_phrases": 0} if eval_phrases else {}),
+        **{"data.path": data, "model.batch_norm_momentum": 0.99},
+        objective__penalty="mmd",
+        objective__penalty_weight=100.0,
+        objective__reconstruction_weight=0.5,
     )
-    if eval_phrases:
-        config.update_from_flattened_dict({"eval.num_phrases": eval_phrases, "eval.num_train_phrases": 0})
 
     def run(steps: int) -> float:
-        config.log_every_steps = min(log_every, steps)
-        config.eval_every_steps = config.checkpoint_every_steps = steps if evaluating else _NEVER
+        period = steps if evaluating else _NEVER
         # The turn begins at the first line of a period and ends before the last step, which always evaluates.
-        before = steps if evaluating else config.log_every_steps
-        config.num_train_steps = before + steps + 1
+        before = steps if evaluating else min(log_every, steps)
+        config = changed(
+            base,
+            log_every_steps=min(log_every, steps),
+            eval_every_steps=period,
+            checkpoint_every_steps=period,
+            num_train_steps=before + steps + 1,
+        )
         with tempfile.TemporaryDirectory(prefix="wae_jax_bench_") as workdir:
             with _Watch(pathlib.Path(workdir, "metrics.jsonl")) as watch:
                 train_and_evaluate(config, workdir)
                 time.sleep(2 * _POLL_S)
             return watch.seen[before + steps] - watch.seen[before]
 
-    facts = {"evaluation_every": load_config("wae_mmd").eval_every_steps, **ours.device_facts()}
+    facts = {"evaluation_every": base.eval_every_steps, **ours.device_facts()}
     return Contender(run, facts, ours.device_memory)
 
 

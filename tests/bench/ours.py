@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.bench.contender import Contender
+from tests.bench.stand_ins import STAND_INS  # before anything of the package
 from wae_jax import pianoroll
 from wae_jax.config import Config, CostSpec, ModelSpec, ObjectiveSpec, OptimizerSpec
 from wae_jax.data.pipeline import BATCH_AXIS, Batch, replicate
@@ -23,6 +24,7 @@ from wae_jax.training.step import make_train_step
 
 DENSITY = 0.019  # of the phrases of LPD-5
 NUM_BATCHES = 4
+MOST_PHRASES = 512  # that differ in a batch: eight thousand take seconds to make
 _STEPS_IN_FLIGHT = 2  # as in the loop
 
 
@@ -44,8 +46,10 @@ def make_config(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype:
 
 
 def random_phrases(batch_size: int, seed: int) -> np.ndarray:
-    """Random phrases with the density of music, bool `[B, T, P, K]`."""
-    return np.random.default_rng(seed).random((batch_size, *pianoroll.PHRASE_SHAPE), np.float32) < DENSITY
+    """Random phrases with the density of music, bool `[B, T, P, K]`; those of a large batch repeat."""
+    few = (min(batch_size, MOST_PHRASES), *pianoroll.PHRASE_SHAPE)
+    some = np.random.default_rng(seed).random(few, np.float32) < DENSITY
+    return np.resize(some, (batch_size, *pianoroll.PHRASE_SHAPE))
 
 
 def device_facts() -> dict[str, Any]:
@@ -54,6 +58,7 @@ def device_facts() -> dict[str, Any]:
         "devices": jax.device_count(),
         "device": jax.devices()[0].device_kind,
         "library": f"jax {jax.__version__}",
+        **({"stand_ins": STAND_INS} if STAND_INS else {}),
     }
 
 
@@ -157,6 +162,22 @@ def matmul(*, dtype: str) -> Contender:
             chain(one, other).block_until_ready()
 
     return Contender(run, {"gflop": 2e-9 * n**3 * products}, device_memory)
+
+
+def copy() -> Contender:
+    """Additions of 1 to a large array in place, one after the other: each reads and writes all of it."""
+    on_cpu = jax.default_backend() == "cpu"
+    size, additions = (2**25, 4) if on_cpu else (2**28, 20)
+    add = jax.jit(lambda numbers: numbers + 1.0, donate_argnums=0)
+    numbers = jnp.zeros(size, jnp.float32)
+
+    def run(steps: int) -> None:
+        nonlocal numbers
+        for _ in range(steps * additions):
+            numbers = add(numbers)
+        numbers.block_until_ready()
+
+    return Contender(run, {"gigabytes": 8e-9 * size * additions}, device_memory)
 
 
 def mmd(*, num: int, z_dim: int, tiled: bool) -> Contender:

@@ -59,9 +59,9 @@ def rates(seconds: Sequence[float], amount: float, unit: str) -> dict[str, float
     """Median, lowest and highest of `amount` a turn over its seconds, under the unit's name."""
     every = [amount / each for each in seconds]
     return {
-        unit: _rounded(statistics.median(every)),
-        f"{unit}_min": _rounded(min(every)),
-        f"{unit}_max": _rounded(max(every)),
+        unit: rounded(statistics.median(every)),
+        f"{unit}_min": rounded(min(every)),
+        f"{unit}_max": rounded(max(every)),
     }
 
 
@@ -72,9 +72,23 @@ def share_of_ceiling(
     achieved = gflop / statistics.median(seconds)
     ceiling = ceiling_gflop / statistics.median(ceiling_seconds)
     return {
-        "gflop_per_s": _rounded(achieved),
-        "matmul_ceiling_gflop_per_s": _rounded(ceiling),
+        "gflop_per_s": rounded(achieved),
+        "matmul_ceiling_gflop_per_s": rounded(ceiling),
         "share_of_ceiling": round(achieved / ceiling, 3),
+    }
+
+
+def share_of_roofline(
+    seconds: Sequence[float], gigabytes: float, copy_seconds: Sequence[float], copy_gigabytes: float, arithmetic: float
+) -> dict[str, float]:
+    """The share of the bandwidth of a plain copy in the same rounds, and the larger of this and that of arithmetic."""
+    achieved = gigabytes / statistics.median(seconds)
+    bandwidth = copy_gigabytes / statistics.median(copy_seconds)
+    return {
+        "least_gb_per_s": rounded(achieved),
+        "copy_gb_per_s": rounded(bandwidth),
+        "share_of_bandwidth": round(achieved / bandwidth, 3),
+        "share_of_roofline": round(max(achieved / bandwidth, arithmetic), 3),
     }
 
 
@@ -83,7 +97,7 @@ def cost(process: Process) -> dict[str, float]:
     return {
         "compile_s": round(process.compile_s, 2),
         "start_s": round(process.start_s, 2),
-        "peak_memory_mb": _rounded(process.peak_memory_mb),
+        "peak_memory_mb": rounded(process.peak_memory_mb),
     }
 
 
@@ -114,6 +128,8 @@ def compare(
     unit: str = "phrases_per_s",
     gflop: float = 0.0,
     ceiling: Process | None = None,
+    gigabytes: float = 0.0,
+    copy: Process | None = None,
     **fields: Any,
 ) -> None:
     """Times ours and its peers in turns and prints a line for each peer, or one where there is none.
@@ -128,18 +144,22 @@ def compare(
       unit: the name of the rate.
       gflop: of a turn.
       ceiling: a process of `ours.matmul`.
+      gigabytes: that a turn has to move at the least.
+      copy: a process of `ours.copy`; with `ceiling` only.
       fields: further fields of the line.
     """
     contenders = [(ours, steps), *((peer, steps) for peer in peers.values())]
-    if ceiling:
-        contenders.append((ceiling, 1))
+    contenders += [(process, 1) for process in (ceiling, copy) if process]
     own, *others = take_turns(contenders, rounds)
+    copied = others.pop() if copy else None
     limit = others.pop() if ceiling else None
 
     def measurements(process: Process, seconds: Sequence[float]) -> dict[str, Any]:
         line = {**rates(seconds, amount, unit), **cost(process), **process.facts}
         if ceiling and limit:
             line |= share_of_ceiling(seconds, gflop, limit, ceiling.facts["gflop"])
+        if copy and copied:
+            line |= share_of_roofline(seconds, gigabytes, copied, copy.facts["gigabytes"], line["share_of_ceiling"])
         return line
 
     line = {**fields, "steps": steps, "rounds": rounds, **measurements(ours, own)}
@@ -157,6 +177,6 @@ def _check_same(fact: str, ours: Process, peer: Process, name: str) -> None:
         sys.exit(f"error: {fact}: {mine} here, {theirs} of {name}; these are not the same network")
 
 
-def _rounded(number: float) -> float:
+def rounded(number: float) -> float:
     """Four digits: more would be noise."""
     return float(f"{number:.4g}")
