@@ -13,6 +13,7 @@ from wae_jax.config import Config
 from wae_jax.data.pipeline import Batch
 from wae_jax.models.networks import NETWORKS
 from wae_jax.training.calls import parallel_step
+from wae_jax.training.evaluation_step import make_evaluate_step
 from wae_jax.training.state import create_train_state
 from wae_jax.training.step import make_train_step
 
@@ -26,7 +27,11 @@ ACCELERATORS = ("cuda", "tpu")
 @functools.cache
 def lowered(network, dtype, penalty, platform):
     """The operations of a call of several steps, by name."""
-    module = traced(network, dtype, penalty).lower(lowering_platforms=(platform,)).compiler_ir()
+    return operations(traced(network, dtype, penalty), platform)
+
+
+def operations(traced_call, platform):
+    module = traced_call.lower(lowering_platforms=(platform,)).compiler_ir()
     found = collections.defaultdict(list)
     waiting = [module.operation]
     while waiting:
@@ -39,14 +44,18 @@ def lowered(network, dtype, penalty, platform):
 
 @functools.cache
 def traced(network, dtype, penalty):
-    config = changed(
-        Config(), dtype=DTYPES[dtype], batch_size=BATCH, model__network=network, objective__penalty=penalty
-    )
-    state = create_train_state(config, track_densities=DENSITIES, num_train_steps=STEPS)
+    config, state = config_and_state(network, dtype, penalty)
     rows = jax.ShapeDtypeStruct((1, STEPS, BATCH, pianoroll.BYTES_PER_PHRASE), jnp.uint8)
     batches = Batch(rows, jax.ShapeDtypeStruct(rows.shape[:3], jnp.int32))
     one_step = make_train_step(config, num_train_steps=STEPS)
     return jax.jit(parallel_step(functools.partial(jax.lax.scan, one_step))).trace(state, batches)
+
+
+def config_and_state(network, dtype, penalty):
+    config = changed(
+        Config(), dtype=DTYPES[dtype], batch_size=BATCH, model__network=network, objective__penalty=penalty
+    )
+    return config, create_train_state(config, track_densities=DENSITIES, num_train_steps=STEPS)
 
 
 def numbers(operation, name):
@@ -62,10 +71,10 @@ def convolutions_of(network):
     """What plain convolutions of a step of a network are, from its row of the table."""
     one = (1, 1)
     row = NETWORKS[network]
-    forward = [(spec.strides, one, one) for spec in (*row.encoder, *row.decoder)]
+    strided = [(spec.strides, one, one) for spec in (*row.encoder, *row.decoder)]  # the decoder's in its gradient
     adjoint = [(one, spec.strides, one) for spec in (*row.encoder[1:], *row.decoder)]  # no gradient of the data
     kernel_gradients = [(one, one, spec.strides) for spec in (*row.encoder, *row.decoder)]
-    return collections.Counter(forward + adjoint + kernel_gradients)
+    return collections.Counter(strided + adjoint + kernel_gradients)
 
 
 @pytest.mark.parametrize("platform", ACCELERATORS)
@@ -96,6 +105,17 @@ def test_gradients_of_inputs_have_the_form_that_cudnn_computes(network, dtype, p
     dilated = [each for each in found["stablehlo.convolution"] if numbers(each, "lhs_dilation") != (1, 1)]
     assert dilated
     assert {each.operands[1].owner.name for each in dilated} == {"stablehlo.reverse"}
+
+
+def test_evaluations_have_plain_convolutions_and_no_loop():
+    config, state = config_and_state("meter", "bf16", "gan")
+    rows = jax.ShapeDtypeStruct((1, BATCH, pianoroll.BYTES_PER_PHRASE), jnp.uint8)
+    batch = Batch(rows, jax.ShapeDtypeStruct(rows.shape[:2], jnp.int32))
+    _, found = operations(jax.jit(parallel_step(make_evaluate_step(config))).trace(state, batch), "cuda")
+    row, one = NETWORKS["meter"], (1, 1)
+    expected = [(spec.strides, one, one) for spec in row.encoder] + [(one, spec.strides, one) for spec in row.decoder]
+    assert collections.Counter(map(described, found["stablehlo.convolution"])) == collections.Counter(expected)
+    assert not found["stablehlo.while"]
 
 
 def test_cpus_get_their_own_form():
