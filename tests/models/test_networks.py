@@ -60,7 +60,8 @@ DECODER_FILTERS = {
 
 # Parameters by row and (h_dim, z_dim): the encoder's convolutions, normalisations (a scale and an offset a channel) and
 # dense layer; the decoder's dense layers with their normalisation, convolutions with their biases, and normalisations.
-# Kernels of 6 x 6 = 36 cells, but for `newnew`'s 144 and 64 and one of 25 in `mus`.
+# Kernels of 6 x 6 = 36 cells, but for `newnew`'s 144 and 64, one of 25 in `mus`, and 4 and 6 in
+# `meter`.
 COUNTS = {
     "fir": {
         # 36 (5*8 + 8*16 + 16*32 + 32*64); 2 (8 + 16 + 32 + 64); 12*7*64 = 5376 units: 5376*128 + 128;
@@ -96,10 +97,12 @@ COUNTS = {
         (16, 16): (1_569_600, 992, 4_112, 0, 1_626_949, 992),
     },
     "meter": {
-        # As alt, but 4*7*64 = 1792 units: 1792*128 + 128; 128*1792 + 1792
-        (8, 128): (98_208, 240, 229_504, 231_168, 98_213, 112),
-        # 4*7*128 = 3584 units: 3584*16 + 16; 16*3584 + 3584
-        (16, 16): (389_952, 480, 57_360, 60_928, 389_957, 224),
+        # 36*5*8 + 4*8*16 + 4*16*32 + 6*32*64; as alt, but 4*7*64 = 1792 units: 1792*128 + 128; 128*1792 + 1792;
+        # 6*64*32 + 4*32*16 + 4*16*8 + 36*8*5 + 5
+        (8, 128): (16_288, 240, 229_504, 231_168, 16_293, 112),
+        # 36*5*16 + 4*16*32 + 4*32*64 + 6*64*128; 4*7*128 = 3584 units: 3584*16 + 16; 16*3584 + 3584;
+        # 6*128*64 + 4*64*32 + 4*32*16 + 36*16*5 + 5
+        (16, 16): (62_272, 480, 57_360, 60_928, 62_277, 224),
     },
 }
 

@@ -228,14 +228,14 @@ class Config:
     discriminator_optimizer: OptimizerSpec = OptimizerSpec(learning_rate=2e-4, b1=0.5, schedule="cosine")
     ema_decay: Share = 0.0  # decay of the averaged parameters that are evaluated and sampled; 0 for none
     batch_size: Annotated[int, Range(2, maximum=2**20)] = 32  # of all devices and processes together
-    num_epochs: Count = 8
+    num_epochs: Count = 12
     num_train_steps: Count = 0  # when positive it overrules num_epochs
     # At most this many in one call of the devices, which logs, evaluations and checkpoints end; what is left before one
     # are calls of one step. 0: 1 on CPUs, 8 on accelerators.
     steps_per_call: Count = 0
     log_every_steps: Positive = 25
-    eval_every_steps: Positive = 200
-    checkpoint_every_steps: Positive = 200
+    eval_every_steps: Positive = 500
+    checkpoint_every_steps: Positive = 500
     eval: EvalSpec = EvalSpec()
     binarization: BinarizationRule = BinarizationRule(
         thresholds=FIT, min_note_length=3, short_note_thresholds=FIT, track_gates=FIT

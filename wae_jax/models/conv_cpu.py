@@ -26,8 +26,10 @@ _CHANNELS_WRITTEN_TOGETHER = 30
 def conv_by_blocks(
     x: Float[Array, "B H W I"], kernel: Float[Array, "k_h k_w I O"], strides: Pair
 ) -> Float[Array, "B H//{strides[0]} W//{strides[1]} O"]:
-    """`conv_plain`, in blocks unless the number of input channels suits XLA."""
+    """`conv_plain`, in blocks unless the number of input channels suits XLA; one product if patches do not overlap."""
     height, width, inputs = x.shape[1:]
+    if _sizes(kernel) == strides:
+        return _to_blocks(x, strides) @ kernel.reshape(-1, kernel.shape[3])
     if inputs % _CHANNELS_READ_TOGETHER == 0:
         return conv_plain(x, kernel, strides)
     block = _block_to_read((height, width), inputs, _sizes(kernel), strides)
@@ -43,7 +45,9 @@ def conv_by_blocks(
 def adjoint_by_blocks(
     y: Float[Array, "B H W O"], kernel: Float[Array, "k_h k_w I O"], strides: Pair
 ) -> Float[Array, "B H*{strides[0]} W*{strides[1]} I"]:
-    """`adjoint_plain`, in blocks."""
+    """`adjoint_plain`, in blocks; one product if patches do not overlap."""
+    if _sizes(kernel) == strides:
+        return _to_cells(y @ kernel.reshape(-1, kernel.shape[3]).T, strides)
     size = (y.shape[1] * strides[0], y.shape[2] * strides[1])
     block = _block_to_write(size, kernel.shape[2], strides)
     taps = _taps(_sizes(kernel), strides, block)
@@ -145,10 +149,10 @@ def kernel_gradient_by_products(
     kernel_size: tuple[int, int],
     strides: tuple[int, int],
 ) -> Float[Array, "{kernel_size[0]} {kernel_size[1]} I O"]:
-    """`kernel_gradient_plain` as matrix products of `x` with shifted copies of `y`, a few phrases at a time.
+    """`kernel_gradient_plain` as one matrix product of `x` with shifted copies of `y`, a few phrases at a time.
 
-    Strides become channels first, so that one product serves a block of the kernel's cells. If channels are few,
-    neighbouring columns are joined for larger matrices; the kernel's columns are then spread over several products and
+    Strides become channels first, so that one shift of `y` serves a block of the kernel's cells. If channels are few,
+    neighbouring columns are joined for larger matrices; the kernel's columns are then spread over several shifts and
     summed at the end. `y` is padded to the columns of `x`: a shift by rows and columns is then one shift in memory.
     """
     batch, height, width, outputs = y.shape
@@ -159,33 +163,29 @@ def kernel_gradient_by_products(
     grid = (height + taps[0] - 1, width // join + taps[1] - 1)  # blocks of the padded input
     depth = block[0] * block[1] * inputs
 
+    # As many phrases at a time as keep the operands near four megabytes, to stay in cache.
+    wanted = max(1, 2**20 // ((taps[0] * taps[1] * join * outputs + depth) * grid[0] * grid[1]))
+    chunk = next(c for c in range(min(wanted, batch), 0, -1) if batch % c == 0)
+    cells = chunk * grid[0] * grid[1]
     before = _in_front(kernel_size, strides)
     after = [grid[i] * block[i] - before[i] - x.shape[1 + i] for i in (0, 1)]
     x = jnp.pad(x, [(0, 0), (before[0], max(after[0], 0)), (before[1], max(after[1], 0)), (0, 0)])
-    x = x[:, : grid[0] * block[0], : grid[1] * block[1]]
-
-    # As many phrases at a time as keep the operands near a megabyte, to stay in cache.
-    wanted = max(1, 2**18 // ((taps[0] * taps[1] * join * outputs + depth) * grid[0] * grid[1]))
-    chunk = next(c for c in range(min(wanted, batch), 0, -1) if batch % c == 0)
-    cells = chunk * grid[0] * grid[1]
-    x = x.reshape(batch // chunk, chunk, grid[0], block[0], grid[1], block[1] * inputs)
-    x = x.transpose(0, 3, 5, 1, 2, 4).reshape(batch // chunk, depth, cells)
+    x = _to_blocks(x[:, : grid[0] * block[0], : grid[1] * block[1]], block).reshape(batch // chunk, cells, depth)
     y = y.reshape(batch, height, width // join, join * outputs)
     y = jnp.pad(y, ((0, 0), (0, grid[0] - height), (0, grid[1] - width // join), (0, 0)))
     shifts = [i * grid[1] + j for i in range(taps[0]) for j in range(taps[1])]
     y = jnp.pad(y.reshape(batch // chunk, cells, join * outputs), ((0, 0), (shifts[-1], 0), (0, 0)))
-
     accumulate = jnp.promote_types(x.dtype, jnp.float32)
 
     def add(total: Array, some: tuple[Array, Array]) -> tuple[Array, None]:
         x_some, y_some = some
-        shifted = [y_some[shifts[-1] - shift : shifts[-1] - shift + cells] for shift in shifts]
-        return total + jnp.stack([jnp.dot(x_some, one, preferred_element_type=accumulate) for one in shifted]), None
+        shifted = jnp.concatenate([y_some[shifts[-1] - shift :][:cells] for shift in shifts], axis=1)
+        return total + jnp.einsum("nd,no->do", x_some, shifted, preferred_element_type=accumulate), None
 
-    total, _ = lax.scan(add, jnp.zeros((len(shifts), depth, join * outputs), accumulate), (x, y))
+    total, _ = lax.scan(add, jnp.zeros((depth, len(shifts) * join * outputs), accumulate), (x, y))
 
-    total = total.reshape(taps[0], taps[1], block[0], block[1], inputs, join, outputs)
-    total = total.transpose(0, 2, 1, 3, 4, 5, 6).reshape(taps[0] * block[0], taps[1] * block[1], inputs, join, outputs)
+    total = total.reshape(block[0], block[1], inputs, taps[0], taps[1], join, outputs).transpose(3, 0, 4, 1, 2, 5, 6)
+    total = total.reshape(taps[0] * block[0], taps[1] * block[1], inputs, join, outputs)
     parts = [total[: kernel_size[0], strides[1] * j : strides[1] * j + kernel_size[1], :, j] for j in range(join)]
     return sum(parts[1:], parts[0]).astype(x.dtype)
 
@@ -193,12 +193,12 @@ def kernel_gradient_by_products(
 def _columns_to_join(
     width: int, inputs: int, outputs: int, kernel_size: tuple[int, int], strides: tuple[int, int]
 ) -> int:
-    """The number of columns with the least arithmetic, if matrices narrower than 64 cost as much as those of 64."""
+    """The number of columns with the least arithmetic, if matrices of fewer than 64 rows cost as much as of 64."""
 
     def work(join: int) -> int:
         block = (strides[0], strides[1] * join)
         taps = _taps(kernel_size, strides, block)
         cells = taps[0] * taps[1] * (width // join + taps[1] - 1)
-        return cells * max(block[0] * block[1] * inputs, 64) * max(join * outputs, 64)
+        return cells * max(block[0] * block[1] * inputs, 64) * join * outputs
 
     return min((join for join in range(1, width + 1) if width % join == 0), key=work)

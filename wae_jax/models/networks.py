@@ -110,12 +110,17 @@ NETWORKS = {
         ),
         dropout=False,
     ),
-    # Strides follow the meter: eighth notes, quarters, halves and bars, and whole octaves. A third of the arithmetic of
-    # `alt`.
+    # Strides follow the meter: eighth notes, quarters, halves and bars, and whole octaves. Only the layers next to the
+    # phrase overlap: the others are products of matrices, and learn other songs better from as many phrases.
     "meter": Network(
-        encoder=(Conv(1, (6, 1)), Conv(2, (2, 2)), Conv(4, (2, 2)), Conv(8, (2, 3))),
+        encoder=(Conv(1, (6, 1)), Conv(2, (2, 2), (2, 2)), Conv(4, (2, 2), (2, 2)), Conv(8, (2, 3), (2, 3))),
         start=(4, 7, 8),
-        decoder=(Conv(4, (2, 3)), Conv(2, (2, 2)), Conv(1, (2, 2)), Conv(TRACKS, (6, 1), use_bias=True)),
+        decoder=(
+            Conv(4, (2, 3), (2, 3)),
+            Conv(2, (2, 2), (2, 2)),
+            Conv(1, (2, 2), (2, 2)),
+            Conv(TRACKS, (6, 1), use_bias=True),
+        ),
         dropout=True,
     ),
 }
