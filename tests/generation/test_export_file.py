@@ -228,7 +228,7 @@ def test_the_run_that_ships_is_small_and_opens_in_a_fresh_process():
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     digest = export_file.read_model(SHIPPED_FILE).digest
-    assert done.stdout.split(maxsplit=3) == [digest, "842", "gan", "(4, 192, 84, 5) True\n"]
+    assert done.stdout.split(maxsplit=3) == [digest, "1263", "gan", "(4, 192, 84, 5) True\n"]
 
 
 def test_the_run_that_ships_reconstructs_music_it_has_not_seen():

@@ -306,7 +306,7 @@ def test_without_a_workdir_the_model_that_ships_is_used(tmp_path, capsys):
     flags = [f"--output={tmp_path / 'out'}", "--no-audio", "--no-pictures", "--no-page", "--num=2"]
     assert generate.main(flags) == 0
     told = capsys.readouterr().out
-    assert "the model that ships with wae_jax: step 842" in told
+    assert "the model that ships with wae_jax: step 1263" in told
     assert "bars are silent" in told
     expected = wae_jax.load().sample_codes(0, 2)
     np.testing.assert_allclose(np.load(tmp_path / "out" / "codes.npy"), expected, atol=1e-6)

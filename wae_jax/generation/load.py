@@ -33,6 +33,12 @@ def load(source: str | os.PathLike[str] | None = None, checkpoint: str = "best")
       RemoteError: if the URL cannot be read.
       CheckpointError: if there is no such checkpoint, or it is damaged.
       ConfigError: if the configuration is of another version of this package.
+
+    Example:
+      >>> import wae_jax
+      >>> model = wae_jax.load()
+      >>> model.config.objective.penalty, model.prior
+      ('gan', 'kernel_density')
     """
     if source is None:
         shipped = importlib.resources.files("wae_jax").joinpath("shipped", SHIPPED)

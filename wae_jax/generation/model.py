@@ -19,12 +19,16 @@ from wae_jax.data.statistics import TrackStatistics, track_statistics
 from wae_jax.errors import RequestError
 from wae_jax.generation.binarization import binarize
 from wae_jax.generation.calibration import fit_rule
+from wae_jax.generation.latent_paths import slerp
 from wae_jax.models.autoencoder import Autoencoder, make_autoencoder
 from wae_jax.objective.prior import sample_prior
 from wae_jax.pianoroll import Codes, PackedPhrases, Probabilities, Rolls, unpack
 from wae_jax.training.checkpoint_meta import checkpoint_digest, describe_leaves
 from wae_jax.training.learned_prior import MAX_PHRASES, KernelDensity, fit_kernel_density, sample_kernel_density
 from wae_jax.training.state import TrainState
+
+Roll = Shaped[np.ndarray, "T=192 P=84 K=5"]
+Code = Float[np.ndarray, " Z"]
 
 _PHRASES_AT_A_TIME = 32
 _CALIBRATION_SAMPLES = 128
@@ -78,11 +82,24 @@ class Model:
         return jax.device_put(dict(self.variables))
 
     def encode(self, rolls: Rolls) -> Codes:
-        """Codes of phrases; the means of a random encoder."""
+        """Codes of phrases; the means of a random encoder.
+
+        Example:
+          >>> import wae_jax
+          >>> model = wae_jax.load()
+          >>> model.encode(model.binarize(model.sample(3))).shape
+          (3, 32)
+        """
         return _in_parts(functools.partial(_encode, self.autoencoder, self._variables_on_device), rolls)
 
     def decode(self, codes: Codes) -> Probabilities:
-        """Probabilities of the cells of the phrases with these codes, float32."""
+        """Probabilities of the cells of the phrases with these codes, float32.
+
+        Example:
+          >>> import numpy as np, wae_jax
+          >>> wae_jax.load().decode(np.zeros((1, 32), np.float32)).shape
+          (1, 192, 84, 5)
+        """
         return _in_parts(functools.partial(_decode, self.autoencoder, self._variables_on_device), codes)
 
     def sample_codes(self, seed: int, num: int) -> Codes:
@@ -90,11 +107,50 @@ class Model:
         return self._sample(jax.random.key(seed), num)
 
     def sample(self, num: int, *, seed: int = 0) -> Probabilities:
-        """Probabilities of the cells of sampled phrases: `decode(sample_codes(seed, num))`."""
+        """Probabilities of the cells of sampled phrases: `decode(sample_codes(seed, num))`.
+
+        Example:
+          >>> import wae_jax
+          >>> probabilities = wae_jax.load().sample(2, seed=7)
+          >>> probabilities.shape, float(probabilities.max()) <= 1
+          ((2, 192, 84, 5), True)
+        """
         return self.decode(self.sample_codes(seed, num))
 
+    def interpolate(self, start: Roll | Code, end: Roll | Code, num: int) -> Probabilities:
+        """Probabilities of the cells of `num` phrases from one to another, along a great circle between their codes.
+
+        Args:
+          start: a phrase, [T, P, K], or a code, [Z].
+          end: likewise.
+          num: at least 2; the first and the last have the codes of `start` and `end`.
+
+        Raises:
+          RequestError: if `num` is less than 2.
+
+        Example:
+          >>> import wae_jax
+          >>> model = wae_jax.load()
+          >>> one, other = model.binarize(model.sample(2, seed=1))
+          >>> model.interpolate(one, other, 5).shape
+          (5, 192, 84, 5)
+        """
+        if num < 2:
+            raise RequestError(f"num is {num}; expected at least 2, the phrases at both ends")
+        ends = [np.asarray(end) if end.ndim == 1 else self.encode(end[None])[0] for end in (start, end)]
+        codes = [slerp(ends[0], ends[1], float(share)) for share in np.linspace(0, 1, num)]
+        return self.decode(np.stack(codes).astype(np.float32))
+
     def binarize(self, probabilities: Probabilities, rule: BinarizationRule | None = None, *, seed: int = 0) -> Rolls:
-        """Phrases from probabilities, by the model's own rule or another whose parts are all fitted."""
+        """Phrases from probabilities, by the model's own rule or another whose parts are all fitted.
+
+        Example:
+          >>> import wae_jax
+          >>> model = wae_jax.load()
+          >>> phrases = model.binarize(model.sample(2))
+          >>> phrases.dtype, phrases.shape
+          (dtype('bool'), (2, 192, 84, 5))
+        """
         return binarize(probabilities, self.rule if rule is None else rule, seed=seed)
 
     @functools.cached_property
