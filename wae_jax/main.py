@@ -13,6 +13,7 @@ from absl import logging as absl_logging
 from wae_jax.command_line.background import quiet_checkpoint_errors
 from wae_jax.command_line.command import describe_failure, is_out_of_memory
 from wae_jax.command_line.config_flag import define_config, parse_flags
+from wae_jax.command_line.host_memory import keep_freed_memory
 from wae_jax.command_line.signals import INTERRUPTED, leave, take_interrupts
 from wae_jax.config import read_config
 from wae_jax.errors import UserError
@@ -74,6 +75,7 @@ def main(argv: Sequence[str]) -> None:
 def run() -> None:
     """Starts the program."""
     take_interrupts()
+    keep_freed_memory()
     define_config()
     app.run(main, flags_parser=parse_flags)
 
