@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from wae_jax.data.build.formats import open_source
-from wae_jax.data.build.sources import DEFAULT_TONALITY, TONALITIES, Options
+from wae_jax.data.build.sources import DEFAULT_DRUM_LENGTH, DEFAULT_TONALITY, DRUM_LENGTHS, TONALITIES, Options
 from wae_jax.errors import RequestError, SourceError
 from wae_jax.pianoroll import DEFAULT_TEMPO, PROGRAMS, BinaryPiece, BinaryPieces, Rolls, unpack
 
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def read_phrases(path: str | os.PathLike[str], *, tonality: str = DEFAULT_TONALITY) -> Rolls:
+def read_phrases(
+    path: str | os.PathLike[str], *, tonality: str = DEFAULT_TONALITY, drum_length: str = DEFAULT_DRUM_LENGTH
+) -> Rolls:
     """The phrases of a file, as `build_dataset` cuts them: `[B, T, P, K]`, False and True.
 
     Phrases of a song are four bars of 4/4 with music in them, one after another. Notes outside MIDI numbers 24 to 107
@@ -33,11 +35,12 @@ def read_phrases(path: str | os.PathLike[str], *, tonality: str = DEFAULT_TONALI
       path: a MIDI file, a Multitrack of pypianoroll, or phrases as npz or npy.
       tonality: "signature" and "estimate" transpose songs to C major or A minor, as the data of a model that
         `build_dataset` made by default; "keep" does not.
+      drum_length: "onset" gives all drums one step, as those data have; "full" keeps the lengths of the file.
 
     Raises:
       RequestError: if the file cannot be read, or has no phrase.
 
-    Example:
+    Examples:
       >>> import tempfile, wae_jax
       >>> model = wae_jax.load()
       >>> music = model.binarize(model.sample(2, seed=1))
@@ -49,9 +52,12 @@ def read_phrases(path: str | os.PathLike[str], *, tonality: str = DEFAULT_TONALI
     """
     if tonality not in TONALITIES:
         raise RequestError(f"tonality is {tonality!r}; expected one of {', '.join(TONALITIES)}")
+    if drum_length not in DRUM_LENGTHS:
+        raise RequestError(f"drum_length is {drum_length!r}; expected one of {', '.join(DRUM_LENGTHS)}")
+    options = Options(threshold=0.5, tonality=tonality, drum_length=drum_length)
     try:
         # Arrays are of one tonality or not as a whole: by default they stay as they are.
-        source = open_source(pathlib.Path(path), options=Options(threshold=0.5, tonality=tonality))
+        source = open_source(pathlib.Path(path), options=options)
         return unpack(np.concatenate([chunk.rows for chunk in source.chunks]))
     except SourceError as error:
         raise RequestError(f"{path} {error}") from error
@@ -66,7 +72,7 @@ def to_midi(
 ) -> None:
     """Writes a phrase, or several in a row, as a MIDI file; see `wae_jax.render.midi.write_midi`.
 
-    Example:
+    Examples:
       >>> import tempfile, wae_jax
       >>> model = wae_jax.load()
       >>> with tempfile.TemporaryDirectory() as folder:
@@ -82,7 +88,7 @@ def to_multitrack(
 ) -> pypianoroll.Multitrack:
     """A phrase, or several in a row, as a Multitrack of pypianoroll, 12 time steps a quarter note.
 
-    Example:
+    Examples:
       >>> import wae_jax
       >>> model = wae_jax.load()
       >>> [track.name for track in wae_jax.to_multitrack(model.binarize(model.sample(2))).tracks]
@@ -103,7 +109,7 @@ def to_audio(
     Raises:
       ImportError, SoundFontError, OSError: if a part that makes sound is missing.
 
-    Example:
+    Examples:
       >>> import wae_jax
       >>> model = wae_jax.load()
       >>> wae_jax.to_audio(model.binarize(model.sample(1))).shape[1]
@@ -124,7 +130,7 @@ def plot(rolls: BinaryPiece | BinaryPieces, *, titles: Sequence[str] | None = No
     Raises:
       ValueError: if the rolls have another shape or are not binary, or there are not as many titles.
 
-    Example:
+    Examples:
       >>> import wae_jax
       >>> model = wae_jax.load()
       >>> len(wae_jax.plot(model.binarize(model.sample(4))).axes)

@@ -3,7 +3,8 @@
 --mode=sample        decodes codes sampled from the distribution that --prior names
 --mode=reconstruct   encodes and decodes validation phrases, originals beside them
 --mode=interpolate   goes from one validation phrase to the next through latent space; or from --from to --to
---mode=encode        writes the codes of validation phrases, and their rows in the validation split
+--mode=encode        writes the codes of all phrases of --input, or of validation phrases, with their rows in that split
+--mode=decode        decodes the codes of a file, --codes, as the codes.npy that every mode writes
 --mode=vary          the reconstruction of four bars of --input, and variations at growing distance
 --mode=continue      a longer piece without silent bars, starting with --input if given
 --mode=accompany     the tracks --keep of --input as they are, with other tracks found for them
@@ -21,6 +22,7 @@ import contextlib
 import dataclasses
 import json
 import pathlib
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,6 +39,7 @@ from wae_jax.command_line.generate_flags import (
     make_request,
     read_inputs,
     requested_audio,
+    requested_codes,
     requested_tempo,
 )
 from wae_jax.command_line.model_flags import (
@@ -50,7 +53,7 @@ from wae_jax.errors import DatasetError, RequestError
 from wae_jax.files import whole_file
 from wae_jax.generation.binarization import describe as describe_rule
 from wae_jax.generation.model import Model
-from wae_jax.generation.modes.keys import make_in_key
+from wae_jax.generation.modes.keys import make_in_key, own_key
 from wae_jax.generation.modes.request import Phrases, Request
 from wae_jax.generation.modes.table import MODES
 from wae_jax.listening.page import write_page
@@ -62,6 +65,7 @@ from wae_jax.render.phrase_files import write_phrases, written_files
 from wae_jax.training.workdir import RUN_FILE
 
 CODES, ROWS, REPORT, PAGE, ORIGINALS = "codes.npy", "rows.npy", "report.json", "listen.html", "originals"
+DECODED = "decoded"
 _TRAINING_PHRASES_IN_TABLE = 2048
 
 
@@ -70,12 +74,12 @@ def generate(arguments: argparse.Namespace) -> None:
     output = check_output(arguments.output, is_folder=True)
     earlier = _earlier_output(output, arguments)
     audio = requested_audio(arguments)
-    inputs = read_inputs(arguments)
+    inputs, codes = read_inputs(arguments), requested_codes(arguments)
     model = open_model(arguments)
     rule = requested_rule(arguments, model.config.binarization)
     if MODES[arguments.mode].makes_music:
         rule = model.calibrated(rule)
-    request = make_request(arguments, inputs, rule)
+    request = make_request(arguments, inputs, rule, codes)
     phrases = make_in_key(MODES[arguments.mode], model, request)
     print(f"{_source(arguments)}: step {model.step}, checkpoint {model.digest[:12]}")
 
@@ -86,7 +90,7 @@ def generate(arguments: argparse.Namespace) -> None:
             with whole_file(output / name) as part, part.open("wb") as file:
                 np.save(file, array)
     if phrases.rolls is None:
-        print(f"wrote the codes of {len(phrases.codes)} phrases to {output / CODES}")
+        _report_codes(output, arguments, model, request, phrases)
     else:
         print(f"active cells are {describe_rule(rule)}")
         _write_music(output, arguments, audio, model, request, phrases)
@@ -126,6 +130,30 @@ def _remove(output: pathlib.Path, files: Sequence[pathlib.Path]) -> None:
 
 def _source(arguments: argparse.Namespace) -> str:
     return arguments.workdir or "the model that ships with wae_jax"
+
+
+def _report_codes(
+    output: pathlib.Path, arguments: argparse.Namespace, model: Model, request: Request, phrases: Phrases
+) -> None:
+    """Says which codes were written, and with which command they become music again."""
+    back = {
+        "workdir": arguments.workdir,
+        "checkpoint": None if arguments.checkpoint == "best" else arguments.checkpoint,
+    }
+    back |= {"mode": "decode", "codes": output / CODES}
+    if request.inputs:
+        _write_report(output, arguments, model, {"requested": given_mode_flags(arguments), **phrases.report})
+        back |= {"key": own_key(model, request), "tempo": f"{requested_tempo(arguments, request.inputs):.6g}"}
+        of_which = f" of {request.inputs[0].name_to(request.inputs[-1])},"
+    else:
+        of_which = f" of the validation split, whose rows in it are in {output / ROWS},"
+    if phrases.table:
+        print(phrases.table)
+    num, dimensions = phrases.codes.shape
+    print(f"wrote the codes of {num} phrase{'s' * (num > 1)}{of_which} to {output / CODES}: {dimensions} numbers each")
+    flags = [f"--{name}={value}" for name, value in back.items() if value is not None]
+    command = ["python", "-m", "wae_jax.generate", *flags, f"--output={output / DECODED}"]
+    print(f"to decode them: {shlex.join(command)}")
 
 
 def _write_music(

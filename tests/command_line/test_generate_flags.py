@@ -8,7 +8,7 @@ import pytest
 from wae_jax.command_line.generate_flags import add_sound_flags, requested_audio, requested_tempo
 from wae_jax.errors import RequestError
 from wae_jax.generate import parse_arguments
-from wae_jax.generation.modes.request import InputPhrase
+from wae_jax.generation.modes.input_phrase import InputPhrase
 from wae_jax.render.audio import Audio
 
 
@@ -69,7 +69,7 @@ def test_flags_out_of_range_are_refused(flag, told, capsys):
         (["--mode=encode", "--probabilities", "--programs=bass=38"], "--probabilities, --programs applies only to"),
         (["--no-audio", "--audio-format=mp3"], "--audio-format applies only to sound files; expected no --no-audio"),
         (["--no-audio", "--sound-font=a.sf2"], "--sound-font applies only to sound files"),
-        (["--start-bar=3"], "--start-bar applies only to --mode=vary or continue or accompany or edit"),
+        (["--start-bar=3"], "--start-bar applies only to --mode=encode or vary or continue or accompany or edit"),
         (["--num=100001"], "'100001'; expected a whole number from 1 to 100000"),
         (["--workdir="], "argument --workdir: the path is empty"),
         (["--mode=vary", "--input="], "argument --input: the path is empty"),

@@ -18,7 +18,7 @@ from wae_jax.command_line.generate_flags import make_request, parse_attribute, p
 from wae_jax.config import BinarizationRule
 from wae_jax.data.demo_corpus import make_demo_corpus
 from wae_jax.errors import DatasetError
-from wae_jax.generation.modes.request import InputPhrase, read_input_phrase
+from wae_jax.generation.modes.input_phrase import InputPhrase, read_input_phrase
 from wae_jax.pianoroll import unpack
 from wae_jax.render.midi import write_midi
 
@@ -357,7 +357,7 @@ def test_music_that_will_not_do_is_refused_with_the_reason(workdir, songs, tmp_p
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--input=a.mid"], "--input applies only to --mode=vary or continue or accompany or edit"),
+        (["--input=a.mid"], "--input applies only to --mode=encode or vary or continue or accompany or edit"),
         (["--mode=vary", "--input=a.mid", "--keep=bass"], "--keep applies only to --mode=accompany"),
         (["--mode=vary"], "--mode=vary needs --input"),
         (["--mode=accompany", "--input=a.mid"], "needs --input and --keep"),

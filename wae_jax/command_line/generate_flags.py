@@ -12,10 +12,12 @@ from wae_jax.command_line.model_flags import ONLY_WITH_MODEL
 from wae_jax.config import BinarizationRule
 from wae_jax.errors import RequestError
 from wae_jax.generation.modes.attributes import ATTRIBUTES
+from wae_jax.generation.modes.code_file import read_codes
+from wae_jax.generation.modes.input_phrase import InputPhrase, read_input_phrase, read_input_phrases
 from wae_jax.generation.modes.keys import RANDOM, key_shift
-from wae_jax.generation.modes.request import InputPhrase, Request, read_input_phrase
+from wae_jax.generation.modes.request import Request
 from wae_jax.generation.modes.table import MODES
-from wae_jax.pianoroll import DEFAULT_TEMPO, NUM_TRACKS, PROGRAMS, TRACK_NAMES
+from wae_jax.pianoroll import DEFAULT_TEMPO, NUM_TRACKS, PROGRAMS, TRACK_NAMES, Codes
 from wae_jax.render.audio import DEFAULT_AUDIO, FORMATS, Audio, missing_parts
 
 _LARGEST_CHANGE = 5.0
@@ -28,7 +30,7 @@ _MUSIC_FLAGS = {
     **{name: f"--{name}" for name in ("probabilities", "multitracks", "tempo", "programs", "key")},
     **_SOUND_FLAGS,
 }
-_MODE_FLAGS = (*_FILES, *_FILES.values(), "--keep", "--attribute")
+_MODE_FLAGS = (*_FILES, *_FILES.values(), "--codes", "--keep", "--attribute")
 
 
 def add_mode_flags(parser: argparse.ArgumentParser) -> None:
@@ -41,12 +43,15 @@ def add_mode_flags(parser: argparse.ArgumentParser) -> None:
         help="key of what is written, such as D or Bm, or one at random for each phrase (default: that of --input or "
         "--from, or else C major and A minor, if the model knows only these)",
     )
-    own = parser.add_argument_group("your own music", "bars count from 1; the default is the first four with music")
+    own = parser.add_argument_group(
+        "your own music", "bars count from 1; the default is the first four with music, and all with encode"
+    )
     for file, bar in _FILES.items():
         own.add_argument(
             file, dest=_destination(file), type=local_path, metavar="FILE", help=f"four bars of it, from {bar} on"
         )
         own.add_argument(bar, dest=_destination(bar), type=whole_number(1), metavar="BAR")
+    own.add_argument("--codes", type=local_path, metavar="FILE", help="a .npy file with a code a row, to be decoded")
     own.add_argument(
         "--keep", type=parse_tracks, metavar="TRACK,...", help="some of " + ", ".join(map(str.lower, TRACK_NAMES))
     )
@@ -67,26 +72,41 @@ def given_mode_flags(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def given_files(arguments: argparse.Namespace) -> list[str]:
-    """The paths of the user's files: phrases, and the sound font."""
-    paths = [*(_value(arguments, file) for file in _FILES), arguments.sound_font]
+    """The paths of the user's files: phrases, codes, and the sound font."""
+    paths = [*(_value(arguments, file) for file in _FILES), arguments.codes, arguments.sound_font]
     return [path for path in paths if path is not None]
 
 
 def read_inputs(arguments: argparse.Namespace) -> tuple[InputPhrase, ...]:
     """The user's phrases. Raises RequestError if a file cannot be read, or does not have the four bars."""
-    given = [(_value(arguments, file), _value(arguments, bar)) for file, bar in _FILES.items()]
-    return tuple(read_input_phrase(path, bar) for path, bar in given if path is not None)
+    takes_all = MODES[arguments.mode].takes_all
+    found: list[InputPhrase] = []
+    for path, bar in ((_value(arguments, file), _value(arguments, bar)) for file, bar in _FILES.items()):
+        if path is not None:
+            found += read_input_phrases(path) if takes_all and bar is None else [read_input_phrase(path, bar)]
+    return tuple(found)
 
 
-def make_request(arguments: argparse.Namespace, inputs: tuple[InputPhrase, ...], rule: BinarizationRule) -> Request:
-    """The arguments of the mode, from its flags, the user's phrases and the calibrated rule."""
+def requested_codes(arguments: argparse.Namespace) -> Codes | None:
+    """The user's codes, if any. Raises RequestError if the file has none."""
+    return None if arguments.codes is None else read_codes(arguments.codes)
+
+
+def make_request(
+    arguments: argparse.Namespace,
+    inputs: tuple[InputPhrase, ...],
+    rule: BinarizationRule,
+    codes: Codes | None = None,
+) -> Request:
+    """The arguments of the mode, from its flags, the user's phrases and codes, and the calibrated rule."""
     mode = MODES[arguments.mode]
     default = mode.num_with_input if inputs else mode.num
     return Request(
-        num=arguments.num or default or 1,
+        num=arguments.num or default or len(inputs if codes is None else codes),
         seed=arguments.seed,
         rule=rule,
         inputs=inputs,
+        codes=codes,
         keep=arguments.keep or (),
         attributes=dict(arguments.attribute or ()),
         key=arguments.key,
@@ -111,8 +131,12 @@ def check_mode_flags(parser: argparse.ArgumentParser, arguments: argparse.Namesp
         parser.error("--from and --to are the two ends of a path; expected both")
     if arguments.attribute and len(dict(arguments.attribute)) < len(arguments.attribute):
         parser.error("--attribute names one attribute twice; expected each once")
-    if arguments.num is not None and mode.num_with_input is None and given & {*_FILES}:
-        parser.error(f"--num does not apply to --mode={arguments.mode} with --input, which makes one phrase")
+    own = given & {*_FILES}
+    if arguments.num is not None and (mode.num_with_input if own else mode.num) is None:
+        decides = "--input" if own else "--codes"
+        parser.error(
+            f"--num does not apply to --mode={arguments.mode} with {decides}, which decides how many there are"
+        )
 
 
 def check_music_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:

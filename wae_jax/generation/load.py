@@ -34,7 +34,7 @@ def load(source: str | os.PathLike[str] | None = None, checkpoint: str = "best")
       CheckpointError: if there is no such checkpoint, or it is damaged.
       ConfigError: if the configuration is of another version of this package.
 
-    Example:
+    Examples:
       >>> import wae_jax
       >>> model = wae_jax.load()
       >>> model.config.objective.penalty, model.prior

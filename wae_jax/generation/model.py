@@ -84,7 +84,7 @@ class Model:
     def encode(self, rolls: Rolls) -> Codes:
         """Codes of phrases; the means of a random encoder.
 
-        Example:
+        Examples:
           >>> import wae_jax
           >>> model = wae_jax.load()
           >>> model.encode(model.binarize(model.sample(3))).shape
@@ -95,7 +95,7 @@ class Model:
     def decode(self, codes: Codes) -> Probabilities:
         """Probabilities of the cells of the phrases with these codes, float32.
 
-        Example:
+        Examples:
           >>> import numpy as np, wae_jax
           >>> wae_jax.load().decode(np.zeros((1, 32), np.float32)).shape
           (1, 192, 84, 5)
@@ -109,7 +109,7 @@ class Model:
     def sample(self, num: int, *, seed: int = 0) -> Probabilities:
         """Probabilities of the cells of sampled phrases: `decode(sample_codes(seed, num))`.
 
-        Example:
+        Examples:
           >>> import wae_jax
           >>> probabilities = wae_jax.load().sample(2, seed=7)
           >>> probabilities.shape, float(probabilities.max()) <= 1
@@ -128,7 +128,7 @@ class Model:
         Raises:
           RequestError: if `num` is less than 2.
 
-        Example:
+        Examples:
           >>> import wae_jax
           >>> model = wae_jax.load()
           >>> one, other = model.binarize(model.sample(2, seed=1))
@@ -144,7 +144,7 @@ class Model:
     def binarize(self, probabilities: Probabilities, rule: BinarizationRule | None = None, *, seed: int = 0) -> Rolls:
         """Phrases from probabilities, by the model's own rule or another whose parts are all fitted.
 
-        Example:
+        Examples:
           >>> import wae_jax
           >>> model = wae_jax.load()
           >>> phrases = model.binarize(model.sample(2))

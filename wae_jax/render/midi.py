@@ -11,7 +11,16 @@ import numpy as np
 from jaxtyping import Int64
 
 from wae_jax.files import printable, whole_file
-from wae_jax.pianoroll import DEFAULT_TEMPO, LOWEST_PITCH, PROGRAMS, STEPS_PER_BEAT, TRACKS, BinaryPiece, BinaryPieces
+from wae_jax.pianoroll import (
+    DEFAULT_TEMPO,
+    LOWEST_PITCH,
+    NUM_STEPS,
+    PROGRAMS,
+    STEPS_PER_BEAT,
+    TRACKS,
+    BinaryPiece,
+    BinaryPieces,
+)
 from wae_jax.pianoroll.notes import find_notes
 
 if TYPE_CHECKING:
@@ -20,6 +29,9 @@ if TYPE_CHECKING:
 # 480 ticks a quarter is what sequencers expect, and a whole number of ticks a step.
 TICKS_PER_STEP = 40
 TICKS_PER_BEAT = STEPS_PER_BEAT * TICKS_PER_STEP
+
+# A text event of files of several phrases, by which they are found where the first bar of the first one rests.
+PHRASES_TEXT = "phrases of four bars from bar 1 on"
 
 VELOCITY = 100
 _DRUM_CHANNEL = 9  # channel 10 as musicians count
@@ -54,9 +66,9 @@ def write_midi(
 ) -> None:
     """Writes a phrase, or several in a row, as a MIDI file of type 1.
 
-    The first track holds the name, the tempo and the 4/4 meter; five more follow, one an instrument in the order of
-    `pianoroll.TRACKS`, silent ones too, so that all files open alike in a sequencer. All tracks end where the roll
-    ends. Consecutive active cells of one pitch are one note.
+    The first track holds the name, the tempo and the 4/4 meter, and of several phrases a text that says where they
+    begin; five more follow, one an instrument in the order of `pianoroll.TRACKS`, silent ones too, so that all files
+    open alike in a sequencer. All tracks end where the roll ends. Consecutive active cells of one pitch are one note.
 
     Args:
       path: the file; an existing one is replaced only once the new one is complete.
@@ -82,6 +94,8 @@ def write_midi(
         head.append(mido.MetaMessage("track_name", name=printable(name)))
     head.append(mido.MetaMessage("set_tempo", tempo=microseconds_per_beat(tempo)))
     head.append(mido.MetaMessage("time_signature", numerator=4, denominator=4))
+    if len(rolls) > 1 and rolls.shape[1] == NUM_STEPS:
+        head.append(mido.MetaMessage("text", text=PHRASES_TEXT))
     head.append(mido.MetaMessage("end_of_track", time=end))
 
     file = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_BEAT, charset="utf-8")

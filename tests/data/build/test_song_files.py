@@ -582,3 +582,12 @@ def test_lakh_pianoroll_dataset(shared_data):
     np.testing.assert_array_equal(rolls[..., :STRINGS], merged[..., :STRINGS])
     assert not (merged & ~rolls).any()
     assert merged[..., STRINGS].sum() > 0.95 * rolls[..., STRINGS].sum()
+
+
+def test_a_file_may_say_that_it_begins_with_a_phrase(tmp_path):
+    # The first bar rests and the sixth is the last with a note: without the text, windows begin with the second.
+    notes = note(BAR, 2 * BAR, 60) + note(4 * BAR, 5 * BAR, 62) + meta(8 * BAR, "end_of_track")
+    midi_bytes(tmp_path / "a.mid", notes)
+    assert opened(song_files.open_midi, tmp_path / "a.mid")[1].first_bars == [1]
+    midi_bytes(tmp_path / "b.mid", meta(0, "text", text="phrases of four bars from bar 1 on"), notes)
+    assert opened(song_files.open_midi, tmp_path / "b.mid")[1].first_bars == [0, 4]

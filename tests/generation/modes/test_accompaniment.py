@@ -8,7 +8,8 @@ from tests.searching import shorten_searches
 from wae_jax.errors import RequestError
 from wae_jax.generation.modes import accompaniment, code_search
 from wae_jax.generation.modes.accompaniment import accompany, choose_different
-from wae_jax.generation.modes.request import InputPhrase, Request
+from wae_jax.generation.modes.input_phrase import InputPhrase
+from wae_jax.generation.modes.request import Request
 from wae_jax.metrics.reconstruction import cell_f1
 
 KEEP = (0, 3)

@@ -8,7 +8,8 @@ from wae_jax.errors import RequestError
 from wae_jax.generation.model import Model
 from wae_jax.generation.modes import continuation
 from wae_jax.generation.modes.continuation import continue_, fill_silent_bars
-from wae_jax.generation.modes.request import InputPhrase, Request, silent_bars
+from wae_jax.generation.modes.input_phrase import InputPhrase
+from wae_jax.generation.modes.request import Request, silent_bars
 from wae_jax.metrics.reconstruction import cell_f1
 
 

@@ -8,7 +8,8 @@ from wae_jax.errors import RequestError
 from wae_jax.generation.modes import editing
 from wae_jax.generation.modes.attributes import ATTRIBUTES, Directions, measure
 from wae_jax.generation.modes.editing import edit, effect
-from wae_jax.generation.modes.request import InputPhrase, Request
+from wae_jax.generation.modes.input_phrase import InputPhrase
+from wae_jax.generation.modes.request import Request
 from wae_jax.pianoroll import unpack
 
 NAMES = list(ATTRIBUTES)

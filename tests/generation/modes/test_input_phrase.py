@@ -9,7 +9,8 @@ import pytest
 from tests.data.build.test_formats import save_multitrack
 from tests.helpers import random_rolls
 from wae_jax.errors import RequestError
-from wae_jax.generation.modes.request import read_input_phrase, silent_bars
+from wae_jax.generation.modes.input_phrase import read_input_phrase
+from wae_jax.generation.modes.request import silent_bars
 from wae_jax.pianoroll import NUM_BARS
 from wae_jax.render.midi import write_midi
 from wae_jax.render.multitrack import write_multitrack

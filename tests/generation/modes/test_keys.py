@@ -7,8 +7,9 @@ from tests.helpers import random_rolls, tiny_config
 from wae_jax.data.build.sources import Transposition
 from wae_jax.errors import RequestError
 from wae_jax.generation.model import Model
+from wae_jax.generation.modes.input_phrase import InputPhrase
 from wae_jax.generation.modes.keys import find_shifts, key_shift, make_in_key
-from wae_jax.generation.modes.request import InputPhrase, Phrases, Request
+from wae_jax.generation.modes.request import Phrases, Request
 from wae_jax.generation.modes.table import Mode
 
 IN_C, IN_ALL, AUGMENTED = (

@@ -6,7 +6,8 @@ import scipy.stats
 
 from tests.helpers import random_rolls
 from tests.searching import shorten_searches
-from wae_jax.generation.modes.request import InputPhrase, Request
+from wae_jax.generation.modes.input_phrase import InputPhrase
+from wae_jax.generation.modes.request import Request
 from wae_jax.generation.modes.variation import choose_growing, vary
 from wae_jax.metrics.reconstruction import cell_f1
 

@@ -40,11 +40,12 @@ def cut(song: Song, options: Options) -> tuple[Chunk, NoteChanges]:
 
     Windows of four bars start every `hop_bars` bars of a stretch of 4/4, one of them with the bar of the song's first
     note, since many files begin with a silent bar that sets up instruments. But if the last notes would be in none of
-    these, the first window starts where the stretch does, so that a phrase whose first bar rests is the same phrase
-    when it is read back. Within a window a note starts at the step nearest to its start and ends at the step nearest to
-    its end, halves rounded up, but lasts at least one step. One step of silence stays before a note whose pitch is
-    already active on its track, unless that step is itself the start of a note. Notes are cut off at the edges of the
-    window. A window without a note gives no phrase. The tempo of a phrase is the one that lasts longest in it.
+    these, or the file says that it begins with a phrase, the first window starts where the stretch does, so that a
+    phrase whose first bar rests is the same phrase when it is read back. Within a window a note starts at the step
+    nearest to its start and ends at the step nearest to its end, halves rounded up, but lasts at least one step. One
+    step of silence stays before a note whose pitch is already active on its track, unless that step is itself the start
+    of a note. Notes are cut off at the edges of the window. A window without a note gives no phrase. The tempo of a
+    phrase is the one that lasts longest in it.
 
     Returns:
       The phrases, in order, and how their notes were transposed, left out or moved into the range of pitches.
@@ -124,7 +125,8 @@ def _window_bars(song: Song, stretch: Stretch, hop_bars: int) -> Int64[np.ndarra
     """The first bars of the windows of a stretch, counted from its beginning."""
     first_step, last_step = _step(song, np.array([song.start.min(), last_tick(song)]) - stretch.tick).tolist()
     first_with_note, after_notes = max(0, first_step) // STEPS_PER_BAR, -(-last_step // STEPS_PER_BAR)
-    choices = (np.arange(first, stretch.num_bars - NUM_BARS + 1, hop_bars) for first in (first_with_note % hop_bars, 0))
+    offset = 0 if song.begins_with_phrase else first_with_note % hop_bars
+    choices = (np.arange(first, stretch.num_bars - NUM_BARS + 1, hop_bars) for first in (offset, 0))
     # The one whose windows have more of the song's last bars; the first one if both have the same.
     return max(choices, key=lambda bars: min(after_notes, bars[-1] + NUM_BARS) if len(bars) else 0)
 

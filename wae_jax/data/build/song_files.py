@@ -23,6 +23,7 @@ from wae_jax.data.build.sources import Chunk, Options, Source
 from wae_jax.errors import SourceError
 from wae_jax.files import file_sha256
 from wae_jax.pianoroll import STEPS_PER_BEAT, TRACK_NAMES
+from wae_jax.render.midi import PHRASES_TEXT
 
 # The tempo of a MIDI file before its first tempo event.
 DEFAULT_BPM = 120.0
@@ -31,6 +32,8 @@ DEFAULT_BPM = 120.0
 MAX_MIDI_BYTES = 1 << 24
 # All arrays of an npz together, unpacked; a few bytes can unpack to gigabytes.
 MAX_NPZ_BYTES = 1 << 28
+
+_PHRASES_EVENT = b"\xff\x01%c%b" % (len(PHRASES_TEXT), PHRASES_TEXT.encode())
 
 
 def open_midi(path: pathlib.Path, rows: slice | None, options: Options) -> Source:
@@ -108,6 +111,7 @@ def read_midi(data: bytes) -> Song:
         meters=np.array([meter for meter in meters if min(meter[1:]) > 0 <= meter[0]], np.int64).reshape(-1, 3),
         tempos=np.concatenate([[[0, DEFAULT_BPM]], tempos]),
         keys=np.array(signatures, np.int64).reshape(-1, 3),
+        begins_with_phrase=_PHRASES_EVENT in data,
         end_tick=max((marker.time for marker in score.markers), default=0),
     )
 

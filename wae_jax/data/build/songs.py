@@ -43,6 +43,7 @@ class Song:
     meters: Int64[np.ndarray, "meters 3"] = dataclasses.field(default_factory=_NO_EVENTS)
     tempos: Float64[np.ndarray, "tempos 2"] = dataclasses.field(default_factory=_NO_TEMPOS)
     keys: Int64[np.ndarray, "keys 3"] = dataclasses.field(default_factory=_NO_EVENTS)
+    begins_with_phrase: bool = False  # the file says that its first bar is that of a phrase
     end_tick: int = 0  # where silence after the last note ends; before the last note if there is none
 
 

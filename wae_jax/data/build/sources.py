@@ -14,6 +14,7 @@ from wae_jax.errors import SourceError
 from wae_jax.pianoroll import PackedPhrases
 
 DRUM_LENGTHS = ("onset", "full")
+DEFAULT_DRUM_LENGTH = "onset"
 TONALITIES = ("keep", "signature", "estimate")
 DEFAULT_TONALITY = "signature"
 OUT_OF_RANGE = ("drop", "fold")
@@ -33,7 +34,7 @@ class Options:
 
     threshold: float | None = None  # above which cells of a float array are active; None refuses them
     hop_bars: int = 4  # between the starts of two phrases of a song
-    drum_length: str = "onset"  # one of `DRUM_LENGTHS`
+    drum_length: str = DEFAULT_DRUM_LENGTH  # one of `DRUM_LENGTHS`
     tonality: str = "keep"  # one of `TONALITIES`; that of build_dataset is `DEFAULT_TONALITY`
     out_of_range: str = "drop"  # one of `OUT_OF_RANGE`
 

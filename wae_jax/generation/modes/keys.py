@@ -7,7 +7,9 @@ moved by an octave.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,7 +20,8 @@ from jaxtyping import Bool, Int64
 from wae_jax.data.build.key_estimation import relative_major
 from wae_jax.errors import RequestError
 from wae_jax.generation.model import Model
-from wae_jax.generation.modes.request import InputPhrase, Phrases, Request
+from wae_jax.generation.modes.input_phrase import InputPhrase
+from wae_jax.generation.modes.request import Phrases, Request
 from wae_jax.generation.modes.table import Mode
 from wae_jax.pianoroll import transpose
 
@@ -61,7 +64,9 @@ def make_in_key(mode: Mode, model: Model, request: Request) -> Phrases:
     moved = [dataclasses.replace(each, roll=_transposed(each.roll, each.semitones)) for each in request.inputs]
     phrases = mode.make(model, dataclasses.replace(request, inputs=tuple(moved)))
     if phrases.rolls is None:
-        return phrases
+        rows = [each.transposition and each.transposition._asdict() for each in request.inputs]
+        report = {**phrases.report, "transposed": {"inputs": rows}} if rows else phrases.report
+        return dataclasses.replace(phrases, report=report, table="\n".join(_describe_inputs(request.inputs)))
     shifts, of_inputs = find_shifts(request, len(phrases.rolls), is_path=mode.is_path)
     rolls, originals = transpose(phrases.rolls, shifts), phrases.originals
     if moved:
@@ -85,6 +90,15 @@ def make_in_key(mode: Mode, model: Model, request: Request) -> Phrases:
         report={**phrases.report, "transposed": {"inputs": inputs, "phrases": shifts.tolist()}},
         table="\n".join(filter(None, lines)),
     )
+
+
+def own_key(model: Model, request: Request) -> str | None:
+    """The key, as `key_shift` reads it, that most of the user's phrases were moved from; None where they were not."""
+    moved = [each.transposition.key for each in request.inputs if each.transposition and each.semitones]
+    if not model.config.data.is_in_one_tonality or 2 * len(moved) < len(request.inputs):
+        return None
+    tonic, mode = collections.Counter(moved).most_common(1)[0][0].split()
+    return tonic + "m" * (mode == "minor")
 
 
 def find_shifts(
@@ -122,13 +136,20 @@ def _transposed(roll: Bool[np.ndarray, "T P K"], semitones: int) -> Bool[np.ndar
     return transpose(roll[None], np.array([semitones]))[0]
 
 
+def _describe_inputs(inputs: Sequence[InputPhrase]) -> Iterator[str]:
+    """Lines about how the user's music was moved, one for consecutive phrases in the same key."""
+    found = [list(group) for _, group in itertools.groupby(inputs, lambda each: (each.path, each.transposition))]
+    for first, *_, last in ([*group, group[-1]] for group in found):
+        if first.transposition:
+            key, by, semitones, _ = first.transposition
+            source = "by its key signature" if by == "signature" else "as estimated"
+            yield f"{first.name_to(last)}: in {key} {source}, moved by {semitones:+d} semitones to be encoded"
+
+
 def _describe(inputs: Sequence[InputPhrase], shifts: Int64[np.ndarray, " B"]) -> Iterator[str]:
     """Lines about what was moved; none where nothing was."""
     for each in inputs:
-        if each.transposition:
-            key, by, semitones, _ = each.transposition
-            source = "by its key signature" if by == "signature" else "as estimated"
-            yield f"{each.name}: in {key} {source}, moved by {semitones:+d} semitones to be encoded"
+        yield from _describe_inputs([each])
     low, high = int(shifts.min()), int(shifts.max())
     if low or high:
         by_how_much = f"{low:+d} semitones" if low == high else f"{low:+d} to {high:+d} semitones, see report.json,"

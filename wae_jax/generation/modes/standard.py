@@ -1,4 +1,4 @@
-"""Modes that need no music of the user's: sample, encode, reconstruct and interpolate."""
+"""The modes sample, decode, encode, reconstruct and interpolate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,33 @@ _INTERPOLATION_STEPS = 8
 
 def sample(model: Model, request: Request) -> Phrases:
     """Decodes samples of the prior, unselected."""
-    codes = model.sample_codes(request.seed, request.num)
+    return _decode_each(model, request, model.sample_codes(request.seed, request.num))
+
+
+def decode(model: Model, request: Request) -> Phrases:
+    """Decodes the codes of the request.
+
+    Raises:
+      RequestError: if they are not of the model's dimension, or so large that the decoder's numbers are not finite.
+    """
+    codes, expected = request.codes, model.config.model.z_dim
+    assert codes is not None
+    if codes.shape[1] != expected:
+        raise RequestError(
+            f"the codes of --codes have {codes.shape[1]} dimensions, and those of the model {expected}; expected codes "
+            "of this model, or another --workdir"
+        )
+    phrases = _decode_each(model, request, codes)
+    assert phrases.probabilities is not None
+    if not (is_finite := np.isfinite(phrases.probabilities).all(axis=(1, 2, 3))).all():
+        raise RequestError(
+            f"row {int(is_finite.argmin())} of --codes (counted from 0) is too large to decode; expected codes near "
+            "those of --mode=encode"
+        )
+    return phrases
+
+
+def _decode_each(model: Model, request: Request, codes: Codes) -> Phrases:
     probabilities, rolls = request.decode(model, codes)
     silent, bars = int(silent_bars(rolls).sum()), NUM_BARS * len(rolls)
     report = {"silent_bars": silent, "bars": bars}
@@ -28,7 +54,18 @@ def sample(model: Model, request: Request) -> Phrases:
 
 
 def encode(model: Model, request: Request) -> Phrases:
-    """Encodes random phrases of the validation split."""
+    """Encodes the user's phrases, or random ones of the validation split."""
+    if request.inputs:
+        rows = [
+            {
+                "phrase": each.name,
+                "start_bar": each.start_bar,
+                "tempo": each.tempo,
+                "notes_left_out": each.notes_left_out,
+            }
+            for each in request.inputs
+        ]
+        return Phrases(model.encode(request.input_rolls()), report={"phrases": rows})
     num_rows = len(model.phrases("valid"))
     num = min(request.num, num_rows) if request.may_be_fewer else request.num
     if num > num_rows:
