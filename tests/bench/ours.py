@@ -13,6 +13,7 @@ import numpy as np
 from tests.bench.contender import Contender
 from tests.bench.stand_ins import STAND_INS  # before anything of the package
 from wae_jax import pianoroll
+from wae_jax.command_line.host_memory import keep_freed_memory
 from wae_jax.config import Config, CostSpec, ModelSpec, ObjectiveSpec, OptimizerSpec
 from wae_jax.data.pipeline import BATCH_AXIS, Batch, replicate
 from wae_jax.models.autoencoder import make_autoencoder
@@ -26,6 +27,8 @@ DENSITY = 0.019  # of the phrases of LPD-5
 NUM_BATCHES = 4
 MOST_PHRASES = 512  # that differ in a batch: eight thousand take seconds to make
 _STEPS_IN_FLIGHT = 2  # as in the loop
+
+keep_freed_memory()  # as the commands do
 
 
 def make_config(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Config:
