@@ -7,6 +7,7 @@ imports what it uses.
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 import jax
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _CODES_IN_HISTOGRAM = 512
+_SECONDS_BETWEEN_CURVES = 60  # drawing takes a second, in which a small network makes twenty steps
 
 
 def evaluate(run: Run, state: TrainState) -> dict[str, float]:
@@ -83,10 +85,20 @@ def _write_samples(run: Run, state: TrainState, model: Model) -> None:
 
 
 def draw_curves(run: Run) -> None:
-    """Draws the metrics so far as curves.png."""
+    """Draws the metrics so far as curves.png, unless it is younger than a minute."""
+    from wae_jax.render.curves import write_curves
+
+    file = run.folder / "curves.png"
+    if not file.exists() or time.time() - file.stat().st_mtime >= _SECONDS_BETWEEN_CURVES:
+        write_curves(run.folder)
+
+
+def finish(run: Run, state: TrainState) -> None:
+    """Draws the curves to the last step, and writes the listening page."""
     from wae_jax.render.curves import write_curves
 
     write_curves(run.folder)
+    write_page(run, state)
 
 
 def write_page(run: Run, state: TrainState) -> None:
@@ -104,4 +116,4 @@ def write_page(run: Run, state: TrainState) -> None:
         _LOG.warning("%s has not been written: %s", file, error)
 
 
-HOOKS = Hooks(evaluate=evaluate, metric_names=metric_names, draw_curves=draw_curves, finish=write_page)
+HOOKS = Hooks(evaluate=evaluate, metric_names=metric_names, draw_curves=draw_curves, finish=finish)

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 import subprocess
+import time
 
 import jax
 import numpy as np
@@ -349,3 +351,14 @@ def test_hooks_are_called_at_every_evaluation_and_at_the_end(tmp_path):
     assert called == [("evaluate", 1), ("draw", 1), ("evaluate", 2), ("draw", 2), ("finish", 2)]
     assert [row["samples/x"] for row in read_metrics(tmp_path)] == [1, 2]
     assert last_state(tmp_path)[1]["metrics"]["samples/x"] == 2
+
+
+@pytest.mark.parametrize(("age_s", "drawn_after_lines"), [(0, [4]), (100, [1, 2, 3, 4, 4])])
+def test_curves_are_drawn_where_a_minute_old_and_at_the_end(tmp_path, monkeypatch, age_s, drawn_after_lines):
+    drawn = []
+    monkeypatch.setattr("wae_jax.render.curves.write_curves", lambda folder: drawn.append(len(read_metrics(folder))))
+    config = tiny_config(num_train_steps=4, eval_every_steps=1, log_every_steps=1, eval__num_page_samples=0)
+    (tmp_path / "curves.png").touch()
+    os.utime(tmp_path / "curves.png", times=(time.time() - age_s,) * 2)
+    train_and_evaluate(config, str(tmp_path), hooks=HOOKS)
+    assert drawn == drawn_after_lines
