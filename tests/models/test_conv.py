@@ -128,8 +128,9 @@ def test_kernel_gradient_does_not_depend_on_the_number_of_phrases_at_a_time():
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 
 
-def test_bfloat16_keeps_its_type_and_is_near():
-    x, w, _, strides = arrays(CASES[1])
+@pytest.mark.parametrize("case", [CASES[1], (4, 9, 5, 4, (2, 3), (2, 3))])
+def test_bfloat16_keeps_its_type_and_is_near(case):
+    x, w, _, strides = arrays(case)
     y = conv.conv(x.astype(jnp.bfloat16), w.astype(jnp.bfloat16), strides)
     assert y.dtype == jnp.bfloat16
     expected = conv_in_numpy(x, w, strides)
