@@ -8,7 +8,7 @@ another contender, so that whatever else the machine does falls on all of them a
     python -m tests.bench.contender MODULE:FUNCTION
 
 is the process. A line of its input is an object of JSON, the arguments of the function, which returns a `Contender` in
-place of the one before; or a number of steps for this contender to do.
+place of the one before; or a number of steps for this contender to do; or "measure".
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from typing import Any, NamedTuple
 ROOT = pathlib.Path(__file__).parents[2]
 
 # OpenMP's threads spin for .2 s after their work.
-_PAUSE_S = 0.3
+PAUSE_S = 0.3
+_MEASURE = "measure"
 
 
 class Contender(NamedTuple):
@@ -40,11 +41,13 @@ class Contender(NamedTuple):
       facts: what a reader of the figures should know, ready for JSON.
       device_memory: peak bytes on an accelerator so far, in the whole process where the library cannot tell contenders
         apart; None where the process's own memory is what counts.
+      measure: what the steps so far have led to, ready for JSON; no part of a turn.
     """
 
     run: Callable[[int], float | None]
     facts: Mapping[str, Any] = {}
     device_memory: Callable[[], int | None] = lambda: None
+    measure: Callable[[], Mapping[str, Any]] = dict
 
 
 class ContenderError(RuntimeError):
@@ -102,7 +105,7 @@ class Process:
         self.facts: dict[str, Any] = ready["facts"]
         self.peak_memory_mb: float = ready["peak_memory_mb"]
 
-    def _ask(self, what: Mapping[str, Any] | int) -> None:
+    def _ask(self, what: Mapping[str, Any] | int | str) -> None:
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # the answer will be missing
             self._process.stdin.write(json.dumps(what) + "\n")
@@ -122,10 +125,17 @@ class Process:
         self.peak_memory_mb = answer["peak_memory_mb"]
         return answer["seconds"]
 
+    def measure(self) -> dict[str, Any]:
+        """What the contender's `measure` returns, and the `seconds` it took."""
+        self._ask(_MEASURE)
+        return self._answer()
+
     def __enter__(self) -> Process:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if any(exception):  # no one waits for its answer
+            self._process.terminate()
         with contextlib.suppress(BrokenPipeError):
             self._process.communicate(timeout=60)
 
@@ -137,7 +147,7 @@ def take_turns(contenders: Sequence[tuple[Process, int]], rounds: int) -> list[l
         for place in range(len(contenders)):
             index = (number + place) % len(contenders)
             process, steps = contenders[index]
-            time.sleep(_PAUSE_S)
+            time.sleep(PAUSE_S)
             seconds[index].append(process.run(steps))
     return seconds
 
@@ -174,6 +184,11 @@ def _serve(function: str) -> None:
         if isinstance(asked, int):
             seconds = timed(asked)
             tell(seconds=seconds, peak_memory_mb=_peak_memory_mb(contender))
+            continue
+        if asked == _MEASURE:
+            started = time.perf_counter()
+            found = contender.measure()
+            tell(**found, seconds=time.perf_counter() - started)
             continue
         # Two would not fit into memory.
         contender = Contender(lambda steps: None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import runpy
 import time
 from typing import Any
 
@@ -10,16 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.bench.contender import Contender
+from tests.bench.contender import ROOT, Contender
+from tests.bench.phrases import THRESHOLD
 from tests.bench.stand_ins import STAND_INS  # before anything of the package
 from wae_jax import pianoroll
 from wae_jax.command_line.host_memory import keep_freed_memory
 from wae_jax.config import Config, CostSpec, ModelSpec, ObjectiveSpec, OptimizerSpec
-from wae_jax.data.pipeline import BATCH_AXIS, Batch, replicate
+from wae_jax.data.pipeline import BATCH_AXIS, Batch, InputPipeline, replicate
 from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.objective.prior import sample_prior
 from wae_jax.training import processes
-from wae_jax.training.calls import parallel_step
+from wae_jax.training.calls import max_steps_per_call, num_train_steps, parallel_step, steps_of_call
 from wae_jax.training.state import create_train_state
 from wae_jax.training.step import make_train_step
 
@@ -99,6 +102,60 @@ def train_step(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: 
         jax.block_until_ready((state, waiting))
 
     return Contender(run, {"parameters": parameters, **device_facts()}, device_memory)
+
+
+def training_run(*, config: str, data: str, changes: dict[str, Any]) -> Contender:
+    """The training steps of a run with its learning rates, on its data; without logs, samples and checkpoints.
+
+    Args:
+      config: a file of `configs/`, with a variant behind a colon; paths are relative to the repository's folder.
+      data: a folder made by build_dataset.
+      changes: fields to change, as in `tests.helpers.changed`.
+    """
+    from tests.helpers import changed
+    from wae_jax.config import read_config
+    from wae_jax.data.load import open_data
+    from wae_jax.data.statistics import track_densities
+    from wae_jax.training.evaluation_step import make_evaluate
+    from wae_jax.training.host_devices import use_all_cores
+
+    path, *variant = config.split(":")
+    spec = changed(read_config(runpy.run_path(str(ROOT / path))["get_config"](*variant)), data__path=data, **changes)
+    use_all_cores(spec.batch_size)
+    dataset = open_data(spec.data)
+    train_rows, valid_rows = dataset.split("train"), dataset.split("valid")
+    spec = changed(spec, eval__threshold=THRESHOLD, eval__num_phrases=len(valid_rows), eval__num_train_phrases=0)
+    total = num_train_steps(spec, len(train_rows))
+    state = replicate(create_train_state(spec, track_densities=track_densities(train_rows), num_train_steps=total))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.autoencoder.params))
+    one_step = make_train_step(spec, num_train_steps=total)
+    train_steps = parallel_step(functools.partial(jax.lax.scan, one_step), donate_state=True)
+    pipeline = InputPipeline(train_rows, batch_size=spec.batch_size, placement=spec.data.placement)
+    evaluate = make_evaluate(spec, train_rows=train_rows, valid_rows=valid_rows)
+    at_most = max_steps_per_call(spec.steps_per_call, stops=(total,))
+    done = 0
+
+    def run(steps: int) -> None:
+        nonlocal state, done
+        end = min(done + steps, total)
+        while done < end:
+            count = steps_of_call(done, at_most=at_most, total=total, stops=(total,))
+            state, _ = train_steps(state, pipeline.training_batches(spec.seed, done, count))
+            done += count
+        jax.block_until_ready(state)
+
+    def measure() -> dict[str, Any]:
+        return {"f1": evaluate(state)["eval/f1"], "steps": done, "is_finished": done == total}
+
+    facts = {
+        "parameters": parameters,
+        **{name: getattr(spec.model, name) for name in ("network", "h_dim", "z_dim", "dropout_rate")},
+        **{name: getattr(spec, name) for name in ("batch_size", "dtype", "ema_decay", "num_epochs")},
+        "penalty": spec.objective.penalty,
+        "schedule": spec.autoencoder_optimizer.schedule,
+        "num_train_steps": total,
+    }
+    return Contender(run, {**facts, **device_facts()}, device_memory, measure)
 
 
 def train_step_on_a_core(

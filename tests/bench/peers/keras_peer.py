@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tests.bench import phrases
 from tests.bench.arithmetic import PHRASE
 from tests.bench.contender import Contender
 from wae_jax.models.networks import NETWORKS, TRACKS, Conv
@@ -33,16 +35,17 @@ def _initializer() -> Any:
     return keras.initializers.TruncatedNormal(stddev=0.05)
 
 
-def make_encoder(network: str, h_dim: int, z_dim: int) -> Any:
+def make_encoder(network: str, h_dim: int, z_dim: int, dropout_rate: float = 0.0) -> Any:
     """Piano-rolls [B, T, P, K] to codes [B, Z]."""
     made = [keras.Input(PHRASE)]
     for spec in NETWORKS[network].encoder:
         made += [_convolution(keras.layers.Conv2D, spec, h_dim), keras.layers.BatchNormalization(), keras.layers.ReLU()]
-    made += [keras.layers.Flatten(), keras.layers.Dense(z_dim, kernel_initializer=_initializer(), dtype=_last())]
+    made += [keras.layers.Flatten(), *_dropout(dropout_rate)]
+    made.append(keras.layers.Dense(z_dim, kernel_initializer=_initializer(), dtype=_last()))
     return keras.Sequential(made)
 
 
-def make_decoder(network: str, h_dim: int, z_dim: int) -> Any:
+def make_decoder(network: str, h_dim: int, z_dim: int, dropout_rate: float = 0.0) -> Any:
     """Codes [B, Z] to probabilities [B, T, P, K]."""
     row = NETWORKS[network]
     made = [keras.Input((z_dim,))]
@@ -52,7 +55,7 @@ def make_decoder(network: str, h_dim: int, z_dim: int) -> Any:
         start = (row.start[0], row.start[1], row.start[2] * h_dim)
         made.append(keras.layers.Dense(math.prod(start), kernel_initializer=_initializer()))
         made += [keras.layers.BatchNormalization()] * row.normalize_start
-        made += [keras.layers.ReLU(), keras.layers.Reshape(start)]
+        made += [keras.layers.ReLU(), *_dropout(dropout_rate), keras.layers.Reshape(start)]
     for spec in row.decoder[:-1]:
         made += [
             _convolution(keras.layers.Conv2DTranspose, spec, h_dim),
@@ -62,6 +65,10 @@ def make_decoder(network: str, h_dim: int, z_dim: int) -> Any:
     made.append(_convolution(keras.layers.Conv2DTranspose, row.decoder[-1], h_dim))
     made.append(keras.layers.Activation("sigmoid", dtype="float32"))
     return keras.Sequential(made)
+
+
+def _dropout(rate: float) -> list[Any]:
+    return [keras.layers.Dropout(rate)] if rate else []
 
 
 def _last() -> Any:
@@ -110,17 +117,10 @@ def _prepare(dtype: str) -> None:
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16" if dtype == "bfloat16" else "float32")
 
 
-def train_step(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Contender:
-    """One step of WAE-MMD under tf.function, on float batches in memory."""
-    _prepare(dtype)
-    encoder, decoder = make_encoder(network, h_dim, z_dim), make_decoder(network, h_dim, z_dim)
+def _make_step(encoder: Any, decoder: Any, *, batch_size: int, z_dim: int) -> tuple[Callable[[tf.Tensor], Any], int]:
+    """The step of WAE-MMD on float batches, which returns the loss, and the number of parameters."""
     variables = encoder.trainable_variables + decoder.trainable_variables
     optimizer = keras.optimizers.Adam(1e-3, epsilon=1e-7)
-    random = np.random.default_rng(0)
-    batches = [
-        tf.constant((random.random((batch_size, *PHRASE), np.float32) < _DENSITY).astype(np.float32))
-        for _ in range(_NUM_BATCHES)
-    ]
 
     @tf.function
     def step(x: tf.Tensor) -> tf.Tensor:
@@ -133,6 +133,20 @@ def train_step(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: 
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return loss
 
+    return step, sum(math.prod(variable.shape) for variable in variables)
+
+
+def train_step(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Contender:
+    """One step of WAE-MMD under tf.function, on float batches in memory."""
+    _prepare(dtype)
+    encoder, decoder = make_encoder(network, h_dim, z_dim), make_decoder(network, h_dim, z_dim)
+    step, parameters = _make_step(encoder, decoder, batch_size=batch_size, z_dim=z_dim)
+    random = np.random.default_rng(0)
+    batches = [
+        tf.constant((random.random((batch_size, *PHRASE), np.float32) < _DENSITY).astype(np.float32))
+        for _ in range(_NUM_BATCHES)
+    ]
+
     def run(steps: int) -> None:
         loss = None
         for i in range(steps):
@@ -140,8 +154,44 @@ def train_step(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: 
         if loss is not None:
             loss.numpy()
 
-    parameters = sum(math.prod(variable.shape) for variable in variables)
     return Contender(run, {"parameters": parameters, **_facts()}, _device_memory)
+
+
+def training_run(
+    *, data: str, seed: int, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str, dropout_rate: float
+) -> Contender:
+    """That step on the phrases of a dataset."""
+    _prepare(dtype)
+    keras.utils.set_random_seed(seed)
+    encoder = make_encoder(network, h_dim, z_dim, dropout_rate)
+    decoder = make_decoder(network, h_dim, z_dim, dropout_rate)
+    step, parameters = _make_step(encoder, decoder, batch_size=batch_size, z_dim=z_dim)
+    train_rows, valid_rows = phrases.open_splits(data)
+    done = 0
+
+    def as_floats(x: np.ndarray) -> tf.Tensor:
+        return tf.cast(tf.constant(x), tf.float32)
+
+    def run(steps: int) -> None:
+        nonlocal done
+        loss = None
+        for _ in range(steps):
+            loss = step(as_floats(phrases.training_batch(train_rows, done, seed=seed, batch_size=batch_size)))
+            done += 1
+        if loss is not None:
+            loss.numpy()
+
+    @tf.function
+    def reconstruct(x: tf.Tensor) -> tf.Tensor:
+        return decoder(tf.cast(encoder(x, training=False), tf.float32), training=False)
+
+    def measure() -> dict[str, Any]:
+        score = phrases.f1_of_reconstructions(
+            lambda x: reconstruct(as_floats(x)).numpy(), valid_rows, batch_size=batch_size
+        )
+        return {"f1": score, "steps": done}
+
+    return Contender(run, {"parameters": parameters, **_facts()}, _device_memory, measure)
 
 
 def decode(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Contender:

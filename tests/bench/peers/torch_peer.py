@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from tests.bench import phrases
 from tests.bench.arithmetic import PHRASE
 from tests.bench.contender import Contender
 from wae_jax.models.networks import NETWORKS, TRACKS, Conv
@@ -64,10 +66,14 @@ def _norm(channels: int, kind: Any = nn.BatchNorm2d) -> nn.Module:
     return kind(channels, eps=1e-3, momentum=0.01)
 
 
+def _dropout(rate: float) -> list[nn.Module]:
+    return [nn.Dropout(rate)] if rate else []
+
+
 class Encoder(nn.Module):
     """Piano-rolls [B, K, T, P] to codes [B, Z]."""
 
-    def __init__(self, network: str, h_dim: int, z_dim: int) -> None:
+    def __init__(self, network: str, h_dim: int, z_dim: int, dropout_rate: float = 0.0) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         steps, pitches, channels = PHRASE
@@ -76,7 +82,7 @@ class Encoder(nn.Module):
             layers += [SameConv(spec, channels, filters), _norm(filters), nn.ReLU()]
             steps, pitches, channels = steps // spec.strides[0], pitches // spec.strides[1], filters
         self.convs = nn.Sequential(*layers)
-        self.code = nn.Linear(steps * pitches * channels, z_dim)
+        self.code = nn.Sequential(*_dropout(dropout_rate), nn.Linear(steps * pitches * channels, z_dim))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         # As it lies in memory with channels last, so that nothing is copied.
@@ -86,7 +92,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Codes [B, Z] to logits [B, K, T, P]."""
 
-    def __init__(self, network: str, h_dim: int, z_dim: int) -> None:
+    def __init__(self, network: str, h_dim: int, z_dim: int, dropout_rate: float = 0.0) -> None:
         super().__init__()
         row = NETWORKS[network]
         self.shape, dense = (1, 1, z_dim), []
@@ -95,7 +101,7 @@ class Decoder(nn.Module):
             units = math.prod(self.shape)
             dense = [nn.Linear(z_dim, units)]
             dense += [_norm(units, nn.BatchNorm1d)] * row.normalize_start
-            dense += [nn.ReLU()]
+            dense += [nn.ReLU(), *_dropout(dropout_rate)]
         self.start = nn.Sequential(*dense)
         layers: list[nn.Module] = []
         channels = self.shape[2]
@@ -165,23 +171,12 @@ def _random_phrases(batch_size: int, seed: int) -> np.ndarray:
     return np.resize(some, (batch_size, *PHRASE))
 
 
-def train_step(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str, compiled: bool) -> Contender:
-    """One step of WAE-MMD, on float batches in the device's memory."""
-    torch.backends.cudnn.benchmark = True
-    if _DEVICE == "cuda":
-        # Products as cuDNN's convolutions and XLA have them by default: of float32 in TF32.
-        torch.set_float32_matmul_precision("high")
-        torch.cuda.reset_peak_memory_stats()
-    # Of another batch in this process: a second size would make the sizes of the program variables.
-    torch.compiler.reset()
-    encoder, decoder = _place(Encoder(network, h_dim, z_dim)), _place(Decoder(network, h_dim, z_dim))
+def _make_step(
+    encoder: nn.Module, decoder: nn.Module, *, batch_size: int, z_dim: int, dtype: str, compiled: bool
+) -> tuple[Callable[[torch.Tensor], None], int]:
+    """The step of WAE-MMD on float batches [B, K, T, P], and the number of parameters."""
     parameters = [*encoder.parameters(), *decoder.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=1e-3, eps=1e-7, fused=True)
-    batches = [
-        # With channels last in memory, as they come.
-        torch.from_numpy(_random_phrases(batch_size, seed)).to(_DEVICE).float().permute(0, 3, 1, 2)
-        for seed in range(_NUM_BATCHES)
-    ]
 
     def loss_of(x: torch.Tensor, z_prior: torch.Tensor) -> torch.Tensor:
         with _autocast(dtype):
@@ -192,16 +187,82 @@ def train_step(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: 
 
     loss_of = torch.compile(loss_of) if compiled else loss_of
 
+    def step(x: torch.Tensor) -> None:
+        loss = loss_of(x, torch.randn(batch_size, z_dim, device=_DEVICE))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    return step, sum(parameter.numel() for parameter in parameters)
+
+
+def _prepare() -> None:
+    torch.backends.cudnn.benchmark = True
+    if _DEVICE == "cuda":
+        # Products as cuDNN's convolutions and XLA have them by default: of float32 in TF32.
+        torch.set_float32_matmul_precision("high")
+        torch.cuda.reset_peak_memory_stats()
+    # Of another batch in this process: a second size would make the sizes of the program variables.
+    torch.compiler.reset()
+
+
+def _on_device(x: np.ndarray) -> torch.Tensor:
+    """Phrases [B, T, P, K] as floats [B, K, T, P], with channels last in memory, as they come."""
+    return torch.from_numpy(x).to(_DEVICE).float().permute(0, 3, 1, 2)
+
+
+def train_step(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str, compiled: bool) -> Contender:
+    """One step of WAE-MMD, on float batches in the device's memory."""
+    _prepare()
+    encoder, decoder = _place(Encoder(network, h_dim, z_dim)), _place(Decoder(network, h_dim, z_dim))
+    step, parameters = _make_step(encoder, decoder, batch_size=batch_size, z_dim=z_dim, dtype=dtype, compiled=compiled)
+    batches = [_on_device(_random_phrases(batch_size, seed)) for seed in range(_NUM_BATCHES)]
+
     def run(steps: int) -> None:
         for i in range(steps):
-            loss = loss_of(batches[i % _NUM_BATCHES], torch.randn(batch_size, z_dim, device=_DEVICE))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+            step(batches[i % _NUM_BATCHES])
         _wait()
 
-    count = sum(parameter.numel() for parameter in parameters)
-    return Contender(run, {"parameters": count, **_facts()}, _device_memory)
+    return Contender(run, {"parameters": parameters, **_facts()}, _device_memory)
+
+
+def training_run(
+    *, data: str, seed: int, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str, dropout_rate: float
+) -> Contender:
+    """That step, compiled, on the phrases of a dataset."""
+    _prepare()
+    torch.manual_seed(seed)
+    encoder = _place(Encoder(network, h_dim, z_dim, dropout_rate))
+    decoder = _place(Decoder(network, h_dim, z_dim, dropout_rate))
+    step, parameters = _make_step(encoder, decoder, batch_size=batch_size, z_dim=z_dim, dtype=dtype, compiled=True)
+    train_rows, valid_rows = phrases.open_splits(data)
+    done = 0
+
+    def run(steps: int) -> None:
+        nonlocal done
+        for _ in range(steps):
+            step(_on_device(phrases.training_batch(train_rows, done, seed=seed, batch_size=batch_size)))
+            done += 1
+        _wait()
+
+    @torch.compile
+    def probabilities(x: torch.Tensor) -> torch.Tensor:
+        with _autocast(dtype):
+            logits = decoder(encoder(x))
+        return logits.float().sigmoid()
+
+    @torch.no_grad()
+    def measure() -> dict[str, Any]:
+        for half in (encoder, decoder):
+            half.eval()
+        score = phrases.f1_of_reconstructions(
+            lambda x: probabilities(_on_device(x)).permute(0, 2, 3, 1).cpu().numpy(), valid_rows, batch_size=batch_size
+        )
+        for half in (encoder, decoder):
+            half.train()
+        return {"f1": score, "steps": done}
+
+    return Contender(run, {"parameters": parameters, **_facts()}, _device_memory, measure)
 
 
 def decode(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Contender:
