@@ -10,7 +10,8 @@ import pytest
 from tests.helpers import ROOT
 from wae_jax.config import default_config, flatten_config
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+_PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "docs" / "tour.ipynb"]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *_PAGES]
 _ROOTS = r"(?:wae_jax|configs|launch|tests|docs|\.github|\.ci)/"
 
 
