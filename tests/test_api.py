@@ -2,14 +2,17 @@
 
 import doctest
 import importlib
+import re
 
 import numpy as np
 import pytest
 
 import wae_jax
-from tests.helpers import random_rolls
+from tests.helpers import ROOT, random_rolls
+from wae_jax.data.demo_corpus import make_demo_corpus
 from wae_jax.errors import RequestError
-from wae_jax.pianoroll import find_notes
+from wae_jax.metrics.suite import METRICS
+from wae_jax.pianoroll import find_notes, unpack
 
 
 @pytest.mark.parametrize("name", ["wae_jax.api", "wae_jax.generation.model", "wae_jax.generation.load"])
@@ -25,6 +28,21 @@ def test_every_public_name_has_an_example_and_no_other_name_is_there():
     assert [each.__name__ for each in (*functions, *methods) if ">>>" not in each.__doc__] == ["Model"]
     with pytest.raises(AttributeError, match="no attribute 'sampel'"):
         _ = wae_jax.sampel
+
+
+def test_the_metrics_of_the_documents_run_on_rolls_of_ones_own(capsys):
+    text = (ROOT / "docs" / "api.md").read_text()
+    section = text[text.index("## Metrics of your own rolls") : text.index("## A trained model")]
+    packed, _ = make_demo_corpus(num_songs=6, phrases_per_song=4, seed=1)
+    rolls = unpack(packed)
+    names = {"rolls": rolls[:8], "held_out": rolls[8:16], "training": rolls}
+    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block, names)
+    told = capsys.readouterr().out
+    assert all(f"\n{metric.name} {{" in told for metric in METRICS)
+    assert "DistributionMetrics(precision=" in told
 
 
 @pytest.fixture(scope="module")
