@@ -7,7 +7,7 @@ w00zie/wae_music at commit 360051b gives for its WAE-MMD: h = 32, z = 8, batches
 
 On two cores:
 
-- default variant, built-in corpus, 1,263 steps, AMD EPYC: a minute and a half; F1 .99 on training phrases, .97 on other songs.
+- default variant, built-in corpus, 1,263 steps, AMD EPYC: 79 seconds; F1 .99 on training phrases, .97 on other songs.
 - `songs`, 3,613 phrases of free game music, AMD EPYC: 5 minutes; F1 .83 on training phrases, .63 on other songs.
 - `alt`, h = 16, z = 16, 30 epochs of batches of 64 on 4,449 phrases of free game music (command in docs/results.md):
   76 minutes on a busy machine; F1 .70 on training phrases, .35 on other songs.

@@ -107,12 +107,20 @@ def test_layers_make_the_logits_of_a_refined_decoder(kernel_size, strides):
         assert np.abs(less - truth).mean() > 0.01
 
 
-def test_the_layers_of_a_network():
-    config, variables = random_model("meter")
+@pytest.mark.parametrize(
+    ("network", "sizes", "fronts"),
+    [
+        # Kernels of the size of the strides leave nothing over; one of 6 x 6 leaves none and 5 of strides 6 and 1.
+        ("meter", [(4, 7), (8, 21), (16, 42), (32, 84)], [(0, 0), (0, 0), (0, 0), (0, 2)]),
+        # A kernel of 6 and strides of 3, 2 and 1 leave 3, 4 and 5 over, half of them in front.
+        ("alt", [(8, 7), (24, 21), (48, 42), (96, 84)], [(1, 1), (2, 2), (2, 2), (2, 2)]),
+    ],
+)
+def test_the_layers_of_a_network(network, sizes, fronts):
+    config, variables = random_model(network)
     layers = decoder_layers(config.model, config.refiner, variables)
     assert " ".join(layer["kind"] for layer in layers) == "dense" + " leaky_relu conv_transpose" * 4
     convs = [layer for layer in layers if layer["kind"] == "conv_transpose"]
-    assert [layer["size"] for layer in convs] == [(4, 7), (8, 21), (16, 42), (32, 84)]
-    # A kernel of 6 and strides of 2 and 3 leave 4 and 3 rows over, half of them in front.
-    assert [layer["front"] for layer in convs] == [(2, 1), (2, 2), (2, 2), (0, 2)]
+    assert [layer["size"] for layer in convs] == sizes
+    assert [layer["front"] for layer in convs] == fronts
     assert {layer["slope"] for layer in layers if layer["kind"] == "leaky_relu"} == {0.0}
