@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float
 
 from wae_jax.data.build.formats import open_source
-from wae_jax.data.build.sources import DEFAULT_DRUM_LENGTH, DEFAULT_TONALITY, DRUM_LENGTHS, TONALITIES, Options
-from wae_jax.errors import RequestError, SourceError
+from wae_jax.data.build.sources import DEFAULT_DRUM_LENGTH, DEFAULT_TONALITY, DRUM_LENGTHS, TONALITIES, Options, naming
+from wae_jax.errors import RequestError
 from wae_jax.pianoroll import DEFAULT_TEMPO, PROGRAMS, BinaryPiece, BinaryPieces, Rolls, unpack
 
 if TYPE_CHECKING:
@@ -55,12 +55,10 @@ def read_phrases(
     if drum_length not in DRUM_LENGTHS:
         raise RequestError(f"drum_length is {drum_length!r}; expected one of {', '.join(DRUM_LENGTHS)}")
     options = Options(threshold=0.5, tonality=tonality, drum_length=drum_length)
-    try:
+    with naming(path):
         # Arrays are of one tonality or not as a whole: by default they stay as they are.
         source = open_source(pathlib.Path(path), options=options)
         return unpack(np.concatenate([chunk.rows for chunk in source.chunks]))
-    except SourceError as error:
-        raise RequestError(f"{path} {error}") from error
 
 
 def to_midi(

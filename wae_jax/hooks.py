@@ -94,10 +94,12 @@ def draw_curves(run: Run) -> None:
 
 
 def finish(run: Run, state: TrainState) -> None:
-    """Draws the curves to the last step, and writes the listening page."""
+    """Draws the curves to the last step, unless they have just been drawn, and writes the listening page."""
     from wae_jax.render.curves import write_curves
 
-    write_curves(run.folder)
+    file, metrics = run.folder / "curves.png", run.folder / "metrics.jsonl"
+    if not file.exists() or file.stat().st_mtime < metrics.stat().st_mtime:
+        write_curves(run.folder)
     write_page(run, state)
 
 

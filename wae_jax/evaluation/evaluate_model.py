@@ -14,9 +14,10 @@ import numpy as np
 import wae_jax
 from wae_jax.config import BinarizationRule
 from wae_jax.data.build.formats import open_source
+from wae_jax.data.build.sources import naming
 from wae_jax.data.build.workers import default_workers
 from wae_jax.data.dataset import Dataset
-from wae_jax.errors import RequestError, SourceError
+from wae_jax.errors import RequestError
 from wae_jax.evaluation import measure
 from wae_jax.evaluation.measure import PhraseSet
 from wae_jax.generation.model import Model
@@ -101,11 +102,9 @@ def evaluate_phrases(path: pathlib.Path, data: Dataset, spec: EvaluationSpec) ->
     """
     held_out = choose_phrases(data, spec.split, spec)
     _check_songs(held_out, spec.split)
-    try:
+    with naming(path):
         source = open_source(path)
         parts = [chunk.rows for chunk in source.chunks]
-    except (SourceError, OSError) as error:
-        raise RequestError(f"{path} {error}") from error
     if not sum(map(len, parts)):
         raise RequestError(f"{path} holds no phrase; expected at least one")
     sets = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from jaxtyping import Float
 
@@ -21,6 +23,13 @@ def slerp(start: Float[np.ndarray, " Z"], end: Float[np.ndarray, " Z"], share: f
         return (1 - share) * start + share * end
     direction = (np.sin((1 - share) * angle) * one + np.sin(share * angle) * other) / np.sin(angle)
     return direction * ((1 - share) * norms[0] + share * norms[1])
+
+
+def slerp_path(
+    start: Float[np.ndarray, " Z"], end: Float[np.ndarray, " Z"], shares: Iterable[float]
+) -> Float[np.ndarray, "shares Z"]:
+    """The codes at some shares of the way from one code to another, by `slerp`."""
+    return np.stack([slerp(start, end, float(share)) for share in shares])
 
 
 def at_distance(

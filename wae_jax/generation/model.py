@@ -19,7 +19,7 @@ from wae_jax.data.statistics import TrackStatistics, track_statistics
 from wae_jax.errors import RequestError
 from wae_jax.generation.binarization import binarize
 from wae_jax.generation.calibration import fit_rule
-from wae_jax.generation.latent_paths import slerp
+from wae_jax.generation.latent_paths import slerp_path
 from wae_jax.models.autoencoder import Autoencoder, make_autoencoder
 from wae_jax.objective.prior import sample_prior
 from wae_jax.pianoroll import Codes, PackedPhrases, Probabilities, Rolls, unpack
@@ -137,9 +137,8 @@ class Model:
         """
         if num < 2:
             raise RequestError(f"num is {num}; expected at least 2, the phrases at both ends")
-        ends = [np.asarray(end) if end.ndim == 1 else self.encode(end[None])[0] for end in (start, end)]
-        codes = [slerp(ends[0], ends[1], float(share)) for share in np.linspace(0, 1, num)]
-        return self.decode(np.stack(codes).astype(np.float32))
+        one, other = (np.asarray(each) if each.ndim == 1 else self.encode(each[None])[0] for each in (start, end))
+        return self.decode(slerp_path(one, other, np.linspace(0, 1, num)).astype(np.float32))
 
     def binarize(self, probabilities: Probabilities, rule: BinarizationRule | None = None, *, seed: int = 0) -> Rolls:
         """Phrases from probabilities, by the model's own rule or another whose parts are all fitted.

@@ -11,7 +11,7 @@ from jaxtyping import Bool
 
 from wae_jax.config import BinarizationRule
 from wae_jax.data.dataset import Dataset
-from wae_jax.generation.latent_paths import slerp
+from wae_jax.generation.latent_paths import slerp_path
 from wae_jax.generation.model import Model
 from wae_jax.metrics.reconstruction import cell_f1
 from wae_jax.pianoroll import LOWEST_PITCH, BinaryRolls, Codes, Rolls, unpack
@@ -133,7 +133,7 @@ def _reconstructions(originals: BinaryRolls, copies: BinaryRolls, indices: Seque
 def _interpolate(ends: Codes, indices: Sequence[int], *, number: int, decode: Callable[[Codes], Rolls]) -> Group:
     """Phrases on the path between two codes."""
     shares = np.linspace(0, 1, _PHRASES_PER_PATH)
-    path = np.stack([slerp(ends[0], ends[1], float(share)) for share in shares]).astype(ends.dtype)
+    path = slerp_path(ends[0], ends[1], shares).astype(ends.dtype)
     names = [f"Interpolation {number} at {share:.0%}" for share in shares]
     return Group(name_phrases(decode(path), names), title=f"From phrase {indices[0]} to phrase {indices[1]}")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
 
-from wae_jax.errors import SourceError
+from wae_jax.errors import RequestError, SourceError
 from wae_jax.pianoroll import PackedPhrases
 
 DRUM_LENGTHS = ("onset", "full")
@@ -126,6 +127,15 @@ def reasons() -> Iterator[None]:
         raise
     except Exception as error:
         raise SourceError(f"cannot be read ({type(error).__name__}: {error})") from error
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns a SourceError, which says what is wrong with a file, into a RequestError that names the file first."""
+    try:
+        yield
+    except SourceError as error:
+        raise RequestError(f"{path} {error}") from error
 
 
 # One phrase in memory: the index of its input, the index of its song's name, the bar of the song at which it starts,

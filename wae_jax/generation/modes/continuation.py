@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from wae_jax.errors import RequestError
-from wae_jax.generation.latent_paths import slerp
+from wae_jax.generation.latent_paths import slerp_path
 from wae_jax.generation.model import Model
 from wae_jax.generation.modes.code_search import find_input_codes
 from wae_jax.generation.modes.request import Phrases, Request, measure_smoothness, silent_bars, text_table
@@ -102,7 +102,7 @@ def _next_stretch(
         counts["anchors_sampled_again"] += attempt > 0
         anchor = next(anchors)
         shares = np.arange(1, length + 1) / _STRIDE
-        codes = anchor[None] if start is None else np.stack([slerp(start, anchor, float(share)) for share in shares])
+        codes = anchor[None] if start is None else slerp_path(start, anchor, shares)
         codes = codes.astype(np.float32)
         probabilities, rolls = request.decode(model, codes)
         num_silent = int(silent_bars(rolls).sum())

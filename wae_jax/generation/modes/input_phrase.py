@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, Shaped
 
 from wae_jax.data.build import formats, key_estimation
-from wae_jax.data.build.sources import DEFAULT_TONALITY, Chunk, Options, Transposition
+from wae_jax.data.build.sources import DEFAULT_TONALITY, Chunk, Options, Transposition, naming
 from wae_jax.data.build.transposition import transposition_of
-from wae_jax.errors import RequestError, SourceError
+from wae_jax.errors import SourceError
 from wae_jax.files import printable
 from wae_jax.pianoroll import BYTES_PER_PHRASE, NUM_BARS, PackedPhrases, unpack
 
@@ -66,7 +65,7 @@ def read_input_phrase(path: str | os.PathLike[str], start_bar: int | None = None
       RequestError: if the file cannot be read or has no such bars; the message lists those that it has.
     """
     path = pathlib.Path(path)
-    with _naming(path):
+    with naming(path):
         read = _from_song if formats.format_of(path).is_song else _from_phrases
         return read(path, start_bar)
 
@@ -78,21 +77,12 @@ def read_input_phrases(path: str | os.PathLike[str]) -> list[InputPhrase]:
       RequestError: if the file cannot be read or has no phrase.
     """
     path = pathlib.Path(path)
-    with _naming(path):
+    with naming(path):
         if formats.format_of(path).is_song:
             song = _open_song(path, hop_bars=NUM_BARS)
             return [song.phrase(i) for i in range(len(song.bars))]
         part = _read_array(path, slice(None))
         return [part.phrase(i, NUM_BARS * i + 1) for i in range(len(part.rows))]
-
-
-@contextlib.contextmanager
-def _naming(path: pathlib.Path) -> Iterator[None]:
-    """Puts the name of the file before what is wrong with it."""
-    try:
-        yield
-    except SourceError as error:
-        raise RequestError(f"{path} {error}") from error
 
 
 class _OpenedSong(NamedTuple):

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from wae_jax.errors import RequestError
-from wae_jax.generation.latent_paths import slerp
+from wae_jax.generation.latent_paths import slerp, slerp_path
 from wae_jax.generation.model import Model
 from wae_jax.generation.modes.code_search import find_input_codes
 from wae_jax.generation.modes.request import Phrases, Request, measure_smoothness, silent_bars, text_table
@@ -128,8 +128,7 @@ def _interpolate_inputs(model: Model, request: Request) -> Phrases:
     originals = request.input_rolls()
     ends, rows = find_input_codes(model, request)
     shares = np.linspace(0, 1, request.num)
-    codes = np.stack([slerp(ends[0], ends[1], float(share)) for share in shares]).astype(np.float32)
-    path = _decode_path(model, request, codes)
+    path = _decode_path(model, request, slerp_path(ends[0], ends[1], shares).astype(np.float32))
     assert path.rolls is not None
     names = [f"{share:.0%} of the way" for share in shares]
     similarity = [
