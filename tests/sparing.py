@@ -6,7 +6,7 @@ from tests.checking import unchecked
 
 
 def spare_work() -> None:
-    """Keeps the built-in corpora of runs and the states into whose shapes checkpoints are read.
+    """Keeps the built-in corpora of runs and the shapes into which checkpoints are read.
 
     Most tests encode and decode two or three phrases, so that these come in parts of 8 in place of 32.
     """
@@ -16,7 +16,7 @@ def spare_work() -> None:
     from wae_jax.generation import model
 
     load_data.make_demo_corpus = _remembered_corpus(load_data.make_demo_corpus)
-    load_model.create_train_state = functools.lru_cache(maxsize=8)(load_model.create_train_state)
+    load_model.train_state_shapes = functools.lru_cache(maxsize=8)(load_model.train_state_shapes)
     model._PHRASES_AT_A_TIME = 8
 
 

@@ -1,5 +1,7 @@
 """Hooks that `main` adds to a run: at each evaluation sample metrics, music and pictures; then the listening page.
 
+One opens the model whose weights a run starts from.
+
 SciPy, matplotlib and the page take more than a second to import, and the first step need not wait for them: each hook
 imports what it uses.
 """
@@ -118,4 +120,13 @@ def write_page(run: Run, state: TrainState) -> None:
         _LOG.warning("%s has not been written: %s", file, error)
 
 
-HOOKS = Hooks(evaluate=evaluate, metric_names=metric_names, draw_curves=draw_curves, finish=finish)
+def load_model(source: str) -> Model:
+    """The model that a run starts from."""
+    from wae_jax.generation.load import load
+
+    return load(source)
+
+
+HOOKS = Hooks(
+    evaluate=evaluate, metric_names=metric_names, draw_curves=draw_curves, finish=finish, load_model=load_model
+)

@@ -20,9 +20,10 @@ from wae_jax.config.fields import (
     RefinerSpec,
 )
 from wae_jax.config.kinds import FIT, NUM_TRACKS, PerTrack, format_per_track, read_per_track
-from wae_jax.config.read import allowed_values, default_config, flatten_config, read_config
+from wae_jax.config.read import ADDED_FIELDS, allowed_values, default_config, flatten_config, read_config
 
 __all__ = [
+    "ADDED_FIELDS",
     "FIT",
     "LONGEST_FITTED_SHORT_NOTE",
     "NUM_TRACKS",

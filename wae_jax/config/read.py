@@ -17,6 +17,9 @@ from wae_jax.errors import ConfigError
 if TYPE_CHECKING:
     import ml_collections
 
+# Top-level fields that workdirs and exported files of 0.3.0 lack, with the values that their runs had without them.
+ADDED_FIELDS = {"init_from": ""}
+
 _LARGEST_CORPUS = 1_000_000  # phrases of 10 kB
 # Metrics that rank models one way alone; of most metrics of music neither more nor less is better.
 _MORE_IS_BETTER = ("eval*/precision", "eval*/recall", "eval*/f1", "samples/precision", "samples/recall", "*/coverage")
@@ -40,7 +43,7 @@ def read_config(config: Config | Mapping[str, Any] | ml_collections.ConfigDict) 
     """Reads a configuration.
 
     Args:
-      config: nested, with every field of `Config`; or a `Config`, which is checked in the same way.
+      config: nested, with every field of `Config` but `ADDED_FIELDS`; or a `Config`, which is checked in the same way.
 
     Raises:
       ConfigError: if a field is unknown, missing, of a wrong type or out of range, or if fields contradict each other;
@@ -48,7 +51,7 @@ def read_config(config: Config | Mapping[str, Any] | ml_collections.ConfigDict) 
     """
     problems: list[str] = []
     given = config if isinstance(config, Mapping) else config.to_dict()
-    found = _read(Config, given, "", problems)
+    found = _read(Config, {**ADDED_FIELDS, **given}, "", problems)
     if not problems:
         problems = [problem for check in _CHECKS if (problem := check(found))]
     if problems:

@@ -10,22 +10,22 @@ from wae_jax.config import read_config
 from wae_jax.errors import CheckpointError
 from wae_jax.generation.export_file import read_model
 from wae_jax.generation.model import Model
-from wae_jax.pianoroll import NUM_TRACKS
 from wae_jax.remote import CHECKPOINTS_FOLDER, local_copy
 from wae_jax.training.checkpoint import Checkpointer
 from wae_jax.training.checkpoint_meta import checkpoint_digest
-from wae_jax.training.state import create_train_state
+from wae_jax.training.state import train_state_shapes
 from wae_jax.training.workdir import load_config
 
 SHIPPED = "wae_gan.npz"
+SHIPPED_NAME = "shipped"  # in place of a path
 
 
 def load(source: str | os.PathLike[str] | None = None, checkpoint: str = "best") -> Model:
     """Opens a trained model.
 
     Args:
-      source: a workdir of `wae_jax.main`, or a file of `wae_jax.export`, each also at a URL; None for the model that
-        ships with the package, a WAE-GAN trained on the built-in corpus.
+      source: a workdir of `wae_jax.main`, or a file of `wae_jax.export`, each also at a URL; None or "shipped" for
+        the model that ships with the package, a WAE-GAN trained on the built-in corpus. "./shipped" is a folder.
       checkpoint: "best", "latest", or the number of a step. An exported file holds one checkpoint, which is both.
 
     Raises:
@@ -40,7 +40,7 @@ def load(source: str | os.PathLike[str] | None = None, checkpoint: str = "best")
       >>> model.config.objective.penalty, model.prior
       ('gan', 'kernel_density')
     """
-    if source is None:
+    if source in (None, SHIPPED_NAME):
         shipped = importlib.resources.files("wae_jax").joinpath("shipped", SHIPPED)
         with importlib.resources.as_file(shipped) as path:
             return _load_exported(path, checkpoint)
@@ -64,7 +64,7 @@ def _load_workdir(workdir: pathlib.Path, checkpoint: str, name: str) -> Model:
     config = read_config(load_config(workdir, name=name))
     if checkpoint not in ("best", "latest") and not checkpoint.isdecimal():
         raise CheckpointError(f"no checkpoint is called {checkpoint!r}; expected best, latest or the number of a step")
-    target = create_train_state(config, track_densities=(0.5,) * NUM_TRACKS, num_train_steps=1)
+    target = train_state_shapes(config)
     checkpoints = Checkpointer(
         workdir / CHECKPOINTS_FOLDER,
         best_metric=config.best_metric,
@@ -82,4 +82,11 @@ def _load_workdir(workdir: pathlib.Path, checkpoint: str, name: str) -> Model:
                 raise CheckpointError(f"{name} has no checkpoint yet; wait for the first evaluation of the run")
             state, meta = restored
     digest = checkpoint_digest(meta["leaves"])
-    return Model(config, state.evaluation_variables(), meta["step"], digest, kernel_density=state.kernel_density())
+    return Model(
+        config,
+        state.evaluation_variables(),
+        meta["step"],
+        digest,
+        kernel_density=state.kernel_density(),
+        discriminator=state.discriminator.params or None,
+    )

@@ -48,6 +48,8 @@ class Model:
       digest: of the checkpoint, or of the exported file.
       track_statistics: of the training data, where they come with the model.
       kernel_density: the distribution that codes are sampled from; None for the normal prior.
+      discriminator: parameters of the latent discriminator that it was trained with; None without one, and where only
+        the autoencoder has been kept, as in exported files.
     """
 
     config: Config
@@ -56,6 +58,7 @@ class Model:
     digest: str
     track_statistics: TrackStatistics | None = None
     kernel_density: KernelDensity | None = None
+    discriminator: Mapping[str, Any] | None = None
 
     @classmethod
     def of_state(cls, config: Config, state: TrainState, statistics: TrackStatistics | None = None) -> Model:

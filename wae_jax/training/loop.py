@@ -21,11 +21,13 @@ from wae_jax.data.load import open_data
 from wae_jax.data.pipeline import InputPipeline, replicate
 from wae_jax.data.statistics import track_densities
 from wae_jax.files import printable
+from wae_jax.remote import CHECKPOINTS_FOLDER
 from wae_jax.training import checks, processes
 from wae_jax.training.calls import max_steps_per_call, num_train_steps, parallel_step, steps_of_call
 from wae_jax.training.checkpoint import Checkpointer
 from wae_jax.training.evaluation_step import make_evaluate
 from wae_jax.training.finiteness import check_state
+from wae_jax.training.initial_weights import TrainedModel, open_initial, start_from
 from wae_jax.training.metric_window import MetricWindow
 from wae_jax.training.metric_writer import MetricWriter
 from wae_jax.training.prior_fit import make_prior_fit
@@ -58,7 +60,7 @@ def train_and_evaluate(
       The metrics of the last evaluation.
 
     Raises:
-      ConfigError: if the configuration cannot be run.
+      ConfigError: if the configuration cannot be run, or not from the weights that it names.
       DatasetError: if the data cannot be read.
       RemoteError: if a URL cannot be read or written.
       WorkdirError: if the workdir belongs to a run with another configuration, or is in use.
@@ -77,24 +79,27 @@ def train_and_evaluate(
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, tonality=data.tonality))
             checks.check_splits(data)
             checks.check_best_metric(config, data, hooks)
+            initial = open_initial(config, work.folder / CHECKPOINTS_FOLDER, hooks.load_model)
         if jax.process_count() > 1:
-            processes.check_agreement(_facts(config, work, data))
+            processes.check_agreement(_facts(config, work, data, initial))
         with processes.failing_together():
             if jax.process_index() == 0:
                 claim_config(work, config.to_dict(), data_digest=data.digest, data_name=data.name)
                 if work.remote:
                     work.remote.upload_run(work.folder)
-        return _run(config, data, work, hooks, on_stop, stack)
+        return _run(config, data, work, initial, hooks, on_stop, stack)
 
 
-def _facts(config: Config, work: Workdir, data: Dataset) -> dict[str, Any]:
+def _facts(config: Config, work: Workdir, data: Dataset, initial: TrainedModel | None) -> dict[str, Any]:
     """Facts that all processes of a run must share; the checkpointer compares the steps they resume from."""
     facts = flatten_config(config.to_dict())
-    del facts["data.path"]  # may differ between hosts
+    for name in ("data.path", "init_from"):  # may differ between hosts
+        del facts[name]
     return {
         **facts,
         "code": processes.code_version(),
         "digest of the data": data.digest,
+        "digest of the model to start from": initial.digest if initial else None,
         "the workdir is held by": work.holder(),
     }
 
@@ -103,6 +108,7 @@ def _run(
     config: Config,
     data: Dataset,
     work: Workdir,
+    initial: TrainedModel | None,
     hooks: Hooks,
     on_stop: Callable[[str], object] | None,
     stack: contextlib.ExitStack,
@@ -115,9 +121,9 @@ def _run(
 
     state = create_train_state(config, track_densities=densities, num_train_steps=total_steps)
     checkpointer = stack.enter_context(
-        Checkpointer(work.folder / "checkpoints", best_metric=config.best_metric, best_mode=config.best_mode)
+        Checkpointer(work.folder / CHECKPOINTS_FOLDER, best_metric=config.best_metric, best_mode=config.best_mode)
     )
-    state, window = _restore(checkpointer, state)
+    state, window = _restore(checkpointer, state if initial is None else start_from(state, initial))
     start = int(state.step)
 
     writer = stack.enter_context(MetricWriter(work.folder, start, enabled=is_first))

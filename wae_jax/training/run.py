@@ -15,6 +15,7 @@ from wae_jax.config import Config
 from wae_jax.data.dataset import Dataset
 from wae_jax.data.statistics import TrackStatistics, track_statistics
 from wae_jax.training.checkpoint import Checkpointer
+from wae_jax.training.initial_weights import TrainedModel
 from wae_jax.training.metric_writer import MetricWriter
 from wae_jax.training.state import TrainState
 from wae_jax.training.workdir import Workdir
@@ -65,12 +66,14 @@ class Hooks:
       metric_names: the names of these metrics, of which an evaluation may leave some out. `best_metric` may be one.
       draw_curves: called after the metrics of an evaluation have been written, in the first process.
       finish: called at the end of a run that no signal has stopped, in the first process.
+      load_model: opens the model that `init_from` names; raises UserError. None if the program cannot.
     """
 
     evaluate: Callable[[Run, TrainState], Mapping[str, float]] = lambda run, state: {}
     metric_names: Callable[[Config, Dataset], Sequence[str]] = lambda config, data: ()
     draw_curves: Callable[[Run], None] = lambda run: None
     finish: Callable[[Run, TrainState], None] = lambda run, state: None
+    load_model: Callable[[str], TrainedModel] | None = None
 
 
 NO_HOOKS = Hooks()

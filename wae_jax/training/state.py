@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.struct
@@ -15,7 +15,7 @@ from jaxtyping import Array, Key
 from wae_jax.config import Config
 from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.models.modules import full_precision
-from wae_jax.pianoroll import PHRASE_SHAPE
+from wae_jax.pianoroll import NUM_TRACKS, PHRASE_SHAPE
 from wae_jax.training.latent_penalties import make_penalty
 from wae_jax.training.learned_prior import KernelDensity, normal
 from wae_jax.training.optimizers import make_optimizers
@@ -90,6 +90,23 @@ def create_train_state(
       track_densities: share of active cells in the training data, one number a track.
       num_train_steps: length of the run, for the learning-rate schedules.
     """
+    create = _make_create(config, track_densities=track_densities, num_train_steps=num_train_steps)
+    # One program in place of some hundred small ones, each of which would be compiled at every start. It runs once, and
+    # on CPUs its random numbers take 8 s to compile with optimization, 2 s without.
+    options = _UNOPTIMIZED if jax.default_backend() == "cpu" else None
+    return jax.jit(create, compiler_options=options)(jax.random.key(config.seed))
+
+
+def train_state_shapes(config: Config) -> TrainState:
+    """The shapes and types of a run's state, without computing it: leaves are `jax.ShapeDtypeStruct`."""
+    create = _make_create(config, track_densities=(0.5,) * NUM_TRACKS, num_train_steps=1)
+    return jax.eval_shape(create, jax.random.key(config.seed))
+
+
+def _make_create(
+    config: Config, *, track_densities: tuple[float, ...], num_train_steps: int
+) -> Callable[[Key[Array, ""]], TrainState]:
+    """Returns the function from a random key to the state before the first step."""
     # Without the mapped axis: the parameters are the same, and there is no such axis outside of pmap.
     model = make_autoencoder(config.model, config.refiner, dtype=config.dtype, track_densities=track_densities)
     penalty = make_penalty(config.objective, config.discriminator, latent_dim=config.model.z_dim, dtype=config.dtype)
@@ -101,9 +118,6 @@ def create_train_state(
     is_learned = config.prior == "kernel_density"
     density: Any = normal(config.model.z_dim, config.objective.prior_variance).padded() if is_learned else {}
 
-    # One program in place of some hundred small ones, each of which would be compiled at every start. It runs once, and
-    # on CPUs its random numbers take 8 s to compile with optimization, 2 s without.
-    @functools.partial(jax.jit, compiler_options=_UNOPTIMIZED if jax.default_backend() == "cpu" else None)
     def create(key: Key[Array, ""]) -> TrainState:
         autoencoder_key, penalty_key = jax.random.split(key)
         variables = model.init(autoencoder_key, jnp.zeros((1, *PHRASE_SHAPE)))
@@ -122,4 +136,4 @@ def create_train_state(
             ),
         )
 
-    return create(jax.random.key(config.seed))
+    return create
