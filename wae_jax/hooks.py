@@ -8,6 +8,7 @@ imports what it uses.
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from wae_jax.training.state import TrainState
 if TYPE_CHECKING:
     from wae_jax.config import Config
     from wae_jax.data.dataset import Dataset
+    from wae_jax.evaluation.sample_metrics import Reference
     from wae_jax.generation.model import Model
 
 _LOG = logging.getLogger(__name__)
@@ -36,22 +38,25 @@ def evaluate(run: Run, state: TrainState) -> dict[str, float]:
     from wae_jax.evaluation.sample_metrics import measure_samples
     from wae_jax.generation.model import Model
 
+    run.background.wait()
     spec = run.config.eval
     is_fitted = bool(run.config.binarization.fitted_parts)
     model = Model.of_state(run.config, state, run.statistics if is_fitted else None)
     metrics: dict[str, float] = {}
     if spec.num_samples:
         metrics = measure_samples(
-            model,
-            model.rule,
-            num=spec.num_samples,
-            seed=run.config.seed,
-            held_out=run.valid_rows,
-            training=run.train_rows,
+            model, model.rule, num=spec.num_samples, seed=run.config.seed, reference=_reference(run)
         )
     if jax.process_index() == 0:
         _write_samples(run, state, model)
     return metrics
+
+
+@functools.lru_cache(maxsize=1)
+def _reference(run: Run) -> Reference:
+    from wae_jax.evaluation.sample_metrics import Reference
+
+    return Reference.of(run.valid_rows, run.train_rows, num=run.config.eval.num_samples)
 
 
 def metric_names(config: Config, data: Dataset) -> list[str]:
@@ -81,7 +86,9 @@ def _write_samples(run: Run, state: TrainState, model: Model) -> None:
     for kind, probabilities in kinds.items():
         rolls = model.binarize(probabilities, seed=seed)
         folder = run.folder / "samples" / f"step_{step:08d}" / kind
-        write_phrases(folder, rolls, probabilities=probabilities, each_picture=False)
+        run.background.add(
+            functools.partial(write_phrases, folder, rolls, probabilities=probabilities, each_picture=False)
+        )
         images |= {f"{kind}/{i}": phrase_image(each) for i, each in enumerate(probabilities)}
     run.writer.write_images(step, images)
 
@@ -92,7 +99,7 @@ def draw_curves(run: Run) -> None:
 
     file = run.folder / "curves.png"
     if not file.exists() or time.time() - file.stat().st_mtime >= _SECONDS_BETWEEN_CURVES:
-        write_curves(run.folder)
+        run.background.add(functools.partial(write_curves, run.folder))
 
 
 def finish(run: Run, state: TrainState) -> None:

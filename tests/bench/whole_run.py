@@ -16,7 +16,7 @@ from typing import Any
 from tests.bench import ours, report
 from tests.helpers import changed
 from wae_jax.config import Config
-from wae_jax.evaluation.sample_metrics import measure_samples
+from wae_jax.evaluation.sample_metrics import Reference, measure_samples
 from wae_jax.generation.model import Model
 from wae_jax.training.loop import train_and_evaluate
 from wae_jax.training.run import Hooks, Run
@@ -36,13 +36,9 @@ def main() -> None:
     def finish(run: Run, state: TrainState) -> None:
         line.update(steps=run.total_steps, seconds=round(time.perf_counter() - started, 2))
         model = Model.of_state(run.config, state, run.statistics)
+        reference = Reference.of(run.valid_rows, run.train_rows, num=arguments.num_samples)
         measured = measure_samples(
-            model,
-            model.rule,
-            num=arguments.num_samples,
-            seed=run.config.seed,
-            held_out=run.valid_rows,
-            training=run.train_rows,
+            model, model.rule, num=arguments.num_samples, seed=run.config.seed, reference=reference
         )
         line.update({f"samples/{name}": report.rounded(measured[f"samples/{name}"]) for name in _OF_SAMPLES})
 

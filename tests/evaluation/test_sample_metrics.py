@@ -19,6 +19,11 @@ def real():
     return PhraseSet(packed, songs.astype(np.int64))
 
 
+def compare(sets):
+    reference = sample_metrics.Reference.of(sets["held_out"].packed, sets["training"].packed, num=24)
+    return reference.compare(sets["generated"].packed)
+
+
 def halves(real):
     return {name: PhraseSet(real.packed[rows], real.songs[rows]) for name, rows in HALVES.items()}
 
@@ -33,7 +38,7 @@ def test_metrics_by_hand():
     short[:, ::6, 40, 1] = True
     short[1, ::12, 12, 0] = True
     sets = {"generated": PhraseSet(pack(short)), "held_out": PhraseSet(pack(long)), "training": PhraseSet(pack(long))}
-    metrics = sample_metrics.compare_sets(sets, seed=0)
+    metrics = compare(sets)
     assert (metrics["samples/cells"], metrics["held_out/cells"]) == (32 + 16 / 2, 32 * 4)
     assert metrics["samples_distance/cells"] == 128 - 40
     assert (metrics["samples/one_step_share"], metrics["held_out/one_step_share"]) == (1, 0)
@@ -47,7 +52,7 @@ def test_metrics_by_hand():
 
 
 def test_equal_sets_have_no_distance(real):
-    metrics = sample_metrics.compare_sets(halves(real), seed=0)
+    metrics = compare(halves(real))
     distances = {name: value for name, value in metrics.items() if name.startswith("samples_distance/")}
     assert len(distances) > 25
     assert set(distances.values()) == {0.0}
@@ -58,7 +63,7 @@ def test_equal_sets_have_no_distance(real):
 
 def test_the_names_of_metrics_are_known_without_the_samples(real):
     """All of them are defined in these."""
-    metrics = sample_metrics.compare_sets(halves(real), seed=0)
+    metrics = compare(halves(real))
     names = sample_metrics.metric_names(24)
     assert sorted(names) == sorted(metrics)
     assert set(names) - set(sample_metrics.metric_names(5)) == {
@@ -70,7 +75,7 @@ def test_the_names_of_metrics_are_known_without_the_samples(real):
 
 def test_the_density_of_samples_is_that_of_neighborhoods_and_not_of_cells(real):
     sets = halves(real)
-    metrics = sample_metrics.compare_sets(sets, seed=0)
+    metrics = compare(sets)
     found = measure.compare_distributions(sets, seed=0)["sets"]["generated"]
     assert metrics["samples/density"] == found["density"] > 1  # of equal sets
     for group, name in (("samples", "generated"), ("held_out", "held_out")):
@@ -85,7 +90,7 @@ def test_splinters_are_told_from_music(real):
     sets = halves(real)
     splinters = unpack(sets["held_out"].packed)
     splinters[:, 1::2] = False
-    metrics = sample_metrics.compare_sets(sets | {"generated": PhraseSet(pack(splinters))}, seed=0)
+    metrics = compare(sets | {"generated": PhraseSet(pack(splinters))})
     assert metrics["samples/one_step_share"] == 1
     assert metrics["held_out/one_step_share"] < 0.1
     assert metrics["samples/frechet_distance"] > 0.1
@@ -98,8 +103,8 @@ def test_samples_are_those_of_the_model(real):
     for bias, cells in ((1 - 1e-9, np.prod(PHRASE_SHAPE)), (1e-9, 0)):
         state = create_train_state(config, track_densities=(bias,) * len(DENSITIES), num_train_steps=1)
         held_out, training = (real.packed[HALVES[name]] for name in ("held_out", "training"))
-        metrics = sample_metrics.measure_samples(
-            Model.of_state(config, state), BinarizationRule(), num=7, seed=0, held_out=held_out, training=training
-        )
+        reference = sample_metrics.Reference.of(held_out, training, num=7)
+        model = Model.of_state(config, state)
+        metrics = sample_metrics.measure_samples(model, BinarizationRule(), num=7, seed=0, reference=reference)
         assert metrics["samples/cells"] == cells
         assert 500 < metrics["held_out/cells"] < 3000

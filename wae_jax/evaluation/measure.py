@@ -14,7 +14,6 @@ indistinguishable from chance.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -161,7 +160,6 @@ def compare_distributions(sets: Sets, *, seed: int) -> dict[str, Any]:
     """
     count = min(_MAX_DISTRIBUTION_PHRASES, *(len(each.packed) for each in sets.values()))
     rng = np.random.default_rng(seed)
-    features = functools.partial(suite.map_chunks, function=distribution.phrase_features)
     real = sets.get("training", sets["held_out"]).packed[: 2 * _MAX_DISTRIBUTION_PHRASES]
     if len(real) < 2:
         undefined = {name: _undefined_metrics() for name in sets if name != "held_out"}
@@ -180,14 +178,18 @@ def compare_distributions(sets: Sets, *, seed: int) -> dict[str, Any]:
         "phrases": count,
         "neighbors": NEIGHBORS,
         "dimensions": space.components.shape[1],
-        "sets": {
-            name: _distribution_metrics(chosen["held_out"], each) for name, each in chosen.items() if name != "held_out"
-        },
-        "floor": _distribution_metrics(points["held_out"][one], points["held_out"][other]),
+        "sets": {name: compare_points(chosen["held_out"], each) for name, each in chosen.items() if name != "held_out"},
+        "floor": compare_points(points["held_out"][one], points["held_out"][other]),
     }
 
 
-def _distribution_metrics(real: Float64[np.ndarray, "n F"], other: Float64[np.ndarray, "m F"]) -> dict[str, float]:
+def features(phrases: suite.Phrases) -> Float64[np.ndarray, "B F"]:
+    """Features of phrases, dense or packed, as in `distribution.phrase_features`."""
+    return suite.map_chunks(phrases, distribution.phrase_features)
+
+
+def compare_points(real: Float64[np.ndarray, "n F"], other: Float64[np.ndarray, "m F"]) -> dict[str, float]:
+    """Distribution metrics of phrases in a feature space; NaN if a set has fewer than `MIN_DISTRIBUTION_PHRASES`."""
     if min(len(real), len(other)) < MIN_DISTRIBUTION_PHRASES:
         return _undefined_metrics()
     found = distribution.precision_recall_density_coverage(real, other, neighbours=NEIGHBORS)

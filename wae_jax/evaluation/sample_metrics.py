@@ -13,6 +13,7 @@ A metric that is undefined, such as the length of notes where there is no note, 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -22,33 +23,59 @@ from jaxtyping import Float64, UInt8
 from wae_jax.config import BinarizationRule
 from wae_jax.data.dataset import spread
 from wae_jax.evaluation import measure
-from wae_jax.evaluation.measure import PhraseSet
 from wae_jax.generation.model import Model
-from wae_jax.metrics import distances, suite
+from wae_jax.metrics import distances, distribution, suite
+from wae_jax.metrics.distribution import FeatureSpace
 from wae_jax.pianoroll import TRACK_NAMES, PackedPhrases, pack
 
 
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """What samples are compared with, measured once: held-out phrases, and the features of training phrases."""
+
+    values: dict[str, Float64[np.ndarray, " B"]]  # of held-out phrases, by label
+    space: FeatureSpace | None  # None where there are too few phrases for distribution metrics
+    points: Float64[np.ndarray, "B dims"] | None  # held-out phrases in it
+
+    @classmethod
+    def of(
+        cls,
+        held_out: UInt8[np.ndarray, "held_out bytes=10080"],
+        training: UInt8[np.ndarray, "training bytes=10080"],
+        *,
+        num: int,
+    ) -> Reference:
+        """The reference of `num` phrases of each split, or all, taken at equal distances."""
+        values = _by_label(suite.measure(_choose(held_out, num)))
+        # The estimates depend on the number of phrases: as many of each set.
+        count = min(num, len(held_out), len(training))
+        if count < measure.MIN_DISTRIBUTION_PHRASES:
+            return cls(values, None, None)
+        space = distribution.fit_feature_space(measure.features(_choose(training, num)))
+        return cls(values, space, space.transform(measure.features(_choose(held_out, count))))
+
+    def compare(self, samples: PackedPhrases) -> dict[str, float]:
+        """Metrics of samples, by name as listed at the head of this file."""
+        metrics: dict[str, float] = {}
+        for label, values in _by_label(suite.measure(samples)).items():
+            metrics[f"samples/{label}"] = suite.defined_mean(values)
+            metrics[f"held_out/{label}"] = suite.defined_mean(self.values[label])
+            metrics[f"samples_distance/{label}"] = distances.wasserstein_1(values, self.values[label])
+        if self.space is not None and self.points is not None:
+            points = self.space.transform(measure.features(samples[: len(self.points)]))
+            found = measure.compare_points(self.points, points)
+            metrics |= {f"samples/{name}": value for name, value in found.items()}
+        return {name: value for name, value in metrics.items() if not math.isnan(value)}
+
+
 def measure_samples(
-    model: Model,
-    rule: BinarizationRule,
-    *,
-    num: int,
-    seed: int,
-    held_out: UInt8[np.ndarray, "held_out bytes"],
-    training: UInt8[np.ndarray, "training bytes"],
+    model: Model, rule: BinarizationRule, *, num: int, seed: int, reference: Reference
 ) -> dict[str, float]:
     """Metrics of `num` decoded samples of the prior, by name as listed at the head of this file.
 
-    The rule is calibrated. `num` held-out phrases, and as many training phrases to fit the feature space to, are taken
-    at equal distances in their splits.
+    The rule is calibrated.
     """
-    rolls = model.binarize(model.sample(num, seed=seed), rule, seed=seed)
-    sets = {
-        "generated": PhraseSet(pack(rolls)),
-        "held_out": _choose(held_out, num),
-        "training": _choose(training, num),
-    }
-    return compare_sets(sets, seed=seed)
+    return reference.compare(pack(model.binarize(model.sample(num, seed=seed), rule, seed=seed)))
 
 
 def metric_names(num: int) -> list[str]:
@@ -63,21 +90,8 @@ def metric_names(num: int) -> list[str]:
     return [*of_sets, *of_samples]
 
 
-def compare_sets(sets: measure.Sets, *, seed: int) -> dict[str, float]:
-    """Metrics of the sets `generated`, `held_out` and `training`, by name as listed at the head of this file."""
-    metrics: dict[str, float] = {}
-    samples, real = (_by_label(suite.measure(sets[name].packed)) for name in ("generated", "held_out"))
-    for label, values in samples.items():
-        metrics[f"samples/{label}"] = suite.defined_mean(values)
-        metrics[f"held_out/{label}"] = suite.defined_mean(real[label])
-        metrics[f"samples_distance/{label}"] = distances.wasserstein_1(values, real[label])
-    found = measure.compare_distributions(sets, seed=seed)["sets"]["generated"]
-    metrics |= {f"samples/{name}": value for name, value in found.items()}
-    return {name: value for name, value in metrics.items() if not math.isnan(value)}
-
-
-def _choose(rows: PackedPhrases, num: int) -> PhraseSet:
-    return PhraseSet(np.asarray(rows[spread(len(rows), num)]))
+def _choose(rows: UInt8[np.ndarray, "rows bytes=10080"], num: int) -> PackedPhrases:
+    return np.asarray(rows[spread(len(rows), num)])
 
 
 def _by_label(measured: dict[str, suite.Columns]) -> dict[str, Float64[np.ndarray, " B"]]:

@@ -23,6 +23,7 @@ from wae_jax.data.statistics import track_densities
 from wae_jax.files import printable
 from wae_jax.remote import CHECKPOINTS_FOLDER
 from wae_jax.training import checks, processes
+from wae_jax.training.background import Background
 from wae_jax.training.calls import max_steps_per_call, num_train_steps, parallel_step, steps_of_call
 from wae_jax.training.checkpoint import Checkpointer
 from wae_jax.training.evaluation_step import make_evaluate
@@ -127,18 +128,20 @@ def _run(
     start = int(state.step)
 
     writer = stack.enter_context(MetricWriter(work.folder, start, enabled=is_first))
+    background = stack.enter_context(Background())
     progress = stack.enter_context(Progress(total_steps, config.batch_size, initial_step=start, enabled=is_first))
     stop = stack.enter_context(Stop())
     # Entered last, so that it is left first.
     stack.enter_context(processes.leaving_at_once())
     # An index that cannot be read does not matter to a run that samples from the normal prior.
     songs = data.songs("train") if config.prior == "kernel_density" else None
-    run = Run(config, work, train_rows, songs, valid_rows, densities, total_steps, writer, checkpointer)
+    run = Run(config, work, train_rows, songs, valid_rows, densities, total_steps, writer, checkpointer, background)
     if start == 0:
         writer.write_text(0, {"config": json.dumps(config.to_dict(), indent=2)})
 
     state, metrics, stopped_by = _train(run, state, window, hooks, progress, stop)
     checkpointer.wait()  # before anything says that it is saved
+    background.wait()
     if stopped_by:
         _LOG.info("%s: saved step %d; the same command resumes from there", stopped_by, int(state.step))
     else:
@@ -188,7 +191,8 @@ def _train(
         step += count
         window.add(step, train_metrics)
         stopped_by = stop.requested_by()
-        is_saved = stopped_by is not None or run.is_due(step, config.checkpoint_every_steps)
+        is_due = run.is_due(step, config.checkpoint_every_steps)
+        is_saved = is_due or stopped_by is not None
 
         scalars: dict[str, float] = {}
         evaluated: dict[str, float] | None = None
@@ -199,8 +203,9 @@ def _train(
             # Both raise rather than evaluate or save what is not finite.
             window.fetch()
             check_state(state)
-            state = fit_prior(state)
         if is_evaluated:
+            # Whether a signal stops the run here must not change the metrics.
+            state = fit_prior(state, lightly=not is_due)
             evaluated = metrics = evaluate(state)
             scalars |= evaluated
         if scalars:
@@ -208,6 +213,8 @@ def _train(
         if evaluated and jax.process_index() == 0:
             hooks.draw_curves(run)
         if is_saved:
+            if not (is_evaluated and is_due):
+                state = fit_prior(state)
             run.checkpointer.save(step, state, evaluated, {"window": window.fetch()})
         if evaluated or is_saved:
             run.upload()

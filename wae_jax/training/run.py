@@ -14,6 +14,7 @@ from jaxtyping import Int64, UInt8
 from wae_jax.config import Config
 from wae_jax.data.dataset import Dataset
 from wae_jax.data.statistics import TrackStatistics, track_statistics
+from wae_jax.training.background import Background
 from wae_jax.training.checkpoint import Checkpointer
 from wae_jax.training.initial_weights import TrainedModel
 from wae_jax.training.metric_writer import MetricWriter
@@ -34,6 +35,7 @@ class Run:
     total_steps: int  # length of the run
     writer: MetricWriter  # of metrics and pictures, in the first process only
     checkpointer: Checkpointer
+    background: Background  # for pictures and sound
 
     @property
     def folder(self) -> pathlib.Path:
@@ -53,6 +55,7 @@ class Run:
         """Uploads what has changed, with the newest checkpoint, if the workdir is at a URL."""
         if self.workdir.remote and jax.process_index() == 0:
             self.checkpointer.wait()
+            self.background.wait()
             self.writer.flush()
             self.workdir.remote.upload_run(self.folder)
 
