@@ -63,6 +63,7 @@ _IMPORTED_BY_NO_MODULE = {
     "pytest-xdist",
     "pytest-timeout",
     "playwright",  # by pytest.importorskip
+    "filelock",  # by jax where the size of its folder of programs has a limit
     "pretty_midi",  # its sound font is used
     "requests",  # imported by jax where it looks for a cloud
 }

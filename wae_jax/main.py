@@ -12,6 +12,7 @@ from absl import logging as absl_logging
 
 from wae_jax.command_line.background import quiet_checkpoint_errors
 from wae_jax.command_line.command import describe_failure, is_out_of_memory
+from wae_jax.command_line.compiled_programs import keep_compiled_programs
 from wae_jax.command_line.config_flag import define_config, parse_flags
 from wae_jax.command_line.host_memory import keep_freed_memory
 from wae_jax.command_line.signals import INTERRUPTED, leave, take_interrupts
@@ -76,6 +77,7 @@ def run() -> None:
     """Starts the program."""
     take_interrupts()
     keep_freed_memory()
+    keep_compiled_programs()
     define_config()
     app.run(main, flags_parser=parse_flags)
 

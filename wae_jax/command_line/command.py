@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from wae_jax.command_line.compiled_programs import keep_compiled_programs
 from wae_jax.command_line.host_memory import keep_freed_memory
 from wae_jax.command_line.signals import INTERRUPTED, TERMINATED, Terminated, leave, raising_on_signals, take_interrupts
 from wae_jax.command_line.terminal import any_text_on_stdout
@@ -156,6 +157,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def run_program(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     """Runs a command as a program, and ends it with the exit status."""
     keep_freed_memory()
+    keep_compiled_programs()
     status = main(None)
     if status in (INTERRUPTED, TERMINATED):
         leave(status)
