@@ -60,6 +60,7 @@ from wae_jax.listening.page import write_page
 from wae_jax.listening.sections import sections_of_phrases
 from wae_jax.metrics.suite import music_table
 from wae_jax.pianoroll import unpack
+from wae_jax.programs import how_to_run
 from wae_jax.render.audio import Audio, describe, missing_parts
 from wae_jax.render.phrase_files import write_phrases, written_files
 from wae_jax.training.workdir import RUN_FILE
@@ -152,8 +153,7 @@ def _report_codes(
     num, dimensions = phrases.codes.shape
     print(f"wrote the codes of {num} phrase{'s' * (num > 1)}{of_which} to {output / CODES}: {dimensions} numbers each")
     flags = [f"--{name}={value}" for name, value in back.items() if value is not None]
-    command = ["python", "-m", "wae_jax.generate", *flags, f"--output={output / DECODED}"]
-    print(f"to decode them: {shlex.join(command)}")
+    print(f"to decode them: {how_to_run('generate')} {shlex.join([*flags, f'--output={output / DECODED}'])}")
 
 
 def _write_music(

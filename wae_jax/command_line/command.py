@@ -16,6 +16,7 @@ from wae_jax.command_line.signals import INTERRUPTED, TERMINATED, Terminated, le
 from wae_jax.command_line.terminal import any_text_on_stdout
 from wae_jax.errors import RequestError, UserError
 from wae_jax.files import printable
+from wae_jax.programs import how_to_run
 from wae_jax.remote import is_url
 
 LARGEST_SEED = 2**32 - 1
@@ -23,11 +24,18 @@ LARGEST_NUM = 100_000  # phrases; a decoded one takes 300 kB of memory
 
 
 def make_parser(command: str, description: str | None, **options: Any) -> argparse.ArgumentParser:
-    """The parser of `python -m wae_jax.COMMAND`, whose description keeps its lines; the command takes Ctrl-C."""
+    """The parser of a command, whose description keeps its lines; the command takes Ctrl-C.
+
+    Args:
+      command: its module in `wae_jax`.
+      description: in which `python -m wae_jax.COMMAND` becomes the words that start this process.
+      options: of `ArgumentParser`.
+    """
     take_interrupts()
+    started = how_to_run(command)
     return argparse.ArgumentParser(
-        prog=f"python -m wae_jax.{command}",
-        description=description,
+        prog=started,
+        description=(description or "").replace(f"python -m wae_jax.{command}", started),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         **options,
     )

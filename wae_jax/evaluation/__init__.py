@@ -2,5 +2,5 @@
 
 Latent metrics, memorization, tables, comparison of runs, the report; measures of single phrases are in metrics.
 May import `generation`, `training`, `data`, `objective`, `metrics`, `models`, `render`, `pianoroll`, `config`,
-`files` and `errors`.
+`files`, `programs` and `errors`.
 """

@@ -15,6 +15,7 @@ from wae_jax.config import format_per_track
 from wae_jax.errors import CompareError
 from wae_jax.evaluation.measure import DISTRIBUTION_METRICS, PITCHED, SETS
 from wae_jax.files import parse_json, whole_file
+from wae_jax.programs import how_to_run
 
 RESULT_FILE = "evaluation.json"
 FORMAT = "wae_jax evaluation"
@@ -48,7 +49,7 @@ def read_evaluation(folder: pathlib.Path) -> dict[str, Any]:
     if path is None:
         raise CompareError(
             f"{folder} has not been evaluated: there is no {candidates[0]}; "
-            f"run python -m wae_jax.evaluate --workdir {shlex.quote(str(folder))}"
+            f"run {how_to_run('evaluate')} --workdir {shlex.quote(str(folder))}"
         )
     try:
         content = parse_json(path.read_bytes())

@@ -21,6 +21,7 @@ from wae_jax.data.load import open_data
 from wae_jax.data.pipeline import InputPipeline, replicate
 from wae_jax.data.statistics import track_densities
 from wae_jax.files import printable
+from wae_jax.programs import how_to_run
 from wae_jax.remote import CHECKPOINTS_FOLDER
 from wae_jax.training import checks, processes
 from wae_jax.training.background import Background
@@ -148,7 +149,7 @@ def _run(
         if is_first:
             hooks.finish(run, jax.device_get(state))
         _LOG.info("finished at step %d; metrics, samples and checkpoints are in %s", total_steps, printable(work.name))
-        command = f"python -m wae_jax.generate --workdir {printable(shlex.quote(work.name))} --output music"
+        command = f"{how_to_run('generate')} --workdir {printable(shlex.quote(work.name))} --output music"
         _LOG.info("more music: %s", command)
     run.upload()
     if stopped_by and int(state.step) < total_steps and on_stop is not None:
