@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import json
 import re
 import statistics
 
@@ -17,6 +18,7 @@ from wae_jax.generation.binarization import binarize
 from wae_jax.generation.export_file import to_storage
 from wae_jax.generation.latent_paths import slerp
 from wae_jax.generation.load import load
+from wae_jax.generation.modes.attributes import ATTRIBUTES
 from wae_jax.listening.decoder_layers import decoder_layers
 from wae_jax.listening.document import PLAYER_SCRIPTS, embed, read_browser_file
 from wae_jax.listening.latent_panel import latent_panel, layer_to_json
@@ -45,7 +47,8 @@ def page(browser, panel, tmp_path):
     file.write_text(
         f"<!doctype html><meta charset=utf-8><section id=latent></section>{scripts}<script>"
         f"const model = {embed(panel)}; const player = new Player({{tempo: 100}}); const opened = [];"
-        "const openPhrase = (phrase) => { opened.push(phrase); player.load(phrase.notes); player.play(); };"
+        "const openPhrase = (phrase, {from = 0} = {}) => {"
+        "opened.push(phrase); player.load(phrase.notes); player.seek(from); player.play(); };"
         "const panel = new LatentPanel(byId('latent'), model, {player, openPhrase});</script>",
         encoding="utf-8",
     )
@@ -213,7 +216,7 @@ def test_a_new_sample_is_decoded_and_played_at_once(page, model):
         True,
     ]
     assert loudest(page, 600) > 1e-3
-    assert second["name"] in page.get_by_role("status").text_content()
+    assert second["name"] in page.locator("#latent-status").text_content()
 
 
 def along(panel, code):
@@ -225,7 +228,8 @@ def along(panel, code):
 
 def test_a_slider_moves_the_code_along_its_direction_alone(page, panel):
     before = along(panel, state(page)["code"])
-    slider = page.locator("[data-direction='1']")
+    page.get_by_text("Explore the principal components").click()
+    slider = page.get_by_role("slider", name=re.compile("^Direction 2"))
     assert float(slider.input_value()) == pytest.approx(before[1], abs=0.026)
     slider.fill("-2")
     page.wait_for_function("() => opened.length === 1")
@@ -241,10 +245,134 @@ def test_a_slider_moves_the_code_along_its_direction_alone(page, panel):
     assert along(panel, state(page)["code"])[1] == pytest.approx(-1.95)
 
 
+def predicted(panel, code):
+    """The attributes of a code by the linear model, in deviations."""
+    slopes = np.array([attribute["slope"] for attribute in panel["attributes"]])
+    return slopes @ (np.array(code) - panel["mean"])
+
+
+def test_a_slider_of_an_attribute_takes_the_shortest_way_to_its_value(page, panel):
+    code = np.array(state(page)["code"])
+    slider = page.get_by_role("slider", name=re.compile("^Drum busyness"))
+    assert float(slider.input_value()) == pytest.approx(predicted(panel, code)[4], abs=0.026)
+    slider.fill("1.5")
+    page.wait_for_function("() => opened.length === 1")
+    moved = np.array(state(page)["code"])
+    slope = np.array(panel["attributes"][4]["slope"])
+    expected = code + (1.5 - predicted(panel, code)[4]) * np.linalg.pinv(slope[None])[:, 0]
+    np.testing.assert_allclose(moved, expected, atol=1e-9)
+    assert slider.get_attribute("aria-valuetext") == "+1.5 standard deviations of the attribute"
+
+
+def test_the_sliders_of_attributes_change_the_music_that_they_name(page, model):
+    """In most of forty samples, a step of two deviations raises the attribute of the notes."""
+    program = """([index, seeds]) => {
+      const axis = LatentAxis.ofAttribute(model.attributes[index], model.mean);
+      return seeds.map((seed) => {
+        const code = LatentPanel.sampleCode(seed, model);
+        return [code, axis.moved(code, axis.positionOf(code) + 2)];
+      });
+    }"""
+    for index, measure in enumerate(ATTRIBUTES.values()):
+        pairs = np.array(page.evaluate(program, [index, list(range(40))]), np.float32)
+        before, after = (measure(model.binarize(model.decode(pairs[:, i]))) for i in (0, 1))
+        assert np.nanmean(np.sign(after - before)) > 0.3, list(ATTRIBUTES)[index]
+
+
+def test_a_seed_gives_its_sample(page, panel):
+    field = page.get_by_label("Seed")
+    assert field.input_value() == "1"
+    field.fill("4294967295")
+    field.press("Enter")
+    page.wait_for_function("() => opened.length === 1")
+    shown = state(page)
+    assert shown["code"] == page.evaluate("() => LatentPanel.sampleCode(4294967295, model)")
+    assert shown["name"] == "New sample 4294967295"
+    press(page, "New sample")
+    assert (field.input_value(), state(page)["seed"]) == ("0", 0)
+    for wrong in ("-1", "1.5", "4294967296", ""):
+        field.fill(wrong)
+        field.press("Enter")
+        assert field.input_value() == "0"
+    assert page.evaluate("() => opened.length") == 2
+
+
+def rich_state(page):
+    """A state in which everything differs from that of a new page."""
+    press(page, "New sample")
+    press(page, "Keep as A")
+    page.get_by_role("slider", name=re.compile("^Register")).fill("-1")
+    page.get_by_label("Thresholds of all tracks").fill("0.5")
+    page.evaluate("() => { player.tempo = 133; }")
+    page.wait_for_function("() => panel.state.name.endsWith('moved') && opened.length === 2")
+    return state(page)
+
+
+def test_a_link_restores_what_is_shown(browser, page):
+    kept = rich_state(page)
+    press(page, "Copy link")
+    page.wait_for_function("() => byId('latent-message').textContent !== ''")
+    link = page.url
+    assert "#state=" in link
+    page.goto("about:blank")
+    page.goto(link)
+    assert state(page) == kept
+    assert page.evaluate("() => player.tempo") == 133
+    # Also where the page is open already.
+    press(page, "New sample")
+    assert state(page) != kept
+    page.evaluate("(link) => { location.hash = ''; location.href = link; }", link)
+    page.wait_for_function("(name) => panel.state.name === name", arg=kept["name"])
+    assert state(page) == kept
+
+
+def test_a_file_restores_what_is_shown(page, tmp_path):
+    kept = rich_state(page)
+    with page.expect_download() as download:
+        press(page, "Save to a file")
+    assert download.value.suggested_filename == "New_sample_2_moved.json"
+    download.value.save_as(file := tmp_path / "state.json")
+    page.reload()
+    page.get_by_label("Open a file").set_input_files(file)
+    page.wait_for_function("(name) => panel.state.name === name", arg=kept["name"])
+    assert state(page) == kept
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda state: "{", "no saved state, or it is damaged"),
+        (lambda state: "[1]", "no saved state of such a page"),
+        (lambda state: "null", "no saved state of such a page"),
+        (lambda state: json.dumps({**state, "model": "0" * 64}), "of another model, 000000000000; this page has"),
+        (lambda state: json.dumps({**state, "code": state["code"][1:]}), "saved state is damaged"),
+        (lambda state: json.dumps({**state, "thresholds": ["a"] * 5}), "saved state is damaged"),
+        (lambda state: json.dumps({**state, "kept": {"A": {"code": [1], "name": "x"}, "B": None}}), "is damaged"),
+        (lambda state: json.dumps({**state, "kept": {}}), "saved state is damaged"),
+        (lambda state: json.dumps({**state, "seed": 1.5}), "saved state is damaged"),
+    ],
+)
+def test_a_file_that_is_no_state_is_refused_in_a_sentence(page, tmp_path, change, sentence):
+    before = state(page)
+    (tmp_path / "state.json").write_text(change(before))
+    page.get_by_label("Open a file").set_input_files(tmp_path / "state.json")
+    page.wait_for_function("(text) => byId('latent-message').textContent.includes(text)", arg=sentence)
+    assert state(page) == before
+
+
+def test_a_damaged_link_is_refused_in_a_sentence(page):
+    before = state(page)
+    for wrong in ("%%%", "e30", ""):
+        page.evaluate("(wrong) => { location.hash = ''; byId('latent-message').textContent = ''; }", wrong)
+        page.evaluate("(wrong) => { location.hash = `#state=${wrong}`; }", wrong)
+        page.wait_for_function("() => byId('latent-message').textContent.includes('no saved state')")
+    assert state(page) == before
+
+
 def test_music_goes_on_from_where_it_was_when_a_slider_moves(page):
     press(page, "Play this")
     page.evaluate("() => player.seek(90)")
-    page.locator("[data-direction='0']").fill("1")
+    page.get_by_role("slider", name=re.compile("^Density")).fill("1")
     page.wait_for_function("() => opened.length === 2")
     assert page.evaluate("() => [player.isPlaying, player.position >= 90]") == [True, True]
     press(page, "New sample")
@@ -309,7 +437,8 @@ def test_what_is_shown_can_be_saved_as_midi(page):
 def test_every_control_has_a_name(page):
     snapshot = page.locator("#latent").aria_snapshot()
     controls = re.findall(r"- '?(button|slider)( \"..)?", snapshot)
-    # Those of the tracks' thresholds are folded away.
-    assert [kind for kind, _ in controls].count("button") == 8
-    assert [kind for kind, _ in controls].count("slider") == 8 + 1
+    # Principal components and the tracks' thresholds are folded away; a field for a file is a button.
+    assert [kind for kind, _ in controls].count("button") == 8 + 3
+    assert [kind for kind, _ in controls].count("slider") == 5 + 1
+    assert page.get_by_label("Seed").is_visible()
     assert all(name for _, name in controls)

@@ -1,5 +1,6 @@
 """The listening page in a real browser."""
 
+import base64
 import io
 import json
 import pathlib
@@ -177,9 +178,8 @@ def test_what_is_stored_and_broken_is_passed_over(browser, file):
         assert page.locator("article").count() == 3
 
 
-def test_midi_has_exactly_the_notes(page):
-    name, content = downloaded(page, page.get_by_role("button", name="as MIDI").nth(1))
-    assert re.fullmatch(r"Sample_2_[A-Za-z0-9._-]*\.mid", name)
+def notes_of_midi(content):
+    """The notes of a MIDI file of a page, in its order of tracks."""
     file = mido.MidiFile(file=io.BytesIO(content), charset="utf-8")
     found = []
     for k, track in enumerate(file.tracks[1:]):
@@ -190,7 +190,45 @@ def test_midi_has_exactly_the_notes(page):
                 begun[message.note] = now
             elif message.type == "note_off":
                 found.append([k, message.note, begun[message.note] / 40, (now - begun.pop(message.note)) / 40])
-    assert sorted(found) == sorted(PHRASES[1]["notes"])
+    return sorted(found)
+
+
+def test_midi_has_exactly_the_notes(page):
+    name, content = downloaded(page, page.get_by_role("button", name="as MIDI").nth(1))
+    assert re.fullmatch(r"Sample_2_[A-Za-z0-9._-]*\.mid", name)
+    assert notes_of_midi(content) == sorted(PHRASES[1]["notes"])
+
+
+def dragged(page, element):
+    """Name and bytes of the MIDI file that a drag of an element carries, and the same of its file."""
+    program = """async (element) => {
+      const dataTransfer = new DataTransfer();
+      element.dispatchEvent(new DragEvent('dragstart', {dataTransfer, bubbles: true}));
+      const [file] = dataTransfer.files;
+      return [element.draggable, dataTransfer.getData('DownloadURL'), file.name,
+        Array.from(new Uint8Array(await file.arrayBuffer()))];
+    }"""
+    is_draggable, text, name, content = element.evaluate(program)
+    assert is_draggable
+    kind, url_name, url = text.split(":", 2)
+    assert (kind, url_name) == ("audio/midi", name)
+    assert base64.b64decode(url.removeprefix("data:audio/midi;base64,"), validate=True) == bytes(content)
+    return name, bytes(content)
+
+
+def test_a_phrase_is_dragged_out_as_midi(page):
+    name, content = dragged(page, page.locator("article canvas").first)
+    assert name == "Sample_1.mid"
+    assert notes_of_midi(content) == sorted(PHRASES[0]["notes"])
+
+
+def test_a_track_of_the_phrase_in_the_player_is_dragged_out_alone(page):
+    strings = page.locator("#tracks .label").nth(4)
+    assert notes_of_midi(dragged(page, strings)[1]) == []  # nothing is in the player yet
+    page.get_by_role("button", name="Play Sample 1").click()
+    name, content = dragged(page, strings)
+    assert name == "Sample_1_Strings.mid"
+    assert notes_of_midi(content) == [note for note in PHRASES[0]["notes"] if note[0] == 4]
 
 
 def test_wav_is_heard_and_does_not_clip(page):

@@ -226,3 +226,73 @@ def test_a_roll_is_drawn_where_its_notes_are(page):
     low, high = page.evaluate(painted, [[BASS, 40, 48, 96]])
     assert low == pytest.approx(0.25, abs=0.01)
     assert high == pytest.approx(0.75, abs=0.01)
+
+
+QUARTERS = {pitch: [[STRINGS, pitch, step, 12] for step in range(0, 192, 12)] for pitch in (60, 72)}
+# Starts a phrase in a loop with a record of all voices: the step in which each begins, and when it is cut.
+LOOP = """([notes, from, tempo]) => {
+  globalThis.begun = [];
+  globalThis.plainStart ??= startVoice;
+  startVoice = (context, inputs, note, when, seconds) => {
+    const voice = plainStart(context, inputs, note, when, seconds);
+    const entry = {pitch: note[1], when, cut: null, steps: seconds / stepSeconds(tempo)};
+    begun.push(entry);
+    return {...voice, when, cut(now) { entry.cut ??= now; voice.cut(now); }};
+  };
+  globalThis.p?.stop();
+  globalThis.p = new Player({tempo});
+  p.loop = true;
+  p.load(notes);
+  p.seek(from);
+  p.play();
+}"""
+
+
+def begun(page):
+    """The notes that sounded, as (pitch, quarter notes since the first)."""
+    found = page.evaluate("() => begun.filter(({when, cut}) => cut === null || cut > when)")
+    first = min(each["when"] for each in found)
+    return sorted((round((each["when"] - first) * 4, 2), each["pitch"]) for each in found)
+
+
+def test_a_loop_goes_on_with_another_phrase_at_the_next_bar(player):
+    player.evaluate(LOOP, [QUARTERS[60], 6, 240])
+    player.wait_for_function("() => p.position > 25")
+    player.evaluate("(notes) => p.loadAtNextBar(notes)", QUARTERS[72])
+    # What is changed again before the bar is never heard.
+    player.evaluate("(notes) => { p.loadAtNextBar([[4, 99, 0, 192]]); p.loadAtNextBar(notes); }", QUARTERS[72])
+    player.wait_for_function("() => p.position > 75")
+    found = begun(player)
+    pitches = [pitch for _, pitch in found]
+    # The first is the rest of the note that had begun before; quarters 1, 2 and 3 of the bar, then the next bar.
+    assert pitches[:4] == [60] * 4
+    assert set(pitches[4:]) == {72}
+    times = np.diff([time for time, _ in found])
+    np.testing.assert_allclose(times[1:], 1, atol=0.02)
+    assert player.evaluate("() => p.isPlaying && p.loop")
+
+
+def test_the_change_at_the_end_of_a_phrase_is_in_the_next_round(player):
+    player.evaluate(LOOP, [QUARTERS[60], 150, 240])
+    player.evaluate("(notes) => p.loadAtNextBar(notes)", QUARTERS[72])
+    player.wait_for_function("() => p.position > 25 && p.position < 100")
+    found = begun(player)
+    assert [pitch for _, pitch in found[:7]] == [60] * 4 + [72] * 3
+    np.testing.assert_allclose(np.diff([time for time, _ in found])[1:], 1, atol=0.02)
+
+
+def test_a_long_note_ends_where_the_other_phrase_begins_and_one_of_that_phrase_is_entered(player):
+    player.evaluate(LOOP, [PAD, 0, 240])
+    player.evaluate("() => p.loadAtNextBar([[4, 50, 24, 100]])")
+    player.wait_for_function("() => p.position > 50")
+    found = player.evaluate("() => begun")
+    assert [each["pitch"] for each in found] == [69, 50]
+    assert found[0]["cut"] == pytest.approx(found[0]["when"] + 1, abs=0.05)
+    assert found[1]["when"] == pytest.approx(found[0]["cut"], abs=0.01)
+    assert found[1]["steps"] == pytest.approx(24 + 100 - 48)
+
+
+def test_without_a_loop_another_phrase_is_loaded_at_once(player):
+    start(player, PAD)
+    player.evaluate("() => p.loadAtNextBar([[4, 50, 24, 100]])")
+    assert player.evaluate("() => [p.isPlaying, p.position]") == [False, 0]

@@ -17,7 +17,7 @@ from wae_jax.errors import RequestError
 from wae_jax.files import whole_file
 
 # The scripts of every page that plays and draws phrases, in this order.
-PLAYER_SCRIPTS = ("elements.js", "voices.js", "player.js", "piano_roll.js", "downloads.js")
+PLAYER_SCRIPTS = ("elements.js", "voices.js", "sound.js", "player.js", "piano_roll.js", "downloads.js")
 
 LARGEST_PAGE = 25_000_000  # bytes
 

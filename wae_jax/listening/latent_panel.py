@@ -1,9 +1,10 @@
 """The data of the page's latent panel: the decoder, and directions to move along in latent space.
 
 Decoder and learned prior are stored as in an exported file: kernels and codes of 16 bits, the rest of 32,
-little-endian, in base64. The directions are the principal components of the codes of training phrases. A direction is
-named after the attribute of the music that follows it most closely, if their correlation over these phrases reaches
-`MIN_CORRELATION`, that is, if they share at least a sixth of their variance.
+little-endian, in base64. There are two kinds of directions: those in which an attribute of the music changes, as in
+`generate --mode=edit`, and the principal components of the codes of training phrases. A component is named after the
+attribute that follows it most closely, if their correlation over these phrases reaches `MIN_CORRELATION`, that is, if
+they share at least a sixth of their variance.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from wae_jax.config import BinarizationRule
 from wae_jax.data.dataset import spread
 from wae_jax.generation.export_file import density_to_storage, to_storage
 from wae_jax.generation.model import Model
-from wae_jax.generation.modes.attributes import ATTRIBUTES, PerPhrase
+from wae_jax.generation.modes.attributes import ATTRIBUTES, Measured, PerPhrase, fit_directions, measure
 from wae_jax.listening.decoder_layers import Layer, decoder_layers
 from wae_jax.pianoroll import LOWEST_PITCH, PHRASE_SHAPE, Codes, unpack
 from wae_jax.training.learned_prior import KernelDensity
@@ -43,8 +44,9 @@ def latent_panel(
       num_phrases: at most this many training phrases, spread over the split.
 
     Returns:
-      JSON: the `shape` [T, P, K] and the `lowest_pitch` of a phrase, the `layers` of the decoder, `prior_deviation`,
-      the learned prior `kernel_density` or None, the `rule`, the `mean` of the codes, and `directions`.
+      JSON: the `digest` of the model, the `shape` [T, P, K] and the `lowest_pitch` of a phrase, the `layers` of the
+      decoder, `prior_deviation`, the learned prior `kernel_density` or None, the `rule`, the `mean` of the codes,
+      `attributes` and `directions`.
 
     Raises:
       CheckpointError: if the decoder or the learned prior has values that 16 bits cannot hold.
@@ -57,7 +59,9 @@ def latent_panel(
     codes = model.encode(rolls)
     prior_deviation = float(model.config.objective.prior_variance) ** 0.5
     layers = decoder_layers(model.config.model, model.config.refiner, to_storage(model.variables))
+    measured = measure(rolls)
     return {
+        "digest": model.digest,
         "shape": list(PHRASE_SHAPE),
         "lowest_pitch": LOWEST_PITCH,
         "layers": [layer_to_json(layer) for layer in layers],
@@ -65,13 +69,24 @@ def latent_panel(
         "kernel_density": None if model.kernel_density is None else _density_to_json(model.kernel_density),
         "rule": dataclasses.asdict(rule),
         "mean": codes.mean(axis=0, dtype=np.float64).tolist(),
+        "attributes": find_attributes(codes, measured),
         "directions": find_directions(
             codes,
-            {name: measure(rolls) for name, measure in ATTRIBUTES.items()},
+            dict(zip(ATTRIBUTES, measured.T, strict=True)),
             num=num_directions,
             min_deviation=_MIN_DEVIATION * prior_deviation,
         ),
     }
+
+
+def find_attributes(codes: Codes, measured: Measured) -> list[dict[str, Any]]:
+    """The attributes that differ between phrases: `name`, `slope` and `explained` as in `attributes.Directions`."""
+    found = fit_directions(codes, measured)
+    return [
+        {"name": name, "slope": slope.tolist(), "explained": float(explained)}
+        for name, slope, explained in zip(ATTRIBUTES, found.slope, found.explained, strict=True)
+        if slope.any()
+    ]
 
 
 def find_directions(

@@ -24,7 +24,7 @@ from wae_jax.listening.sections import Section, sections_of_model
 from wae_jax.pianoroll import DEFAULT_TEMPO
 
 LARGEST_PANEL = 16_000_000  # bytes
-PANEL_SCRIPTS = ("binarization.js", "decoder.js", "latent_panel.js")
+PANEL_SCRIPTS = ("binarization.js", "decoder.js", "latent_axes.js", "panel_state.js", "latent_panel.js")
 
 
 def write_run_page(

@@ -1,5 +1,5 @@
 'use strict';
-// Phrases as files: MIDI and WAV. Needs player.js.
+// Phrases as files: MIDI and WAV. Needs sound.js.
 
 const TICKS_PER_BEAT = 480;
 const TICKS_PER_STEP = TICKS_PER_BEAT / STEPS_PER_BEAT;
@@ -78,15 +78,34 @@ function wavFile(buffer) {
   return new Uint8Array(view.buffer);
 }
 
-// Offers bytes or text as a file; other characters than letters, digits, dots and hyphens in its name are replaced.
-function saveFile(content, name, type) {
+// A name of a file: other characters than letters, digits, dots and hyphens are replaced.
+const fileName = (name, ending) => `${name.replace(/[^A-Za-z0-9._-]+/g, '_').slice(0, 80)}.${ending}`;
+
+// Offers bytes or text as a file.
+function saveFile(content, name, ending, type) {
   const link = document.createElement('a');
   link.href = URL.createObjectURL(new Blob([content], { type }));
-  link.download = name.replace(/[^A-Za-z0-9._-]+/g, '_').slice(0, 80);
+  link.download = fileName(name, ending);
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
 function saveMidi(phrases, name, tempo) {
-  saveFile(midiFile(phrases, { tempo, title: name }), `${name}.mid`, 'audio/midi');
+  saveFile(midiFile(phrases, { tempo, title: name }), name, 'mid', 'audio/midi');
+}
+
+// Lets an element be dragged out of the page as a MIDI file. `content()` gives {phrases, name, tempo} when that begins.
+function dragAsMidi(element, content) {
+  element.setAttribute('draggable', 'true');
+  element.addEventListener('dragstart', (event) => {
+    const { phrases, name, tempo } = content();
+    const bytes = midiFile(phrases, { tempo, title: name });
+    const text = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
+    event.dataTransfer.effectAllowed = 'copy';
+    // Chrome and Edge make a file of it wherever it is dropped; programs that take files from other browsers read the
+    // second.
+    const url = `data:audio/midi;base64,${text}`;
+    event.dataTransfer.setData('DownloadURL', `audio/midi:${fileName(name, 'mid')}:${url}`);
+    event.dataTransfer.items.add(new File([bytes], fileName(name, 'mid'), { type: 'audio/midi' }));
+  });
 }

@@ -1,20 +1,22 @@
 'use strict';
 // The part of a page that explores a latent space. Needs elements.js, player.js, piano_roll.js, downloads.js,
-// binarization.js and decoder.js; the model is the data of latent_panel.py.
+// binarization.js, decoder.js, latent_axes.js and panel_state.js; the model is the data of latent_panel.py.
 
 class LatentPanel {
   static #REACH = 4; // standard deviations that a slider goes in either direction
   static #MAX_THRESHOLD = 0.99;
+  static #MAX_SEED = 2 ** 32 - 1;
   static #PAUSE = 150; // milliseconds that a slider rests before its phrase is played
 
   #model;
   #player;
   #openPhrase;
   #decoder;
+  #axes; // of attributes, then principal components
   #scheme = matchMedia('(prefers-color-scheme: dark)');
   #code = [];
   #name = '';
-  #seed = 0;
+  #seed = 1;
   #kept = { A: null, B: null }; // {code, name}
   #thresholds;
   #decoded = {}; // {code, probabilities} of the last code decoded
@@ -24,24 +26,34 @@ class LatentPanel {
   #timer = 0;
   #parts;
 
-  // Fills a section. `openPhrase({name, notes})` puts a phrase into the shared player and plays it.
+  // Fills a section. `openPhrase({name, notes}, {play, from})` puts a phrase into the shared player and by default plays
+  // it, from a step.
   constructor(section, model, { player, openPhrase }) {
     this.#model = model;
     this.#player = player;
     this.#openPhrase = openPhrase;
     this.#decoder = new Decoder(model.layers);
+    this.#axes = [
+      ...model.attributes.map((attribute) => LatentAxis.ofAttribute(attribute, model.mean)),
+      ...model.directions.map((direction, i) => LatentAxis.ofComponent(direction, i, model.mean)),
+    ];
     this.#thresholds = [...model.rule.thresholds];
     this.#parts = this.#build(section);
-    this.#newSample();
+    this.#sample(1);
     this.#show();
     this.#showSlots();
+    this.#openLink();
+    addEventListener('hashchange', () => this.#openLink());
     this.#scheme.addEventListener('change', () => this.#draw());
     addEventListener('resize', () => this.#draw());
   }
 
-  // The content of the panel: {code, name, thresholds, notes}.
+  // The content of the panel, as in panel_state.js, and its notes.
   get state() {
-    return { code: [...this.#code], name: this.#name, thresholds: [...this.#thresholds], notes: this.#notes };
+    return {
+      model: this.#model.digest, seed: this.#seed, name: this.#name, code: [...this.#code],
+      thresholds: [...this.#thresholds], kept: { ...this.#kept }, tempo: this.#player.tempo, notes: this.#notes,
+    };
   }
 
   // Standard normal numbers, the same for the same seed: a scrambled counter gives two uniform numbers for each.
@@ -82,21 +94,14 @@ class LatentPanel {
 
   // --- Codes ------------------------------------------------------------------------------------------------------
 
-  #newSample() {
-    this.#seed += 1;
-    this.#code = LatentPanel.sampleCode(this.#seed, this.#model);
-    this.#name = `New sample ${this.#seed}`;
+  #sample(seed) {
+    this.#seed = seed;
+    this.#code = LatentPanel.sampleCode(seed, this.#model);
+    this.#name = `New sample ${seed}`;
   }
 
-  // The position of the code along a direction, in standard deviations of the codes of training phrases.
-  #positionAlong({ component, deviation }) {
-    const { mean } = this.#model;
-    return component.reduce((sum, value, i) => sum + value * (this.#code[i] - mean[i]), 0) / deviation;
-  }
-
-  #moveTo(direction, target) {
-    const by = (target - this.#positionAlong(direction)) * direction.deviation;
-    this.#code = this.#code.map((value, i) => value + by * direction.component[i]);
+  #moveTo(axis, position) {
+    this.#code = axis.moved(this.#code, position);
     if (!this.#name.endsWith(', moved')) this.#name += ', moved';
   }
 
@@ -109,6 +114,46 @@ class LatentPanel {
     const { A, B } = this.#kept;
     this.#code = LatentPanel.halfway(A.code, B.code);
     this.#name = 'Halfway between A and B';
+  }
+
+  // --- Links and files --------------------------------------------------------------------------------------------
+
+  #stateToKeep() {
+    const { notes, ...state } = this.state; // which are decoded again
+    return state;
+  }
+
+  // Shows the state in a text, or says why it cannot.
+  #open(text) {
+    let state;
+    try {
+      state = PanelState.parse(text, this.#model);
+    } catch (error) {
+      this.#parts.message.textContent = error.message;
+      return;
+    }
+    ({ seed: this.#seed, name: this.#name, code: this.#code, thresholds: this.#thresholds, kept: this.#kept } = state);
+    this.#player.tempo = state.tempo;
+    this.#parts.message.textContent = 'Opened.';
+    this.#showSlots();
+    this.#show();
+    this.#openPhrase({ name: this.#name, notes: this.#notes }, { play: false });
+  }
+
+  #openLink() {
+    const text = PanelState.fromLink(location.hash);
+    if (text !== null) this.#open(text);
+  }
+
+  async #copyLink() {
+    history.replaceState(null, '', PanelState.toLink(this.#stateToKeep()));
+    try {
+      await navigator.clipboard.writeText(location.href);
+      this.#parts.message.textContent = 'Copied. Whoever has this page can open the link.';
+    } catch {
+      // Browsers may refuse that for pages from disk.
+      this.#parts.message.textContent = 'The link is in the address bar, for whoever has this page.';
+    }
   }
 
   // --- From codes to phrases --------------------------------------------------------------------------------------
@@ -149,19 +194,19 @@ class LatentPanel {
     cancelAnimationFrame(this.#frame);
     clearTimeout(this.#timer);
     this.#show();
-    this.#openPhrase({ name: this.#name, notes: this.#notes });
-    if (step > 0) this.#player.seek(step);
+    this.#openPhrase({ name: this.#name, notes: this.#notes }, { from: step });
   }
 
   // --- The picture and the controls -------------------------------------------------------------------------------
 
   #show() {
     this.#update();
+    this.#parts.seed.value = this.#seed;
     this.#parts.sliders.forEach((input, i) => {
-      const position = this.#positionAlong(this.#model.directions[i]);
+      const position = this.#axes[i].positionOf(this.#code);
       // Not the slider under the finger, which is already there.
       if (Math.abs(Number(input.value) - position) > 0.05) input.value = position;
-      this.#showValue(input, `${position >= 0 ? '+' : '−'}${Math.abs(position).toFixed(1)}`, ' standard deviations');
+      this.#showValue(input, `${position >= 0 ? '+' : '−'}${Math.abs(position).toFixed(1)}`, ` ${this.#axes[i].unit}`);
     });
     const counts = describeNotes(this.#notes);
     const description = counts ? `Notes: ${counts}` : 'Silent: lower the threshold';
@@ -203,11 +248,6 @@ class LatentPanel {
     return { label: make('label', { class: 'card slider' }, make('span', {}, text), input, value), input };
   }
 
-  static #title({ name, correlation, share }, index) {
-    const named = name === null ? '' : `: ${name} (r ${correlation.toFixed(2)})`;
-    return `Direction ${index + 1}${named}, ${Math.round(100 * share)}\u00a0% of the variance`;
-  }
-
   #buildSlot(slot) {
     const play = makeButton(`Play ${slot}`, () => this.#jump(() => {
       ({ code: this.#code, name: this.#name } = this.#kept[slot]);
@@ -215,6 +255,23 @@ class LatentPanel {
     const label = make('span', { id: `latent-${slot}` });
     const row = make('div', { class: 'row' }, makeButton(`Keep as ${slot}`, () => this.#keep(slot)), play, label);
     return { play, label, row };
+  }
+
+  #buildKeeping() {
+    const message = make('p', { id: 'latent-message', role: 'status' });
+    const file = make('input', {
+      type: 'file', id: 'latent-file', accept: '.json,application/json',
+      onchange: async ({ target }) => {
+        if (target.files.length) this.#open(await target.files[0].text());
+        target.value = ''; // so that the same file can be opened again
+      },
+    });
+    const row = make('div', { class: 'actions' },
+      makeButton('Copy link', () => this.#copyLink()),
+      makeButton('Save to a file', () => saveFile(JSON.stringify(this.#stateToKeep()), this.#name, 'json',
+        'application/json')),
+      make('label', {}, 'Open a file ', file));
+    return { message, row };
   }
 
   #buildThresholds() {
@@ -238,11 +295,21 @@ class LatentPanel {
   #build(section) {
     const title = make('h2', { id: 'latent-title' }, 'Latent space');
     const canvas = make('canvas', { role: 'img', id: 'latent-roll' });
+    dragAsMidi(canvas, () => ({ phrases: [this.#notes], name: this.#name, tempo: this.#player.tempo }));
     const status = make('p', { id: 'latent-status', role: 'status' });
-    const sliders = this.#model.directions.map((direction, i) => LatentPanel.#slider(LatentPanel.#title(direction, i), {
-      min: -LatentPanel.#REACH, max: LatentPanel.#REACH, step: 0.05, 'data-direction': i,
-      oninput: (event) => this.#slide(() => this.#moveTo(direction, Number(event.target.value))),
+    const sliders = this.#axes.map((axis, i) => LatentPanel.#slider(axis.title, {
+      min: -LatentPanel.#REACH, max: LatentPanel.#REACH, step: 0.05, 'data-axis': i,
+      oninput: (event) => this.#slide(() => this.#moveTo(axis, Number(event.target.value))),
     }));
+    const numAttributes = this.#model.attributes.length;
+    const seed = make('input', {
+      type: 'number', id: 'latent-seed', min: 0, max: LatentPanel.#MAX_SEED, step: 1,
+      onchange: ({ target }) => {
+        if (target.value !== '' && target.checkValidity()) this.#jump(() => this.#sample(Number(target.value)));
+        else target.value = this.#seed;
+      },
+    });
+    const { message, row: keeping } = this.#buildKeeping();
     const slots = { A: this.#buildSlot('A'), B: this.#buildSlot('B') };
     const halfway = makeButton('Halfway between A and B', () => this.#jump(() => this.#goHalfway()));
     const { all, byTrack } = this.#buildThresholds();
@@ -253,22 +320,29 @@ class LatentPanel {
     section.removeAttribute('aria-label');
     section.append(
       title,
-      make('p', {}, 'The decoder runs in this page. New samples are unselected. The sliders move along the directions '
-        + 'in which the codes of training phrases vary most, in standard deviations of these codes. A direction is '
-        + 'named after the attribute of the music that it correlates with (r).'),
+      make('p', {}, 'The decoder runs in this page. New samples are unselected. The sliders change the music: each shows '
+        + 'an attribute in its standard deviations over the training music, as a linear model of the codes predicts '
+        + 'it, and the share of its variance that the model explains (fit).'),
       make('div', { class: 'card' }, canvas, status),
       make('div', { class: 'actions' },
-        makeButton('New sample', () => this.#jump(() => this.#newSample())),
+        makeButton('New sample', () => this.#jump(() => this.#sample((this.#seed + 1) % (LatentPanel.#MAX_SEED + 1)))),
+        make('label', {}, 'Seed ', seed),
         makeButton('Play this', () => this.#play(0)),
         makeButton('Save as MIDI', () => saveMidi([this.#notes], this.#name, this.#player.tempo))),
-      make('div', { class: 'cards' }, ...labels(sliders)),
+      make('div', { class: 'cards' }, ...labels(sliders.slice(0, numAttributes))),
+      make('details', {}, make('summary', {}, 'Explore the principal components of the codes'),
+        make('p', {}, 'Directions in which the codes of training phrases vary most, in standard deviations of these '
+          + 'codes. A direction is named after the attribute of the music that it correlates with (r).'),
+        make('div', { class: 'cards' }, ...labels(sliders.slice(numAttributes)))),
       make('h3', {}, 'Interpolate'),
       slots.A.row, slots.B.row, make('div', { class: 'actions' }, halfway),
       make('h3', {}, 'Thresholds'),
       all.label,
       make('details', {}, make('summary', {}, 'A threshold for each track'),
         make('div', { class: 'cards' }, ...labels(byTrack))),
+      make('h3', {}, 'Keep and share'),
+      keeping, message,
     );
-    return { canvas, status, slots, halfway, sliders: inputs(sliders), thresholds: inputs(byTrack) };
+    return { canvas, status, seed, message, slots, halfway, sliders: inputs(sliders), thresholds: inputs(byTrack) };
   }
 }

@@ -29,6 +29,7 @@ function showState() {
     draw(card);
   }
   showPlay(byId('play'), player.isPlaying);
+  byId('tempo').value = player.tempo;
   byId('now').textContent = current?.name ?? 'No phrase selected';
 }
 
@@ -41,11 +42,17 @@ function showProgress(step) {
   cards.filter(isCurrent).forEach(draw);
 }
 
-// Puts a phrase {name, notes} into the player and by default plays it; the latent panel uses it too.
-function openPhrase(phrase, { play = true } = {}) {
+// Puts a phrase {name, notes} into the player and by default plays it, from a step; a loop goes on with it at the next
+// bar. The latent panel uses it too.
+function openPhrase(phrase, { play = true, from = 0 } = {}) {
   current = { ...phrase, key: phrase.key ?? JSON.stringify(phrase.notes) };
-  player.load(current.notes);
-  if (play) player.play();
+  if (play && player.isPlaying && player.loop) {
+    player.loadAtNextBar(current.notes);
+  } else {
+    player.load(current.notes);
+    player.seek(from);
+    if (play) player.play();
+  }
   showState();
 }
 
@@ -72,7 +79,7 @@ player.onend = showState;
 async function saveSound(phrase, button) {
   button.disabled = true;
   const sound = await renderPhrase(phrase.notes, { tempo: player.tempo, isHeard: (track) => player.isHeard(track) });
-  saveFile(wavFile(sound), `${phrase.name}.wav`, 'audio/wav');
+  saveFile(wavFile(sound), phrase.name, 'wav', 'audio/wav');
   button.disabled = false;
 }
 
@@ -91,8 +98,10 @@ function makeCard(phrase) {
   card.canvas = make('canvas', {
     role: 'img',
     'aria-label': `Piano-roll of ${name}: ${counts ? `notes: ${counts}` : 'silent'}`,
+    title: 'Click to play from here; drag into a folder or another program as MIDI',
     onclick: (event) => playFrom(card, event),
   });
+  dragAsMidi(card.canvas, () => ({ phrases: [notes], name, tempo: player.tempo }));
   card.play = makeButton('', () => (isCurrent(card) ? togglePlay() : openPhrase(phrase)));
   card.star = makeButton('', () => toggleFavourite(phrase), { class: 'star' });
   const midi = makeButton('MIDI', () => saveMidi([notes], name, player.tempo), {
@@ -176,7 +185,7 @@ byId('favourites-midi').onclick = () => {
 byId('favourites-json').onclick = () => {
   const phrases = favouriteCards().map(({ phrase: { key, name, notes } }) => ({ key, name, notes }));
   const content = { provenance: Object.fromEntries(data.provenance), tempo: player.tempo, phrases };
-  saveFile(JSON.stringify(content), 'favourites.json', 'application/json');
+  saveFile(JSON.stringify(content), 'favourites', 'json', 'application/json');
 };
 
 // --- The player bar -----------------------------------------------------------------------------------------------
@@ -186,7 +195,13 @@ const trackRows = TRACKS.map(({ name }, track) => {
   const solo = makeButton('S', () => player.setSolo(track, !player.isSolo(track)), { 'aria-label': `Solo ${name}` });
   for (const button of [mute, solo]) button.addEventListener('click', showTracks); // after its own action
   const swatch = make('span', { class: 'swatch' });
-  const row = make('span', { class: 'track' }, swatch, make('span', { class: 'label' }, name), mute, solo);
+  const label = make('span', { class: 'label', title: 'Drag into a folder or another program as MIDI' }, name);
+  dragAsMidi(label, () => ({
+    phrases: [(current?.notes ?? []).filter((note) => note[0] === track)],
+    name: `${current?.name ?? 'empty'} ${name}`,
+    tempo: player.tempo,
+  }));
+  const row = make('span', { class: 'track' }, swatch, label, mute, solo);
   byId('tracks').append(row);
   return { row, swatch, mute, solo };
 });
@@ -211,7 +226,6 @@ byId('next').onclick = () => openNeighbour(1);
 byId('loop').onclick = toggleLoop;
 byId('seek').oninput = (event) => player.seek(Number(event.target.value));
 byId('volume').oninput = (event) => { player.volume = Number(event.target.value) / 100; };
-byId('tempo').value = data.tempo;
 byId('tempo').onchange = (event) => {
   player.tempo = Math.min(Math.max(Number(event.target.value) || data.tempo, 40), 240);
   event.target.value = player.tempo;

@@ -1,5 +1,5 @@
 'use strict';
-// Pictures of phrases. Needs voices.js and player.js.
+// Pictures of phrases. Needs sound.js.
 
 // The rows below the pitched tracks, from the bottom.
 const DRUM_ROWS = ['kick', 'snare', 'tom', 'hat', 'cymbal', 'other'];

@@ -147,9 +147,9 @@ byId('next').onclick = () => goTo(answers.screen + 1);
 for (const id of ['back', 'end-back']) byId(id).onclick = () => goTo(answers.screen - 1);
 byId('save').onclick = () => {
   const result = answers.result();
-  const name = `survey_${result.survey}_${result.listener}.json`;
-  saveFile(JSON.stringify(result), name, 'application/json');
-  byId('saved').textContent = `Saved as ${name} in your browser's download folder.`;
+  const name = `survey_${result.survey}_${result.listener}`;
+  saveFile(JSON.stringify(result), name, 'json', 'application/json');
+  byId('saved').textContent = `Saved as ${name}.json in your browser's download folder.`;
 };
 byId('another').onclick = () => {
   if (!confirm('This deletes the answers from this device. Has the results file been saved?')) return;
