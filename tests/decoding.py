@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.helpers import autoencoder_of, tiny_config
+from tests.helpers import STATISTICS, autoencoder_of, tiny_config
+from wae_jax.generation.model import Model
 from wae_jax.pianoroll import PHRASE_SHAPE
 
 Z_DIM = 3
@@ -36,6 +37,12 @@ def random_model(network, normalization="batch", activation="relu", **changes):
         return (rng.normal(size=leaf.shape) * (0.2 if name == "kernel" else 0.5)).astype(np.float32)
 
     return config, jax.tree_util.tree_map_with_path(fill, shapes)
+
+
+def small_model(**changes):
+    """A model of random variables with the statistics of its data, as one that has been trained for seven steps."""
+    config, variables = random_model("tiny", **changes)
+    return Model(config, variables, 7, "f" * 64, STATISTICS)
 
 
 def logits(config, variables, codes):

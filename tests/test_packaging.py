@@ -55,6 +55,8 @@ _MODULES = {
     "pyyaml": "yaml",
     "ott-jax": "ott",
 }
+# Extras whose packages the package imports where they are asked for.
+_IMPORTED_EXTRAS = ("hub", "sinkhorn")
 _IMPORTED_BY_NO_MODULE = {
     "build",  # run as a program, as are the next four
     "import-linter",
@@ -91,10 +93,10 @@ def imported(*folders):
     ("requirements", "folders"),
     [
         (PROJECT["dependencies"], ["wae_jax"]),
-        (PROJECT["optional-dependencies"]["sinkhorn"], ["wae_jax"]),
+        *((PROJECT["optional-dependencies"][extra], ["wae_jax"]) for extra in _IMPORTED_EXTRAS),
         (PROJECT["optional-dependencies"]["test"], ["tests"]),
     ],
-    ids=["package", "sinkhorn", "test"],
+    ids=["package", *_IMPORTED_EXTRAS, "test"],
 )
 def test_every_dependency_is_used(requirements, folders):
     used = imported(*folders)
@@ -103,7 +105,8 @@ def test_every_dependency_is_used(requirements, folders):
 
 
 def test_every_import_of_the_package_is_a_dependency():
-    declared = names_of(PROJECT["dependencies"]) + names_of(PROJECT["optional-dependencies"]["sinkhorn"])
+    extras = (PROJECT["optional-dependencies"][extra] for extra in _IMPORTED_EXTRAS)
+    declared = names_of(itertools.chain(PROJECT["dependencies"], *extras))
     known = {_MODULES.get(name, name) for name in declared} | sys.stdlib_module_names | {"wae_jax", "jaxlib"}
     assert imported("wae_jax") - known == set()
 

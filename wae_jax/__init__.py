@@ -1,7 +1,7 @@
 """Wasserstein autoencoders for multi-track music, in JAX.
 
 Example:
-  model = wae_jax.load()  # the model that ships; or a workdir, or an exported file
+  model = wae_jax.load()  # the model that ships; or a workdir, or an exported model
   phrases = model.binarize(model.sample(8, seed=1))
   wae_jax.to_midi(phrases, "eight.mid")
 """

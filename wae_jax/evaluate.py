@@ -74,7 +74,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser("evaluate", __doc__)
     subject = parser.add_mutually_exclusive_group(required=True)
     subject.add_argument(
-        "--workdir", type=path, help="workdir of a trained model, or a file written by python -m wae_jax.export"
+        "--workdir",
+        type=path,
+        help="workdir of a trained model, what python -m wae_jax.export wrote, or hf://user/name",
     )
     subject.add_argument(
         "--phrases", type=local_path, metavar="FILE", help="phrases to measure, in any format that build_dataset reads"

@@ -88,7 +88,7 @@ def _write_page(arguments: argparse.Namespace) -> None:
 
 
 def _add_survey_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runs", type=path, nargs="+", required=True, help="workdirs, or files of exported models")
+    parser.add_argument("--runs", type=path, nargs="+", required=True, help="workdirs, or exported models")
     parser.add_argument(
         "--real", type=path, help="dataset made by build_dataset with real music (default: the first run's)"
     )

@@ -24,7 +24,7 @@ PROGRAMS = {
     "evaluate": Program("evaluate", "measures a model, or any phrases, against held-out music; compares runs"),
     "build-dataset": Program("build_dataset", "packs MIDI files, Multitracks and arrays into a dataset"),
     "listen": Program("listen", "makes a page to hear a model, or a blind survey, and scores its answers"),
-    "export": Program("export", "writes a trained model to one small file"),
+    "export": Program("export", "writes a trained model to a small file or folder, or to the Hugging Face Hub"),
 }
 # Where one of these is started, `sys.argv[0]` becomes its name and that of the command.
 CONSOLE, PACKAGE = "wae-jax", "python -m wae_jax"

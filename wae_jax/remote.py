@@ -1,4 +1,4 @@
-"""Folders at URLs such as gs://bucket/runs/x, through fsspec."""
+"""Folders at URLs such as gs://bucket/runs/x, through fsspec; models at hf://user/name, through `wae_jax.hub`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 
 from wae_jax.errors import RemoteError
 from wae_jax.files import whole_file
+from wae_jax.hub import download, is_hub_url
 
 CHECKPOINTS_FOLDER = "checkpoints"
 # Inside a checkpoint: uploaded last and removed first, so that a checkpoint without it does not count.
@@ -108,17 +109,21 @@ class RemoteFolder:
 
 
 def local_copy(path: str | os.PathLike[str]) -> pathlib.Path:
-    """A run or an exported file as a local path; copied from a URL to a folder that is removed at exit.
+    """A run or an exported model as a local path.
+
+    It is copied from a URL to a folder that is removed at exit; a model on the hub stays in the cache of its library.
 
     Raises:
       RemoteError: if there is nothing at the URL, or it cannot be reached.
     """
     if not is_url(path):
         return pathlib.Path(path)
+    if is_hub_url(path):
+        return download(os.fspath(path))
     remote = RemoteFolder(os.fspath(path))
     names = remote.names()
     if not names:
-        raise RemoteError(f"there is nothing at {remote.url}; expected a workdir of wae_jax.main or an exported file")
+        raise RemoteError(f"there is nothing at {remote.url}; expected a workdir of wae_jax.main or an exported model")
     folder = pathlib.Path(tempfile.mkdtemp(prefix="wae_jax_"))
     _LOCAL_COPIES.append(folder)
     if names == [""]:  # a single file

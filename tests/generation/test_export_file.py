@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 import wae_jax
-from tests.decoding import random_model
+from tests.decoding import small_model
 from tests.helpers import ROOT, STATISTICS, changed, train_briefly
 from wae_jax import export
 from wae_jax.errors import CheckpointError, ConfigError
-from wae_jax.generation import export_file
+from wae_jax.generation import export_file, exported
 from wae_jax.generation.load import SHIPPED
-from wae_jax.generation.model import Model
 from wae_jax.training.learned_prior import fit_kernel_density, log_density, normal
 
 SHIPPED_FILE = ROOT / "wae_jax" / "shipped" / SHIPPED
@@ -25,12 +24,7 @@ SHIPPED_FILE = ROOT / "wae_jax" / "shipped" / SHIPPED
 
 @pytest.fixture
 def model():
-    return make_model("tiny")
-
-
-def make_model(network, **changes):
-    config, variables = random_model(network, **changes)
-    return Model(config, variables, 7, "f" * 64, STATISTICS)
+    return small_model()
 
 
 def test_what_is_saved_is_read_back(model, tmp_path):
@@ -122,7 +116,7 @@ def test_what_is_forged_with_its_digest_is_refused(model, tmp_path, change):
         meta.pop("digest")
         change(meta)
         arrays = {name.removeprefix("variables/"): each for name, each in held.items() if name.startswith("variables/")}
-        meta["digest"] = export_file._digest(meta, arrays)
+        meta["digest"] = exported.digest_of(meta, arrays)
 
     export_file.write_model(tmp_path / "a.npz", model)
     rewrite(tmp_path / "a.npz", forge)
@@ -208,7 +202,8 @@ def test_export_says_what_16_bits_change(workdir, tmp_path, capsys):
     assert np.array_equal(small.phrases("valid"), run.phrases("valid"))
     assert export.main([f"--workdir={workdir}", f"--output={output}"]) == 1
     assert "pass --overwrite" in capsys.readouterr().err
-    assert export.main([f"--workdir={workdir}", f"--output={tmp_path}"]) == 1
+    (tmp_path / "a.npz").mkdir()
+    assert export.main([f"--workdir={workdir}", f"--output={tmp_path / 'a.npz'}"]) == 1
     assert "is a folder" in capsys.readouterr().err
 
 

@@ -15,7 +15,7 @@ from tests.listening.binarization_cases import CASES, rule_of
 from tests.listening.browsing import loudest, opened
 from wae_jax.config import BinarizationRule
 from wae_jax.generation.binarization import binarize
-from wae_jax.generation.export_file import to_storage
+from wae_jax.generation.exported import to_storage
 from wae_jax.generation.latent_paths import slerp
 from wae_jax.generation.load import load
 from wae_jax.generation.modes.attributes import ATTRIBUTES

@@ -1,6 +1,6 @@
 """A trained model: opened from a workdir or file, it encodes, decodes, samples and binarizes.
 
 The binarization rule and its calibration, learned priors, modes of `generate`; no measures, no files of music.
-May import `training`, `data`, `models`, `objective`, `metrics`, `pianoroll`, `config`, `files`, `remote`, `errors` and
-`array_types`.
+May import `training`, `data`, `models`, `objective`, `metrics`, `pianoroll`, `config`, `files`, `remote`, `hub`,
+`errors` and `array_types`.
 """

@@ -1,4 +1,4 @@
-"""Opens trained models: a workdir, an exported file, or the model that ships with the package."""
+"""Opens trained models: a workdir, an exported file or folder, or the model that ships with the package."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pathlib
 from wae_jax.config import read_config
 from wae_jax.errors import CheckpointError
 from wae_jax.generation.export_file import read_model
+from wae_jax.generation.export_folder import is_export_folder, read_model_folder
 from wae_jax.generation.model import Model
 from wae_jax.remote import CHECKPOINTS_FOLDER, local_copy
 from wae_jax.training.checkpoint import Checkpointer
@@ -24,13 +25,14 @@ def load(source: str | os.PathLike[str] | None = None, checkpoint: str = "best")
     """Opens a trained model.
 
     Args:
-      source: a workdir of `wae_jax.main`, or a file of `wae_jax.export`, each also at a URL; None or "shipped" for
-        the model that ships with the package, a WAE-GAN trained on the built-in corpus. "./shipped" is a folder.
-      checkpoint: "best", "latest", or the number of a step. An exported file holds one checkpoint, which is both.
+      source: a workdir of `wae_jax.main`, or a file or folder of `wae_jax.export`; each also at a URL, among them
+        hf://user/name and hf://user/name@revision of the Hugging Face Hub. None or "shipped" for the model that ships
+        with the package, a WAE-GAN trained on the built-in corpus; "./shipped" is a folder.
+      checkpoint: "best", "latest", or the number of a step. An exported model is one checkpoint, which is both.
 
     Raises:
       WorkdirError: if there is no configuration, or the workdir is of another version of this package.
-      RemoteError: if the URL cannot be read.
+      RemoteError: if the URL cannot be read, or a package for that is missing.
       CheckpointError: if there is no such checkpoint, or it is damaged.
       ConfigError: if the configuration is of another version of this package.
 
@@ -43,18 +45,20 @@ def load(source: str | os.PathLike[str] | None = None, checkpoint: str = "best")
     if source in (None, SHIPPED_NAME):
         shipped = importlib.resources.files("wae_jax").joinpath("shipped", SHIPPED)
         with importlib.resources.as_file(shipped) as path:
-            return _load_exported(path, checkpoint)
-    path = local_copy(source)
+            return _checked(read_model(path), checkpoint, SHIPPED)
+    path, name = local_copy(source), os.fspath(source)
     if path.is_file():
-        return _load_exported(path, checkpoint)
-    return _load_workdir(path, checkpoint, name=os.fspath(source))
+        return _checked(read_model(path), checkpoint, name)
+    if is_export_folder(path):
+        return _checked(read_model_folder(path, name=name), checkpoint, name)
+    return _load_workdir(path, checkpoint, name=name)
 
 
-def _load_exported(path: pathlib.Path, checkpoint: str) -> Model:
-    model = read_model(path)
+def _checked(model: Model, checkpoint: str, name: str) -> Model:
+    """An exported model, if it has the checkpoint."""
     if checkpoint not in ("best", "latest", str(model.step)):
         raise CheckpointError(
-            f"{path} has no checkpoint {checkpoint!r}, only that of step {model.step}; expected best, latest or "
+            f"{name} has no checkpoint {checkpoint!r}, only that of step {model.step}; expected best, latest or "
             f"{model.step}"
         )
     return model

@@ -45,7 +45,7 @@ class Model:
       config: the configuration of its training.
       variables: of its autoencoder, on the host: {"params": ..., "batch_stats": ...}.
       step: training steps it has seen.
-      digest: of the checkpoint, or of the exported file.
+      digest: of the checkpoint, or of the exported model.
       track_statistics: of the training data, where they come with the model.
       kernel_density: the distribution that codes are sampled from; None for the normal prior.
       discriminator: parameters of the latent discriminator that it was trained with; None without one, and where only

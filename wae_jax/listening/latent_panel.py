@@ -19,7 +19,7 @@ from jaxtyping import Float64, Shaped
 
 from wae_jax.config import BinarizationRule
 from wae_jax.data.dataset import spread
-from wae_jax.generation.export_file import density_to_storage, to_storage
+from wae_jax.generation.exported import density_to_storage, to_storage
 from wae_jax.generation.model import Model
 from wae_jax.generation.modes.attributes import ATTRIBUTES, Measured, PerPhrase, fit_directions, measure
 from wae_jax.listening.decoder_layers import Layer, decoder_layers
