@@ -1,5 +1,6 @@
 """Wrong command lines of `main` end in one sentence and status 2."""
 
+import pathlib
 import subprocess
 import sys
 
@@ -7,10 +8,12 @@ import pytest
 from absl import flags
 
 from tests.helpers import ROOT
+from wae_jax.command_line.config_files import find_config
 from wae_jax.command_line.config_flag import define_config, parse_flags
 
 # ml_collections loads the file by it on Python 3.11.
 pytestmark = pytest.mark.filterwarnings(r"ignore:the load_module\(\) method:DeprecationWarning")
+NAMES = "one of ablations, vae, wae_gan, wae_mmd, or a file"
 GAN = f"--config={ROOT / 'configs' / 'wae_gan.py'}"
 
 
@@ -28,6 +31,29 @@ def test_fields_are_changed():
     )
     assert (config.model.z_dim, config.model.kernel_size, config.discriminator.prior_logit) == (3, (5, 7), False)
     assert parse("--config", GAN.partition("=")[2] + ":blog").model.network == "new_alt"
+
+
+@pytest.mark.parametrize(
+    "words", [["--config=wae_gan:songs"], ["--config", "wae_gan:songs"], ["-config=wae_gan:songs"]]
+)
+def test_a_configuration_has_a_name_in_every_folder(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = parse(*words, "--config.batch_size=8")
+    assert (config.model.z_dim, config.batch_size) == (128, 8)
+    (tmp_path / "flags.txt").write_text("--config=wae_gan\n")
+    assert parse("--flagfile=flags.txt").model.z_dim == 32
+    for name in ("vae", "wae_mmd"):  # which read another file beside theirs
+        assert parse(f"--config={name}").model.z_dim == 32
+
+
+def test_a_file_stays_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = "from wae_jax.config import default_config\n\ndef get_config():\n  config = default_config()\n"
+    (tmp_path / "wae_gan").write_text(f"{text}  config.seed = 77\n  return config\n")
+    assert find_config("wae_gan:songs") == "wae_gan:songs"
+    (tmp_path / "wae_gan").rename("mine.py")
+    assert parse("--config=mine.py").seed == 77
+    assert pathlib.Path(find_config("wae_gan")).is_absolute()
 
 
 @pytest.mark.parametrize(
@@ -49,14 +75,21 @@ def test_fields_are_changed():
         ),
         ([GAN, "--join_seconds=soon"], "--join_seconds=soon: could not convert string to float: 'soon'"),
         ([GAN, "--nonsense"], "Unknown command line flag 'nonsense'"),
-        ([GAN, "more"], "more: expected flags alone, such as --config=configs/wae_gan.py"),
-        ([], "expected a configuration, such as --config=configs/wae_gan.py"),
-        (["--config="], "there is no configuration file ''; expected one, such as --config=configs/wae_gan.py"),
+        ([GAN, "more"], "more: expected flags alone, such as --config=wae_gan"),
+        ([], "expected a configuration, such as --config=wae_gan"),
+        (["--config="], f"there is no configuration file ''; expected {NAMES}"),
+        (["--config"], f"there is no configuration file ''; expected {NAMES}"),
         (
             ["--config=a\udce9\n.py"],
-            "there is no configuration file 'a\\udce9\\n.py'; expected one, such as --config=configs/wae_gan.py",
+            f"there is no configuration file 'a\\udce9\\n.py'; expected {NAMES}",
         ),
-        (["--config=."], "there is no configuration file '.'; expected one, such as --config=configs/wae_gan.py"),
+        (["--config=."], f"there is no configuration file '.'; expected {NAMES}"),
+        (
+            ["--config=configs/mine.py:songs"],
+            f"there is no configuration file 'configs/mine.py'; expected {NAMES}",
+        ),
+        (["--config=wae_gam"], f"there is no configuration 'wae_gam'; did you mean wae_gan? Expected {NAMES}"),
+        (["--config=mine:songs"], f"there is no configuration 'mine'; expected {NAMES}"),
     ],
 )
 def test_a_wrong_command_line_ends_in_a_sentence(arguments, message, capsys):
@@ -123,7 +156,7 @@ def test_after_its_help_main_ends_with_status_0(flags):
         [sys.executable, "-m", "wae_jax.main", *flags], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert "\n  --config: Configuration file, with :variant after it for a variant." in ran.stdout
+    assert "\n  --config: Name or file of a configuration, with :variant after it for a" in ran.stdout
 
 
 def test_a_configuration_file_that_ends_the_program_has_its_own_status(tmp_path):

@@ -1,9 +1,8 @@
-"""The command line of `main`: --config=FILE and --config.FIELD=VALUE, refused in a sentence where they are wrong."""
+"""The command line of `main`: --config=NAME and --config.FIELD=VALUE, refused in a sentence where they are wrong."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import sys
 import traceback
@@ -13,6 +12,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
+from wae_jax.command_line.config_files import EXAMPLE, find_config
 from wae_jax.config import allowed_values
 from wae_jax.errors import ConfigError
 
@@ -22,7 +22,7 @@ flags.disclaim_key_flags()
 _WRONG_COMMAND_LINE = 2  # the exit status that argparse gives the other commands
 _FIELD = re.compile(r"--?(?:no)?config\.([^=]*)")
 _HELP = re.compile(r"--?(?:help(?:short|full|xml)?|\?)")
-_EXAMPLE = "--config=configs/wae_gan.py"
+_CONFIG = re.compile(r"(--?config)(?:=(.*))?", re.DOTALL)
 
 
 def define_config(values: flags.FlagValues = flags.FLAGS, argv: Sequence[str] | None = None) -> None:
@@ -34,14 +34,14 @@ def define_config(values: flags.FlagValues = flags.FLAGS, argv: Sequence[str] | 
     """
     argv = sys.argv if argv is None else argv
     with _refusing():
-        _with_files(argv, values)
+        given = _with_paths(_with_files(argv, values))
         config_flags.DEFINE_config_file(
             "config",
             None,
-            "Configuration file, with :variant after it for a variant.",
+            "Name or file of a configuration, with :variant after it for a variant.",
             lock_config=True,
             flag_values=values,
-            sys_argv=list(argv),
+            sys_argv=given,
         )
 
 
@@ -83,18 +83,16 @@ def _with_files(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
 
 
 def _parse(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
-    given = _with_files(argv, values)
+    given = _with_paths(_with_files(argv, values))
     file = _config_file(given)
     if file is None:
         with contextlib.suppress(flags.Error):
-            values(argv)  # where --help ends
-        raise ConfigError(f"expected a configuration, such as {_EXAMPLE}")
-    if not os.path.isfile(file):
-        raise ConfigError(f"there is no configuration file {file!r}; expected one, such as {_EXAMPLE}")
+            values(given)  # where --help ends
+        raise ConfigError(f"expected a configuration, such as {EXAMPLE}")
     if problems := list(_unknown_fields(given)):
         raise ConfigError("; ".join(problems))
     try:
-        rest = values(argv)
+        rest = values(given)
     except flags.Error as error:
         raise ConfigError(_describe(error, file)) from error
     except Exception as error:  # whatever the file raises
@@ -104,16 +102,27 @@ def _parse(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
             f"get_config of {file} returns {config!r}; expected default_config() with other values of some fields"
         )
     if len(rest) > 1:
-        raise ConfigError(f"{' '.join(rest[1:])}: expected flags alone, such as {_EXAMPLE}")
+        raise ConfigError(f"{' '.join(rest[1:])}: expected flags alone, such as {EXAMPLE}")
     return rest
+
+
+def _with_paths(argv: Sequence[str]) -> list[str]:
+    """The command line with each --config as one argument, and with a path in place of a name."""
+    given: list[str] = []
+    rest = iter(argv)
+    for argument in rest:
+        if match := _CONFIG.fullmatch(argument):
+            text = next(rest, "") if match[2] is None else match[2]
+            given.append(f"{match[1]}={find_config(text)}")
+        else:
+            given.append(argument)
+    return given
 
 
 def _config_file(argv: Sequence[str]) -> str | None:
     """The file of the last --config, without its variant."""
-    for argument, following in reversed(list(zip(argv, [*argv[1:], ""], strict=True))):
-        if match := re.fullmatch(r"--?config(=.*)?", argument, re.DOTALL):
-            return (match[1][1:] if match[1] else following).partition(":")[0]
-    return None
+    found = [match[2] for argument in argv if (match := _CONFIG.fullmatch(argument))]
+    return found[-1].partition(":")[0] if found else None
 
 
 def _unknown_fields(argv: Sequence[str]) -> Iterator[str]:
