@@ -298,3 +298,36 @@ def test_without_a_model_there_is_no_such_section(page):
         "Metrics",
         "Provenance",
     ]
+
+
+MIDI = """() => {
+  globalThis.sent = [];
+  const port = (id) => ({id, name: `Port ${id}`, send: (bytes) => sent.push([id, ...bytes])});
+  navigator.requestMIDIAccess = async () => ({outputs: new Map(globalThis.names.map((id) => [id, port(id)]))});
+}"""
+
+
+def test_a_midi_port_can_be_chosen(page):
+    page.evaluate("() => { globalThis.names = ['a', 'b']; }")
+    page.evaluate(MIDI)
+    sound = page.get_by_label("Sound")
+    sound.select_option("MIDI port …")
+    page.wait_for_function("() => player.output !== null")
+    assert sound.locator("option").all_inner_texts() == ["this page", "Port a", "Port b"]
+    assert sound.input_value() == "a"
+    sound.select_option("Port b")
+    page.get_by_role("button", name="Play Sample 1").click()
+    page.wait_for_function("() => sent.some(([id, status]) => id === 'b' && status === 0x93)")
+    sound.select_option("this page")
+    assert page.evaluate("() => [player.output, player.isPlaying]") == [None, False]
+
+
+def test_a_computer_without_midi_ports_keeps_its_speakers(page):
+    page.evaluate("() => { globalThis.names = []; }")
+    page.evaluate(MIDI)
+    page.get_by_label("Sound").select_option("MIDI port …")
+    page.wait_for_function("() => byId('now').textContent === 'This computer has no MIDI port.'")
+    assert page.get_by_label("Sound").input_value() == ""
+    page.evaluate("() => { navigator.requestMIDIAccess = undefined; }")
+    page.get_by_label("Sound").select_option("MIDI port …")
+    page.wait_for_function("() => byId('now').textContent === 'This browser has no MIDI.'")

@@ -21,7 +21,7 @@ PAD = [[STRINGS, 69, 0, 192]]
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     file = tmp_path_factory.mktemp("player") / "player.html"
-    scripts = "".join(f"<script>{read_browser_file(name)}</script>" for name in PLAYER_SCRIPTS)
+    scripts = "".join(f"<script>{read_browser_file(name)}</script>" for name in (*PLAYER_SCRIPTS, "midi_output.js"))
     file.write_text(f"<!doctype html><meta charset=utf-8><canvas width=300 height=100></canvas>{scripts}")
     with launched() as browser, opened(browser, file) as page:
         yield page
@@ -296,3 +296,58 @@ def test_without_a_loop_another_phrase_is_loaded_at_once(player):
     start(player, PAD)
     player.evaluate("() => p.loadAtNextBar([[4, 50, 24, 100]])")
     assert player.evaluate("() => [p.isPlaying, p.position]") == [False, 0]
+
+
+# A port that notes what is sent to it, with the milliseconds since the player began.
+PORT = """() => {
+  globalThis.sent = [];
+  globalThis.MidiPort = {send(bytes, time = performance.now()) { sent.push([time, ...bytes]); }};
+}"""
+
+
+def messages(page):
+    return page.evaluate("() => sent.sort((a, b) => a[0] - b[0])")
+
+
+def test_notes_and_clock_go_to_a_midi_port(player):
+    player.evaluate(PORT)
+    player.evaluate("() => { p.tempo = 240; p.output = new MidiOutput(MidiPort); p.setMuted(1, true); }")
+    programs = messages(player)
+    assert [each[1:] for each in programs] == [[0xC0, 0], [0xC1, 25], [0xC2, 33], [0xC3, 48]]
+    player.evaluate("() => { sent.length = 0; }")
+    start(player, [[0, 36, 0, 1], [3, 40, 12, 12], [1, 60, 12, 12], [4, 70, 24, 150]], 48)
+    player.wait_for_function("() => !p.isPlaying")
+    player.wait_for_timeout(3000)
+    assert loudest(player, 100, "p") < SILENCE
+    found = messages(player)
+    notes = [(round((each[0] - found[0][0]) * 48 / 1000, 1), *each[1:]) for each in found if each[1] < 0xF0]
+    expected = [
+        (0, 0x99, 36, 100), (1, 0x89, 36, 0), (12, 0x92, 40, 100), (24, 0x82, 40, 0), (24, 0x93, 70, 100),
+        (174, 0x83, 70, 0),
+    ]  # fmt: skip
+    assert sorted(each[1:] for each in notes) == sorted(each[1:] for each in expected)
+    for each in expected[:5]:
+        assert any(each[1:] == other[1:] and abs(each[0] - other[0]) < 0.3 for other in notes), each
+    assert found[0][1] == 0xFA
+    pulses = [each[0] for each in found if each[1] == 0xF8]
+    np.testing.assert_allclose(np.diff(pulses), 1000 / 96, atol=0.01)
+    assert len(pulses) == pytest.approx(96, abs=8)
+    assert [each[1] for each in found if each[1] > 0xF8] == [0xFA, 0xFC]
+
+
+def test_a_pause_ends_the_notes_at_a_midi_port_and_playing_continues_from_there(player):
+    player.evaluate(PORT)
+    player.evaluate("() => { p.output = new MidiOutput(MidiPort); sent.length = 0; }")
+    start(player, [[4, 70, 0, 192], [4, 71, 190, 2]])
+    player.wait_for_function("() => p.position > 30")
+    player.evaluate("() => p.pause()")
+    player.wait_for_timeout(100)
+    kinds = [each[1:] for each in messages(player) if each[1] != 0xF8]
+    assert kinds[:2] in ([[0xFA], [0x93, 70, 100]], [[0x93, 70, 100], [0xFA]])
+    assert sorted(kinds[2:]) == [[0x83, 70, 0], [0xFC]]
+    player.evaluate("() => { sent.length = 0; p.seek(48); p.play(); }")
+    player.wait_for_timeout(150)
+    kinds = [each[1:] for each in messages(player) if each[1] != 0xF8]
+    assert [0xF2, 16, 0] in kinds  # sixteenth notes
+    assert [0xFB] in kinds
+    assert [0x93, 70, 100] in kinds  # the rest of the note that had begun

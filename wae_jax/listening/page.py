@@ -134,5 +134,5 @@ def make_page(
         "identity": hashlib.sha256(embed(described).encode()).hexdigest()[:16],
         "panel": panel,
     }
-    scripts = (*PLAYER_SCRIPTS, *(() if panel is None else PANEL_SCRIPTS), "page.js")
+    scripts = (*PLAYER_SCRIPTS, "midi_output.js", *(() if panel is None else PANEL_SCRIPTS), "page.js")
     return assemble("page.html", title=title, data=data, styles=("page.css",), scripts=scripts)

@@ -220,6 +220,26 @@ function toggleLoop() {
   byId('loop').setAttribute('aria-pressed', player.loop);
 }
 
+// Asks for the MIDI ports when they are wanted, since browsers ask the user then.
+async function chooseSound() {
+  const select = byId('sound');
+  if (select.value === 'ports') {
+    try {
+      const ports = await MidiOutput.ports();
+      if (!ports.length) throw new Error('This computer has no MIDI port.');
+      select.replaceChildren(select.options[0], ...ports.map((port) => make('option', { value: port.id }, port.name)));
+      chooseSound.ports = ports;
+      select.value = ports[0].id;
+    } catch (error) {
+      select.value = '';
+      byId('now').textContent = error.message || 'This page may not use MIDI ports.';
+    }
+  }
+  const port = chooseSound.ports?.find(({ id }) => id === select.value);
+  player.output = port ? new MidiOutput(port) : null;
+}
+
+byId('sound').onchange = chooseSound;
 byId('play').onclick = togglePlay;
 byId('previous').onclick = () => openNeighbour(-1);
 byId('next').onclick = () => openNeighbour(1);

@@ -1,5 +1,5 @@
 'use strict';
-// Plays phrases. Needs voices.js and sound.js.
+// Plays phrases, through the speakers or a MIDI port. Needs voices.js and sound.js.
 
 class Player {
   static #context = null;
@@ -12,6 +12,8 @@ class Player {
   #muted = TRACKS.map(() => false);
   #solo = TRACKS.map(() => false);
   #graph = null;
+  #output = null; // a MidiOutput in place of the speakers
+  #clockOffset = 0; // performance.now() at the context's time 0
   #voices = [];
   #timer = 0;
   // While it plays: the context's time of the step #anchorStep. In a loop, steps count on in the next round.
@@ -70,6 +72,7 @@ class Player {
     this.isPlaying = false;
     clearInterval(this.#timer);
     this.#silence();
+    this.#output?.stopClock();
     this.onprogress?.(this.position);
   }
 
@@ -83,6 +86,7 @@ class Player {
     const target = Math.min(Math.max(step, 0), this.#numSteps - 1e-3);
     if (this.isPlaying) {
       this.#silence();
+      this.#output?.stopClock();
       this.#begin(target);
       this.#tick();
     } else {
@@ -122,6 +126,17 @@ class Player {
 
   set volume(volume) {
     this.#volume = Math.min(Math.max(volume, 0), 1);
+    this.#setGains();
+  }
+
+  get output() {
+    return this.#output;
+  }
+
+  // A MidiOutput, or null for the speakers.
+  set output(output) {
+    this.pause();
+    this.#output = output;
     this.#setGains();
   }
 
@@ -167,7 +182,7 @@ class Player {
     const { context, tracks, volume } = this.#graph;
     // Gradually, since a jump would click.
     const set = (node, value) => node.gain.setTargetAtTime(value, context.currentTime, 0.01);
-    set(volume, this.#volume ** 2);
+    set(volume, this.#output ? 0 : this.#volume ** 2);
     tracks.forEach((node, track) => set(node, this.isHeard(track) ? 1 : 0));
   }
 
@@ -188,7 +203,22 @@ class Player {
     this.#anchorTime = this.#now() + 0.03;
     this.#anchorStep = step;
     this.#round = 0;
+    this.#startClock(true);
     this.#enter(step);
+  }
+
+  #startClock(isStart) {
+    // Once, since the context's time moves on in jumps of milliseconds.
+    this.#clockOffset = performance.now() - 1000 * this.#now();
+    this.#output?.startClock({
+      step: this.#anchorStep, at: this.#milliseconds(this.#anchorTime),
+      stepMilliseconds: 1000 * stepSeconds(this.#tempo), isStart,
+    });
+  }
+
+  // A time of the context as one of performance.now().
+  #milliseconds(time) {
+    return this.#clockOffset + 1000 * time;
   }
 
   // Goes on from a step of the round. Notes that began before it sound for the rest of their length.
@@ -225,6 +255,7 @@ class Player {
     }
     this.#round = 0;
     this.#next = this.#firstNoteFrom(this.#anchorStep);
+    this.#startClock(false);
     this.#tick();
   }
 
@@ -262,7 +293,17 @@ class Player {
     const when = Math.max(this.#time(step), context.currentTime);
     // Notes far in the past are dropped: the tempo was raised, or the page was suspended.
     if (when - this.#time(step) > 0.2) return;
-    this.#voices.push(startVoice(context, inputs, note, when, note[3] * stepSeconds(this.#tempo)));
+    const seconds = note[3] * stepSeconds(this.#tempo);
+    const voice = startVoice(context, inputs, note, when, seconds);
+    if (this.#output && this.isHeard(note[0])) {
+      const sent = this.#output.startNote(note, this.#milliseconds(when), 1000 * seconds);
+      const { cut } = voice;
+      voice.cut = (time) => {
+        cut(time);
+        sent.cut(this.#milliseconds(time));
+      };
+    }
+    this.#voices.push(voice);
   }
 
   #silence() {
@@ -276,6 +317,7 @@ class Player {
     clearInterval(this.#timer);
     this.#voices = [];
     this.#anchorStep = 0;
+    this.#output?.stopClock();
     this.onprogress?.(0);
     this.onend?.();
   }
