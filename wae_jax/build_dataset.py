@@ -33,18 +33,24 @@ from wae_jax.errors import DatasetError
 
 _DEFAULT_FRACTION = 0.1
 
-_EPILOG = """
-examples:
-  A folder of MIDI, phrases with at least three of the five tracks:
-    build_dataset --input midi/ --min-tracks 3 --output data/mine
+_COMMON = (
+    *("--input", "--train", "--valid", "--test", "--output", "--overwrite", "--min-tracks", "--hop-bars", "--tonality"),
+    *("--valid-fraction", "--test-fraction", "--describe", "--verify"),
+)
+_EXAMPLES = (
+    "python -m wae_jax.build_dataset --input midi/ --min-tracks 3 --output data/mine",
+    "python -m wae_jax.build_dataset --train free.npz --valid other.npz --output data/free",
+    "python -m wae_jax.build_dataset --describe data/mine",
+)
+_DETAILS = """
+more examples:
   Songs are split by the sha256 of their name and --seed; songs with equal or nearly equal phrases stay together.
     build_dataset --input free.npz more.npz --output data/free
   Two renditions of a song, in two files, stay together where a table says so.
     build_dataset --input midi/ --songs songs.tsv --output data/mine
   The first 8,192 phrases for training and the last 2,048 for validation, as in the original code:
     build_dataset --train lpd.npz --rows 0:8192 --valid lpd.npz --rows=-2048: --output data/original
-  What is in a dataset, and whether it is intact:
-    build_dataset --describe data/mine
+  Whether a dataset is intact:
     build_dataset --verify data/mine
 
 inputs (the format is recognized by the content, not by the name):
@@ -94,8 +100,10 @@ class _SetRows(argparse.Action):
 
 
 def _parser() -> argparse.ArgumentParser:
-    summary = "Builds a packed dataset of piano-roll phrases."
-    parser = make_parser("build_dataset", summary, epilog=_EPILOG, allow_abbrev=False)
+    summary = "Packs MIDI files, Multitracks and arrays of phrases into a dataset, and inspects datasets."
+    parser = make_parser(
+        "build_dataset", summary, common=_COMMON, examples=_EXAMPLES, details=_DETAILS, allow_abbrev=False
+    )
     parser.set_defaults(groups=[])
     inputs: dict[str, Any] = {
         "nargs": "+",

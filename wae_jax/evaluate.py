@@ -1,12 +1,8 @@
 """Measures a trained model, or any phrases, against held-out music.
 
-    python -m wae_jax.evaluate --workdir runs/gan
-    python -m wae_jax.evaluate --phrases mine.npz --data data/lpd5 --output mine_evaluated
-    python -m wae_jax.evaluate --compare runs/gan runs/mmd
-
-Prints the most telling metrics, and writes evaluation.json, with all metrics and their intervals, and report.html to
-`evaluation` in the workdir, or to --output. --compare prints a table of evaluated runs: runs that differ only in the
-seed are one arm, and arms are compared seed by seed.
+Prints the most telling metrics, and writes evaluation.json, with all metrics and their
+intervals, and report.html to `evaluation` in the workdir, or to --output. --compare prints a table
+of evaluated runs: runs that differ only in the seed are one arm; arms are compared seed by seed.
 """
 
 from __future__ import annotations
@@ -36,6 +32,12 @@ from wae_jax.generation.load import load
 from wae_jax.remote import is_url, local_copy
 
 REPORT_FILE = "report.html"
+_COMMON = ("--workdir", "--phrases", "--compare", "--data", "--split", "--num", "--seed", "--prior", "--output")
+_EXAMPLES = (
+    "python -m wae_jax.evaluate --workdir runs/gan",
+    "python -m wae_jax.evaluate --phrases mine.npz --data data/lpd5 --output mine_evaluated",
+    "python -m wae_jax.evaluate --compare runs/gan runs/mmd",
+)
 _MIN_NUM = 8  # statistics of fewer phrases say nothing
 
 
@@ -71,12 +73,12 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parses and checks the command line."""
-    parser = make_parser("evaluate", __doc__)
+    parser = make_parser("evaluate", __doc__, common=_COMMON, examples=_EXAMPLES)
     subject = parser.add_mutually_exclusive_group(required=True)
     subject.add_argument(
         "--workdir",
         type=path,
-        help="workdir of a trained model, what python -m wae_jax.export wrote, or hf://user/name",
+        help="a run, what `export` wrote, or hf://user/name",
     )
     subject.add_argument(
         "--phrases", type=local_path, metavar="FILE", help="phrases to measure, in any format that build_dataset reads"

@@ -1,12 +1,9 @@
 """Writes a trained model to a file or a folder that opens anywhere, or to the Hugging Face Hub.
 
-    python -m wae_jax.export --workdir runs/gan --output model.npz
-    python -m wae_jax.export --workdir runs/gan --output model
-    python -m wae_jax.export --workdir runs/gan --push hf://user/name --license cc-by-4.0
-
-An output that ends in .npz is one file; any other is a folder with model.safetensors, config.json and a model card,
-README.md, as model hubs have them. All commands read both, and hf://user/name, as --workdir. Kernels have 16 bits; the
-table that is printed compares the model with the original, on reconstructions of validation phrases and on samples.
+An output that ends in .npz is one file; any other is a folder with model.safetensors, config.json
+and a model card, README.md, as model hubs have them. All commands read both, and hf://user/name, as
+--workdir. Kernels have 16 bits; the table that is printed compares the model with the original, on
+reconstructions of validation phrases and on samples.
 """
 
 from __future__ import annotations
@@ -182,9 +179,17 @@ def _matching(pattern: str, expected: str) -> Callable[[str], str]:
     return read
 
 
+_COMMON = ("--workdir", "--output", "--checkpoint", "--overwrite", "--push", "--private", "--license")
+_EXAMPLES = (
+    "python -m wae_jax.export --workdir runs/gan --output model.npz",
+    "python -m wae_jax.export --workdir runs/gan --output model",
+    "python -m wae_jax.export --workdir runs/gan --push hf://user/name --license cc-by-4.0",
+)
+
+
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parses and checks the command line."""
-    parser = make_parser("export", __doc__)
+    parser = make_parser("export", __doc__, common=_COMMON, examples=_EXAMPLES)
     parser.add_argument("--workdir", type=path, required=True, help="workdir of a run, or an exported model")
     parser.add_argument("--output", type=path, help="what to write: a file, such as model.npz, or a folder")
     add_checkpoint_flag(parser)

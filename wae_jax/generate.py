@@ -1,18 +1,14 @@
-"""Makes music with a trained model: `python -m wae_jax.generate --output music` with the model that ships.
+"""Makes music with a trained model: MIDI, sound, pictures and a page to listen.
 
 --mode=sample        decodes codes sampled from the distribution that --prior names
 --mode=reconstruct   encodes and decodes validation phrases, originals beside them
---mode=interpolate   goes from one validation phrase to the next through latent space; or from --from to --to
---mode=encode        writes the codes of all phrases of --input, or of validation phrases, with their rows in that split
+--mode=interpolate   goes from one validation phrase to the next, or from --from to --to
+--mode=encode        writes the codes of all phrases of --input, or of validation phrases
 --mode=decode        decodes the codes of a file, --codes, as the codes.npy that every mode writes
---mode=vary          the reconstruction of four bars of --input, and variations at growing distance
+--mode=vary          the reconstruction of four bars of --input, and variations of it
 --mode=continue      a longer piece without silent bars, starting with --input if given
 --mode=accompany     the tracks --keep of --input as they are, with other tracks found for them
 --mode=edit          samples, or four bars of --input, with each --attribute changed
-
-Music of your own is a MIDI file, a Multitrack of pypianoroll, or phrases as npz or npy, as `build_dataset` reads them.
-Its tempo and its key are those of all files that are written, unless --tempo and --key give others. How near the music
-is to what was requested is printed as a table, and written to report.json.
 """
 
 from __future__ import annotations
@@ -20,7 +16,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import json
+import os
 import pathlib
 import shlex
 from collections.abc import Mapping, Sequence
@@ -67,6 +65,23 @@ from wae_jax.training.workdir import RUN_FILE
 
 CODES, ROWS, REPORT, PAGE, ORIGINALS = "codes.npy", "rows.npy", "report.json", "listen.html", "originals"
 DECODED = "decoded"
+_DEFAULT_OUTPUT = "music"
+_COMMON = (
+    *("--workdir", "--output", "--num", "--seed", "--mode", "--input", "--keep", "--attribute", "--key", "--tempo"),
+    *("--no-audio", "--overwrite"),
+)
+_EXAMPLES = (
+    "python -m wae_jax.generate",
+    "python -m wae_jax.generate --workdir=runs/gan --num=64 --output=out",
+    "python -m wae_jax.generate --mode=vary --input=song.mid --output=variations",
+)
+_DETAILS = """
+Variations are at growing distance; --mode=encode writes the rows of validation phrases in their split too.
+
+Music of your own is a MIDI file, a Multitrack of pypianoroll, or phrases as npz or npy, as `build_dataset` reads them.
+Its tempo and its key are those of all files that are written, unless --tempo and --key give others. How near the music
+is to what was requested is printed as a table, and written to report.json.
+"""
 _TRAINING_PHRASES_IN_TABLE = 2048
 
 
@@ -229,9 +244,11 @@ def _write_report(
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parses and checks the command line."""
-    parser = make_parser("generate", __doc__)
+    parser = make_parser("generate", __doc__, common=_COMMON, examples=_EXAMPLES, details=_DETAILS)
     add_model_flags(parser)
-    parser.add_argument("--output", type=path, required=True, help="folder to write to")
+    parser.add_argument(
+        "--output", type=path, help=f"folder to write to (default: {_DEFAULT_OUTPUT}, or one with a number after it)"
+    )
     add_sampling_flags(parser, num=None)
     add_prior_flag(parser)
     parser.add_argument("--probabilities", action="store_true", help="write the probabilities too")
@@ -242,14 +259,22 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="write into a folder that is not empty, and remove what an earlier command wrote there: phrase_0000.mid "
-        "and the like, also in originals, codes, report and page; files of other names stay",
+        help="write into a folder that is not empty; files that an earlier command wrote there (phrase_0000.mid and "
+        "the like, codes, report, page) are removed, others stay",
     )
     add_mode_flags(parser)
     arguments = parser.parse_args(argv)
     check_mode_flags(parser, arguments)
     check_music_flags(parser, arguments)
+    if arguments.output is None:
+        arguments.output = _DEFAULT_OUTPUT if arguments.overwrite else _free_folder(_DEFAULT_OUTPUT)
     return arguments
+
+
+def _free_folder(name: str) -> str:
+    """The first of NAME, NAME_2, NAME_3 ... that does not exist yet."""
+    numbered = (f"{name}_{i}" for i in itertools.count(2))
+    return next(each for each in itertools.chain([name], numbered) if not os.path.lexists(each))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

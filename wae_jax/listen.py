@@ -1,7 +1,7 @@
-"""Listen to a model, and have others listen: `python -m wae_jax.listen page --workdir runs/gan --output page.html`.
+"""Listen to a model, and have others listen.
 
-page     one HTML file with samples, training music, reconstructions and interpolations to hear, see and save
-survey   one HTML file on which listeners compare models with each other and with real music, blindly
+page     one HTML file with samples, reconstructions and more to hear, see and save
+survey   one HTML file on which listeners compare models and real music, blindly
 score    what they preferred, from the results files that they handed in
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from wae_jax.command_line.command import (
     LARGEST_SEED,
     check_output,
+    in_this_program,
     local_path,
     make_parser,
     number,
@@ -40,26 +41,43 @@ from wae_jax.listening.survey.results import collect
 from wae_jax.listening.survey.score import format_scores, score, to_json
 from wae_jax.pianoroll import DEFAULT_TEMPO
 
-_PAGE = """The listening page: one HTML file that plays and shows what a model makes.
+_PAGE = "The listening page: one HTML file that plays and shows what a model makes."
+_SURVEY = """A blind survey: one HTML file on which listeners compare models and real music.
 
-    python -m wae_jax.listen page --workdir runs/gan --num 64 --output page.html
-"""
-_SURVEY = """A blind survey: one HTML file on which listeners compare models with each other and with real music.
-
-    python -m wae_jax.listen survey --runs runs/gan runs/mmd --real data/lpd5 --num 40 --output survey.html
-
-Give the file to listeners, by mail or from any web server. They hear pairs of clips without knowing their sources,
-after one pair for practice; some pairs are of music and noise, to find those who do not listen. At the end they save a
-results file and hand it in; `python -m wae_jax.listen score results/*.json` reports what they preferred.
+Give the file to listeners, by mail or from any web server. They hear pairs of clips without knowing
+their sources, after one pair for practice; some pairs are of music and noise, to find those who do
+not listen. At the end they save a results file and hand it in; `listen score` reports what they
+preferred.
 """
 _SCORE = """The scores of a survey: preferences, strengths and ratings, with intervals.
 
-    python -m wae_jax.listen score results/*.json
-
-The files are those saved by the survey's page; they contain the answer key. Files that are damaged, incomplete, of
-another survey or superseded by a later one of the same listener are skipped, with the reason. Listeners who fail the
-attention checks are dropped, by the rule that the page's first screen states.
+The files are those saved by the survey's page; they contain the answer key. Files that are
+damaged, incomplete, of another survey or superseded by a later one of the same listener are
+skipped, with the reason. Listeners who fail the attention checks are dropped, by the rule that the
+page's first screen states.
 """
+_EXAMPLES = {
+    "page": (
+        "python -m wae_jax.listen page --output page.html",
+        "python -m wae_jax.listen page --workdir runs/gan --num 64 --output page.html",
+        "python -m wae_jax.listen page --workdir runs/gan --seed 7 --prior normal --output page.html",
+    ),
+    "survey": (
+        "python -m wae_jax.listen survey --runs runs/gan runs/mmd --output survey.html",
+        "python -m wae_jax.listen survey --runs runs/gan runs/mmd --real data/lpd5 --output survey.html",
+        "python -m wae_jax.listen survey --runs runs/gan runs/mmd --num 20 --output survey.html",
+    ),
+    "score": (
+        "python -m wae_jax.listen score results/*.json",
+        "python -m wae_jax.listen score results/*.json --output scores.json",
+        "python -m wae_jax.listen score anna.json ben.json --seed 1",
+    ),
+}
+# Options of each subcommand that its --help shows; of "score" all.
+_COMMON = {
+    "page": ("--workdir", "--output", "--num", "--seed", "--prior", "--tempo"),
+    "survey": ("--runs", "--real", "--split", "--output", "--num", "--seed", "--checks", "--max-failed-checks"),
+}
 
 
 def _add_page_flags(parser: argparse.ArgumentParser) -> None:
@@ -158,10 +176,11 @@ COMMANDS = {
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parses and checks the command line."""
-    parser = make_parser("listen", __doc__)
+    parser = make_parser("listen", __doc__, examples=[lines[0] for lines in _EXAMPLES.values()])
     subparsers = parser.add_subparsers(dest="command", required=True)
     for name, (description, add_flags, run) in COMMANDS.items():
-        subparser = subparsers.add_parser(name, description=description, formatter_class=parser.formatter_class)
+        text, *examples = in_this_program("listen", [description, *_EXAMPLES[name]])
+        subparser = subparsers.add_parser(name, description=text, examples=examples, common=_COMMON.get(name, ()))
         add_flags(subparser)
         subparser.set_defaults(run=run)
     return parser.parse_args(argv)

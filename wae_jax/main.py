@@ -1,7 +1,26 @@
-"""Trains a Wasserstein autoencoder: `python -m wae_jax.main --config=configs/wae_gan.py --workdir=runs/gan`."""
+"""Trains a Wasserstein autoencoder, or resumes its training.
+
+--config=NAME[:VARIANT]   wae_gan, wae_mmd or vae; variants are songs, blog, repo, large; or a file
+--workdir=FOLDER          folder or URL of the run; the same command resumes it (runs/latest)
+--config.FIELD=VALUE      another value of a field of the configuration, such as
+    data.path                 a dataset made by build_dataset (default: the built-in corpus)
+    init_from                 a model to start from: a workdir, what `export` wrote, or shipped
+    num_epochs, num_train_steps, batch_size, seed
+    model.h_dim, model.z_dim, objective.penalty_weight
+    autoencoder_optimizer.learning_rate, discriminator_optimizer.learning_rate
+    log_every_steps, eval_every_steps, checkpoint_every_steps
+--coordinator=HOST:PORT   of process 0 of several, with --num_processes and --process_id
+--helpfull                all flags
+
+Three runs:
+  python -m wae_jax.main --config=wae_gan --workdir=runs/gan
+  python -m wae_jax.main --config=wae_mmd --config.num_epochs=20 --config.seed=1 --workdir=runs/mmd
+  python -m wae_jax.main --config=wae_gan:songs --config.data.path=data/mine --workdir=runs/mine
+"""
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from collections.abc import Sequence
@@ -11,7 +30,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 from wae_jax.command_line.background import quiet_checkpoint_errors
-from wae_jax.command_line.command import describe_failure, is_out_of_memory
+from wae_jax.command_line.command import describe_failure, in_this_program, is_out_of_memory
 from wae_jax.command_line.compiled_programs import keep_compiled_programs
 from wae_jax.command_line.config_flag import define_config, parse_flags
 from wae_jax.command_line.host_memory import keep_freed_memory
@@ -79,7 +98,8 @@ def run() -> None:
     keep_freed_memory()
     keep_compiled_programs()
     define_config()
-    app.run(main, flags_parser=parse_flags)
+    (text,) = in_this_program("main", [__doc__])
+    app.run(main, flags_parser=functools.partial(parse_flags, help_text=text))
 
 
 if __name__ == "__main__":

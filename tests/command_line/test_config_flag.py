@@ -156,7 +156,10 @@ def test_after_its_help_main_ends_with_status_0(flags):
         [sys.executable, "-m", "wae_jax.main", *flags], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert "\n  --config: Name or file of a configuration, with :variant after it for a" in ran.stdout
+    if "--helpfull" in flags:
+        assert "\n  --config: Name or file of a configuration, with :variant after it for a" in ran.stdout
+    else:
+        assert "\n--config=NAME[:VARIANT] " in ran.stdout
 
 
 def test_a_configuration_file_that_ends_the_program_has_its_own_status(tmp_path):

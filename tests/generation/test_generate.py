@@ -57,6 +57,18 @@ def test_samples_depend_on_the_seed_and_not_on_their_number(workdir, tmp_path, c
     assert not (tmp_path / "b" / "listen.html").exists()
 
 
+def test_without_an_output_the_first_free_folder_is_taken(workdir, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    short = [f"--workdir={workdir}", "--num=1", "--no-audio", "--no-pictures", "--no-page", "--threshold=0.03"]
+    for folder in ("music", "music_2", "music_3"):
+        assert generate.main(short) == 0
+        assert f"wrote 1 phrases to {folder}\n" in capsys.readouterr().out
+        assert (tmp_path / folder / "phrase_0000.mid").is_file()
+    assert generate.main([*short, "--overwrite"]) == 0
+    assert "wrote 1 phrases to music\n" in capsys.readouterr().out
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_reconstructions_lie_beside_their_originals(workdir, tmp_path):
     assert run(workdir, tmp_path / "r", "--mode=reconstruct", "--num=2") == 0
     assert load(tmp_path / "r").shape == load(tmp_path / "r" / "originals").shape == (2, 4, 48, 84, 5)

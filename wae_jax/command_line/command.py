@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from wae_jax.command_line.compiled_programs import keep_compiled_programs
 from wae_jax.command_line.host_memory import keep_freed_memory
+from wae_jax.command_line.parser import CommandParser
 from wae_jax.command_line.signals import INTERRUPTED, TERMINATED, Terminated, leave, raising_on_signals, take_interrupts
 from wae_jax.command_line.terminal import any_text_on_stdout
 from wae_jax.errors import RequestError, UserError
@@ -23,22 +24,25 @@ LARGEST_SEED = 2**32 - 1
 LARGEST_NUM = 100_000  # phrases; a decoded one takes 300 kB of memory
 
 
-def make_parser(command: str, description: str | None, **options: Any) -> argparse.ArgumentParser:
+def make_parser(
+    command: str, description: str | None, *, examples: Sequence[str] = (), **options: Any
+) -> CommandParser:
     """The parser of a command, whose description keeps its lines; the command takes Ctrl-C.
 
     Args:
       command: its module in `wae_jax`.
-      description: in which `python -m wae_jax.COMMAND` becomes the words that start this process.
-      options: of `ArgumentParser`.
+      description: in which, as in the examples, `python -m wae_jax.COMMAND` becomes the words that start this process.
+      examples: command lines.
+      options: of `CommandParser`.
     """
     take_interrupts()
-    started = how_to_run(command)
-    return argparse.ArgumentParser(
-        prog=started,
-        description=(description or "").replace(f"python -m wae_jax.{command}", started),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        **options,
-    )
+    text, *lines = in_this_program(command, [description or "", *examples])
+    return CommandParser(prog=how_to_run(command), description=text, examples=lines, **options)
+
+
+def in_this_program(command: str, texts: Sequence[str]) -> list[str]:
+    """Texts in which `python -m wae_jax.COMMAND` has become the words that start this process."""
+    return [text.replace(f"python -m wae_jax.{command}", how_to_run(command)) for text in texts]
 
 
 def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:

@@ -21,7 +21,8 @@ flags.disclaim_key_flags()
 
 _WRONG_COMMAND_LINE = 2  # the exit status that argparse gives the other commands
 _FIELD = re.compile(r"--?(?:no)?config\.([^=]*)")
-_HELP = re.compile(r"--?(?:help(?:short|full|xml)?|\?)")
+_HELP = re.compile(r"--?(?:help|h)")
+_HELP_OF_ABSL = re.compile(r"--?(?:help(?:short|full|xml)|\?)")
 _CONFIG = re.compile(r"(--?config)(?:=(.*))?", re.DOTALL)
 
 
@@ -45,20 +46,24 @@ def define_config(values: flags.FlagValues = flags.FLAGS, argv: Sequence[str] | 
         )
 
 
-def parse_flags(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
+def parse_flags(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS, *, help_text: str = "") -> list[str]:
     """Parses a command line into absl's flags, one of which is the `ConfigDict` --config; a parser for `app.run`.
 
     Where a flag, a field or the configuration file is wrong, the program ends with a sentence and status 2. absl and
-    ml_collections would print tracebacks for most of these. After its help, the program ends with status 0.
+    ml_collections would print tracebacks for most of these. After its help, which is `help_text` for --help and all
+    flags for --helpfull, the program ends with status 0.
 
     Returns:
       The arguments without a flag, after the name of the program: none.
     """
+    if any(map(_HELP.fullmatch, argv)):
+        print(f"usage: {argv[0]} [options]\n\n{help_text}", end="")
+        sys.exit(0)
     with _refusing():
         try:
             return _parse(argv, values)
         except SystemExit:
-            if any(map(_HELP.fullmatch, argv)):
+            if any(map(_HELP_OF_ABSL.fullmatch, argv)):
                 sys.exit(0)  # absl ends with 1
             raise
 

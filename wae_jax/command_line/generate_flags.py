@@ -35,7 +35,7 @@ _MODE_FLAGS = (*_FILES, *_FILES.values(), "--codes", "--keep", "--attribute")
 
 def add_mode_flags(parser: argparse.ArgumentParser) -> None:
     """Adds --mode and the flags of single modes."""
-    parser.add_argument("--mode", choices=MODES, default="sample", help="see above (default sample)")
+    parser.add_argument("--mode", choices=MODES, default="sample", metavar="MODE", help="see above (default sample)")
     parser.add_argument(
         "--key",
         type=parse_key,

@@ -52,7 +52,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workdir",
         type=path,
-        help="workdir of a run, what python -m wae_jax.export wrote, or hf://user/name (default: the model that ships)",
+        help="a run, what `export` wrote, or hf://user/name (default: the model that ships)",
     )
     add_checkpoint_flag(parser)
 

@@ -218,8 +218,8 @@ class Config:
 
     seed: Annotated[int, Range(minimum=0, below=2**32)] = 0
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    # A trained model whose weights a new run starts from, as `wae_jax.load` takes it: a workdir (best checkpoint), an
-    # exported file, a URL of one, or "shipped". Empty: random weights.
+    # A trained model whose weights a new run starts from, as `wae_jax.load` takes it: a workdir (best checkpoint), what
+    # `export` wrote, a URL of one, hf://user/name, or "shipped". Empty: random weights.
     init_from: str = ""
     data: DataSpec = DataSpec()
     objective: ObjectiveSpec = ObjectiveSpec()
