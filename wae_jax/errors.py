@@ -35,6 +35,10 @@ class RemoteError(UserError, RuntimeError):
     """A file at a URL cannot be read or written."""
 
 
+class TrackerError(UserError, RuntimeError):
+    """The tracker of a run cannot be started."""
+
+
 class CheckpointError(UserError, RuntimeError):
     """A checkpoint cannot be written, found or read, is damaged, or holds another state than expected."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import pathlib
 import time
 from typing import TYPE_CHECKING
 
@@ -89,8 +90,17 @@ def _write_samples(run: Run, state: TrainState, model: Model) -> None:
         run.background.add(
             functools.partial(write_phrases, folder, rolls, probabilities=probabilities, each_picture=False)
         )
+        run.background.add(functools.partial(_write_sounds, run, step, kind, folder))
         images |= {f"{kind}/{i}": phrase_image(each) for i, each in enumerate(probabilities)}
     run.writer.write_images(step, images)
+
+
+def _write_sounds(run: Run, step: int, kind: str, folder: pathlib.Path) -> None:
+    """Hands the sound files of a folder to the tracker; there are none where sound could not be made."""
+    from wae_jax.render.audio import DEFAULT_AUDIO
+
+    files = sorted(folder.glob(f"phrase_*.{DEFAULT_AUDIO.format}"))
+    run.writer.write_sounds(step, {f"{kind}_sound/{i}": file for i, file in enumerate(files)})
 
 
 def draw_curves(run: Run) -> None:

@@ -243,6 +243,7 @@ class Config:
     binarization: BinarizationRule = BinarizationRule(
         thresholds=FIT, min_note_length=3, short_note_thresholds=FIT, track_gates=FIT
     )
+    tracker: Literal["none", "wandb", "mlflow", "trackio"] = "none"  # of experiments, beside files and TensorBoard
     best_metric: str = "eval/reconstruction"
     best_mode: Literal["min", "max"] = "min"
 

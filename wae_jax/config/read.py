@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import ml_collections
 
 # Top-level fields that workdirs and exported files of 0.3.0 lack, with the values that their runs had without them.
-ADDED_FIELDS = {"init_from": ""}
+ADDED_FIELDS = {"init_from": "", "tracker": "none"}
 
 _LARGEST_CORPUS = 1_000_000  # phrases of 10 kB
 # Metrics that rank models one way alone; of most metrics of music neither more nor less is better.

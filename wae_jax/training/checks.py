@@ -15,6 +15,7 @@ from wae_jax.models.networks import find_network
 from wae_jax.pianoroll import NUM_PITCHES, NUM_STEPS
 from wae_jax.training.evaluation_step import metric_names
 from wae_jax.training.run import Hooks
+from wae_jax.training.trackers import check_tracker
 
 
 def check_config(config: Config) -> None:
@@ -40,6 +41,7 @@ def check_config(config: Config) -> None:
         raise ConfigError(
             "objective.penalty is 'sinkhorn', which needs ott-jax; pip install 'wae_jax[sinkhorn]', or choose another"
         )
+    check_tracker(config.tracker)
     if config.batch_size % jax.device_count():
         raise DeviceError(
             f"batch_size {config.batch_size} does not divide over {jax.device_count()} devices "

@@ -38,6 +38,7 @@ from wae_jax.training.run import NO_HOOKS, Hooks, Run
 from wae_jax.training.state import TrainState, create_train_state
 from wae_jax.training.step import make_train_step
 from wae_jax.training.stop import Stop
+from wae_jax.training.tracking import open_tracking
 from wae_jax.training.workdir import Workdir, claim_config, open_workdir
 
 _LOG = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ def train_and_evaluate(
       ConfigError: if the configuration cannot be run, or not from the weights that it names.
       DatasetError: if the data cannot be read.
       RemoteError: if a URL cannot be read or written.
+      TrackerError: if the tracker of a new run cannot be started.
       WorkdirError: if the workdir belongs to a run with another configuration, or is in use.
       CheckpointError: if there are checkpoints but none can be used, or one cannot be written.
       DeviceError: if the devices do not suit the configuration, or the processes of the run do not agree.
@@ -128,7 +130,10 @@ def _run(
     state, window = _restore(checkpointer, state if initial is None else start_from(state, initial))
     start = int(state.step)
 
-    writer = stack.enter_context(MetricWriter(work.folder, start, enabled=is_first))
+    tracking = stack.enter_context(
+        open_tracking(config, work.folder, workdir=work.name, resume_step=start, enabled=is_first)
+    )
+    writer = stack.enter_context(MetricWriter(work.folder, start, enabled=is_first, tracking=tracking))
     background = stack.enter_context(Background())
     progress = stack.enter_context(Progress(total_steps, config.batch_size, initial_step=start, enabled=is_first))
     stop = stack.enter_context(Stop())

@@ -1,4 +1,4 @@
-"""The metrics of a run as metrics.jsonl and TensorBoard event files.
+"""The metrics of a run as metrics.jsonl and TensorBoard event files, and for a tracker of experiments.
 
 A run resumed from step s writes its metrics as if it had never been interrupted: lines of later steps are removed from
 metrics.jsonl, and TensorBoard ignores them. So that none is missing either, a step's metrics must be written
@@ -23,6 +23,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from wae_jax.files import Closing, parse_json, whole_file
+from wae_jax.training.tracking import Tracking
 
 METRICS_FILE = "metrics.jsonl"
 _HISTOGRAM_BINS = 64
@@ -30,7 +31,7 @@ _EVENTS = "the TensorBoard event file"
 
 
 class MetricWriter(Closing):
-    """Writes metrics to `<workdir>/metrics.jsonl` and to a TensorBoard event file beside it.
+    """Writes metrics to `<workdir>/metrics.jsonl`, to a TensorBoard event file beside it, and to a tracker.
 
     metrics.jsonl has one JSON object a line, `step` first, and is written line by line; a metric that is not finite is
     null. The event file is written without the background thread of tensorboardX's `SummaryWriter`: on a full disk
@@ -40,13 +41,22 @@ class MetricWriter(Closing):
       workdir: the folder; made if missing.
       resume_step: the step whose state was restored, 0 for a new run.
       enabled: False makes every method do nothing; of several processes, one writes.
+      tracking: the tracker; None for none. Whoever opened it closes it.
 
     Raises:
       OSError: here and in all methods, if a file cannot be written; the message names it.
     """
 
-    def __init__(self, workdir: str | os.PathLike[str], resume_step: int = 0, *, enabled: bool = True) -> None:
+    def __init__(
+        self,
+        workdir: str | os.PathLike[str],
+        resume_step: int = 0,
+        *,
+        enabled: bool = True,
+        tracking: Tracking | None = None,
+    ) -> None:
         self._enabled = enabled
+        self._tracking = Tracking() if tracking is None else tracking
         if not enabled:
             return
         self._path = pathlib.Path(workdir) / METRICS_FILE
@@ -64,7 +74,7 @@ class MetricWriter(Closing):
         self._write_event(purge_step, session_log=SessionLog(status=SessionLog.START))
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
-        """Writes numbers, or arrays of one element, to both files.
+        """Writes numbers, or arrays of one element, to both files and, where they are finite, to the tracker.
 
         Raises:
           OSError: if the line cannot be written, for instance on a full disk; the file ends with the line before.
@@ -79,11 +89,19 @@ class MetricWriter(Closing):
             self._append(f"{line}\n".encode())
         for name, number in numbers.items():
             self._write_event(step, summary=summary.scalar(name, np.float64(number)))
+        self._tracking.write_scalars(step, {name: each for name, each in finite.items() if each is not None})
 
     def write_images(self, step: int, images: Mapping[str, UInt8[np.ndarray, "height width channels"]]) -> None:
-        """Writes images with 1, 3 or 4 channels to TensorBoard."""
-        for name, image in images.items() if self._enabled else ():
-            self._write_event(step, summary=summary.image(name, image, dataformats="HWC"))
+        """Writes images with 1, 3 or 4 channels to TensorBoard and to the tracker."""
+        if self._enabled:
+            for name, image in images.items():
+                self._write_event(step, summary=summary.image(name, image, dataformats="HWC"))
+            self._tracking.write_images(step, images)
+
+    def write_sounds(self, step: int, sounds: Mapping[str, pathlib.Path]) -> None:
+        """Writes sound files, which exist, to the tracker."""
+        if self._enabled:
+            self._tracking.write_sounds(step, sounds)
 
     def write_histograms(self, step: int, values: Mapping[str, Any]) -> None:
         """Writes histograms of the finite values of arrays of any shape to TensorBoard; empty ones are left out."""

@@ -33,8 +33,8 @@ CONFIG_FILE = "config.json"
 RUN_FILE = "run.json"
 FORMAT_VERSION = 3
 
-# Patterns of the fields that may change when a run is resumed: its length, and how often it reports and saves.
-FREE_FIELDS = ("num_train_steps", "num_epochs", "*_every_steps", "steps_per_call", "data.placement")
+# Patterns of the fields that may change when a run is resumed: its length, where and how often it reports and saves.
+FREE_FIELDS = ("num_train_steps", "num_epochs", "*_every_steps", "steps_per_call", "data.placement", "tracker")
 
 
 @contextlib.contextmanager
