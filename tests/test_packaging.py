@@ -183,7 +183,7 @@ def test_the_programs_run_outside_the_repository(release, tmp_path):
         return done.stdout
 
     assert str(site) in run("-c", "import wae_jax; print(wae_jax.__file__)")
-    run("-m", "wae_jax.generate", "--output=music", "--num=2", "--no-audio", "--no-page")
+    run(site / "bin" / "wae-jax", "generate", "--num=2", "--no-audio", "--no-page")
     run("-m", "wae_jax.listen", "page", "--output=page.html", "--num=1")
     run("-m", "wae_jax.build_dataset", "--input=music/phrases.npz", "--output=data")
     small = ["--config.model.h_dim=2", "--config.batch_size=2", "--config.num_train_steps=1"]

@@ -413,7 +413,7 @@ def test_flags_of_modes_are_read():
 @pytest.mark.parametrize(
     ("flags", "num", "may_be_fewer"),
     [
-        ([], 64, True),
+        ([], 16, True),
         (["--mode=reconstruct", "--num=5"], 5, False),
         (["--mode=continue"], 16, True),
         (["--mode=edit", "--attribute=density:1"], 8, True),

@@ -33,7 +33,7 @@ class Mode(NamedTuple):
 
 
 MODES = {
-    "sample": Mode(sample, 64, 64),
+    "sample": Mode(sample, 16, 16),
     "reconstruct": Mode(reconstruct, 64, 64),
     "interpolate": Mode(interpolate, 64, 9, optional=("--from", "--to", "--from-bar", "--to-bar"), is_path=True),
     "encode": Mode(encode, 64, None, optional=("--input", "--start-bar"), makes_music=False, takes_all=True),
