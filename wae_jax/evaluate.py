@@ -28,7 +28,7 @@ from wae_jax.evaluation.comparison import compare
 from wae_jax.evaluation.evaluate_model import EvaluationSpec, evaluate_model, evaluate_phrases
 from wae_jax.evaluation.table import RESULT_FILE, format_table, write_evaluation
 from wae_jax.files import whole_file
-from wae_jax.generation.load import load
+from wae_jax.generation.load import SHIPPED_NAME, load
 from wae_jax.remote import is_url, local_copy
 
 REPORT_FILE = "report.html"
@@ -53,7 +53,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     workdir = None
     if arguments.workdir:
         workdir = local_copy(arguments.workdir)
-        model = load(workdir, arguments.checkpoint)
+        model = load(workdir if is_url(arguments.workdir) else arguments.workdir, arguments.checkpoint)
         rule = requested_rule(arguments, model.config.binarization)
         evaluation = evaluate_model(model, data or model.data(), spec, rule)
     elif data is None:
@@ -114,7 +114,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _default_output(arguments: argparse.Namespace) -> str:
-    if arguments.workdir and not is_url(arguments.workdir) and not os.path.isfile(arguments.workdir):
+    is_run = arguments.workdir and arguments.workdir != SHIPPED_NAME and not is_url(arguments.workdir)
+    if is_run and not os.path.isfile(arguments.workdir):
         return os.path.join(arguments.workdir, "evaluation")
     path = (arguments.workdir or arguments.phrases).rstrip("/")
     # Nothing is written at a URL.

@@ -151,6 +151,20 @@ def test_an_exported_model_is_evaluated(workdir, content, tmp_path, no_report):
         assert found["music"][metric]["sets"]["held_out"] == entry["sets"]["held_out"]
 
 
+def test_the_shipped_model_is_evaluated_by_its_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shipped").mkdir()  # another thing of that name, which is ./shipped
+
+    def stop(model, *_):
+        raise RequestError(f"it is {model.digest}")
+
+    monkeypatch.setattr(evaluate, "evaluate_model", stop)
+    assert evaluate.main(["--workdir=shipped"]) == 1
+    assert f"it is {load().digest}" in capsys.readouterr().err
+    assert evaluate.parse_arguments(["--workdir=shipped"]).output == "shipped.evaluation"
+    assert evaluate.parse_arguments(["--workdir=./shipped"]).output == "./shipped/evaluation"
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
