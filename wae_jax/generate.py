@@ -189,10 +189,12 @@ def _write_music(
         "multitracks": arguments.multitracks,
     }
     probabilities = phrases.probabilities if arguments.probabilities else None
-    write_phrases(output, phrases.rolls, probabilities=probabilities, names=phrases.names, **options)
+    naming: dict[str, Any] = {"names": phrases.names, "tonics": phrases.tonics}
+    write_phrases(output, phrases.rolls, probabilities=probabilities, **naming, **options)
     sets = {arguments.mode: phrases.rolls}
     if phrases.originals is not None:
-        write_phrases(output / ORIGINALS, phrases.originals, names=phrases.original_names, **options)
+        naming = {"names": phrases.original_names, "tonics": phrases.original_tonics}
+        write_phrases(output / ORIGINALS, phrases.originals, **naming, **options)
         sets["originals"] = phrases.originals
     requested = {name: getattr(arguments, name) for name in ("seed", "prior")}
     requested |= {"num": request.num} | given_mode_flags(arguments)

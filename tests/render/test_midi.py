@@ -108,6 +108,27 @@ def test_tempo_and_metre(tmp_path):
     }
 
 
+@pytest.mark.parametrize(("tonic", "sharps"), [*zip(range(12), (0, -5, 2, -3, 4, -1, 6, 1, -4, 3, -2, 5), strict=True)])
+def test_a_key_signature_is_that_of_the_major_scale(tmp_path, tonic, sharps):
+    midi.write_midi(tmp_path / "a.mid", random_roll(), tonics=[tonic])
+    score = symusic.Score(tmp_path / "a.mid")
+    assert [(each.time, each.key, each.tonality) for each in score.key_signatures] == [(0, sharps, 0)]
+
+
+def test_phrases_in_a_row_have_a_signature_where_the_key_changes(tmp_path):
+    midi.write_midi(tmp_path / "a.mid", np.stack([random_roll()] * 5), tonics=[2, 2, 0, 0, 2])
+    score = symusic.Score(tmp_path / "a.mid")
+    assert [(each.time, each.key) for each in score.key_signatures] == [
+        (0, 2),
+        (2 * 192 * TICKS, 0),
+        (4 * 192 * TICKS, 2),
+    ]
+    ends = {sum(message.time for message in track) for track in mido.MidiFile(tmp_path / "a.mid").tracks}
+    assert ends == {5 * 192 * TICKS}
+    midi.write_midi(tmp_path / "b.mid", random_roll())
+    assert not symusic.Score(tmp_path / "b.mid").key_signatures
+
+
 def test_phrases_in_a_row_are_struck_again_at_the_border(tmp_path):
     rolls = np.stack([random_roll(seed=seed) for seed in range(3)])
     rolls[:2, -5:, 30, 4] = True

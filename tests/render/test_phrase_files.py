@@ -12,8 +12,9 @@ import soundfile
 
 from tests.checking import unchecked
 from wae_jax.data.build import formats
+from wae_jax.data.build.key_estimation import estimate_key, sounding_steps
 from wae_jax.data.build.sources import Options
-from wae_jax.pianoroll import pack
+from wae_jax.pianoroll import pack, transpose, unpack
 from wae_jax.render import phrase_files, phrase_plots
 from wae_jax.render.audio import Audio
 
@@ -210,3 +211,21 @@ def test_bad_arguments_write_nothing(tmp_path, change, message):
     with unchecked(), pytest.raises(ValueError, match=message):
         phrase_files.write_phrases(tmp_path, **arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_keys_are_read_back(tmp_path):
+    """Phrases of C major in other keys are transposed back by their signatures; the notes alone suggest G major."""
+    rng = np.random.default_rng(3)
+    rolls_in_c = np.zeros((4, 16, 12, 84, 5), bool)
+    for roll in rolls_in_c.reshape(-1, 12, 84, 5):
+        roll[:9, rng.choice([43, 47, 50, 45, 40, 55, 59, 62], 3), rng.integers(1, 5)] = True
+    rolls_in_c = rolls_in_c.reshape(4, 192, 84, 5)
+    assert all(estimate_key(times) == (7, False) for times in sounding_steps(rolls_in_c))
+    shifts = [2, -5, 0, 4]
+    moved = transpose(rolls_in_c, np.array(shifts))
+    phrase_files.write_phrases(tmp_path, moved, tonics=shifts, audio=None, pictures=False)
+    for i, semitones in enumerate(shifts):
+        source = formats.open_source(tmp_path / f"phrase_{i:04d}.mid", options=Options(tonality="signature"))
+        (chunk,) = source.chunks
+        assert chunk.semitones == [-semitones]
+        np.testing.assert_array_equal(unpack(chunk.rows)[0], rolls_in_c[i])

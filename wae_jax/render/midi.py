@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -34,6 +35,8 @@ TICKS_PER_BEAT = STEPS_PER_BEAT * TICKS_PER_STEP
 PHRASES_TEXT = "phrases of four bars from bar 1 on"
 
 VELOCITY = 100
+# By pitch class; of two names the one with fewer accidentals.
+_MAJOR_KEYS = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 _DRUM_CHANNEL = 9  # channel 10 as musicians count
 _PITCHED_CHANNELS = [channel for channel in range(16) if channel != _DRUM_CHANNEL]
 _LARGEST_MICROSECONDS_PER_BEAT = 2**24 - 1
@@ -63,6 +66,7 @@ def write_midi(
     tempo: float = DEFAULT_TEMPO,
     programs: Sequence[int] = PROGRAMS,
     name: str | None = None,
+    tonics: Sequence[int] | None = None,
 ) -> None:
     """Writes a phrase, or several in a row, as a MIDI file of type 1.
 
@@ -77,6 +81,8 @@ def write_midi(
       tempo: quarter notes a minute.
       programs: General MIDI programs, from 0, one a track; the first is that of the drum kit.
       name: title of the piece, shown by sequencers.
+      tonics: for key signatures, one a piece: the pitch class on which the major scale of its notes begins, 0 for C
+        major and A minor.
 
     Raises:
       ValueError: if the roll has another shape or is not binary, or the tempo cannot be stated in a MIDI file.
@@ -96,7 +102,13 @@ def write_midi(
     head.append(mido.MetaMessage("time_signature", numerator=4, denominator=4))
     if len(rolls) > 1 and rolls.shape[1] == NUM_STEPS:
         head.append(mido.MetaMessage("text", text=PHRASES_TEXT))
-    head.append(mido.MetaMessage("end_of_track", time=end))
+    now = 0
+    for i, (before, tonic) in enumerate(itertools.pairwise([None, *(tonics or ())])):
+        if tonic != before:
+            tick = i * rolls.shape[1] * TICKS_PER_STEP
+            head.append(mido.MetaMessage("key_signature", key=_MAJOR_KEYS[tonic % 12], time=tick - now))
+            now = tick
+    head.append(mido.MetaMessage("end_of_track", time=end - now))
 
     file = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_BEAT, charset="utf-8")
     file.tracks.append(head)

@@ -57,6 +57,7 @@ def write_phrases(
     names: Sequence[str] | None = None,
     tempo: float = DEFAULT_TEMPO,
     programs: Sequence[int] = PROGRAMS,
+    tonics: Sequence[int] | None = None,
     audio: Audio | None = DEFAULT_AUDIO,
     pictures: bool = True,
     each_picture: bool = True,
@@ -74,6 +75,7 @@ def write_phrases(
       names: titles of pictures and MIDI files, one a phrase; by default phrase_0000 and so on.
       tempo: quarter notes a minute.
       programs: General MIDI programs, from 0, one a track.
+      tonics: for the key signatures of MIDI files, one a phrase, as in `midi.write_midi`; None writes none.
       audio: how to make sound, a quarter of a second a file; None for none. What it lacks is logged.
       pictures: whether to write .png files.
       each_picture: whether to draw each phrase, as slow as its sound, and not only grid.png.
@@ -92,14 +94,17 @@ def write_phrases(
     (directory := pathlib.Path(directory)).mkdir(parents=True, exist_ok=True)
     playing: dict[str, Any] = {"tempo": tempo, "programs": programs}
     # First, since it refuses invalid rolls before anything is written.
-    midi.write_midi(directory / "all_phrases.mid", rolls, name="all phrases", **playing)
+    midi.write_midi(directory / "all_phrases.mid", rolls, name="all phrases", tonics=tonics, **playing)
     _write_arrays(directory, rolls, probabilities)
     if pictures:
         first = slice(GRID_PHRASES)
         save_figure(phrase_plots.plot_grid(rolls[first], titles=names[first]), directory / "grid.png")
     with _encoders() as write_in_background:
-        for stem, name, roll in _with_progress(list(zip(stems, names, rolls, strict=True)), directory, log):
-            midi.write_midi(directory / f"{stem}.mid", roll, name=name, **playing)
+        for i, (stem, name, roll) in enumerate(
+            _with_progress(list(zip(stems, names, rolls, strict=True)), directory, log)
+        ):
+            tonic = None if tonics is None else [tonics[i]]
+            midi.write_midi(directory / f"{stem}.mid", roll, name=name, tonics=tonic, **playing)
             if multitracks:
                 write_multitrack(directory / f"{stem}.npz", roll, name=name, **playing)
             if pictures and each_picture:

@@ -109,6 +109,15 @@ def echo(model, request):
     )
 
 
+def test_the_key_of_what_is_written_is_told():
+    """In D, both the user's music and what is made of it; in no known key by a model of all keys."""
+    request = Request(2, key="D", inputs=(own(roll_of(*OWN_NOTES), 5, "song.mid"),))
+    made = make_in_key(Mode(echo, 2, 2), IN_C, request)
+    assert (made.tonics, made.original_tonics) == ([2, 2], [2])
+    made = make_in_key(Mode(echo, 2, 2), IN_ALL, Request(2, inputs=request.inputs))
+    assert (made.tonics, made.original_tonics) == (None, None)
+
+
 def test_own_music_is_made_in_c_and_written_in_its_key():
     request = Request(2, inputs=(own(roll_of(*OWN_NOTES), 5, "song.mid"),))
     made = make_in_key(Mode(echo, 2, 2), IN_C, request)
@@ -128,6 +137,8 @@ def test_own_music_is_made_in_c_and_written_in_its_key():
         ],
         "phrases": [-5, -5],
     }
+    # A song that five semitones take to C is in G.
+    assert (made.tonics, made.original_tonics) == ([7, 7], [7])
     assert made.table.splitlines() == [
         "made",
         "song.mid, bars 1 to 4: in Some major as estimated, moved by +5 semitones to be encoded",

@@ -69,12 +69,14 @@ def make_in_key(mode: Mode, model: Model, request: Request) -> Phrases:
         return dataclasses.replace(phrases, report=report, table="\n".join(_describe_inputs(request.inputs)))
     shifts, of_inputs = find_shifts(request, len(phrases.rolls), is_path=mode.is_path)
     rolls, originals = transpose(phrases.rolls, shifts), phrases.originals
+    of_originals = shifts % 12
     if moved:
         # From the phrases as they were read: notes that an octave was added to on their way would not come back.
         own = transpose(request.input_rolls(), of_inputs)
         is_input = (phrases.rolls == moved[0].roll).all(axis=(1, 2))
         rolls = np.where(is_input[:, None, None], own[0], rolls)
         originals = None if originals is None else own
+        of_originals = (of_inputs - [each.semitones for each in request.inputs]) % 12
     elif originals is not None:
         originals = transpose(originals, shifts)
     lines = [phrases.table, *_describe(request.inputs, shifts)]
@@ -86,6 +88,8 @@ def make_in_key(mode: Mode, model: Model, request: Request) -> Phrases:
         phrases,
         rolls=rolls,
         originals=originals,
+        tonics=(shifts % 12).tolist(),
+        original_tonics=None if originals is None else of_originals.tolist(),
         probabilities=None if phrases.probabilities is None else transpose(phrases.probabilities, shifts),
         report={**phrases.report, "transposed": {"inputs": inputs, "phrases": shifts.tolist()}},
         table="\n".join(filter(None, lines)),

@@ -61,6 +61,9 @@ class Phrases:
     originals: Bool[np.ndarray, "originals T=192 P=84 K=5"] | None = None  # phrases that they were made from
     original_names: Sequence[str] | None = None
     rows: Int64[np.ndarray, " rows"] | None = None  # of the originals in the validation split
+    # Pitch classes on which the major scales of the phrases and the originals begin; None where they are unknown.
+    tonics: Sequence[int] | None = None
+    original_tonics: Sequence[int] | None = None
     report: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # how near the request; for JSON
     table: str = ""  # the same as text
 
