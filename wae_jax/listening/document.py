@@ -26,6 +26,20 @@ LARGEST_PAGE = 25_000_000  # bytes
 _ESCAPED = {code: f"\\u{code:04x}" for code in (*map(ord, "<>&\u2028\u2029"), *range(0xD800, 0xE000))}
 
 
+# Scripts of other projects, unchanged, in the form of CommonJS modules: a browser gets their function under this name.
+_FUNCTION_OF_MODULE = {"vendor/midi-file/midi-parser.js": "parseMidi"}
+
+
+def read_browser_script(name: str) -> str:
+    """A script of `wae_jax/listening/browser` as a browser can run it."""
+    program = read_browser_file(name)
+    if name not in _FUNCTION_OF_MODULE:
+        return program
+    return (
+        f"const {_FUNCTION_OF_MODULE[name]} = (() => {{ const module = {{}};\n{program}\nreturn module.exports; }})();"
+    )
+
+
 def read_browser_file(name: str) -> str:
     """The text of a file of `wae_jax/listening/browser`."""
     return importlib.resources.files("wae_jax.listening").joinpath("browser", name).read_text(encoding="utf-8")
@@ -54,7 +68,7 @@ def assemble(body: str, *, title: str, data: Mapping[str, Any], styles: Sequence
       HTML.
     """
     style = "\n".join(map(read_browser_file, styles))
-    programs = [read_browser_file(name) for name in scripts]
+    programs = [read_browser_script(name) for name in scripts]
     allowed = " ".join(map(_digest, programs))
     parts = {
         "policy": f"default-src 'none'; script-src {allowed}; style-src {_digest(style)}; "
