@@ -47,7 +47,16 @@ def small_model(**changes):
 
 def logits(config, variables, codes):
     """What JAX makes of codes, [B, T, P, K]; in float64, so that what differs is not its rounding."""
+    return _apply("decode", config, variables, codes)
+
+
+def codes_of(config, variables, rolls):
+    """What JAX makes of phrases, [B, Z], likewise."""
+    return _apply("encode", config, variables, rolls)
+
+
+def _apply(method, config, variables, array):
     with jax.enable_x64(True):
         model = autoencoder_of(dataclasses.replace(config, dtype="float64"))
-        decode = jax.jit(lambda variables, z: model.apply(variables, z, method="decode"))
-        return np.asarray(decode(*jax.tree.map(lambda leaf: leaf.astype(np.float64), (variables, codes))))
+        function = jax.jit(lambda variables, x: model.apply(variables, x, method=method))
+        return np.asarray(function(*jax.tree.map(lambda leaf: leaf.astype(np.float64), (variables, array))))

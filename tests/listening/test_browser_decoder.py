@@ -1,4 +1,4 @@
-"""The decoder, the binarization rule and the latent panel in a real browser, against JAX and NumPy."""
+"""The networks, the binarization rule and the latent panel in a real browser, against JAX and NumPy."""
 
 import base64
 import dataclasses
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tests.decoding import Z_DIM, logits, random_model
+from tests.decoding import Z_DIM, codes_of, logits, random_model
+from tests.helpers import random_rolls
 from tests.listening.binarization_cases import CASES, rule_of
 from tests.listening.browsing import loudest, opened
 from wae_jax.config import BinarizationRule
@@ -19,11 +20,12 @@ from wae_jax.generation.exported import to_storage
 from wae_jax.generation.latent_paths import slerp
 from wae_jax.generation.load import load
 from wae_jax.generation.modes.attributes import ATTRIBUTES
-from wae_jax.listening.decoder_layers import decoder_layers
 from wae_jax.listening.document import PLAYER_SCRIPTS, embed, read_browser_file
 from wae_jax.listening.latent_panel import latent_panel, layer_to_json
+from wae_jax.listening.network_layers import decoder_layers, encoder_layers
 from wae_jax.listening.page import PANEL_SCRIPTS
 from wae_jax.listening.sections import note_lists
+from wae_jax.pianoroll import unpack
 from wae_jax.training.learned_prior import KernelDensity
 
 pytestmark = pytest.mark.browser
@@ -63,7 +65,7 @@ def state(page):
 def decode(page, codes, layers=None):
     """Probabilities that the script decodes, with the layers of the panel or with others."""
     program = """([codes, layers]) => {
-      const decoder = new Decoder(layers ?? model.layers);
+      const decoder = new Decoder(layers ? {decoder: layers} : model);
       return codes.map((z) => {
         const bytes = new Uint8Array(decoder.decode(z).buffer);
         return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
@@ -78,13 +80,30 @@ def test_the_shipped_model_decodes_as_in_jax(page, model):
     np.testing.assert_allclose(decode(page, codes), model.decode(codes), rtol=0, atol=1e-5)
 
 
-def assert_decodes_as_in_jax(page, config, variables):
+def encode(page, rolls, layers=None):
+    """Codes that the script encodes, with the layers of the panel or with others."""
+    program = """([phrases, layers]) => {
+      const encoder = new Encoder(layers ? {...model, encoder: layers} : model);
+      return phrases.map((notes) => encoder.encode(notes));
+    }"""
+    return np.array(page.evaluate(program, [note_lists(rolls), layers]))
+
+
+def test_the_shipped_model_encodes_as_in_jax(page, model):
+    rolls = np.concatenate([unpack(np.asarray(model.phrases("valid")[:3])), random_rolls(1, density=0.05)])
+    np.testing.assert_allclose(encode(page, rolls), model.encode(rolls), rtol=0, atol=1e-4)
+
+
+def assert_computes_as_in_jax(page, config, variables):
     variables = to_storage(variables)
     codes = np.random.default_rng(2).normal(size=(2, Z_DIM)).astype(np.float32)
     truth = 1 / (1 + np.exp(-logits(config, variables, codes)))
     assert truth.std() > 0.01
     layers = [layer_to_json(layer) for layer in decoder_layers(config.model, config.refiner, variables)]
     np.testing.assert_allclose(decode(page, codes, layers), truth, rtol=0, atol=1e-3)
+    rolls = random_rolls(2, density=0.05)
+    layers = [layer_to_json(layer) for layer in encoder_layers(config.model, variables)]
+    np.testing.assert_allclose(encode(page, rolls, layers), codes_of(config, variables, rolls), rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +116,8 @@ def assert_decodes_as_in_jax(page, config, variables):
         ("meter", "layer", "leaky_relu"),
     ],
 )
-def test_other_networks_decode_as_in_jax(page, network, normalization, activation):
-    assert_decodes_as_in_jax(page, *random_model(network, normalization, activation))
+def test_other_networks_compute_as_in_jax(page, network, normalization, activation):
+    assert_computes_as_in_jax(page, *random_model(network, normalization, activation))
 
 
 @pytest.mark.parametrize(("kernel_size", "strides"), [((12, 12), (6, 1)), ((3, 2), (4, 3))])
@@ -107,12 +126,12 @@ def test_refined_networks_decode_as_in_jax(page, kernel_size, strides):
         "meter", refiner__num_units=2, refiner__filters=5,
         refiner__kernel_size=kernel_size, refiner__strides=strides,
     )  # fmt: skip
-    assert_decodes_as_in_jax(page, config, variables)
+    assert_computes_as_in_jax(page, config, variables)
 
 
 def test_a_phrase_is_decoded_in_less_than_half_a_second(page, model):
     program = """(codes) => {
-      const decoder = new Decoder(model.layers);
+      const decoder = new Decoder(model);
       return codes.map((z) => {
         const start = performance.now();
         findNotes(decoder.decode(z), model.rule, model.shape, model.lowest_pitch);
@@ -158,12 +177,12 @@ def test_the_rule_gives_the_notes_of_python_for_random_phrases(page, rule):
 
 
 def test_samples_are_standard_normal_and_differ_by_seed(page):
-    drawn = np.array(page.evaluate("() => [...Array(500).keys()].map((seed) => LatentPanel.normals(seed, 32))"))
+    drawn = np.array(page.evaluate("() => [...Array(500).keys()].map((seed) => standardNormals(seed, 32))"))
     assert scipy.stats.kstest(drawn.ravel(), "norm").pvalue > 1e-3
     # Between dimensions and between neighbouring seeds there is no correlation: 4.5 deviations of one.
     assert np.abs(np.corrcoef(drawn.T) - np.eye(32)).max() < 4.5 / 500**0.5
     assert abs(np.corrcoef(drawn[:-1].ravel(), drawn[1:].ravel())[0, 1]) < 4.5 / drawn.size**0.5
-    again = page.evaluate("() => LatentPanel.normals(7, 32)")
+    again = page.evaluate("() => standardNormals(7, 32)")
     np.testing.assert_array_equal(drawn[7], again)
     # The prior need not be standard.
     normal = "{...model, kernel_density: null, prior_deviation: 3}"
@@ -177,7 +196,7 @@ def test_new_samples_are_of_the_models_density_estimate(page, model):
     factor = np.tril(np.full((Z, Z), 0.5)) + np.eye(Z)
     density = KernelDensity(centers, factor, np.int32(4))
     panel = latent_panel(dataclasses.replace(model, kernel_density=density), rule=BinarizationRule(), num_phrases=8)
-    program = "(model) => [...Array(4000).keys()].map((seed) => LatentPanel.sampleCode(seed, model))"
+    program = "(model) => [...Array(4000).keys()].map((seed) => sampleCode(seed, model))"
     sampled = np.array(page.evaluate(program, panel))
     nearest = np.round(np.clip(sampled.mean(axis=1), -40, 40) / 40).astype(int)
     assert [np.mean(nearest == each) for each in (-1, 0, 1)] == pytest.approx([0.25, 0.5, 0.25], abs=0.03)
@@ -186,14 +205,14 @@ def test_new_samples_are_of_the_models_density_estimate(page, model):
         np.testing.assert_allclose(whitened.mean(axis=0), 0, atol=0.15)
         np.testing.assert_allclose(np.cov(whitened.T), np.eye(Z), atol=0.25)
     normal = "{...model, kernel_density: null, prior_deviation: 2}"
-    assert page.evaluate(f"() => LatentPanel.sampleCode(3, {normal})") == pytest.approx(
-        page.evaluate(f"() => LatentPanel.normals(3, {Z}).map((value) => 2 * value)")
+    assert page.evaluate(f"() => sampleCode(3, {normal})") == pytest.approx(
+        page.evaluate(f"() => standardNormals(3, {Z}).map((value) => 2 * value)")
     )
 
 
 def test_halfway_is_that_of_the_great_circle(page):
     one, other = np.random.default_rng(4).normal(size=(2, 32)) * [[1], [2]]
-    halfway = "([one, other]) => LatentPanel.halfway(one, other)"
+    halfway = "([one, other]) => halfwayCode(one, other)"
     np.testing.assert_allclose(page.evaluate(halfway, [one.tolist(), other.tolist()]), slerp(one, other, 0.5))
     np.testing.assert_allclose(page.evaluate(halfway, [one.tolist(), (-one).tolist()]), 0 * one, atol=1e-12)
     np.testing.assert_allclose(page.evaluate(halfway, [(0 * one).tolist(), one.tolist()]), one / 2)
@@ -269,7 +288,7 @@ def test_the_sliders_of_attributes_change_the_music_that_they_name(page, model):
     program = """([index, seeds]) => {
       const axis = LatentAxis.ofAttribute(model.attributes[index], model.mean);
       return seeds.map((seed) => {
-        const code = LatentPanel.sampleCode(seed, model);
+        const code = sampleCode(seed, model);
         return [code, axis.moved(code, axis.positionOf(code) + 2)];
       });
     }"""
@@ -286,7 +305,7 @@ def test_a_seed_gives_its_sample(page, panel):
     field.press("Enter")
     page.wait_for_function("() => opened.length === 1")
     shown = state(page)
-    assert shown["code"] == page.evaluate("() => LatentPanel.sampleCode(4294967295, model)")
+    assert shown["code"] == page.evaluate("() => sampleCode(4294967295, model)")
     assert shown["name"] == "New sample 4294967295"
     press(page, "New sample")
     assert (field.input_value(), state(page)["seed"]) == ("0", 0)

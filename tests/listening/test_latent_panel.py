@@ -12,9 +12,9 @@ from wae_jax.config import BinarizationRule
 from wae_jax.data.dataset import spread
 from wae_jax.errors import CheckpointError
 from wae_jax.generation.load import load
-from wae_jax.listening.decoder_layers import decoder_layers
 from wae_jax.listening.document import embed
 from wae_jax.listening.latent_panel import ATTRIBUTES, MIN_CORRELATION, find_directions, latent_panel
+from wae_jax.listening.network_layers import decoder_layers, encoder_layers
 from wae_jax.training.learned_prior import KernelDensity
 
 RULE = BinarizationRule(thresholds=(0.4,) * 5, min_note_length=2)
@@ -36,7 +36,8 @@ def numbers(text, dtype):
 
 def test_layers_are_stored_exactly_but_for_kernels_of_16_bits(model, panel):
     layers = decoder_layers(model.config.model, model.config.refiner, model.variables)
-    for stored, layer in zip(panel["layers"], layers, strict=True):
+    layers += encoder_layers(model.config.model, model.variables)
+    for stored, layer in zip(panel["decoder"] + panel["encoder"], layers, strict=True):
         for name, value in layer.items():
             if name == "kernel":
                 found = numbers(stored["kernel"], "<f2").reshape(stored["kernel_shape"])
@@ -45,6 +46,13 @@ def test_layers_are_stored_exactly_but_for_kernels_of_16_bits(model, panel):
                 np.testing.assert_array_equal(numbers(stored[name], "<f4"), value)
             else:
                 assert stored[name] == (list(value) if isinstance(value, tuple) else value)
+
+
+def test_a_model_of_transposed_music_knows_many_keys(model, panel):
+    config = dataclasses.replace(model.config, data=dataclasses.replace(model.config.data, transpose_semitones=3))
+    assert panel["is_in_one_tonality"]
+    changed = latent_panel(dataclasses.replace(model, config=config), rule=RULE, num_phrases=4)
+    assert not changed["is_in_one_tonality"]
 
 
 def test_codes_that_16_bits_cannot_hold_are_refused(model):

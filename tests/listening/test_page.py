@@ -127,7 +127,7 @@ def test_the_page_opens_plays_and_decodes_in_a_browser(workdir, model, tmp_path,
         assert page.locator("article").count() == 1 + 8 + 2 * 8 + 3 * 8
         page.get_by_role("button", name="New sample").click()
         page.wait_for_function("() => player.isPlaying && player.position > 0")
-        code = np.array([page.evaluate("() => LatentPanel.sampleCode(2, data.panel)")], np.float32)
+        code = np.array([page.evaluate("() => sampleCode(2, data.panel)")], np.float32)
         expected = note_lists(model.binarize(model.decode(code), rule))[0]
         assert page.evaluate("() => current.notes") == expected
         assert expected
@@ -216,11 +216,36 @@ def test_errors_are_one_sentence_and_leave_no_file(workdir, model, tmp_path, cap
 
 
 def test_a_model_too_large_for_a_page_is_left_out(workdir, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(page, "LARGEST_PANEL", 1000)
-    write_run_page(model, tmp_path / "page.html", source=str(workdir), num=1)
-    data = data_of((tmp_path / "page.html").read_text(encoding="utf-8"))
+    def page_of_size(largest):
+        monkeypatch.setattr(page, "LARGEST_PANEL", largest)
+        write_run_page(model, tmp_path / "page.html", source=str(workdir), num=1)
+        text = (tmp_path / "page.html").read_text(encoding="utf-8")
+        return data_of(text), "parseMidi" in text
+
+    data, opens_songs = page_of_size(page.LARGEST_PANEL)
+    assert opens_songs
+    assert "left out" not in data["summary"]
+    size = len(document.embed(data["panel"]))
+    # One byte too few for both networks.
+    data, opens_songs = page_of_size(size - 1)
+    assert data["panel"]["decoder"]
+    assert data["panel"]["encoder"] is None
+    assert not opens_songs
+    assert re.search(r"MIDI files cannot be opened here, .* \d+ MB", data["summary"])
+    data, opens_songs = page_of_size(1000)
     assert data["panel"] is None
+    assert not opens_songs
     assert re.search(r"left out, .* \d+ MB", data["summary"])
+
+
+def test_what_is_of_another_project_comes_with_its_licence():
+    text = small_page(panel={"encoder": []})
+    (licence,) = data_of(text)["licences"]
+    assert "midi-file" in licence["name"]
+    assert licence["text"].startswith("Copyright © 2016 Carter Thaxton")
+    assert "THE SOFTWARE IS PROVIDED" in licence["text"]
+    assert_loads_nothing(text)
+    assert data_of(small_page())["licences"] == []
 
 
 @pytest.mark.parametrize("flag", ["--num=0", "--threshold=2", "--tempo=0", "--seed=-1", "--binarization=soft"])

@@ -99,7 +99,7 @@ def test_training_normalizes_by_the_batch_and_remembers_it():
     assert np.abs(trained - logits).max() > 0.1
 
 
-@pytest.mark.slow  # `test_decoder_layers` computes a refined decoder by loops
+@pytest.mark.slow  # `test_network_layers` computes a refined decoder by loops
 def test_all_that_decodes_has_it():
     model, variables = refined_model()
     z = np.random.default_rng(1).normal(size=(2, Z_DIM)).astype(np.float32)

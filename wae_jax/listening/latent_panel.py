@@ -1,6 +1,6 @@
-"""The data of the page's latent panel: the decoder, and directions to move along in latent space.
+"""The data of the page's latent panel: decoder and encoder, and directions to move along in latent space.
 
-Decoder and learned prior are stored as in an exported file: kernels and codes of 16 bits, the rest of 32,
+Networks and learned prior are stored as in an exported file: kernels and codes of 16 bits, the rest of 32,
 little-endian, in base64. There are two kinds of directions: those in which an attribute of the music changes, as in
 `generate --mode=edit`, and the principal components of the codes of training phrases. A component is named after the
 attribute that follows it most closely, if their correlation over these phrases reaches `MIN_CORRELATION`, that is, if
@@ -22,7 +22,7 @@ from wae_jax.data.dataset import spread
 from wae_jax.generation.exported import density_to_storage, to_storage
 from wae_jax.generation.model import Model
 from wae_jax.generation.modes.attributes import ATTRIBUTES, Measured, PerPhrase, fit_directions, measure
-from wae_jax.listening.decoder_layers import Layer, decoder_layers
+from wae_jax.listening.network_layers import Layer, decoder_layers, encoder_layers
 from wae_jax.pianoroll import LOWEST_PITCH, PHRASE_SHAPE, Codes, unpack
 from wae_jax.training.learned_prior import KernelDensity
 
@@ -44,12 +44,12 @@ def latent_panel(
       num_phrases: at most this many training phrases, spread over the split.
 
     Returns:
-      JSON: the `digest` of the model, the `shape` [T, P, K] and the `lowest_pitch` of a phrase, the `layers` of the
-      decoder, `prior_deviation`, the learned prior `kernel_density` or None, the `rule`, the `mean` of the codes,
-      `attributes` and `directions`.
+      JSON: the `digest` of the model, the `shape` [T, P, K] and the `lowest_pitch` of a phrase, the layers of the
+      `decoder` and the `encoder`, `is_in_one_tonality`, whether it knows C major and A minor alone, `prior_deviation`,
+      the learned prior `kernel_density` or None, the `rule`, the `mean` of the codes, `attributes` and `directions`.
 
     Raises:
-      CheckpointError: if the decoder or the learned prior has values that 16 bits cannot hold.
+      CheckpointError: if the autoencoder or the learned prior has values that 16 bits cannot hold.
       DatasetError: if the training data can no longer be found.
     """
     if rule.method == "bernoulli":
@@ -57,14 +57,16 @@ def latent_panel(
     rows = model.phrases("train")
     rolls = unpack(np.asarray(rows[spread(len(rows), num_phrases)]))
     codes = model.encode(rolls)
-    prior_deviation = float(model.config.objective.prior_variance) ** 0.5
-    layers = decoder_layers(model.config.model, model.config.refiner, to_storage(model.variables))
+    config, stored = model.config, to_storage(model.variables)
+    prior_deviation = float(config.objective.prior_variance) ** 0.5
     measured = measure(rolls)
     return {
         "digest": model.digest,
         "shape": list(PHRASE_SHAPE),
         "lowest_pitch": LOWEST_PITCH,
-        "layers": [layer_to_json(layer) for layer in layers],
+        "decoder": [layer_to_json(layer) for layer in decoder_layers(config.model, config.refiner, stored)],
+        "encoder": [layer_to_json(layer) for layer in encoder_layers(config.model, stored)],
+        "is_in_one_tonality": config.data.is_in_one_tonality,
         "prior_deviation": prior_deviation,
         "kernel_density": None if model.kernel_density is None else _density_to_json(model.kernel_density),
         "rule": dataclasses.asdict(rule),

@@ -17,14 +17,41 @@ from typing import Any
 from wae_jax.config import BinarizationRule
 from wae_jax.files import printable
 from wae_jax.generation.model import Model
-from wae_jax.listening.document import PLAYER_SCRIPTS, assemble, check_output, embed, save_page
+from wae_jax.listening.document import (
+    PLAYER_SCRIPTS,
+    assemble,
+    check_output,
+    embed,
+    read_browser_file,
+    save_page,
+)
 from wae_jax.listening.latent_panel import latent_panel
 from wae_jax.listening.provenance import Table, provenance, tables_of_workdir
 from wae_jax.listening.sections import Section, sections_of_model
 from wae_jax.pianoroll import DEFAULT_TEMPO
 
 LARGEST_PANEL = 16_000_000  # bytes
-PANEL_SCRIPTS = ("binarization.js", "decoder.js", "latent_axes.js", "panel_state.js", "latent_panel.js")
+PANEL_SCRIPTS = (
+    "binarization.js",
+    "transposition.js",
+    "layers.js",
+    "networks.js",
+    "latent_codes.js",
+    "latent_axes.js",
+    "panel_state.js",
+    "latent_panel.js",
+)
+# What opens MIDI files; the parser is midi-file's, the other scripts are this project's.
+SONG_SCRIPTS = (
+    "vendor/midi-file/midi-parser.js",
+    "midi_validation.js",
+    "song_keys.js",
+    "midi_song.js",
+    "song_bars.js",
+    "song_phrases.js",
+    "songs.js",
+)
+_MIDI_FILE = "midi-file 1.2.4, which reads MIDI files in this page (MIT License)"
 
 
 def write_run_page(
@@ -83,9 +110,7 @@ def write_page(
       DatasetError: if the training data can no longer be found.
     """
     output = check_output(output)
-    panel = latent_panel(model, rule=rule)
-    fits = (size := len(embed(panel))) <= LARGEST_PANEL
-    left_out = "" if fits else f" The latent panel is left out, since its model would take {size / 1e6:.0f} MB."
+    panel, left_out = _fitting(latent_panel(model, rule=rule))
     name = "the shipped model" if source is None else printable(pathlib.Path(source).resolve().name)
     page = make_page(
         title=f"Listening to {name}",
@@ -95,9 +120,22 @@ def write_page(
         tables=[] if source is None else tables_of_workdir(pathlib.Path(source)),
         provenance=provenance(model, name, **dataclasses.asdict(rule), **settings),
         tempo=tempo,
-        panel=panel if fits else None,
+        panel=panel,
     )
     return save_page(page, output)
+
+
+def _fitting(panel: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
+    """The data of a panel, without the encoder or none if they are too large, and a sentence about what is left out."""
+    if (size := len(embed(panel))) <= LARGEST_PANEL:
+        return panel, ""
+    smaller = panel | {"encoder": None}
+    if len(embed(smaller)) <= LARGEST_PANEL:
+        return (
+            smaller,
+            f" MIDI files cannot be opened here, since with the encoder the model would take {size / 1e6:.0f} MB.",
+        )
+    return None, f" The latent panel is left out, since its model would take {size / 1e6:.0f} MB."
 
 
 def make_page(
@@ -122,6 +160,7 @@ def make_page(
       panel: data of the latent panel; None for a page without one.
     """
     described = [dataclasses.asdict(section) for section in sections]
+    opens_songs = panel is not None and panel.get("encoder") is not None
     data = {
         "title": title,
         "summary": summary,
@@ -133,6 +172,16 @@ def make_page(
         # Favourites are stored under this name, so that those of another page do not turn up.
         "identity": hashlib.sha256(embed(described).encode()).hexdigest()[:16],
         "panel": panel,
+        "licences": _licences() if opens_songs else [],
     }
-    scripts = (*PLAYER_SCRIPTS, "midi_output.js", *(() if panel is None else PANEL_SCRIPTS), "page.js")
+    panel_scripts = () if panel is None else PANEL_SCRIPTS
+    song_scripts = SONG_SCRIPTS if opens_songs else ()
+    scripts = (*PLAYER_SCRIPTS, "midi_output.js", *panel_scripts, *song_scripts, "page.js")
     return assemble("page.html", title=title, data=data, styles=("page.css",), scripts=scripts)
+
+
+def _licences() -> list[dict[str, str]]:
+    """Name and licence of what this page contains of other projects; they ask for the notice in every copy."""
+    text = read_browser_file("vendor/midi-file/LICENSE.md")
+    # The title above the copyright is a link.
+    return [{"name": _MIDI_FILE, "text": text[text.index("Copyright") :]}]

@@ -1,6 +1,10 @@
 'use strict';
 // The part of a page that explores a latent space. Needs elements.js, player.js, piano_roll.js, downloads.js,
-// binarization.js, decoder.js, latent_axes.js and panel_state.js; the model is the data of latent_panel.py.
+// binarization.js, transposition.js, networks.js, latent_codes.js, latent_axes.js and panel_state.js; the model is the
+// data of latent_panel.py.
+//
+// A phrase of the panel is {code, name, keyShift, ownTempo}: its music is that of the code, moved up by keyShift
+// semitones out of C major or A minor; the tempo of a song that it is from, or null. It is replaced, never changed.
 
 class LatentPanel {
   static #REACH = 4; // standard deviations that a slider goes in either direction
@@ -14,10 +18,9 @@ class LatentPanel {
   #decoder;
   #axes; // of attributes, then principal components
   #scheme = matchMedia('(prefers-color-scheme: dark)');
-  #code = [];
-  #name = '';
+  #phrase;
   #seed = 1;
-  #kept = { A: null, B: null }; // {code, name}
+  #kept = { A: null, B: null };
   #thresholds;
   #decoded = {}; // {code, probabilities} of the last code decoded
   #notes = [];
@@ -26,13 +29,13 @@ class LatentPanel {
   #timer = 0;
   #parts;
 
-  // Fills a section. `openPhrase({name, notes}, {play, from})` puts a phrase into the shared player and by default plays
-  // it, from a step.
+  // Fills a section. `openPhrase({name, notes}, {play, from})` puts a phrase into the shared player and by default
+  // plays it, from a step.
   constructor(section, model, { player, openPhrase }) {
     this.#model = model;
     this.#player = player;
     this.#openPhrase = openPhrase;
-    this.#decoder = new Decoder(model.layers);
+    this.#decoder = new Decoder(model);
     this.#axes = [
       ...model.attributes.map((attribute) => LatentAxis.ofAttribute(attribute, model.mean)),
       ...model.directions.map((direction, i) => LatentAxis.ofComponent(direction, i, model.mean)),
@@ -51,69 +54,46 @@ class LatentPanel {
   // The content of the panel, as in panel_state.js, and its notes.
   get state() {
     return {
-      model: this.#model.digest, seed: this.#seed, name: this.#name, code: [...this.#code],
+      model: this.#model.digest, seed: this.#seed, ...this.#phrase, code: [...this.#phrase.code],
       thresholds: [...this.#thresholds], kept: { ...this.#kept }, tempo: this.#player.tempo, notes: this.#notes,
     };
   }
 
-  // Standard normal numbers, the same for the same seed: a scrambled counter gives two uniform numbers for each.
-  static normals(seed, count) {
-    let counter = Math.imul(seed + 1, 0x9e3779b1);
-    const uniform = () => {
-      counter = (counter + 0x6d2b79f5) | 0;
-      let bits = Math.imul(counter ^ (counter >>> 16), 0x85ebca6b);
-      bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2ae35);
-      return (((bits ^ (bits >>> 16)) >>> 0) + 0.5) / 2 ** 32;
-    };
-    return Array.from({ length: count }, () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()));
-  }
-
-  // A code sampled from the density estimate, if the model has one, or from the normal prior.
-  static sampleCode(seed, { mean, prior_deviation: deviation, kernel_density: density }) {
-    const count = mean.length;
-    const normals = LatentPanel.normals(seed, count + 2);
-    if (!density) return normals.slice(0, count).map((value) => deviation * value);
-    // Half the squared length of two standard normal numbers is exponential, so this is uniform.
-    const uniform = Math.exp(-(normals[count] ** 2 + normals[count + 1] ** 2) / 2);
-    const centers = Decoder.halves(density.centers);
-    const kernel = Math.min(Math.floor(uniform * (centers.length / count)), centers.length / count - 1);
-    const factor = Decoder.floats(density.factor);
-    return Array.from(centers.subarray(kernel * count, (kernel + 1) * count), (center, i) =>
-      factor.subarray(i * count, (i + 1) * count).reduce((sum, value, j) => sum + value * normals[j], center));
-  }
-
-  // The code halfway between two, as `slerp` of latent_paths.py: direction and norm change evenly.
-  static halfway(one, other) {
-    const norms = [Math.hypot(...one), Math.hypot(...other)];
-    const sums = one.map((value, i) => value / norms[0] + other[i] / norms[1]);
-    const length = Math.hypot(...sums);
-    // If a code is 0, or the two are opposite, there is no direction halfway.
-    if (!(length > 1e-6)) return one.map((value, i) => (value + other[i]) / 2);
-    return sums.map((value) => (value / length) * ((norms[0] + norms[1]) / 2));
-  }
-
   // --- Codes ------------------------------------------------------------------------------------------------------
 
-  #sample(seed) {
-    this.#seed = seed;
-    this.#code = LatentPanel.sampleCode(seed, this.#model);
-    this.#name = `New sample ${seed}`;
+  // Shows a phrase and plays it.
+  open(phrase) {
+    this.#jump(() => this.#take(phrase));
+    this.#parts.title.scrollIntoView({ block: 'start' });
+    this.#parts.title.focus({ preventScroll: true });
   }
 
-  #moveTo(axis, position) {
-    this.#code = axis.moved(this.#code, position);
-    if (!this.#name.endsWith(', moved')) this.#name += ', moved';
-  }
-
-  #keep(slot) {
-    this.#kept[slot] = { code: this.#code, name: this.#name };
+  keep(slot, phrase) {
+    this.#kept[slot] = phrase;
     this.#showSlots();
   }
 
+  #take(phrase) {
+    this.#phrase = phrase;
+    if (phrase.ownTempo !== null) this.#player.tempo = phrase.ownTempo;
+  }
+
+  #sample(seed) {
+    this.#seed = seed;
+    const code = sampleCode(seed, this.#model);
+    this.#phrase = { code, name: `New sample ${seed}`, keyShift: 0, ownTempo: null };
+  }
+
+  #moveTo(axis, position) {
+    const { code, name } = this.#phrase;
+    const moved = name.endsWith(', moved') ? name : `${name}, moved`;
+    this.#phrase = { ...this.#phrase, code: axis.moved(code, position), name: moved };
+  }
+
+  // In the key and tempo of A.
   #goHalfway() {
     const { A, B } = this.#kept;
-    this.#code = LatentPanel.halfway(A.code, B.code);
-    this.#name = 'Halfway between A and B';
+    this.#take({ ...A, code: halfwayCode(A.code, B.code), name: 'Halfway between A and B' });
   }
 
   // --- Links and files --------------------------------------------------------------------------------------------
@@ -132,12 +112,14 @@ class LatentPanel {
       this.#parts.message.textContent = error.message;
       return;
     }
-    ({ seed: this.#seed, name: this.#name, code: this.#code, thresholds: this.#thresholds, kept: this.#kept } = state);
+    const { code, name, keyShift, ownTempo } = state;
+    this.#phrase = { code, name, keyShift, ownTempo };
+    ({ seed: this.#seed, thresholds: this.#thresholds, kept: this.#kept } = state);
     this.#player.tempo = state.tempo;
     this.#parts.message.textContent = 'Opened.';
     this.#showSlots();
     this.#show();
-    this.#openPhrase({ name: this.#name, notes: this.#notes }, { play: false });
+    this.#openPhrase({ name: this.#phrase.name, notes: this.#notes }, { play: false });
   }
 
   #openLink() {
@@ -160,15 +142,15 @@ class LatentPanel {
 
   #update() {
     const start = performance.now();
-    // Codes are replaced, never changed; new thresholds alone need no decoding.
-    if (this.#decoded.code !== this.#code) {
-      this.#decoded = { code: this.#code, probabilities: this.#decoder.decode(this.#code) };
-    }
+    const { code, keyShift } = this.#phrase;
+    // New thresholds alone need no decoding.
+    if (this.#decoded.code !== code) this.#decoded = { code, probabilities: this.#decoder.decode(code) };
     const { rule, shape, lowest_pitch: lowestPitch } = this.#model;
     // A lower threshold lowers the gate of the track too.
     const gates = rule.track_gates.map((gate, k) => (gate * this.#thresholds[k]) / (rule.thresholds[k] || 1));
     const changed = { ...rule, thresholds: this.#thresholds, track_gates: gates };
-    this.#notes = findNotes(this.#decoded.probabilities, changed, shape, lowestPitch);
+    const notes = findNotes(this.#decoded.probabilities, changed, shape, lowestPitch);
+    this.#notes = transposeNotes(notes, keyShift, { pitches: shape[1], lowestPitch });
     this.#milliseconds = performance.now() - start;
   }
 
@@ -194,7 +176,7 @@ class LatentPanel {
     cancelAnimationFrame(this.#frame);
     clearTimeout(this.#timer);
     this.#show();
-    this.#openPhrase({ name: this.#name, notes: this.#notes }, { from: step });
+    this.#openPhrase({ name: this.#phrase.name, notes: this.#notes }, { from: step });
   }
 
   // --- The picture and the controls -------------------------------------------------------------------------------
@@ -203,15 +185,16 @@ class LatentPanel {
     this.#update();
     this.#parts.seed.value = this.#seed;
     this.#parts.sliders.forEach((input, i) => {
-      const position = this.#axes[i].positionOf(this.#code);
+      const position = this.#axes[i].positionOf(this.#phrase.code);
       // Not the slider under the finger, which is already there.
       if (Math.abs(Number(input.value) - position) > 0.05) input.value = position;
       this.#showValue(input, `${position >= 0 ? '+' : '−'}${Math.abs(position).toFixed(1)}`, ` ${this.#axes[i].unit}`);
     });
     const counts = describeNotes(this.#notes);
     const description = counts ? `Notes: ${counts}` : 'Silent: lower the threshold';
-    this.#parts.status.textContent = `${this.#name}. ${description}. Made in ${Math.round(this.#milliseconds)} ms.`;
-    this.#parts.canvas.setAttribute('aria-label', `Piano-roll of ${this.#name}: ${counts || 'silent'}`);
+    const { name } = this.#phrase;
+    this.#parts.status.textContent = `${name}. ${description}. Made in ${Math.round(this.#milliseconds)} ms.`;
+    this.#parts.canvas.setAttribute('aria-label', `Piano-roll of ${name}: ${counts || 'silent'}`);
     this.#parts.thresholds.forEach((input, track) => {
       input.value = this.#thresholds[track];
       this.#showValue(input, this.#thresholds[track].toFixed(2));
@@ -249,11 +232,10 @@ class LatentPanel {
   }
 
   #buildSlot(slot) {
-    const play = makeButton(`Play ${slot}`, () => this.#jump(() => {
-      ({ code: this.#code, name: this.#name } = this.#kept[slot]);
-    }));
+    const play = makeButton(`Play ${slot}`, () => this.#jump(() => this.#take(this.#kept[slot])));
     const label = make('span', { id: `latent-${slot}` });
-    const row = make('div', { class: 'row' }, makeButton(`Keep as ${slot}`, () => this.#keep(slot)), play, label);
+    const keep = makeButton(`Keep as ${slot}`, () => this.keep(slot, this.#phrase));
+    const row = make('div', { class: 'row' }, keep, play, label);
     return { play, label, row };
   }
 
@@ -268,7 +250,7 @@ class LatentPanel {
     });
     const row = make('div', { class: 'actions' },
       makeButton('Copy link', () => this.#copyLink()),
-      makeButton('Save to a file', () => saveFile(JSON.stringify(this.#stateToKeep()), this.#name, 'json',
+      makeButton('Save to a file', () => saveFile(JSON.stringify(this.#stateToKeep()), this.#phrase.name, 'json',
         'application/json')),
       make('label', {}, 'Open a file ', file));
     return { message, row };
@@ -293,9 +275,9 @@ class LatentPanel {
   }
 
   #build(section) {
-    const title = make('h2', { id: 'latent-title' }, 'Latent space');
+    const title = make('h2', { id: 'latent-title', tabindex: -1 }, 'Latent space');
     const canvas = make('canvas', { role: 'img', id: 'latent-roll' });
-    dragAsMidi(canvas, () => ({ phrases: [this.#notes], name: this.#name, tempo: this.#player.tempo }));
+    dragAsMidi(canvas, () => ({ phrases: [this.#notes], name: this.#phrase.name, tempo: this.#player.tempo }));
     const status = make('p', { id: 'latent-status', role: 'status' });
     const sliders = this.#axes.map((axis, i) => LatentPanel.#slider(axis.title, {
       min: -LatentPanel.#REACH, max: LatentPanel.#REACH, step: 0.05, 'data-axis': i,
@@ -328,7 +310,7 @@ class LatentPanel {
         makeButton('New sample', () => this.#jump(() => this.#sample((this.#seed + 1) % (LatentPanel.#MAX_SEED + 1)))),
         make('label', {}, 'Seed ', seed),
         makeButton('Play this', () => this.#play(0)),
-        makeButton('Save as MIDI', () => saveMidi([this.#notes], this.#name, this.#player.tempo))),
+        makeButton('Save as MIDI', () => saveMidi([this.#notes], this.#phrase.name, this.#player.tempo))),
       make('div', { class: 'cards' }, ...labels(sliders.slice(0, numAttributes))),
       make('details', {}, make('summary', {}, 'Explore the principal components of the codes'),
         make('p', {}, 'Directions in which the codes of training phrases vary most, in standard deviations of these '
@@ -343,6 +325,7 @@ class LatentPanel {
       make('h3', {}, 'Keep and share'),
       keeping, message,
     );
-    return { canvas, status, seed, message, slots, halfway, sliders: inputs(sliders), thresholds: inputs(byTrack) };
+    const ranges = { sliders: inputs(sliders), thresholds: inputs(byTrack) };
+    return { title, canvas, status, seed, message, slots, halfway, ...ranges };
   }
 }

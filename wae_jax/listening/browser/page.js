@@ -7,8 +7,8 @@ const darkScheme = matchMedia('(prefers-color-scheme: dark)');
 
 // --- The phrase in the player -------------------------------------------------------------------------------------
 
-let current = null; // {name, notes, key}
-const cards = []; // {phrase, article, canvas, play, star}, in the order of the page
+let current = null; // {name, notes, key}, and its tempo if it has one of its own
+let cards = []; // {phrase, article, canvas, play, star}, in the order of the page
 
 const isCurrent = (card) => current !== null && card.phrase.key === current.key;
 
@@ -29,7 +29,7 @@ function showState() {
     draw(card);
   }
   showPlay(byId('play'), player.isPlaying);
-  byId('tempo').value = player.tempo;
+  byId('tempo').value = Math.round(100 * player.tempo) / 100;
   byId('now').textContent = current?.name ?? 'No phrase selected';
 }
 
@@ -42,10 +42,11 @@ function showProgress(step) {
   cards.filter(isCurrent).forEach(draw);
 }
 
-// Puts a phrase {name, notes} into the player and by default plays it, from a step; a loop goes on with it at the next
-// bar. The latent panel uses it too.
+// Puts a phrase {name, notes} into the player and by default plays it, from a step, in its own tempo if it has one; a
+// loop goes on with it at the next bar. The latent panel uses it too.
 function openPhrase(phrase, { play = true, from = 0 } = {}) {
   current = { ...phrase, key: phrase.key ?? JSON.stringify(phrase.notes) };
+  if (phrase.tempo) player.tempo = phrase.tempo;
   if (play && player.isPlaying && player.loop) {
     player.loadAtNextBar(current.notes);
   } else {
@@ -76,9 +77,12 @@ player.onend = showState;
 
 // --- Cards --------------------------------------------------------------------------------------------------------
 
+// Of a phrase in the player, the one that is set there.
+const tempoOf = (phrase) => (phrase.tempo && phrase.key !== current?.key ? phrase.tempo : player.tempo);
+
 async function saveSound(phrase, button) {
   button.disabled = true;
-  const sound = await renderPhrase(phrase.notes, { tempo: player.tempo, isHeard: (track) => player.isHeard(track) });
+  const sound = await renderPhrase(phrase.notes, { tempo: tempoOf(phrase), isHeard: (track) => player.isHeard(track) });
   saveFile(wavFile(sound), phrase.name, 'wav', 'audio/wav');
   button.disabled = false;
 }
@@ -91,7 +95,8 @@ function playFrom(card, event) {
   showState();
 }
 
-function makeCard(phrase) {
+// A card of a phrase {name, notes, key}, with further buttons.
+function makeCard(phrase, buttons = []) {
   const { name, notes } = phrase;
   const card = { phrase };
   const counts = describeNotes(notes);
@@ -101,10 +106,10 @@ function makeCard(phrase) {
     title: 'Click to play from here; drag into a folder or another program as MIDI',
     onclick: (event) => playFrom(card, event),
   });
-  dragAsMidi(card.canvas, () => ({ phrases: [notes], name, tempo: player.tempo }));
+  dragAsMidi(card.canvas, () => ({ phrases: [notes], name, tempo: tempoOf(phrase) }));
   card.play = makeButton('', () => (isCurrent(card) ? togglePlay() : openPhrase(phrase)));
   card.star = makeButton('', () => toggleFavourite(phrase), { class: 'star' });
-  const midi = makeButton('MIDI', () => saveMidi([notes], name, player.tempo), {
+  const midi = makeButton('MIDI', () => saveMidi([notes], name, tempoOf(phrase)), {
     'aria-label': `Download ${name} as MIDI`,
   });
   const wav = makeButton('WAV', () => saveSound(phrase, wav), {
@@ -114,14 +119,25 @@ function makeCard(phrase) {
   card.article = make(
     'article', { class: 'card', 'aria-label': name },
     make('p', { class: 'name' }, name), card.canvas, make('div', { class: 'row' }, card.play, card.star, midi, wav),
+    ...(buttons.length ? [make('div', { class: 'row' }, ...buttons)] : []),
   );
   cards.push(card);
   return card.article;
 }
 
+// After cards were added to the page, or removed from it.
+function updateCards() {
+  cards = cards.filter(({ article }) => article.isConnected);
+  const isBefore = (one, other) => one.compareDocumentPosition(other) & Node.DOCUMENT_POSITION_FOLLOWING;
+  cards.sort((a, b) => (isBefore(a.article, b.article) ? -1 : 1));
+  showFavourites();
+  showState();
+}
+
 function makeGroup({ title, phrases }, key) {
   phrases.forEach((phrase, i) => { phrase.key = `${key}/${i}`; });
-  const box = make('div', { class: phrases.length === 2 ? 'cards pair' : 'cards' }, ...phrases.map(makeCard));
+  const made = phrases.map((phrase) => makeCard(phrase));
+  const box = make('div', { class: phrases.length === 2 ? 'cards pair' : 'cards' }, ...made);
   return make('div', { class: 'group' }, ...(title ? [make('h3', {}, title)] : []), box);
 }
 
@@ -294,8 +310,15 @@ byId('provenance').querySelector('dl').append(
 );
 if (data.panel) {
   byId('latent').hidden = false;
-  new LatentPanel(byId('latent'), data.panel, { player, openPhrase });
+  const panel = new LatentPanel(byId('latent'), data.panel, { player, openPhrase });
+  if (data.panel.encoder) {
+    byId('songs').hidden = false;
+    new Songs(byId('songs'), data.panel, { panel, makeCard, updateCards });
+  }
 }
+byId('licences').append(...data.licences.map(({ name, text }) => make(
+  'details', {}, make('summary', {}, name), make('p', { class: 'licence' }, text),
+)));
 const headings = document.querySelectorAll('main section:not([hidden], #keys) h2');
 byId('contents').append(...Array.from(
   headings, (heading) => make('a', { href: `#${heading.parentElement.id}` }, heading.textContent),

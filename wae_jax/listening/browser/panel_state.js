@@ -1,5 +1,6 @@
 'use strict';
-// What a latent panel shows as text, for a link or a file: {model, seed, name, code, thresholds, kept, tempo}.
+// What a latent panel shows as text, for a link or a file: {model, seed, name, code, keyShift, ownTempo, thresholds,
+// kept, tempo}; `kept` has what is kept as A and as B, with the fields from `name` to `ownTempo`, or null.
 
 class PanelState {
   static #MARK = '#state=';
@@ -31,15 +32,17 @@ class PanelState {
       throw new Error('That is no saved state, or it is damaged.');
     }
     const isList = (list, length) => Array.isArray(list) && list.length === length && list.every(Number.isFinite);
-    const isCode = (each) => isList(each?.code, model.mean.length) && typeof each.name === 'string';
+    const isPhrase = (each) => isList(each?.code, model.mean.length) && typeof each.name === 'string'
+      && Number.isInteger(each.keyShift) && Math.abs(each.keyShift) <= 6
+      && (each.ownTempo === null || each.ownTempo > 0);
     if (typeof state?.model !== 'string') throw new Error('That is no saved state of such a page.');
     if (state.model !== model.digest) {
       throw new Error(`That state is of another model, ${state.model.slice(0, 12)}; `
         + `this page has ${model.digest.slice(0, 12)}.`);
     }
-    const isWhole = isCode(state) && isList(state.thresholds, model.rule.thresholds.length)
+    const isWhole = isPhrase(state) && isList(state.thresholds, model.rule.thresholds.length)
       && Number.isInteger(state.seed) && Number.isFinite(state.tempo)
-      && ['A', 'B'].every((slot) => state.kept?.[slot] === null || isCode(state.kept?.[slot]));
+      && ['A', 'B'].every((slot) => state.kept?.[slot] === null || isPhrase(state.kept?.[slot]));
     if (!isWhole) throw new Error('That saved state is damaged.');
     return state;
   }

@@ -1,22 +1,20 @@
 'use strict';
-// A trained decoder: from a code to the probabilities of cells. `layers` are those of decoder_layers.py as JSON; arrays
-// are flat, in the order row, column, channel.
+// A network as the layers of network_layers.py, as JSON. Arrays are flat, in the order row, column, channel.
 
-class Decoder {
-  #layers;
+class Layers {
+  #apply;
 
   constructor(layers) {
-    this.#layers = Decoder.#compose(layers);
+    this.#apply = Layers.#compose(layers);
   }
 
-  // The probabilities [steps * pitches * tracks] of a code.
-  decode(code) {
-    return this.#layers(Float32Array.from(code)).map((logit) => 1 / (1 + Math.exp(-logit)));
+  apply(values) {
+    return this.#apply(Float32Array.from(values));
   }
 
   // The 32-bit numbers in base64.
   static floats(text) {
-    return new Float32Array(Decoder.#bytes(text).buffer);
+    return new Float32Array(Layers.#bytes(text).buffer);
   }
 
   // The 16-bit numbers in base64, as 32-bit ones.
@@ -24,7 +22,7 @@ class Decoder {
     // The unit of the ten fraction bits, by exponent; the lowest exponent has no implicit leading one. The highest
     // exponent, of numbers that are not finite, does not occur.
     const units = Float32Array.from({ length: 32 }, (_, exponent) => 2 ** (Math.max(exponent, 1) - 25));
-    return Float32Array.from(new Uint16Array(Decoder.#bytes(text).buffer), (bits) => {
+    return Float32Array.from(new Uint16Array(Layers.#bytes(text).buffer), (bits) => {
       const exponent = (bits >> 10) & 31;
       const size = ((exponent === 0 ? 0 : 1024) + (bits & 1023)) * units[exponent];
       return bits & 0x8000 ? -size : size;
@@ -37,13 +35,13 @@ class Decoder {
 
   static #compose(layers) {
     const makers = {
-      dense: Decoder.#dense,
-      conv: (layer) => Decoder.#conv(layer, false),
-      conv_transpose: (layer) => Decoder.#conv(layer, true),
-      affine: Decoder.#affine,
-      layer_norm: Decoder.#layerNorm,
+      dense: Layers.#dense,
+      conv: (layer) => Layers.#conv(layer, false),
+      conv_transpose: (layer) => Layers.#conv(layer, true),
+      affine: Layers.#affine,
+      layer_norm: Layers.#layerNorm,
       leaky_relu: ({ slope }) => (x) => x.map((value) => (value > 0 ? value : slope * value)),
-      residual: Decoder.#residual,
+      residual: Layers.#residual,
     };
     const functions = layers.map((layer) => makers[layer.kind](layer));
     return (x) => functions.reduce((values, layer) => layer(values), x);
@@ -51,8 +49,8 @@ class Decoder {
 
   static #dense(layer) {
     const [inputs, units] = layer.kernel_shape;
-    const kernel = Decoder.halves(layer.kernel);
-    const [scale, offset] = [Decoder.floats(layer.scale), Decoder.floats(layer.offset)];
+    const kernel = Layers.halves(layer.kernel);
+    const [scale, offset] = [Layers.floats(layer.scale), Layers.floats(layer.offset)];
     return (x) => {
       const y = new Float32Array(units);
       for (let i = 0; i < inputs; i += 1) {
@@ -63,12 +61,12 @@ class Decoder {
   }
 
   static #affine(layer) {
-    const [scale, offset] = [Decoder.floats(layer.scale), Decoder.floats(layer.offset)];
+    const [scale, offset] = [Layers.floats(layer.scale), Layers.floats(layer.offset)];
     return (x) => x.map((value, i) => value * scale[i % scale.length] + offset[i % scale.length]);
   }
 
   static #layerNorm(layer) {
-    const [scale, offset] = [Decoder.floats(layer.scale), Decoder.floats(layer.offset)];
+    const [scale, offset] = [Layers.floats(layer.scale), Layers.floats(layer.offset)];
     const size = scale.length;
     return (x) => {
       const y = new Float32Array(x.length);
@@ -84,7 +82,7 @@ class Decoder {
   }
 
   static #residual({ layers }) {
-    const change = Decoder.#compose(layers);
+    const change = Layers.#compose(layers);
     return (x) => {
       const changes = change(x);
       return x.map((value, i) => value + changes[i]);
@@ -102,10 +100,10 @@ class Decoder {
   static #conv(layer, isTransposed) {
     const { size: [rows, columns], strides, front, groups } = layer;
     const [kernelRows, kernelColumns, outputs, inputs] = layer.kernel_shape;
-    const kernel = Decoder.halves(layer.kernel);
-    const [scale, offset] = [Decoder.floats(layer.scale), Decoder.floats(layer.offset)];
-    const rowTaps = Decoder.#taps(kernelRows, rows, strides[0], front[0], isTransposed);
-    const columnTaps = Decoder.#taps(kernelColumns, columns, strides[1], front[1], isTransposed);
+    const kernel = Layers.halves(layer.kernel);
+    const [scale, offset] = [Layers.floats(layer.scale), Layers.floats(layer.offset)];
+    const rowTaps = Layers.#taps(kernelRows, rows, strides[0], front[0], isTransposed);
+    const columnTaps = Layers.#taps(kernelColumns, columns, strides[1], front[1], isTransposed);
     const channels = inputs * groups;
     const sums = new Float64Array(outputs);
     return (x) => {
@@ -118,7 +116,7 @@ class Decoder {
             for (const column of ofColumn) {
               const from = (row.input * columns + column.input) * channels;
               const weights = (row.k * kernelColumns + column.k) * outputs * inputs;
-              Decoder.#addProducts(sums, x, from, kernel, weights, inputs, groups);
+              Layers.#addProducts(sums, x, from, kernel, weights, inputs, groups);
             }
           }
           for (let output = 0; output < outputs; output += 1, to += 1) y[to] = sums[output] * scale[output] + offset[output];

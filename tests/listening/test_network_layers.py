@@ -1,12 +1,13 @@
-"""The decoder as plain layers, run by loops over NumPy arrays and compared with the module."""
+"""Encoder and decoder as plain layers, run by loops over NumPy arrays and compared with the modules."""
 
 import types
 
 import numpy as np
 import pytest
 
-from tests.decoding import Z_DIM, logits, random_model
-from wae_jax.listening.decoder_layers import decoder_layers
+from tests.decoding import Z_DIM, codes_of, logits, random_model
+from tests.helpers import random_rolls
+from wae_jax.listening.network_layers import decoder_layers, encoder_layers
 from wae_jax.models.networks import NETWORKS
 
 SLOW_CASE = pytest.param((2, 4), (1, 1), marks=pytest.mark.slow)
@@ -43,9 +44,9 @@ def gathered_by_loops(layer, x):
     return np.stack(y) * layer.scale + layer.offset
 
 
-def run(layers, code):
-    """The logits of one code, in float64."""
-    x = code.astype(np.float64)
+def run(layers, x):
+    """What the layers make of an array, in float64."""
+    x = x.astype(np.float64)
     for layer in (types.SimpleNamespace(**fields) for fields in layers):
         match layer.kind:
             case "dense":
@@ -87,6 +88,24 @@ def test_layers_make_the_logits_of_the_module(network, normalization):
     found = run(layers, code).reshape(truth.shape)
     np.testing.assert_allclose(found, truth, rtol=1e-5, atol=1e-5)
     assert any(layer["kind"] == "layer_norm" for layer in layers) == (normalization == "layer")
+
+
+@pytest.mark.parametrize(
+    ("network", "normalization"),
+    [
+        ("meter", "batch"),
+        ("fir", "layer"),
+        *(pytest.param(name, "batch", marks=pytest.mark.slow) for name in NAMES if name != "meter"),
+        *(pytest.param(name, "layer", marks=pytest.mark.slow) for name in NAMES if name != "fir"),
+    ],
+)
+def test_layers_make_the_code_of_the_module(network, normalization):
+    activation = "relu" if normalization == "batch" else "leaky_relu"
+    config, variables = random_model(network, normalization, activation, model__encoder="gaussian")
+    roll = random_rolls(1, density=0.05)
+    truth = codes_of(config, variables, roll)[0]
+    assert np.abs(truth).min() > 0.01
+    np.testing.assert_allclose(run(encoder_layers(config.model, variables), roll.ravel()), truth, rtol=1e-5, atol=1e-5)
 
 
 # Kernels larger and smaller than the strides, and strides of 1.

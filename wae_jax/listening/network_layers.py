@@ -1,4 +1,4 @@
-"""A trained decoder as a list of plain layers that can be computed without flax, as by a page's script.
+"""A trained encoder and decoder as lists of plain layers that can be computed without flax, as by a page's script.
 
 Each layer maps a flat array, values in the order row, column, channel, to another one. A layer is a dictionary with its
 `kind` and these fields (`scale` and `offset` have one number for each output channel):
@@ -39,6 +39,18 @@ Layer = dict[str, Any]
 Vector = Float32[np.ndarray, " F"]
 
 
+def encoder_layers(model: ModelSpec, variables: Mapping[str, Any]) -> list[Layer]:
+    """The layers from the cells of a phrase, `[T * P * K]` of 0 and 1, to its code `[Z]`, without dropout.
+
+    The code of a Gaussian encoder is the mean.
+
+    Args:
+      model: the model's specification.
+      variables: {"params": ..., "batch_stats": ...} of the autoencoder.
+    """
+    return list(_encoder_layers(model, _Variables(variables, "encoder"), _activation(model)))
+
+
 def decoder_layers(model: ModelSpec, refiner: RefinerSpec, variables: Mapping[str, Any]) -> list[Layer]:
     """The layers from a code `[Z]` to the logits of the cells, `[T * P * K]`, without dropout.
 
@@ -47,12 +59,16 @@ def decoder_layers(model: ModelSpec, refiner: RefinerSpec, variables: Mapping[st
       refiner: the refiner's.
       variables: {"params": ..., "batch_stats": ...} of the autoencoder.
     """
-    activation = {"kind": "leaky_relu", "slope": {"relu": 0.0, "leaky_relu": LEAKY_RELU_SLOPE}[model.activation]}
-    layers = list(_network_layers(model, _Variables(variables, "decoder"), activation))
+    activation = _activation(model)
+    layers = list(_decoder_layers(model, _Variables(variables, "decoder"), activation))
     for i in range(refiner.num_units):
         unit = _Variables(variables, "refiner", f"unit_{i}")
         layers.append({"kind": "residual", "layers": list(_unit_layers(unit, refiner.strides, activation))})
     return layers
+
+
+def _activation(model: ModelSpec) -> Layer:
+    return {"kind": "leaky_relu", "slope": {"relu": 0.0, "leaky_relu": LEAKY_RELU_SLOPE}[model.activation]}
 
 
 class _Variables:
@@ -79,6 +95,11 @@ class _Variables:
         offset = self.param(name, "bias") + (bias - mean) * scale
         return {"scale": scale.astype(np.float32), "offset": offset.astype(np.float32)}
 
+    def dense(self, module: str, norm: str = "") -> Layer:
+        """A dense layer, with the batch normalization of the name `norm` after it if there is one."""
+        bias = self.param(module, "bias")
+        return {"kind": "dense", "kernel": self.param(module, "kernel"), **self.norm(norm, bias)}
+
     def layer_norm(self, name: str) -> Iterator[Layer]:
         """The layer normalization of this name; nothing if there is none."""
         if name in self._params and name not in self._averages:
@@ -86,13 +107,26 @@ class _Variables:
             yield {"kind": "layer_norm", "scale": scale, "offset": offset, "epsilon": NORM_EPSILON}
 
 
-def _network_layers(model: ModelSpec, decoder: _Variables, activation: Layer) -> Iterator[Layer]:
+def _encoder_layers(model: ModelSpec, encoder: _Variables, activation: Layer) -> Iterator[Layer]:
+    """The encoder of a row of `NETWORKS`."""
+    network = find_network(model.network, dropout_rate=model.dropout_rate)
+    size = (NUM_STEPS, NUM_PITCHES)
+    for i, conv in enumerate(network.encoder):
+        kernel = encoder.param(f"conv_{i}", "kernel").swapaxes(2, 3)
+        norm = encoder.norm(f"norm_{i}", encoder.bias(f"conv_{i}", kernel.shape[2]))
+        yield {"kind": "conv", "kernel": kernel, **norm, **_geometry(kernel, size, conv.strides, groups=1)}
+        yield from encoder.layer_norm(f"norm_{i}")
+        yield activation
+        size = (size[0] // conv.strides[0], size[1] // conv.strides[1])
+    yield encoder.dense("code")
+
+
+def _decoder_layers(model: ModelSpec, decoder: _Variables, activation: Layer) -> Iterator[Layer]:
     """The decoder of a row of `NETWORKS`."""
     network = find_network(model.network, dropout_rate=model.dropout_rate)
     size = (1, 1)
     if network.start is not None:
-        bias = decoder.param("start", "bias")
-        yield {"kind": "dense", "kernel": decoder.param("start", "kernel"), **decoder.norm("norm_start", bias)}
+        yield decoder.dense("start", norm="norm_start")
         yield from decoder.layer_norm("norm_start")
         yield activation
         size = network.start[:2]
