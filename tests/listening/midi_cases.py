@@ -72,13 +72,12 @@ SONGS = {
     "pickup bar": song(scale(first=BAR - BEAT, bars=8)),
     "silent bars first": song(scale(first=6 * BAR, bars=5)),
     "last bar in the first windows alone": song(scale(first=BAR, bars=7)),
-    "phrases from bar 1 on": song(
-        meta(0, "text", text="phrases of four bars from bar 1 on"), scale(first=3 * BAR + 5, bars=9)
-    ),
+    "phrases from bar 1 on": song(meta(0, "text", text="phrases of four bars from bar 1 on"), scale(first=BAR, bars=8)),
     "silence until the end of the track": song(scale(bars=2), meta(4 * BAR, "end_of_track")),
     "meters": song(meter(0, 4) + meter(5 * BAR, 3) + meter(5 * BAR + 9 * BEAT, 4), scale(bars=18)),
     "meter inside a bar": song(meter(0, 4) + meter(4 * BAR + BEAT, 4), scale(bars=12)),
     "meter repeated, and after the end": song(meter(0, 4) + meter(BAR, 4) + meter(90 * BAR, 3), scale(bars=6)),
+    "a meter in the silence after the last note": song(meter(3 * BAR, 3), scale(bars=3) + REST),
     "meters at one tick": song(meter(0, 3) + meter(0, 4), meter(0, 5) + meter(0, 4), scale(bars=4)),
     "meters whose bars are no whole ticks": song(
         meter(0, 3, 32) + meter(40, 4), scale(bars=4, step=7), ticks_per_beat=5
@@ -97,6 +96,11 @@ SONGS = {
         scale(tonic=63) + scale(tonic=57, first=4 * BAR) + scale(tonic=66, first=8 * BAR),
     ),
     "a default signature that does not fit": song(meta(0, "key_signature", key="C"), scale(tonic=66, bars=8)),
+    "a default signature of a note too few": song(meta(0, "key_signature", key="C"), scale(tonic=67, bars=8)),
+    "signatures at one tick": song(
+        meta(0, "key_signature", key="D") + meta(0, "key_signature", key="C"), scale(tonic=67, bars=8)
+    ),
+    "a signature of eleven sharps": _raw("00 ff 59 02 0b 00 00 90 3c 40 60 80 3c 00 bc 00 ff 2f 00"),
     "keys of several tracks": song(
         meta(0, "key_signature", key="D") + scale(tonic=62), meta(0, "key_signature", key="G") + scale(tonic=55)
     ),
@@ -129,6 +133,13 @@ SONGS = {
     "five names among others": song(*_named((*FIVE, "Solo"))),
     "a name twice": song(*_named((*FIVE, "Bass"))),
     "names that change": song(*_named(FIVE[:4]), _named(["Strings"])[0] + meta(BAR, "track_name", name="Pad")),
+    "a track of two names": song(
+        meta(0, "track_name", name="Drums") + _named(["Piano"])[0], *_named(("Guitar", "Bass", "Strings", "Piano"))
+    ),
+    "a long name at last": song(
+        *_named(("Drums", "Piano", "Bass", "Strings")),
+        _named(["Guitar"])[0] + meta(BAR, "track_name", name=200 * "x"),
+    ),
     "names of objects": song(*_named(("constructor", "__proto__", "Piano"))),
     "out of range": song(
         meta(0, "key_signature", key="Db"),
