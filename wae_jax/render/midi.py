@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -103,8 +102,9 @@ def write_midi(
     if len(rolls) > 1 and rolls.shape[1] == NUM_STEPS:
         head.append(mido.MetaMessage("text", text=PHRASES_TEXT))
     now = 0
-    for i, (before, tonic) in enumerate(itertools.pairwise([None, *(tonics or ())])):
-        if tonic != before:
+    tonics = tonics or ()
+    for i, tonic in enumerate(tonics):
+        if i == 0 or tonic != tonics[i - 1]:
             tick = i * rolls.shape[1] * TICKS_PER_STEP
             head.append(mido.MetaMessage("key_signature", key=_MAJOR_KEYS[tonic % 12], time=tick - now))
             now = tick
