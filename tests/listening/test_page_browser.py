@@ -313,12 +313,12 @@ def test_a_midi_port_can_be_chosen(page):
     sound = page.get_by_label("Sound")
     sound.select_option("MIDI port …")
     page.wait_for_function("() => player.output !== null")
-    assert sound.locator("option").all_inner_texts() == ["this page", "Port a", "Port b"]
+    assert sound.locator("option").all_inner_texts() == ["speakers", "Port a", "Port b"]
     assert sound.input_value() == "a"
     sound.select_option("Port b")
     page.get_by_role("button", name="Play Sample 1").click()
     page.wait_for_function("() => sent.some(([id, status]) => id === 'b' && status === 0x93)")
-    sound.select_option("this page")
+    sound.select_option("speakers")
     assert page.evaluate("() => [player.output, player.isPlaying]") == [None, False]
 
 
