@@ -8,16 +8,12 @@ import pytest
 
 import wae_jax
 from tests.helpers import tiny_config
-from wae_jax.data.dataset import spread
-from wae_jax.data.pipeline import replicate
 from wae_jax.errors import DatasetError
 from wae_jax.generation.model import Model
-from wae_jax.pianoroll import NUM_TRACKS, unpack
-from wae_jax.training import prior_fit
+from wae_jax.pianoroll import unpack
 from wae_jax.training.learned_prior import fit_kernel_density
 from wae_jax.training.loop import train_and_evaluate
 from wae_jax.training.run import Hooks
-from wae_jax.training.state import create_train_state
 
 
 @pytest.fixture(scope="module")
@@ -78,34 +74,3 @@ def test_songs_are_read_only_for_a_learned_prior(small_data, tmp_path):
     assert train_and_evaluate(tiny_config(prior="normal", **options), str(tmp_path / "normal"))
     with pytest.raises(DatasetError, match=r"index\.tsv"):
         train_and_evaluate(tiny_config(prior="kernel_density", **options), str(tmp_path / "learned"))
-
-
-def test_a_light_fit_has_fewer_kernels_of_the_same_codes(run, monkeypatch):
-    model = run[1][-1]
-    config, data = model.config, model.data()
-    state = create_train_state(config, track_densities=(0.1,) * NUM_TRACKS, num_train_steps=1)
-    monkeypatch.setattr(prior_fit, "_LIGHT_PHRASES", 5)
-    rows, songs = data.split("train"), data.songs("train")
-    fit = prior_fit.make_prior_fit(config, rows, songs)
-    whole, light = (
-        jax.device_get(fit(replicate(state), lightly=lightly)).kernel_density() for lightly in (False, True)
-    )
-    assert len(whole.centers) == len(rows)
-    chosen = spread(len(rows), 5)
-    np.testing.assert_allclose(light.centers, whole.centers[chosen], rtol=1e-5, atol=1e-6)
-    expected = fit_kernel_density(light.centers.astype(np.float32), songs=songs[chosen])
-    np.testing.assert_allclose(light.factor, expected.factor, rtol=1e-3, atol=1e-6)
-
-
-def test_what_is_only_evaluated_is_fitted_lightly(tmp_path, monkeypatch):
-    monkeypatch.setattr(prior_fit, "_LIGHT_PHRASES", 5)
-    counts = []
-
-    def evaluate(run, state):
-        counts.append(int(state.learned_prior.count))
-        return {}
-
-    config = tiny_config("mmd", prior="kernel_density", num_train_steps=6, eval_every_steps=2, checkpoint_every_steps=4)
-    train_and_evaluate(config, str(tmp_path), hooks=Hooks(evaluate=evaluate))
-    assert counts[0] == 5
-    assert counts[1] == counts[2] > 5

@@ -197,8 +197,7 @@ def _train(
         step += count
         window.add(step, train_metrics)
         stopped_by = stop.requested_by()
-        is_due = run.is_due(step, config.checkpoint_every_steps)
-        is_saved = is_due or stopped_by is not None
+        is_saved = stopped_by is not None or run.is_due(step, config.checkpoint_every_steps)
 
         scalars: dict[str, float] = {}
         evaluated: dict[str, float] | None = None
@@ -209,9 +208,8 @@ def _train(
             # Both raise rather than evaluate or save what is not finite.
             window.fetch()
             check_state(state)
+            state = fit_prior(state)
         if is_evaluated:
-            # Whether a signal stops the run here must not change the metrics.
-            state = fit_prior(state, lightly=not is_due)
             evaluated = metrics = evaluate(state)
             scalars |= evaluated
         if scalars:
@@ -219,8 +217,6 @@ def _train(
         if evaluated and jax.process_index() == 0:
             hooks.draw_curves(run)
         if is_saved:
-            if not (is_evaluated and is_due):
-                state = fit_prior(state)
             run.checkpointer.save(step, state, evaluated, {"window": window.fetch()})
         if evaluated or is_saved:
             run.upload()

@@ -24,16 +24,13 @@ from wae_jax.training.state import TrainState
 from wae_jax.training.step import gather
 
 _LOG = logging.getLogger(__name__)
-# Kernels of a light fit. Encoding as many phrases as `MAX_PHRASES` takes as long as tens of steps, and samples of these
-# have nearly the metrics of samples of all (docs/results.md).
-_LIGHT_PHRASES = 1024
 
 
 def make_prior_fit(
     config: Config,
     train_rows: UInt8[np.ndarray, "train bytes=10080"],
     train_songs: Int64[np.ndarray, " train"] | None,
-) -> Callable[..., TrainState]:
+) -> Callable[[TrainState], TrainState]:
     """Returns a function that fits the learned prior of a state.
 
     Args:
@@ -42,13 +39,13 @@ def make_prior_fit(
       train_songs: the song of each, where songs are known.
 
     Returns:
-      A function of a replicated state to the state with a new `learned_prior`, to be called by all processes; given
-      `lightly=True`, with a quarter of the kernels at most. It changes nothing if the configuration samples from the
-      normal prior, or there are fewer than two phrases; then the learned prior stays N(0, prior_variance * I), as it
-      begins, which is logged. It raises NonFiniteLossError if a code is not finite.
+      A function of a replicated state to the state with a new `learned_prior`, to be called by all processes. It
+      changes nothing if the configuration samples from the normal prior, or there are fewer than two phrases; then
+      the learned prior stays N(0, prior_variance * I), as it begins, which is logged. It raises NonFiniteLossError if
+      a code is not finite.
     """
     if config.prior == "normal":
-        return lambda state, *, lightly=False: state
+        return lambda state: state
     if len(train_rows) < 2:
         if jax.process_index() == 0:
             _LOG.warning(
@@ -57,7 +54,7 @@ def make_prior_fit(
                 len(train_rows),
                 config.objective.prior_variance,
             )
-        return lambda state, *, lightly=False: state
+        return lambda state: state
     model = make_autoencoder(config.model, config.refiner, dtype=config.dtype)
 
     def encode_step(state: TrainState, batch: Batch) -> Float[Array, "B Z"]:
@@ -65,13 +62,13 @@ def make_prior_fit(
         return gather(jnp.asarray(model.apply(state.evaluation_variables(), x, method="encode")))
 
     encode = parallel_step(encode_step)
+    chosen = spread(len(train_rows), MAX_PHRASES)
+    rows, songs = np.asarray(train_rows[chosen]), None if train_songs is None else train_songs[chosen]
+    pipeline = InputPipeline(rows, batch_size=config.batch_size)
 
-    def fit(state: TrainState, *, lightly: bool = False) -> TrainState:
-        chosen = spread(len(train_rows), _LIGHT_PHRASES if lightly else MAX_PHRASES)
-        songs = None if train_songs is None else train_songs[chosen]
-        pipeline = InputPipeline(np.asarray(train_rows[chosen]), batch_size=config.batch_size)
+    def fit(state: TrainState) -> TrainState:
         parts = jax.device_get([encode(state, batch) for batch in pipeline.evaluation_batches()])
-        codes = np.concatenate(parts)[: len(chosen)]
+        codes = np.concatenate(parts)[: len(rows)]
         if not np.isfinite(codes).all():
             raise non_finite_error(["codes of training phrases"], f"after step {int(state.step)}")
         density = fit_kernel_density(codes, songs=songs).padded()
