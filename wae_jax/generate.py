@@ -181,20 +181,15 @@ def _write_music(
 ) -> None:
     assert phrases.rolls is not None
     tempo = requested_tempo(arguments, request.inputs)
-    options: dict[str, Any] = {
-        "tempo": tempo,
-        "programs": arguments.programs,
-        "audio": audio,
-        "pictures": arguments.pictures,
-        "multitracks": arguments.multitracks,
-    }
+    given = {name: getattr(arguments, name) for name in ("programs", "pictures", "multitracks")}
+    options: dict[str, Any] = {"tempo": tempo, "audio": audio, **given}
     probabilities = phrases.probabilities if arguments.probabilities else None
-    naming: dict[str, Any] = {"names": phrases.names, "tonics": phrases.tonics}
-    write_phrases(output, phrases.rolls, probabilities=probabilities, **naming, **options)
+    options |= {"names": phrases.names, "tonics": phrases.tonics}
+    write_phrases(output, phrases.rolls, probabilities=probabilities, **options)
     sets = {arguments.mode: phrases.rolls}
     if phrases.originals is not None:
-        naming = {"names": phrases.original_names, "tonics": phrases.original_tonics}
-        write_phrases(output / ORIGINALS, phrases.originals, **naming, **options)
+        options |= {"names": phrases.original_names, "tonics": phrases.original_tonics}
+        write_phrases(output / ORIGINALS, phrases.originals, **options)
         sets["originals"] = phrases.originals
     requested = {name: getattr(arguments, name) for name in ("seed", "prior")}
     requested |= {"num": request.num} | given_mode_flags(arguments)

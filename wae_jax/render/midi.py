@@ -93,23 +93,8 @@ def write_midi(
     start = (found.phrase * rolls.shape[1] + found.onset) * TICKS_PER_STEP
     stop = start + found.length * TICKS_PER_STEP
     end = rolls.shape[0] * rolls.shape[1] * TICKS_PER_STEP
-
-    head = mido.MidiTrack()
-    if name is not None:
-        head.append(mido.MetaMessage("track_name", name=printable(name)))
-    head.append(mido.MetaMessage("set_tempo", tempo=microseconds_per_beat(tempo)))
-    head.append(mido.MetaMessage("time_signature", numerator=4, denominator=4))
-    if len(rolls) > 1 and rolls.shape[1] == NUM_STEPS:
-        head.append(mido.MetaMessage("text", text=PHRASES_TEXT))
-    now = 0
-    tonics = tonics or ()
-    for i, tonic in enumerate(tonics):
-        if i == 0 or tonic != tonics[i - 1]:
-            tick = i * rolls.shape[1] * TICKS_PER_STEP
-            head.append(mido.MetaMessage("key_signature", key=_MAJOR_KEYS[tonic % 12], time=tick - now))
-            now = tick
-    head.append(mido.MetaMessage("end_of_track", time=end - now))
-
+    is_in_phrases = len(rolls) > 1 and rolls.shape[1] == NUM_STEPS
+    head = _head(name, tempo, tonics or (), rolls.shape[1] * TICKS_PER_STEP, end, is_in_phrases=is_in_phrases)
     file = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_BEAT, charset="utf-8")
     file.tracks.append(head)
     pitched_channels = iter(_PITCHED_CHANNELS)
@@ -125,6 +110,28 @@ def write_midi(
 
     with whole_file(path) as part:
         file.save(part)
+
+
+def _head(
+    name: str | None, tempo: float, tonics: Sequence[int], piece_ticks: int, end: int, *, is_in_phrases: bool
+) -> mido.MidiTrack:
+    """The first track, as `write_midi` describes it."""
+    import mido
+
+    head = mido.MidiTrack()
+    if name is not None:
+        head.append(mido.MetaMessage("track_name", name=printable(name)))
+    head.append(mido.MetaMessage("set_tempo", tempo=microseconds_per_beat(tempo)))
+    head.append(mido.MetaMessage("time_signature", numerator=4, denominator=4))
+    if is_in_phrases:
+        head.append(mido.MetaMessage("text", text=PHRASES_TEXT))
+    now = 0
+    for i, tonic in enumerate(tonics):
+        if i == 0 or tonic != tonics[i - 1]:
+            head.append(mido.MetaMessage("key_signature", key=_MAJOR_KEYS[tonic % 12], time=i * piece_ticks - now))
+            now = i * piece_ticks
+    head.append(mido.MetaMessage("end_of_track", time=end - now))
+    return head
 
 
 def _add_notes(messages: mido.MidiTrack, channel: int, start: Ticks, stop: Ticks, pitch: Ticks) -> int:

@@ -100,11 +100,9 @@ def write_phrases(
         first = slice(GRID_PHRASES)
         save_figure(phrase_plots.plot_grid(rolls[first], titles=names[first]), directory / "grid.png")
     with _encoders() as write_in_background:
-        for i, (stem, name, roll) in enumerate(
-            _with_progress(list(zip(stems, names, rolls, strict=True)), directory, log)
-        ):
-            tonic = None if tonics is None else [tonics[i]]
-            midi.write_midi(directory / f"{stem}.mid", roll, name=name, tonics=tonic, **playing)
+        keys = [None] * len(rolls) if tonics is None else [[tonic] for tonic in tonics]
+        for stem, name, roll, key in _with_progress(list(zip(stems, names, rolls, keys, strict=True)), directory, log):
+            midi.write_midi(directory / f"{stem}.mid", roll, name=name, tonics=key, **playing)
             if multitracks:
                 write_multitrack(directory / f"{stem}.npz", roll, name=name, **playing)
             if pictures and each_picture:
