@@ -52,3 +52,17 @@ def test_a_folder_of_the_environment_is_used(tmp_path):
 def test_nothing_is_kept_where_nothing_can_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     assert folder_used(XDG_CACHE_HOME=str(tmp_path / "file")) == "None"
+
+
+def test_a_command_that_compiles_nothing_does_not_import_jax(tmp_path):
+    code = """
+import sys
+import wae_jax.build_dataset
+from wae_jax.command_line.compiled_programs import keep_compiled_programs
+keep_compiled_programs()
+print("jax" in sys.modules)
+"""
+    inherited = {name: value for name, value in os.environ.items() if "COMPILATION_CACHE" not in name}
+    environment = {**inherited, "XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == ("False", "")

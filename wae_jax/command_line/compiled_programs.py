@@ -6,6 +6,7 @@ import hashlib
 import os
 import pathlib
 import platform
+import sys
 
 _MAX_BYTES = 2**30
 _MIN_COMPILE_SECONDS = 0.2
@@ -29,11 +30,16 @@ def keep_compiled_programs() -> None:
         return
     if not os.access(folder, os.W_OK | os.X_OK):
         return
-    import jax
-
-    jax.config.update("jax_compilation_cache_dir", os.fspath(folder))
-    jax.config.update("jax_compilation_cache_max_size", _MAX_BYTES)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", _MIN_COMPILE_SECONDS)
+    settings = {
+        "compilation_cache_dir": os.fspath(folder),
+        "compilation_cache_max_size": _MAX_BYTES,
+        "persistent_cache_min_compile_time_secs": _MIN_COMPILE_SECONDS,
+    }
+    # jax reads these when it is imported, which a command without a model never does.
+    os.environ |= {f"JAX_{name.upper()}": str(value) for name, value in settings.items()}
+    if jax := sys.modules.get("jax"):
+        for name, value in settings.items():
+            jax.config.update(f"jax_{name}", value)
 
 
 def _cache_folder() -> pathlib.Path:

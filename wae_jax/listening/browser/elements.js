@@ -14,4 +14,16 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+// A labelled field for files, and the label; `open(files)` is called with those that are chosen, also the same again.
+function makeFileField(text, attributes, open) {
+  const input = make('input', {
+    type: 'file', ...attributes,
+    onchange: async ({ target }) => {
+      if (target.files.length) await open([...target.files]);
+      target.value = '';
+    },
+  });
+  return { input, label: make('label', {}, text, input) };
+}
+
 const makeButton = (text, onclick, attributes = {}) => make('button', { type: 'button', onclick, ...attributes }, text);

@@ -241,18 +241,13 @@ class LatentPanel {
 
   #buildKeeping() {
     const message = make('p', { id: 'latent-message', role: 'status' });
-    const file = make('input', {
-      type: 'file', id: 'latent-file', accept: '.json,application/json',
-      onchange: async ({ target }) => {
-        if (target.files.length) this.#open(await target.files[0].text());
-        target.value = ''; // so that the same file can be opened again
-      },
-    });
+    const attributes = { id: 'latent-file', accept: '.json,application/json' };
+    const { label } = makeFileField('Open a file ', attributes, async ([file]) => this.#open(await file.text()));
     const row = make('div', { class: 'actions' },
       makeButton('Copy link', () => this.#copyLink()),
       makeButton('Save to a file', () => saveFile(JSON.stringify(this.#stateToKeep()), this.#phrase.name, 'json',
         'application/json')),
-      make('label', {}, 'Open a file ', file));
+      label);
     return { message, row };
   }
 

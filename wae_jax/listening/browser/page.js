@@ -236,22 +236,24 @@ function toggleLoop() {
   byId('loop').setAttribute('aria-pressed', player.loop);
 }
 
+let midiPorts = [];
+
 // Asks for the MIDI ports when they are wanted, since browsers ask the user then.
 async function chooseSound() {
   const select = byId('sound');
   if (select.value === 'ports') {
     try {
-      const ports = await MidiOutput.ports();
-      if (!ports.length) throw new Error('This computer has no MIDI port.');
-      select.replaceChildren(select.options[0], ...ports.map((port) => make('option', { value: port.id }, port.name)));
-      chooseSound.ports = ports;
-      select.value = ports[0].id;
+      midiPorts = await MidiOutput.ports();
+      if (!midiPorts.length) throw new Error('This computer has no MIDI port.');
+      const options = midiPorts.map(({ id, name }) => make('option', { value: id }, name));
+      select.replaceChildren(select.options[0], ...options);
+      select.value = midiPorts[0].id;
     } catch (error) {
       select.value = '';
       byId('now').textContent = error.message || 'This page may not use MIDI ports.';
     }
   }
-  const port = chooseSound.ports?.find(({ id }) => id === select.value);
+  const port = midiPorts.find(({ id }) => id === select.value);
   player.output = port ? new MidiOutput(port) : null;
 }
 

@@ -154,13 +154,8 @@ class Songs {
     const title = make('h2', { id: 'songs-title' }, 'Music of your own');
     const message = make('p', { id: 'songs-message', role: 'status' });
     const groups = make('div', { id: 'songs-groups' });
-    const file = make('input', {
-      type: 'file', id: 'songs-file', accept: '.mid,.midi,.kar,.smf,audio/midi', multiple: '',
-      onchange: async ({ target }) => {
-        await this.#open([...target.files]);
-        target.value = ''; // so that the same file can be opened again
-      },
-    });
+    const attributes = { id: 'songs-file', accept: '.mid,.midi,.kar,.smf,audio/midi', multiple: '' };
+    const { input: file, label } = makeFileField('Open MIDI ', attributes, (files) => this.#open(files));
     section.setAttribute('aria-labelledby', title.id);
     section.removeAttribute('aria-label');
     section.append(
@@ -169,7 +164,7 @@ class Songs {
         + 'phrases of four bars of 4/4, as the training music was. The panel below shows the reconstruction of a '
         + 'phrase, in its own key and tempo; its sliders vary it, and halfway between A and B are phrases between two '
         + 'of them.'),
-      make('div', { class: 'actions' }, make('label', {}, 'Open MIDI ', file)),
+      make('div', { class: 'actions' }, label),
       message, groups,
     );
     return { file, message, groups };
