@@ -28,7 +28,7 @@ from wae_jax.evaluation.comparison import compare
 from wae_jax.evaluation.evaluate_model import EvaluationSpec, evaluate_model, evaluate_phrases
 from wae_jax.evaluation.table import RESULT_FILE, format_table, write_evaluation
 from wae_jax.files import whole_file
-from wae_jax.generation.load import SHIPPED_NAME, load
+from wae_jax.generation.load import SHIPPED_NAME, load_with_path
 from wae_jax.remote import is_url, local_copy
 
 REPORT_FILE = "report.html"
@@ -52,8 +52,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     data = load_dataset(local_dataset(arguments.data)) if arguments.data else None
     workdir = None
     if arguments.workdir:
-        workdir = local_copy(arguments.workdir)
-        model = load(workdir if is_url(arguments.workdir) else arguments.workdir, arguments.checkpoint)
+        model, workdir = load_with_path(arguments.workdir, arguments.checkpoint)
         rule = requested_rule(arguments, model.config.binarization)
         evaluation = evaluate_model(model, data or model.data(), spec, rule)
     elif data is None:

@@ -27,13 +27,13 @@ from wae_jax.evaluation.table import read_evaluation
 from wae_jax.files import whole_file
 from wae_jax.generation.export_file import write_model
 from wae_jax.generation.export_folder import is_export_folder, write_model_folder
-from wae_jax.generation.load import load
+from wae_jax.generation.load import load, load_with_path
 from wae_jax.generation.model import Model
 from wae_jax.hub import DESCRIPTION_FILE, WEIGHTS_FILE, check_hub, is_hub_url, parse_hub_url, upload
 from wae_jax.metrics.reconstruction import packed_cell_scores
 from wae_jax.pianoroll import Codes, PackedPhrases, pack, unpack
 from wae_jax.programs import how_to_run
-from wae_jax.remote import is_url, local_copy
+from wae_jax.remote import local_copy
 
 _SEED = 0
 _NUM_SAMPLES = 256
@@ -75,8 +75,7 @@ def export(arguments: argparse.Namespace) -> None:
     if arguments.push:
         check_hub(arguments.push)
     output = _check_output(arguments) if arguments.output else None
-    workdir = local_copy(arguments.workdir)
-    model = load(workdir if is_url(arguments.workdir) else arguments.workdir, arguments.checkpoint)
+    model, workdir = load_with_path(arguments.workdir, arguments.checkpoint)
     print(f"{arguments.workdir}: step {model.step}, checkpoint {model.digest[:12]}")
     if output is not None and output.suffix == _FILE_SUFFIX:
         output.parent.mkdir(parents=True, exist_ok=True)

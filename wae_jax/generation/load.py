@@ -11,7 +11,7 @@ from wae_jax.errors import CheckpointError
 from wae_jax.generation.export_file import read_model
 from wae_jax.generation.export_folder import is_export_folder, read_model_folder
 from wae_jax.generation.model import Model
-from wae_jax.remote import CHECKPOINTS_FOLDER, local_copy
+from wae_jax.remote import CHECKPOINTS_FOLDER, is_url, local_copy
 from wae_jax.training.checkpoint import Checkpointer
 from wae_jax.training.checkpoint_meta import checkpoint_digest
 from wae_jax.training.state import train_state_shapes
@@ -52,6 +52,13 @@ def load(source: str | os.PathLike[str] | None = None, checkpoint: str = "best")
     if is_export_folder(path):
         return _checked(read_model_folder(path, name=name), checkpoint, name)
     return _load_workdir(path, checkpoint, name=name)
+
+
+def load_with_path(source: str, checkpoint: str) -> tuple[Model, pathlib.Path]:
+    """A model as `load` opens it, and the local path of its files, which are copied only once from a URL."""
+    path = local_copy(source)
+    # By its own name otherwise: "shipped" is no path.
+    return load(path if is_url(source) else source, checkpoint), path
 
 
 def _checked(model: Model, checkpoint: str, name: str) -> Model:
