@@ -128,7 +128,9 @@ class Process:
     def measure(self) -> dict[str, Any]:
         """What the contender's `measure` returns, and the `seconds` it took."""
         self._ask(_MEASURE)
-        return self._answer()
+        answer = self._answer()
+        self.peak_memory_mb = answer.pop("peak_memory_mb")
+        return answer
 
     def __enter__(self) -> Process:
         return self
@@ -188,7 +190,8 @@ def _serve(function: str) -> None:
         if asked == _MEASURE:
             started = time.perf_counter()
             found = contender.measure()
-            tell(**found, seconds=time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            tell(**found, seconds=seconds, peak_memory_mb=_peak_memory_mb(contender))
             continue
         # Two would not fit into memory.
         contender = Contender(lambda steps: None)
