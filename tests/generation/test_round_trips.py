@@ -18,7 +18,7 @@ from tests.searching import shorten_searches
 from wae_jax import generate
 from wae_jax.data.demo_corpus import make_demo_corpus
 from wae_jax.errors import RequestError
-from wae_jax.generation.modes.input_phrase import read_input_phrase
+from wae_jax.generation.modes.input_phrase import read_input_phrase, read_input_phrases
 from wae_jax.pianoroll import unpack
 from wae_jax.render.midi import write_midi
 from wae_jax.render.phrase_files import write_phrases
@@ -55,6 +55,15 @@ def test_every_file_of_phrases_is_read_back(rolls, cells, programs, tempo):
         for i, roll in enumerate(rolls):
             for suffix in (".mid", ".npz"):
                 np.testing.assert_array_equal(read(folder / f"phrase_{i:04d}{suffix}"), roll[None])
+
+
+def test_phrases_after_a_silent_one_are_read_where_they_are(tmp_path):
+    rolls = np.zeros((4, 192, 84, 5), bool)
+    rolls[[1, 3], 48:60, 36, 1] = True  # after a silent phrase and a bar's rest
+    write_phrases(tmp_path, rolls, audio=None, pictures=False)
+    found = read_input_phrases(tmp_path / "all_phrases.mid")
+    assert [phrase.start_bar for phrase in found] == [5, 13]
+    np.testing.assert_array_equal([phrase.roll for phrase in found], rolls[[1, 3]])
 
 
 @pytest.fixture(scope="module")

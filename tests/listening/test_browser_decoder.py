@@ -264,6 +264,11 @@ def test_a_slider_moves_the_code_along_its_direction_alone(page, panel):
     assert along(panel, state(page)["code"])[1] == pytest.approx(-1.95)
 
 
+def test_a_position_that_is_shown_as_0_has_no_sign(page):
+    found = page.evaluate("() => [-0.04, 0.04, -0.06, 1.26].map((position) => LatentAxis.textOf(position))")
+    assert found == ["0.0", "0.0", "\N{MINUS SIGN}0.1", "+1.3"]
+
+
 def predicted(panel, code):
     """The attributes of a code by the linear model, in deviations."""
     slopes = np.array([attribute["slope"] for attribute in panel["attributes"]])
@@ -336,6 +341,8 @@ def test_a_link_restores_what_is_shown(browser, page):
     page.goto("about:blank")
     page.goto(link)
     assert state(page) == kept
+    common = page.get_by_label("Thresholds of all tracks")
+    assert (common.input_value(), common.get_attribute("aria-valuetext")) == ("0.5", "0.50")
     assert page.evaluate("() => player.tempo") == 133
     # Also where the page is open already.
     press(page, "New sample")
@@ -426,6 +433,12 @@ def test_thresholds_of_all_tracks_and_of_one(page, model):
     assert state(page)["thresholds"] == [0.9, 0.1, 0.1, 0.1, 0.1]
     assert state(page)["notes"] == note_lists(p > np.array([0.9, 0.1, 0.1, 0.1, 0.1]))[0]
     assert page.get_by_role("slider", name="Drums").get_attribute("aria-valuetext") == "0.90"
+    common = page.get_by_label("Thresholds of all tracks")
+    assert common.get_attribute("aria-valuetext") == "different multiples"
+    common.fill("3")  # which would be above the largest threshold
+    page.wait_for_function("() => opened.length === 3")
+    assert state(page)["thresholds"] == [0.99] * 5
+    assert common.get_attribute("aria-valuetext") == "1.98"
 
 
 def test_a_lower_threshold_lowers_the_gates(page, model):

@@ -76,6 +76,8 @@ def test_the_phrases_of_a_song_are_cards_in_its_own_key_and_tempo(page, tmp_path
     assert open_files(page, tmp_path, one=IN_E_FLAT) == "one.mid is open."
     names = [f"one.mid, bars {first} to {first + 3}" for first in (1, 5, 9)]
     assert [card.get_attribute("aria-label") for card in page.locator("#songs article").all()] == names
+    # The heading above them is the name of the file.
+    assert page.locator("#songs .name").all_inner_texts() == ["Bars 1 to 4", "Bars 5 to 8", "Bars 9 to 12"]
     assert "3 phrases of four bars at 150 bpm; in Eb major by its key signature." in page.locator("#songs").inner_text()
     press(page, "Play one.mid, bars 5 to 8")
     phrase = read_input_phrases(tmp_path / "one.mid")[1]
@@ -143,6 +145,8 @@ def test_a_link_keeps_key_and_tempo(page, tmp_path):
     link = page.url
     page.goto("about:blank")
     page.goto(link)
+    page.wait_for_function("() => document.activeElement.id === 'latent-title'")
+    assert 0 <= page.locator("#latent-title").bounding_box()["y"] < 100  # in sight, though far down the page
     press(page, "Play this")
     assert page.evaluate("() => [current.notes, player.tempo]") == shown
     press(page, "New sample")
@@ -210,7 +214,7 @@ def test_what_cannot_be_opened_is_said_and_the_rest_stays(page, tmp_path):
     open_files(page, tmp_path, one=IN_E_FLAT)
     for name in ("waltz", "cut off", "damaged data", "short"):
         page.evaluate("() => { byId('songs-message').textContent = ''; }")
-        assert re.fullmatch(r"bad\.mid (has|is cut|unreadable).{20,}\.", open_files(page, tmp_path, bad=REFUSED[name]))
+        assert re.fullmatch(r"bad\.mid (has|is cut|is unreadable: it).{20,}\.", open_files(page, tmp_path, bad=REFUSED[name]))
     large = SONGS["plain"] + bytes(2**24)
     page.evaluate("() => { byId('songs-message').textContent = ''; }")
     assert re.match(
@@ -243,6 +247,19 @@ def test_cards_of_a_long_song_are_made_by_and_by(page, tmp_path):
     press(page, "Show 4 more of 4")
     assert page.locator("#songs article").count() == 100
     assert page.get_by_role("button", name=re.compile("^Show")).count() == 0
+
+
+def test_a_field_for_files_does_not_say_that_none_is_chosen(page, tmp_path):
+    open_files(page, tmp_path, one=IN_D)
+    # The browser's own text has the color of the field; the button in it has another.
+    colors = """(part) => [byId('songs-file'), byId('latent-file')].map((field) => getComputedStyle(field, part).color)"""
+    assert page.evaluate(colors, None) == ["rgba(0, 0, 0, 0)"] * 2
+    assert "rgba(0, 0, 0, 0)" not in page.evaluate(colors, "::file-selector-button")
+
+
+def test_buttons_without_effect_look_so(page):
+    program = "(names) => names.map((name) => Number(getComputedStyle(byId(name)).opacity))"
+    assert page.evaluate(program, ["favourites-midi", "play"]) == [pytest.approx(0.6), 1]
 
 
 def test_names_of_files_are_text(page):
@@ -280,6 +297,11 @@ def test_a_phone_needs_no_scrolling_sideways(browser, panel, tmp_path):
         open_files(page, tmp_path, **{"a_long_name_" * 8: IN_E_FLAT})
         page.get_by_role("button", name=re.compile("^Put .*1 to 4 into the panel")).click()
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        # A long name has two lines, and the player leaves most of the screen to the page.
+        assert page.locator("#now").bounding_box()["width"] > 300
+        assert page.locator("#now").bounding_box()["height"] > 30
+        assert page.evaluate("() => byId('tempo').scrollWidth <= byId('tempo').clientWidth")
+        assert page.locator("#bar").bounding_box()["height"] < 220
         for part in ("#bar .row", "#songs .card", "#songs h3", "#latent .card"):
             for box in (each.bounding_box() for each in page.locator(part).all()):
                 assert box is None or box["x"] + box["width"] <= 360, part

@@ -129,6 +129,22 @@ def test_phrases_in_a_row_have_a_signature_where_the_key_changes(tmp_path):
     assert not symusic.Score(tmp_path / "b.mid").key_signatures
 
 
+@pytest.mark.parametrize("sounding", [(0, 2), (1,), (0,), (2, 3)])
+def test_a_silent_phrase_in_a_row_rests_for_its_four_bars(tmp_path, sounding):
+    rolls = np.stack([silence()] * 4)
+    for phrase in sounding:
+        rolls[phrase] = random_roll(seed=phrase)
+    midi.write_midi(tmp_path / "a.mid", rolls)
+    expected = sorted(
+        (name, pitch, start + phrase * 192 * TICKS, end + phrase * 192 * TICKS)
+        for phrase in sounding
+        for name, pitch, start, end in notes_expected(rolls[phrase])
+    )
+    assert notes_read(tmp_path / "a.mid") == expected
+    ends = {sum(message.time for message in track) for track in mido.MidiFile(tmp_path / "a.mid").tracks}
+    assert ends == {4 * 192 * TICKS}
+
+
 def test_phrases_in_a_row_are_struck_again_at_the_border(tmp_path):
     rolls = np.stack([random_roll(seed=seed) for seed in range(3)])
     rolls[:2, -5:, 30, 4] = True

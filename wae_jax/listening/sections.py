@@ -157,7 +157,7 @@ def sections_of_phrases(
     """
     names = names or [f"Phrase {i + 1}" for i in range(len(rolls))]
     group = Group(name_phrases(rolls, names))
-    sections = [Section("phrases", f"Phrases of --mode={mode}", "All phrases made, unselected.", [group])]
+    sections = [Section("phrases", "Phrases", f"All that generate made with --mode={mode}, unselected.", [group])]
     if originals is not None:
         names = original_names or [f"Original {i + 1}" for i in range(len(originals))]
         group = Group(name_phrases(originals, names))

@@ -44,6 +44,12 @@ class LatentAxis {
     return this.#gradient.reduce((sum, value, i) => sum + value * (code[i] - this.#mean[i]), 0);
   }
 
+  // A position with one digit, and with its sign unless that digit is 0.
+  static textOf(position) {
+    const text = Math.abs(position).toFixed(1);
+    return Number(text) ? `${position > 0 ? '+' : '−'}${text}` : text;
+  }
+
   // The code moved along the axis to a position.
   moved(code, position) {
     const by = position - this.positionOf(code);

@@ -45,8 +45,9 @@ class LatentPanel {
     this.#sample(1);
     this.#show();
     this.#showSlots();
-    this.#openLink();
-    addEventListener('hashchange', () => this.#openLink());
+    // What a link shows is far down the page, below sections that are made after this.
+    if (this.#openLink()) requestAnimationFrame(() => this.#showTitle());
+    addEventListener('hashchange', () => { if (this.#openLink()) this.#showTitle(); });
     this.#scheme.addEventListener('change', () => this.#draw());
     addEventListener('resize', () => this.#draw());
   }
@@ -64,8 +65,7 @@ class LatentPanel {
   // Shows a phrase and plays it.
   open(phrase) {
     this.#jump(() => this.#take(phrase));
-    this.#parts.title.scrollIntoView({ block: 'start' });
-    this.#parts.title.focus({ preventScroll: true });
+    this.#showTitle();
   }
 
   keep(slot, phrase) {
@@ -122,9 +122,11 @@ class LatentPanel {
     this.#openPhrase({ name: this.#phrase.name, notes: this.#notes }, { play: false });
   }
 
+  // Returns whether there is a state in the page's link.
   #openLink() {
     const text = PanelState.fromLink(location.hash);
     if (text !== null) this.#open(text);
+    return text !== null;
   }
 
   async #copyLink() {
@@ -188,7 +190,7 @@ class LatentPanel {
       const position = this.#axes[i].positionOf(this.#phrase.code);
       // Not the slider under the finger, which is already there.
       if (Math.abs(Number(input.value) - position) > 0.05) input.value = position;
-      this.#showValue(input, `${position >= 0 ? '+' : '−'}${Math.abs(position).toFixed(1)}`, ` ${this.#axes[i].unit}`);
+      this.#showValue(input, LatentAxis.textOf(position), ` ${this.#axes[i].unit}`);
     });
     const counts = describeNotes(this.#notes);
     const description = counts ? `Notes: ${counts}` : 'Silent: lower the threshold';
@@ -199,7 +201,28 @@ class LatentPanel {
       input.value = this.#thresholds[track];
       this.#showValue(input, this.#thresholds[track].toFixed(2));
     });
+    this.#showFactor();
     this.#draw();
+  }
+
+  // The multiple of the model's thresholds, of which those that it would make too large are the largest allowed.
+  #showFactor() {
+    const { all } = this.#parts;
+    const { thresholds } = this.#model.rule;
+    const factor = Math.max(...thresholds.map((value, track) => (value ? this.#thresholds[track] / value : 0))) || 1;
+    const isCommon = thresholds.every((value, track) => (
+      Math.abs(LatentPanel.#multiple(value, factor) - this.#thresholds[track]) < 0.005));
+    if (isCommon && Math.abs(Number(all.value) - factor) > 0.025) all.value = factor;
+    this.#showValue(all, isCommon ? factor.toFixed(2) : 'different multiples');
+  }
+
+  static #multiple(threshold, factor) {
+    return Math.min(LatentPanel.#MAX_THRESHOLD, factor * threshold);
+  }
+
+  #showTitle() {
+    this.#parts.title.scrollIntoView({ block: 'start' });
+    this.#parts.title.focus({ preventScroll: true });
   }
 
   #draw() {
@@ -257,11 +280,9 @@ class LatentPanel {
       min: 0.1, max: 3, step: 0.05, value: 1,
       oninput: (event) => this.#slide(() => {
         const factor = Number(event.target.value);
-        this.#thresholds = rule.thresholds.map((value) => Math.min(LatentPanel.#MAX_THRESHOLD, factor * value));
-        this.#showValue(all.input, factor.toFixed(2));
+        this.#thresholds = rule.thresholds.map((value) => LatentPanel.#multiple(value, factor));
       }),
     });
-    this.#showValue(all.input, '1.00');
     const byTrack = TRACKS.map(({ name }, track) => LatentPanel.#slider(name, {
       min: 0.01, max: LatentPanel.#MAX_THRESHOLD, step: 0.01,
       oninput: (event) => this.#slide(() => { this.#thresholds[track] = Number(event.target.value); }),
@@ -320,7 +341,7 @@ class LatentPanel {
       make('h3', {}, 'Keep and share'),
       keeping, message,
     );
-    const ranges = { sliders: inputs(sliders), thresholds: inputs(byTrack) };
+    const ranges = { sliders: inputs(sliders), thresholds: inputs(byTrack), all: all.input };
     return { title, canvas, status, seed, message, slots, halfway, ...ranges };
   }
 }

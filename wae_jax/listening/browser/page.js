@@ -95,7 +95,7 @@ function playFrom(card, event) {
   showState();
 }
 
-// A card of a phrase {name, notes, key}, with further buttons.
+// A card of a phrase {name, notes, key}, with further buttons; `label` is shown in place of the name if there is one.
 function makeCard(phrase, buttons = []) {
   const { name, notes } = phrase;
   const card = { phrase };
@@ -118,7 +118,8 @@ function makeCard(phrase, buttons = []) {
   });
   card.article = make(
     'article', { class: 'card', 'aria-label': name },
-    make('p', { class: 'name' }, name), card.canvas, make('div', { class: 'row' }, card.play, card.star, midi, wav),
+    make('p', { class: 'name' }, phrase.label ?? name), card.canvas,
+    make('div', { class: 'row' }, card.play, card.star, midi, wav),
     ...(buttons.length ? [make('div', { class: 'row' }, ...buttons)] : []),
   );
   cards.push(card);

@@ -40,7 +40,9 @@ class Songs {
         this.#show(file, song);
         results.push(`${file.name} is open.`);
       } catch (error) {
-        const reason = error instanceof SongError ? error.message : `cannot be read (${error.message})`;
+        // The reasons are those of build_dataset, which has them after a colon.
+        const reason = error instanceof SongError
+          ? error.message.replace(/^unreadable/, 'is unreadable') : `cannot be read (${error.message})`;
         results.push(`${file.name} ${reason}.`);
       }
     }
@@ -125,7 +127,8 @@ class Songs {
   }
 
   #cardOf(file, { firstBar, tempo, notes, inC, transposition }) {
-    const name = `${file.name}, bars ${firstBar + 1} to ${firstBar + BARS_PER_PHRASE}`;
+    const bars = `bars ${firstBar + 1} to ${firstBar + BARS_PER_PHRASE}`;
+    const name = `${file.name}, ${bars}`;
     const ownTempo = Math.min(Math.max(tempo, Songs.#TEMPOS[0]), Songs.#TEMPOS[1]);
     // Encoded when it is first needed.
     let code = null;
@@ -141,7 +144,9 @@ class Songs {
       'aria-label': `Put ${name} into the panel`,
     });
     const key = `${Songs.#keyOf(file)}/${firstBar}`;
-    return this.#makeCard({ name, notes, tempo: ownTempo, key }, [put, keep('A'), keep('B')]);
+    // Above the cards is the name of the file.
+    const label = bars.replace('b', 'B');
+    return this.#makeCard({ name, label, notes, tempo: ownTempo, key }, [put, keep('A'), keep('B')]);
   }
 
   // --- Construction -----------------------------------------------------------------------------------------------
