@@ -2,16 +2,17 @@
 
     python launch/sweep.py --table regulariser --data data/free --output sweeps/free --seeds 0 1 2
     python launch/sweep.py --arms baseline regulariser=gan,penalty_weight=1 --data data/free --output sweeps/free
-    python launch/sweep.py --configs configs/wae_gan.py configs/vae.py --output sweeps/all --evaluate-with prior=normal
+    python launch/sweep.py --configs wae_gan wae_gan:songs --output sweeps/all --evaluate-with prior=normal
     python launch/sweep.py --table all --data data/free --output sweeps/free --list
     python launch/sweep.py --table all --data data/free --output sweeps/free --task env      # in a SLURM array
     python launch/sweep.py --table all --data data/free --output sweeps/free --back-end slurm
 
-The arms are those of `configs/ablations.py`; a configuration is an arm too, with a variant after a colon. Each run is
-trained and then evaluated, or evaluated once for each setting of `--evaluate-with`; a run that several arms need is
-made once. The same command again skips what is finished, resumes what was interrupted and repeats what failed; several
-sweeps on one folder share the work. Ctrl-C and SIGTERM let the current run save. Flags after `--` go to every training
-run, as in `-- --config.num_train_steps=100`. `launch/back_ends.py` describes the other back ends.
+The arms are those of `configs/ablations.py`; a configuration, by its name or file, is an arm too, with a variant after
+a colon. Each run is trained and then evaluated, or evaluated once for each setting of `--evaluate-with`; a run that
+several arms need is made once. The same command again skips what is finished, resumes what was interrupted and repeats
+what failed; several sweeps on one folder share the work. Ctrl-C and SIGTERM let the current run save. Flags after `--`
+go to every training run, as in `-- --config.num_train_steps=100`. `launch/back_ends.py` describes the
+other back ends.
 
     OUTPUT/sweep.json             protocol, data and further flags, the same for all runs of the folder
     OUTPUT/sweep.jsonl            one line for each command that was run: arm, seed, what, state, exit status, times
@@ -22,6 +23,9 @@ run, as in `-- --config.num_train_steps=100`. `launch/back_ends.py` describes th
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
+import io
 import os
 import pathlib
 import runpy
@@ -31,9 +35,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import back_ends
-from sweep_runs import ROOT, Command, SweepError, Task, is_evaluated, is_trained, run_here
+from sweep_runs import ROOT, Command, SweepError, Task, is_evaluated, is_trained, read_description, run_here
 
 ARMS_FILE = pathlib.Path("configs", "ablations.py")
+_EVALUATOR = "wae_jax.evaluate"
 
 
 def make_tasks(options: argparse.Namespace) -> list[Task]:
@@ -86,10 +91,42 @@ def _arms_of_ablations(options: argparse.Namespace) -> Iterator[Arm]:
 
 def _arms_of_configs(options: argparse.Namespace) -> Iterator[Arm]:
     for config in options.configs:
+        config = _find_config(config)
         file, _, variant = config.partition(":")
-        if not (ROOT / file).is_file():
-            raise SweepError(f"there is no configuration {file}; expected a file such as configs/wae_gan.py")
         yield Arm("_".join(filter(None, (pathlib.Path(file).stem, variant))), config)
+
+
+def _find_config(text: str) -> str:
+    """The file of a configuration as the commands find it, which run in the project's folder, and its variant."""
+    if (ROOT / text.partition(":")[0]).is_file():
+        return text
+    # Only here, so that a host that submits files alone needs no package.
+    from wae_jax.command_line.config_files import find_config
+
+    file, colon, variant = find_config(text).partition(":")
+    path = pathlib.Path(file).absolute()
+    return f"{path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}{colon}{variant}"
+
+
+def check_evaluations(options: argparse.Namespace) -> None:
+    """Raises SweepError if evaluate would refuse settings of --evaluate-with, before anything is trained."""
+    if not options.evaluate or options.evaluator != _EVALUATOR or not options.evaluate_with:
+        return
+    try:
+        parse = importlib.import_module(_EVALUATOR).parse_arguments
+    except ImportError:  # a host that only submits
+        return
+    splits = read_description(options.data)["splits"] if options.data and not options.remote else {}
+    for settings in dict.fromkeys(options.evaluate_with):
+        given = f"--evaluate-with {','.join(each.removeprefix('--') for each in settings)}"
+        said = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(said):
+                split = parse(["--workdir=.", *settings]).split
+        except SystemExit:
+            raise SweepError(f"{given}: {said.getvalue().rpartition('error: ')[2].strip()}") from None
+        if splits and split not in splits:
+            raise SweepError(f"{given}: there is no split {split!r} in {options.data}; it has {', '.join(splits)}")
 
 
 def _training(options: argparse.Namespace, config: str, seed: int, workdir: pathlib.Path) -> Command:
@@ -133,7 +170,11 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--table", nargs="+", default=[], help="tables whose arms to run, or all")
     parser.add_argument("--arms", nargs="+", default=[], help="single arms to run")
     parser.add_argument(
-        "--configs", nargs="+", default=[], metavar="FILE[:VARIANT]", help="configurations to run as they are"
+        "--configs",
+        nargs="+",
+        default=[],
+        metavar="NAME[:VARIANT]",
+        help="configurations, or their files, to run as they are",
     )
     parser.add_argument("--data", default="", help="folder made by build_dataset (default: that of the configuration)")
     parser.add_argument("--output", required=True, type=pathlib.Path, help="folder of all the runs")
@@ -153,7 +194,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--list", action="store_const", const="list", dest="back_end", help="print the runs instead")
     parser.add_argument("--task", metavar="I", help="only the run with this index; env: SLURM_ARRAY_TASK_ID")
     parser.add_argument("--trainer", default="wae_jax.main", help="the module that trains")
-    parser.add_argument("--evaluator", default="wae_jax.evaluate", help="the module that evaluates")
+    parser.add_argument("--evaluator", default=_EVALUATOR, help="the module that evaluates")
     options = parser.parse_args(arguments[:ours])
     options.flags = arguments[ours + 1 :]
     # Absolute, because the commands are run in the project's folder.
@@ -191,7 +232,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise SweepError("--task is for the jobs of an array, which --back-end=slurm submits")
         if options.protocol == "full" and not options.data:
             raise SweepError("the full protocol counts epochs of a dataset; name one with --data")
-        return BACK_ENDS[options.back_end](_choose(make_tasks(options), options.task), options)
+        tasks = _choose(make_tasks(options), options.task)
+        check_evaluations(options)
+        return BACK_ENDS[options.back_end](tasks, options)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -14,12 +14,14 @@ import pathlib
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT))  # for a checkout that is not installed
 
 FINISHED, SKIPPED, FAILED, INTERRUPTED, ELSEWHERE = "finished", "skipped", "failed", "interrupted", "elsewhere"
 # Part of main's message when another run holds the workdir.

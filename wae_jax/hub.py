@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from wae_jax.errors import RemoteError
+from wae_jax.programs import how_to_run
 
 SCHEME = "hf://"
 # The files of a model, by the names that the hub knows.
@@ -62,7 +63,7 @@ def download(url: str) -> pathlib.Path:
         folder = pathlib.Path(hub.snapshot_download(model.repository, revision=model.revision, allow_patterns=[*names]))
     if missing := [name for name in names if not (folder / name).is_file()]:
         raise RemoteError(
-            f"{model} has no {' and no '.join(missing)}; expected a model that python -m wae_jax.export --push wrote"
+            f"{model} has no {' and no '.join(missing)}; expected a model that {how_to_run('export')} --push wrote"
         )
     return folder
 

@@ -166,6 +166,37 @@ def test_configurations_are_arms_and_are_evaluated_in_each_way_that_is_asked_for
         assert evaluations == [expected, {**expected, "prior": "normal"}]
 
 
+def test_a_configuration_goes_by_its_name_too(stubs, monkeypatch):
+    monkeypatch.chdir(stubs.folder)
+    assert stubs.run("--configs", "wae_gan:large", "vae", "configs/vae.py", "--no-evaluate") == 0
+    calls = [json.loads(line)[1] for line in (stubs.folder / "calls").read_text().splitlines()]
+    assert [each["config"] for each in calls] == ["configs/wae_gan.py:large", "configs/vae.py"]
+    assert [each["workdir"] for each in calls] == [f"{stubs.output}/{name}/seed_0" for name in ("wae_gan_large", "vae")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("piror=normal", "--evaluate-with piror=normal: unrecognized arguments: --piror=normal"),
+        (
+            "split=test,prior=uniform",
+            "--evaluate-with split=test,prior=uniform: argument --prior: invalid choice: 'uni",
+        ),
+        ("threshold=2", "argument --threshold: "),
+        ("split=tset", "--evaluate-with split=tset: there is no split 'tset' in DATA; it has train, test"),
+    ],
+)
+def test_a_setting_that_evaluate_would_refuse_is_refused_before_training(stubs, capsys, settings, message):
+    data = stubs.folder / "data"
+    data.mkdir()
+    (data / "dataset.json").write_text('{"phrases_sha256": "5e", "splits": {"train": [0, 8], "test": [8, 9]}}')
+    arguments = ["--configs", "vae", f"--data={data}", "--trainer=stub_main", f"--output={stubs.output}"]
+    assert sweep.main([*arguments, "--evaluate-with", "split=test", settings]) == 2
+    assert message.replace("DATA", str(data)) in capsys.readouterr().err
+    assert stubs.calls() == []
+    assert sweep.main([*arguments, "--evaluate-with", "split=test,prior=normal", "--list"]) == 0
+
+
 def test_configurations_of_one_name_would_share_a_workdir_and_are_refused(stubs, capsys):
     other = stubs.folder / "vae.py"
     other.write_text((ROOT / "configs" / "vae.py").read_text())
@@ -331,7 +362,8 @@ def test_the_list_is_that_of_the_array_tasks_and_runs_nothing(stubs, capsys, mon
         (("--table", "latents"), "there is no table latents; expected all, or some of regulariser, "),
         (("--arms", "latents=3"), "'latents=3' in the arm"),
         ((), "nothing to run"),
-        (("--configs", "configs/wea_gan.py"), "there is no configuration configs/wea_gan.py; expected a file such as"),
+        (("--configs", "configs/wea_gan.py"), "there is no configuration file 'configs/wea_gan.py'; expected one of"),
+        (("--configs", "wea_gan:songs"), "there is no configuration 'wea_gan'; did you mean wae_gan?"),
         (("--table", "kernel", "--task", "2"), "there is no task '2'; expected 0 to 1"),
         (("--table", "kernel", "--task", "env"), "there is no task ''"),
         (("--table", "kernel", "--data", "nowhere"), "nowhere holds no dataset.json"),

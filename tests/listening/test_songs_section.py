@@ -214,7 +214,8 @@ def test_what_cannot_be_opened_is_said_and_the_rest_stays(page, tmp_path):
     open_files(page, tmp_path, one=IN_E_FLAT)
     for name in ("waltz", "cut off", "damaged data", "short"):
         page.evaluate("() => { byId('songs-message').textContent = ''; }")
-        assert re.fullmatch(r"bad\.mid (has|is cut|is unreadable: it).{20,}\.", open_files(page, tmp_path, bad=REFUSED[name]))
+        message = open_files(page, tmp_path, bad=REFUSED[name])
+        assert re.fullmatch(r"bad\.mid (has|is cut|is unreadable: it).{20,}\.", message)
     large = SONGS["plain"] + bytes(2**24)
     page.evaluate("() => { byId('songs-message').textContent = ''; }")
     assert re.match(
@@ -252,7 +253,7 @@ def test_cards_of_a_long_song_are_made_by_and_by(page, tmp_path):
 def test_a_field_for_files_does_not_say_that_none_is_chosen(page, tmp_path):
     open_files(page, tmp_path, one=IN_D)
     # The browser's own text has the color of the field; the button in it has another.
-    colors = """(part) => [byId('songs-file'), byId('latent-file')].map((field) => getComputedStyle(field, part).color)"""
+    colors = "(part) => ['songs-file', 'latent-file'].map((name) => getComputedStyle(byId(name), part).color)"
     assert page.evaluate(colors, None) == ["rgba(0, 0, 0, 0)"] * 2
     assert "rgba(0, 0, 0, 0)" not in page.evaluate(colors, "::file-selector-button")
 

@@ -1,5 +1,6 @@
 """Trackers of experiments: a stand-in for failures, and the packages themselves where they are installed."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -38,8 +39,8 @@ class Recorder(trackers.Tracker):
 
     log_images = log_sounds = log_scalars
 
-    def finish(self):
-        self.calls.append("finish")
+    def finish(self, *, has_failed):
+        self.calls.append("failed" if has_failed else "finish")
 
 
 @pytest.fixture
@@ -69,6 +70,33 @@ def test_the_tracker_gets_what_the_files_get(tmp_path):
         writer.write_scalars(1, {"train/x": 0.5})
         writer.write_sounds(3, {"sound": tmp_path / "a.ogg"})
     assert tracker.calls[4:] == ["finish"]
+
+
+def test_a_training_that_fails_is_marked_so():
+    tracker = Recorder()
+    with contextlib.suppress(FloatingPointError), Tracking(tracker) as tracking:
+        tracking.write_scalars(1, {"x": 1.0})
+        raise FloatingPointError("the loss is not finite")
+    assert tracker.calls == [(1, {"x": 1.0}), "failed"]
+
+
+@pytest.mark.parametrize(("has_failed", "mlflow", "wandb"), [(True, "FAILED", 1), (False, "FINISHED", 0)])
+def test_the_packages_are_told_whether_the_training_has_failed(has_failed, mlflow, wandb):
+    told = []
+
+    class Package:
+        def set_terminated(self, run_id, status):
+            told.append((run_id, status))
+
+        def finish(self, exit_code):
+            told.append(exit_code)
+
+    for kind, name in ((trackers.MLflow, "_client"), (trackers.WeightsAndBiases, "_run")):
+        tracker = kind.__new__(kind)
+        tracker.run_id = "a"
+        setattr(tracker, name, Package())
+        tracker.finish(has_failed=has_failed)
+    assert told == [("a", mlflow), wandb]
 
 
 def test_a_tracker_that_fails_is_said_once_and_training_goes_on(tmp_path, caplog):

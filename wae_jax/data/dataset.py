@@ -31,6 +31,7 @@ from wae_jax.data import splits
 from wae_jax.errors import DatasetError
 from wae_jax.files import parse_json
 from wae_jax.pianoroll import PackedPhrases
+from wae_jax.programs import how_to_run
 
 PHRASES_FILE = "phrases.npy"
 DESCRIPTION_FILE = "dataset.json"
@@ -176,7 +177,7 @@ def _read_description(folder: pathlib.Path) -> dict[str, Any]:
     file = folder / DESCRIPTION_FILE
     if not file.is_file():
         raise DatasetError(
-            f"{folder} holds no {DESCRIPTION_FILE}; expected a folder made by python -m wae_jax.build_dataset"
+            f"{folder} holds no {DESCRIPTION_FILE}; expected a folder made by {how_to_run('build_dataset')}"
         )
     try:
         description = parse_json(file.read_bytes())

@@ -14,6 +14,7 @@ from wae_jax.errors import CheckpointError, UserError
 from wae_jax.files import parse_json, whole_file
 from wae_jax.generation.exported import DAMAGE, check_version, from_exported, to_exported
 from wae_jax.generation.model import Model
+from wae_jax.programs import how_to_run
 
 _META = "meta"
 _PREFIX = "variables/"
@@ -46,7 +47,7 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     """
     path = pathlib.Path(path)
     if not path.is_file():
-        raise CheckpointError(f"there is no file {path}; expected one made by python -m wae_jax.export")
+        raise CheckpointError(f"there is no file {path}; expected one made by {how_to_run('export')}")
     try:
         # Not by numpy.load, which leaves a damaged file open.
         with zipfile.ZipFile(path) as members:
@@ -62,7 +63,7 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         raise
     except DAMAGE as error:
         raise CheckpointError(
-            f"{path} cannot be read: it is damaged, or not made by python -m wae_jax.export ({error})"
+            f"{path} cannot be read: it is damaged, or not made by {how_to_run('export')} ({error})"
         ) from error
 
 

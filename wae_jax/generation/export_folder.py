@@ -18,6 +18,7 @@ from wae_jax.files import parse_json, whole_file
 from wae_jax.generation.exported import DAMAGE, check_version, from_exported, to_exported
 from wae_jax.generation.model import Model
 from wae_jax.hub import DESCRIPTION_FILE, WEIGHTS_FILE
+from wae_jax.programs import how_to_run
 
 
 def is_export_folder(folder: pathlib.Path) -> bool:
@@ -67,7 +68,7 @@ def read_model_folder(folder: str | os.PathLike[str], *, name: str = "") -> Mode
     name, folder = name or os.fspath(folder), pathlib.Path(folder)
     for file in (DESCRIPTION_FILE, WEIGHTS_FILE):
         if not (folder / file).is_file():
-            raise CheckpointError(f"there is no {file} in {name}; expected a folder made by python -m wae_jax.export")
+            raise CheckpointError(f"there is no {file} in {name}; expected a folder made by {how_to_run('export')}")
     try:
         description = parse_json((folder / DESCRIPTION_FILE).read_bytes())
         check_version(name, description)
@@ -77,5 +78,5 @@ def read_model_folder(folder: str | os.PathLike[str], *, name: str = "") -> Mode
         raise
     except (*DAMAGE, SafetensorError) as error:
         raise CheckpointError(
-            f"{name} cannot be read: it is damaged, or not made by python -m wae_jax.export ({error})"
+            f"{name} cannot be read: it is damaged, or not made by {how_to_run('export')} ({error})"
         ) from error

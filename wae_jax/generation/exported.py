@@ -28,6 +28,7 @@ from wae_jax.errors import CheckpointError
 from wae_jax.generation.model import Model
 from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.pianoroll import PHRASE_SHAPE
+from wae_jax.programs import how_to_run
 from wae_jax.training.checkpoint_meta import describe_leaves
 from wae_jax.training.learned_prior import KernelDensity
 
@@ -127,7 +128,7 @@ def from_exported(path: str | os.PathLike[str], description: dict[str, Any], arr
 def check_version(path: str | os.PathLike[str], description: Any) -> None:
     """Raises CheckpointError unless the description is of an exported model of this version."""
     if not isinstance(description, dict) or not str(description.get("format")).startswith("wae_jax"):
-        raise CheckpointError(f"{path} is no exported model; expected one made by python -m wae_jax.export")
+        raise CheckpointError(f"{path} is no exported model; expected one made by {how_to_run('export')}")
     if (description["format"], description.get("version")) != (FORMAT, VERSION):
         raise CheckpointError(
             f"{path} is of version {description.get('version')!r} of the format of exported models, and this wae_jax "

@@ -57,8 +57,8 @@ class Tracker(abc.ABC):
         """Logs sound files."""
 
     @abc.abstractmethod
-    def finish(self) -> None:
-        """Ends the run, which may be continued."""
+    def finish(self, *, has_failed: bool) -> None:
+        """Ends the run, which may be continued, as failed or finished where the tracker tells these apart."""
 
 
 class WeightsAndBiases(Tracker):
@@ -94,9 +94,9 @@ class WeightsAndBiases(Tracker):
         """Logs sound files."""
         self._run.log({"step": step, **{name: self._wandb.Audio(str(path)) for name, path in sounds.items()}})
 
-    def finish(self) -> None:
+    def finish(self, *, has_failed: bool) -> None:
         """Ends the run, which may be continued."""
-        self._run.finish()
+        self._run.finish(exit_code=int(has_failed))
 
 
 class MLflow(Tracker):
@@ -141,9 +141,9 @@ class MLflow(Tracker):
         for name, path in sounds.items():
             self._client.log_artifact(self.run_id, str(path), f"step_{step:08d}/{os.path.dirname(name)}")
 
-    def finish(self) -> None:
+    def finish(self, *, has_failed: bool) -> None:
         """Ends the run, which may be continued."""
-        self._client.set_terminated(self.run_id)
+        self._client.set_terminated(self.run_id, "FAILED" if has_failed else "FINISHED")
 
 
 class Trackio(Tracker):
@@ -168,8 +168,8 @@ class Trackio(Tracker):
         """Logs sound files."""
         self._run.log({name: self._trackio.Audio(str(path)) for name, path in sounds.items()}, step=step)
 
-    def finish(self) -> None:
-        """Ends the run, which may be continued."""
+    def finish(self, *, has_failed: bool) -> None:
+        """Ends the run, which may be continued; failed runs are not marked."""
         self._run.finish()
 
 

@@ -38,6 +38,7 @@ class Tracking(Closing):
     def __init__(self, tracker: Tracker | None = None, *, seconds_to_finish: float = _SECONDS_TO_FINISH) -> None:
         self._tracker = tracker
         self._seconds_to_finish = seconds_to_finish
+        self._has_training_failed = False
         self._jobs: queue.SimpleQueue[Callable[[Tracker], None] | None] = queue.SimpleQueue()
         # A daemon, so that a process can end while its tracker waits for a server.
         self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
@@ -56,11 +57,15 @@ class Tracking(Closing):
         """Writes sound files."""
         self._add(lambda tracker: tracker.log_sounds(step, sounds))
 
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._has_training_failed = kind is not None
+        self.close()
+
     def close(self) -> None:
-        """Waits until the tracker has all, but not for ever."""
+        """Waits until the tracker has all, but not for ever; after an exception in its block the run has failed."""
         if self._tracker is None or not self._thread.is_alive():
             return
-        self._add(lambda tracker: tracker.finish())
+        self._add(lambda tracker: tracker.finish(has_failed=self._has_training_failed))
         self._jobs.put(None)
         self._thread.join(self._seconds_to_finish)
         if self._thread.is_alive():
