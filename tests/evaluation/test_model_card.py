@@ -68,6 +68,17 @@ def test_metrics_are_those_of_the_evaluation(model, tmp_path):
     assert (first.dataset_name, first.dataset_type, first.dataset_split) == ("lpd5", "lpd5", "valid")
     assert card.data.model_name == "songs"
     assert "| precision | 0.625 |" in card.text
+    # Each word of the table is explained.
+    for word in (
+        "Cells are",
+        "qualified notes",
+        "Precision is",
+        "recall the",
+        "coverage",
+        "Near copies",
+        "The floor is",
+    ):
+        assert word in card.text
     assert "/home/me" not in card.content
 
 
@@ -130,3 +141,12 @@ def test_flags_without_an_effect_are_refused(flags, message, capsys):
     with pytest.raises(SystemExit):
         export.parse_arguments(["--workdir=run", *flags])
     assert message in capsys.readouterr().err
+
+
+def test_the_model_that_ships_has_the_license_of_the_package(tmp_path):
+    for flags, license_ in (((), "apache-2.0"), (("--license=mit", "--overwrite"), "mit")):
+        assert export.main(["--workdir=shipped", f"--output={tmp_path / 'model'}", "--num=8", *flags]) == 0
+        card = ModelCard.load(tmp_path / "model" / "README.md")
+        assert card.data.license == license_
+        assert f"License of the model: {license_}." in card.text
+        assert "and this folder, by the path from where they run" in card.text

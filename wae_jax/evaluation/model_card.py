@@ -45,6 +45,13 @@ _CORPUS_DESCRIPTION = (
     "The built-in corpus of wae_jax: rock and pop phrases that the program makes by rule from a seed. "
     "Nobody composed or played them."
 )
+_METRICS = (
+    'Cells are the active ones of a phrase; qualified notes last three steps or longer; "pitched" is the mean over the '
+    "pitched tracks that play. Precision is the share of a set that lies within the neighborhoods of held-out phrases, "
+    "recall the share of held-out phrases within the set's; density and coverage are the same with less weight on "
+    "outliers. These and the Fréchet distance are of features of harmony, rhythm, density and note lengths. Near "
+    "copies nearly equal a training phrase. What is said of codes compares those of held-out music with the prior."
+)
 _CORPUS_LICENSE = "part of the program, Apache-2.0"
 
 
@@ -169,12 +176,14 @@ def _metrics(evaluation: Mapping[str, Any] | None) -> Iterator[str]:
         cells = [table.short(of_sets[name].mean) if name in of_sets else "" for name in names]
         lines.append([label, *cells, table.short(next(iter(of_sets.values())).floor)])
     yield (
-        f"Measured by `python -m wae_jax.evaluate` before kernels were rounded to 16 bits, on up to "
-        f"{provenance.get('num')} phrases a set; held-out music is the split `{provenance.get('split')}` of the data, "
-        f"and samples are of the prior `{provenance.get('prior')}`. The floor is the median difference between random "
-        "halves of held-out music: what differs by less is as good as equal."
+        "Measured by `python -m wae_jax.evaluate`, on the model whose kernels are rounded to 16 bits here, with up to "
+        f"{provenance.get('num')} phrases a set; held-out music is the split `{provenance.get('split')}` of the data. "
+        f"Generated phrases are samples of the prior `{provenance.get('prior')}`, reconstructed ones held-out music "
+        "that was encoded and decoded, and training music is what a perfect model could reach. The floor is the median "
+        "difference between random halves of held-out music: what differs by less is as good as equal."
     )
     yield _markdown_table(["", *(name.replace("_", "-") for name in names), "floor"], lines)
+    yield _METRICS
 
 
 def _usage(source: str) -> Iterator[str]:
@@ -189,7 +198,9 @@ def _usage(source: str) -> Iterator[str]:
     )
     yield f"```bash\npython -m wae_jax.generate --workdir={shlex.quote(source)} --output=music --num=16\n```"
     if source.startswith("hf://"):
-        yield "Both need wae_jax with its extra `hub`: `pip install 'wae_jax[hub]'`."
+        yield f"Both need wae_jax {wae_jax.__version__} with its extra `hub`: `pip install 'wae_jax[hub]'`."
+    else:
+        yield f"Both need wae_jax {wae_jax.__version__}, and this folder, by the path from where they run."
     yield "The files hold numbers and text alone; nothing in them is run."
 
 
