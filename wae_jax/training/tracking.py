@@ -57,8 +57,8 @@ class Tracking(Closing):
         """Writes sound files."""
         self._add(lambda tracker: tracker.log_sounds(step, sounds))
 
-    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        self._has_training_failed = kind is not None
+    def __exit__(self, *error: object) -> None:
+        self._has_training_failed = error[0] is not None
         self.close()
 
     def close(self) -> None:
