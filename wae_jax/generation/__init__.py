@@ -2,5 +2,5 @@
 
 The binarization rule and its calibration, learned priors, modes of `generate`; no measures, no files of music.
 May import `training`, `data`, `models`, `objective`, `metrics`, `pianoroll`, `config`, `files`, `remote`, `hub`,
-`errors` and `array_types`.
+`programs`, `errors` and `array_types`.
 """
