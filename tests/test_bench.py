@@ -12,7 +12,7 @@ import pytest
 import wae_jax
 from tests.bench import arithmetic, fine_tuning, growth, growth_contenders, ours
 from tests.bench.contender import ContenderError
-from tests.helpers import DENSITIES, changed, make_batch
+from tests.helpers import DENSITIES, changed, make_batch, train_briefly
 from wae_jax.data.dataset import load_dataset
 from wae_jax.data.pipeline import BATCH_AXIS
 from wae_jax.training.state import create_train_state
@@ -40,6 +40,12 @@ def test_arms_of_fine_tuning_differ_in_where_they_start(monkeypatch):
     shipped = wae_jax.load().config.model
     assert configs["random"].model == dataclasses.replace(shipped, dropout_rate=0.2)
     assert configs["configured"] == dataclasses.replace(configs["random"], model=configs["configured"].model)
+
+
+def test_fine_tuning_measures_reconstructions_and_samples(tmp_path):
+    model = wae_jax.load(train_briefly(tmp_path))
+    found = fine_tuning.score(model, model.data(), num=8, seed=0)
+    assert found.keys() == {"f1", "coverage", "precision", "frechet_distance", "cells"}
 
 
 def test_the_least_traffic_of_a_step_counts_each_result_five_times():

@@ -31,7 +31,7 @@ from tests.helpers import changed
 from wae_jax.config import Config, read_config
 from wae_jax.data.dataset import Dataset
 from wae_jax.data.load import open_data
-from wae_jax.evaluation.sample_metrics import measure_samples
+from wae_jax.evaluation.sample_metrics import Reference, measure_samples
 from wae_jax.generation.load import load
 from wae_jax.generation.model import Model
 from wae_jax.hooks import HOOKS
@@ -91,9 +91,8 @@ def score(model: Model, data: Dataset, *, num: int, seed: int) -> dict[str, floa
     """Metrics of a model on the songs that no arm is trained on."""
     held_out = np.concatenate([np.asarray(data.split(name)) for name in ("valid", "test")])
     f1 = f1_of_reconstructions(lambda x: model.decode(model.encode(x)), held_out, batch_size=64)
-    measured = measure_samples(
-        model, model.rule, num=num, seed=seed, held_out=held_out, training=np.asarray(data.split("train"))
-    )
+    reference = Reference.of(held_out, np.asarray(data.split("train")), num=num)
+    measured = measure_samples(model, model.rule, num=num, seed=seed, reference=reference)
     found = {name: measured[f"samples/{name}"] for name in _OF_SAMPLES if f"samples/{name}" in measured}
     return {name: report.rounded(value) for name, value in {"f1": f1, **found}.items()}
 

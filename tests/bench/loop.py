@@ -63,18 +63,13 @@ def real_loop(*, sizes: dict[str, Any], data: str, log_every: int, eval_phrases:
     """`train_and_evaluate` in a new workdir for each turn."""
     from tests.bench import ours
     from tests.helpers import changed
-    from wae_jax.config import Config
     from wae_jax.training.loop import train_and_evaluate
 
+    # The step is that of the bare one: the same cost and penalty.
     base = changed(
-        Config(),
-        **{f"model.{name}": sizes[name] for name in ("network", "h_dim", "z_dim")},
-        **{name: sizes[name] for name in ("dtype", "batch_size")},
+        ours.make_config(**sizes),
         **({"eval.num_phrases": eval_phrases, "eval.num_train_phrases": 0} if eval_phrases else {}),
-        **{"data.path": data, "model.batch_norm_momentum": 0.99},
-        objective__penalty="mmd",
-        objective__penalty_weight=100.0,
-        objective__reconstruction_weight=0.5,
+        **{"data.path": data},
     )
 
     def run(steps: int) -> float:

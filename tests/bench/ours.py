@@ -31,6 +31,8 @@ NUM_BATCHES = 4
 MOST_PHRASES = 512  # that differ in a batch: eight thousand take seconds to make
 _STEPS_IN_FLIGHT = 2  # as in the loop
 
+Dtype = Literal["float32", "bfloat16"]
+
 keep_freed_memory()  # as the commands do
 
 
@@ -40,7 +42,7 @@ def make_config(
     batch_size: int,
     h_dim: int,
     z_dim: int,
-    dtype: str,
+    dtype: Dtype,
     penalty: Literal["mmd", "gan"] = "mmd",
 ) -> Config:
     """The configuration of the step: WAE-MMD of the original code, without dropout, or WAE-GAN as far as speed goes."""
@@ -178,7 +180,7 @@ def train_step_on_a_core(
     return train_step(**sizes)
 
 
-def decode(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Contender:
+def decode(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: Dtype) -> Contender:
     """Codes to probabilities, both in host memory, as in `generate`."""
     model = make_model(network=network, batch_size=batch_size, h_dim=h_dim, z_dim=z_dim, dtype=dtype)
     codes = np.random.default_rng(0).standard_normal((batch_size, z_dim), np.float32)
@@ -190,7 +192,7 @@ def decode(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str)
     return Contender(run, device_facts(), device_memory)
 
 
-def encode(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Contender:
+def encode(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: Dtype) -> Contender:
     """Phrases to codes, both in host memory."""
     model = make_model(network=network, batch_size=batch_size, h_dim=h_dim, z_dim=z_dim, dtype=dtype)
     phrases = random_phrases(batch_size, 0)
@@ -212,7 +214,7 @@ def make_model(**sizes: Any) -> Any:
     return Model(config, variables, step=0, digest="")
 
 
-def matmul(*, dtype: str) -> Contender:
+def matmul(*, dtype: Dtype) -> Contender:
     """Products of large matrices, one after the other, accumulated in float32: the ceiling on this machine."""
     on_cpu = jax.default_backend() == "cpu"
     n, products = (2048, 4 if dtype == "bfloat16" else 2) if on_cpu else (8192, 20)

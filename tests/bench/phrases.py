@@ -38,7 +38,7 @@ def f1_of_reconstructions(reconstruct: Callable[[np.ndarray], Any], rows: np.nda
         x = pianoroll.unpack(rows[start : start + batch_size])
         probabilities = reconstruct(np.resize(x, (batch_size, *x.shape[1:])))
         found = np.asarray(probabilities)[: len(x)] > THRESHOLD
-        hits += np.count_nonzero(found & x)
-        predicted += np.count_nonzero(found)
-        actual += np.count_nonzero(x)
+        hits += int(np.count_nonzero(found & x))
+        predicted += int(np.count_nonzero(found))
+        actual += int(np.count_nonzero(x))
     return float(2 * hits / max(predicted + actual, 1))

@@ -59,7 +59,7 @@ def main() -> None:
         arguments.output.mkdir(parents=True, exist_ok=True)
         for trace in found.parent.glob("*.trace.json.gz"):
             shutil.copyfile(trace, arguments.output / "step.trace.json.gz")
-    total: collections.Counter[str] = collections.Counter()
+    total: dict[str, float] = collections.defaultdict(float)
     times: collections.Counter[str] = collections.Counter()
     for operation, _, milliseconds in every:
         total[operation] += milliseconds
@@ -72,7 +72,7 @@ def main() -> None:
         device_ms=round(sum(total.values()), 3),
         operations=[
             {"name": name, "kernel": kernels[name][:120], "ms": round(milliseconds, 4), "times": times[name]}
-            for name, milliseconds in total.most_common(_LONGEST)
+            for name, milliseconds in sorted(total.items(), key=lambda item: -item[1])[:_LONGEST]
         ],
         **ours.device_facts(),
     )

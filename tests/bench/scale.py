@@ -96,7 +96,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for chips in arguments.chips or [8, 64, 256]:
         step = step_of_a_chip(arguments, chips=chips, batch=arguments.batch_size)
-        line = {name: float(f"{value:.4g}") for name, value in step.items()}
+        line: dict[str, float | None] = {name: float(f"{value:.4g}") for name, value in step.items()}
         line |= {
             "share_of_communication": round(share_of_communication(step), 4),
             "smallest_batch_per_chip": smallest_batch(arguments, chips=chips),

@@ -233,13 +233,13 @@ def main() -> None:
     try:
         with contextlib.ExitStack() as stack:
             for name, (function, given) in _wanted(arguments).items():
-                error = missing_packages(name) if name in _PEERS else ""
+                problem = missing_packages(name) if name in _PEERS else ""
                 try:
-                    courses += [] if error else [start(name, function, given, stack)]
-                except ContenderError as failure:
-                    error = str(failure)
-                if error:
-                    report.emit("time_to_quality", contender=name, error=error)
+                    courses += [] if problem else [start(name, function, given, stack)]
+                except ContenderError as error:
+                    problem = str(error)
+                if problem:
+                    report.emit("time_to_quality", contender=name, error=problem)
                     status = 1
             take_slices(
                 courses, slice_s=arguments.slice, budget_s=60.0 * arguments.minutes, on_evaluation=_emit_evaluation
