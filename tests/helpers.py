@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 
 import jax
 import numpy as np
+from tensorboardX.proto.event_pb2 import Event
 
 from wae_jax import pianoroll
 from wae_jax.config import BinarizationRule, Config, flatten_config, read_config
@@ -152,6 +154,19 @@ def train(config, num_devices, num_steps) -> tuple[TrainState, list[dict[str, np
 def read_metrics(workdir):
     """The rows of a run's metrics.jsonl."""
     return [json.loads(line) for line in (pathlib.Path(workdir) / "metrics.jsonl").read_text().splitlines()]
+
+
+def read_events(logdir: pathlib.Path) -> list[list[Event]]:
+    """The events of each file, by the record format: length, its checksum, the event, its checksum."""
+    files = []
+    for path in sorted(logdir.glob("events.out.tfevents.*")):
+        content, events = path.read_bytes(), []
+        while content:
+            (length,) = struct.unpack("<Q", content[:8])
+            events.append(Event.FromString(content[12 : 12 + length]))
+            content = content[16 + length :]
+        files.append(events)
+    return files
 
 
 def last_state(workdir):

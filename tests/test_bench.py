@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import wae_jax
-from tests.bench import arithmetic, fine_tuning, growth, growth_contenders, ours
+from tests.bench import arithmetic, fine_tuning, growth, growth_contenders, ours, quality_by_time
 from tests.bench.contender import ContenderError
-from tests.helpers import DENSITIES, changed, make_batch, train_briefly
+from tests.helpers import DENSITIES, changed, make_batch, read_metrics, train_briefly
 from wae_jax.data.dataset import load_dataset
 from wae_jax.data.pipeline import BATCH_AXIS
 from wae_jax.training.state import create_train_state
@@ -46,6 +46,15 @@ def test_fine_tuning_measures_reconstructions_and_samples(tmp_path):
     model = wae_jax.load(train_briefly(tmp_path))
     found = fine_tuning.score(model, model.data(), num=8, seed=0)
     assert found.keys() == {"f1", "coverage", "precision", "frechet_distance", "cells"}
+
+
+def test_quality_by_time_reads_the_evaluations_of_a_run(tmp_path):
+    workdir = train_briefly(tmp_path)
+    (last,) = [line for line in read_metrics(workdir) if "eval/f1" in line]
+    nothing, reached = (quality_by_time.reached(workdir, minutes) for minutes in (0, 60))
+    assert np.isnan(list(nothing.values())).all()
+    assert reached["step"] == last["step"] == 3
+    assert reached["eval/f1"] == pytest.approx(last["eval/f1"], rel=1e-6)
 
 
 def test_the_least_traffic_of_a_step_counts_each_result_five_times():

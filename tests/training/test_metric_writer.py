@@ -6,15 +6,15 @@ import json
 import os
 import pathlib
 import resource
-import struct
 from collections.abc import Iterator
 
 import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 import pytest
-from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.event_pb2 import SessionLog
 
+from tests.helpers import read_events
 from wae_jax.training.metric_writer import MetricWriter
 
 
@@ -27,19 +27,6 @@ def disk_full_at(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def read_events(logdir: pathlib.Path) -> list[list[Event]]:
-    """The events of each file, by the record format: length, its checksum, the event, its checksum."""
-    files = []
-    for path in sorted(logdir.glob("events.out.tfevents.*")):
-        content, events = path.read_bytes(), []
-        while content:
-            (length,) = struct.unpack("<Q", content[:8])
-            events.append(Event.FromString(content[12 : 12 + length]))
-            content = content[16 + length :]
-        files.append(events)
-    return files
 
 
 def values_of(logdir: pathlib.Path) -> list:
