@@ -20,7 +20,7 @@ def parallel_step(
 
     Args:
       step: a pure function whose results are reduced over `BATCH_AXIS`, and so are the same on all devices.
-      donate_state: whether the memory of the state may be reused for the result.
+      donate_state: whether the memory of the state may be reused for the result, which is the state of the next call.
       devices: the devices to use; None means all local ones.
 
     Returns:
@@ -40,10 +40,11 @@ def parallel_step(
 
     # CPU devices share threads. Steps that wait for another device in a collective can take all of them, so that the
     # other device never comes there; one step at a time has a thread for each device.
-    def step_and_wait(state: Any, batch: Any) -> Any:
-        return jax.block_until_ready(mapped(state, batch))
-
-    return step_and_wait
+    if donate_state:
+        # Its state is the result of the step before, whose end is all that there is to wait for: while this step runs,
+        # the host can make the next batch.
+        return lambda state, batch: mapped(jax.block_until_ready(state), batch)
+    return lambda state, batch: jax.block_until_ready(mapped(jax.block_until_ready(state), batch))
 
 
 def num_train_steps(config: Config, num_phrases: int) -> int:
