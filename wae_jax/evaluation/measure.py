@@ -171,15 +171,18 @@ def compare_distributions(sets: Sets, *, seed: int) -> dict[str, Any]:
             "floor": _undefined_metrics(),
         }
     space = distribution.fit_feature_space(features(real))
-    points = {name: space.transform(features(each.packed)) for name, each in sets.items()}
-    chosen = {name: each[np.sort(rng.permutation(len(each))[:count])] for name, each in points.items()}
-    one, other = _halves(len(points["held_out"]), sets["held_out"].songs, rng)
+    chosen = {name: np.sort(rng.permutation(len(each.packed))[:count]) for name, each in sets.items()}
+    held_out = space.transform(features(sets["held_out"].packed))  # all of them, for the floor
+    compared = held_out[chosen["held_out"]]
+    others = [name for name in sets if name != "held_out"]
+    points = {name: space.transform(features(sets[name].packed[chosen[name]])) for name in others}
+    one, other = _halves(len(held_out), sets["held_out"].songs, rng)
     return {
         "phrases": count,
         "neighbors": NEIGHBORS,
         "dimensions": space.components.shape[1],
-        "sets": {name: compare_points(chosen["held_out"], each) for name, each in chosen.items() if name != "held_out"},
-        "floor": compare_points(points["held_out"][one], points["held_out"][other]),
+        "sets": {name: compare_points(compared, each) for name, each in points.items()},
+        "floor": compare_points(held_out[one], held_out[other]),
     }
 
 
