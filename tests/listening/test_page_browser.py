@@ -150,31 +150,31 @@ def test_the_phrase_ends_and_says_so(page):
     assert page.locator("#play").get_attribute("aria-label") == "Play"
 
 
-def test_favourites_are_kept_and_exported(browser, file):
+def test_favorites_are_kept_and_exported(browser, file):
     with opened(browser, file) as page:
-        assert page.locator("#favourites-midi").is_disabled()
+        assert page.locator("#favorites-midi").is_disabled()
         for i in (0, 1):
             page.locator("article .star").nth(i).click()
         page.reload()
         pressed = [star.get_attribute("aria-pressed") for star in page.locator("article .star").all()]
         assert pressed == ["true", "true", "false"]
-        assert page.locator("#favourites-cards button").count() == 2
-        name, content = downloaded(page, page.locator("#favourites-json"))
-        assert name == "favourites.json"
+        assert page.locator("#favorites-cards button").count() == 2
+        name, content = downloaded(page, page.locator("#favorites-json"))
+        assert name == "favorites.json"
         exported = json.loads(content)
         assert [{k: p[k] for k in ("name", "notes")} for p in exported["phrases"]] == PHRASES[:2]
         assert exported["provenance"] == {"config.data.path": HOSTILE}
-        _, content = downloaded(page, page.locator("#favourites-midi"))
+        _, content = downloaded(page, page.locator("#favorites-midi"))
         assert mido.MidiFile(file=io.BytesIO(content)).length == pytest.approx(2 * 16 * 60 / 100, abs=0.01)
         page.locator("article .star").first.click()
-        assert page.locator("#favourites-cards button").count() == 1
+        assert page.locator("#favorites-cards button").count() == 1
 
 
 def test_what_is_stored_and_broken_is_passed_over(browser, file):
     with opened(browser, file) as page:
         page.evaluate("localStorage.setItem(STORE, '{broken')")
         page.reload()
-        assert page.locator("#favourites-cards button").count() == 0
+        assert page.locator("#favorites-cards button").count() == 0
         assert page.locator("article").count() == 3
 
 
@@ -294,7 +294,7 @@ def test_without_a_model_there_is_no_such_section(page):
     assert page.locator("#latent").is_hidden()
     assert page.locator("nav a").all_inner_texts() == [
         "Random samples",
-        "Favourites",
+        "Favorites",
         "Metrics",
         "Provenance",
     ]

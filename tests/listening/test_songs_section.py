@@ -260,7 +260,7 @@ def test_a_field_for_files_does_not_say_that_none_is_chosen(page, tmp_path):
 
 def test_buttons_without_effect_look_so(page):
     program = "(names) => names.map((name) => Number(getComputedStyle(byId(name)).opacity))"
-    assert page.evaluate(program, ["favourites-midi", "play"]) == [pytest.approx(0.6), 1]
+    assert page.evaluate(program, ["favorites-midi", "play"]) == [pytest.approx(0.6), 1]
 
 
 def test_names_of_files_are_text(page):
@@ -313,7 +313,7 @@ def test_everything_has_a_name_and_is_reached_by_keys(page, tmp_path):
     snapshot = page.locator("#songs").aria_snapshot()
     names = re.findall(r'button "([^"]+)"', snapshot)
     assert names == [
-        "Open MIDI", "Close one.mid", "Play one.mid, bars 1 to 4", "Favourite: one.mid, bars 1 to 4",
+        "Open MIDI", "Close one.mid", "Play one.mid, bars 1 to 4", "Favorite: one.mid, bars 1 to 4",
         "Download one.mid, bars 1 to 4 as MIDI", "Download one.mid, bars 1 to 4 as WAV",
         "Put one.mid, bars 1 to 4 into the panel", "Keep one.mid, bars 1 to 4 as A", "Keep one.mid, bars 1 to 4 as B",
     ]  # fmt: skip

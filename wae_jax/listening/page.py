@@ -1,7 +1,7 @@
 """The listening page: one HTML file that plays and shows what a model makes.
 
 Phrases are stored as lists of notes; the sound is made in the browser from oscillators and noise. The page has random
-samples, the decoder to make more of them, training music, reconstructions beside originals, interpolations, favourites
+samples, the decoder to make more of them, training music, reconstructions beside originals, interpolations, favorites
 to mark and export, the run's metrics, and the provenance of all this.
 """
 
@@ -169,7 +169,7 @@ def make_page(
         "provenance": provenance,
         # A MIDI file has whole microseconds a beat, so that its 90 bpm are 89.999955.
         "tempo": round(tempo, 2),
-        # Favourites are stored under this name, so that those of another page do not turn up.
+        # Favorites are stored under this name, so that those of another page do not turn up.
         "identity": hashlib.sha256(embed(described).encode()).hexdigest()[:16],
         "panel": panel,
         "licences": _licences() if opens_songs else [],

@@ -73,10 +73,15 @@ def provenance(model: Model, name: str, **settings: Any) -> list[tuple[str, str]
         ("model", name),
         ("checkpoint step", str(model.step)),
         ("checkpoint digest", model.digest),
-        *((key, printable(str(value))) for key, value in settings.items()),
+        # None: the model's own.
+        *((key, printable(_spell(value))) for key, value in settings.items() if value is not None),
         *((f"version of {package}", version) for package, version in versions.items()),
         *(
             (f"config.{field}", printable(json.dumps(value, ensure_ascii=False)))
             for field, value in flatten_config(model.config.to_dict()).items()
         ),
     ]
+
+
+def _spell(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

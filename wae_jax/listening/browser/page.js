@@ -108,7 +108,7 @@ function makeCard(phrase, buttons = []) {
   });
   dragAsMidi(card.canvas, () => ({ phrases: [notes], name, tempo: tempoOf(phrase) }));
   card.play = makeButton('', () => (isCurrent(card) ? togglePlay() : openPhrase(phrase)));
-  card.star = makeButton('', () => toggleFavourite(phrase), { class: 'star' });
+  card.star = makeButton('', () => toggleFavorite(phrase), { class: 'star' });
   const midi = makeButton('MIDI', () => saveMidi([notes], name, tempoOf(phrase)), {
     'aria-label': `Download ${name} as MIDI`,
   });
@@ -131,7 +131,7 @@ function updateCards() {
   cards = cards.filter(({ article }) => article.isConnected);
   const isBefore = (one, other) => one.compareDocumentPosition(other) & Node.DOCUMENT_POSITION_FOLLOWING;
   cards.sort((a, b) => (isBefore(a.article, b.article) ? -1 : 1));
-  showFavourites();
+  showFavorites();
   showState();
 }
 
@@ -151,12 +151,12 @@ function makeSection({ id, title, description, groups }) {
   );
 }
 
-// --- Favourites ---------------------------------------------------------------------------------------------------
+// --- Favorites ---------------------------------------------------------------------------------------------------
 
-// Stored for this page alone, so that favourites of another page do not turn up here.
-const STORE = `wae_jax favourites ${data.identity}`;
+// Stored for this page alone, so that favorites of another page do not turn up here.
+const STORE = `wae_jax favorites ${data.identity}`;
 
-function readFavourites() {
+function readFavorites() {
   try {
     const stored = JSON.parse(localStorage.getItem(STORE) ?? '[]');
     return new Set(Array.isArray(stored) ? stored : []);
@@ -165,44 +165,44 @@ function readFavourites() {
   }
 }
 
-const favourites = readFavourites();
-const favouriteCards = () => cards.filter((card) => favourites.has(card.phrase.key));
+const favorites = readFavorites();
+const favoriteCards = () => cards.filter((card) => favorites.has(card.phrase.key));
 
-function toggleFavourite(phrase) {
-  if (!favourites.delete(phrase.key)) favourites.add(phrase.key);
+function toggleFavorite(phrase) {
+  if (!favorites.delete(phrase.key)) favorites.add(phrase.key);
   try {
-    localStorage.setItem(STORE, JSON.stringify([...favourites]));
+    localStorage.setItem(STORE, JSON.stringify([...favorites]));
   } catch {
     // Then they last as long as the page is open.
   }
-  showFavourites();
+  showFavorites();
 }
 
-function showFavourites() {
+function showFavorites() {
   for (const { star, phrase } of cards) {
-    const isMarked = favourites.has(phrase.key);
+    const isMarked = favorites.has(phrase.key);
     star.textContent = isMarked ? '★' : '☆';
     star.setAttribute('aria-pressed', isMarked);
-    star.setAttribute('aria-label', `Favourite: ${phrase.name}`);
+    star.setAttribute('aria-label', `Favorite: ${phrase.name}`);
   }
-  const marked = favouriteCards();
-  byId('favourites-note').textContent = marked.length
+  const marked = favoriteCards();
+  byId('favorites-note').textContent = marked.length
     ? `${marked.length} marked, and stored in this browser.`
-    : 'None yet. Mark a phrase with its star or with F; favourites are stored in this browser.';
-  for (const id of ['favourites-midi', 'favourites-json']) byId(id).disabled = !marked.length;
-  byId('favourites-cards').replaceChildren(...marked.map(({ phrase, article }) => makeButton(`▶ ${phrase.name}`, () => {
+    : 'None yet. Mark a phrase with its star or with F; favorites are stored in this browser.';
+  for (const id of ['favorites-midi', 'favorites-json']) byId(id).disabled = !marked.length;
+  byId('favorites-cards').replaceChildren(...marked.map(({ phrase, article }) => makeButton(`▶ ${phrase.name}`, () => {
     openPhrase(phrase);
     article.scrollIntoView({ block: 'center' });
   })));
 }
 
-byId('favourites-midi').onclick = () => {
-  saveMidi(favouriteCards().map((card) => card.phrase.notes), 'favourites', player.tempo);
+byId('favorites-midi').onclick = () => {
+  saveMidi(favoriteCards().map((card) => card.phrase.notes), 'favorites', player.tempo);
 };
-byId('favourites-json').onclick = () => {
-  const phrases = favouriteCards().map(({ phrase: { key, name, notes } }) => ({ key, name, notes }));
+byId('favorites-json').onclick = () => {
+  const phrases = favoriteCards().map(({ phrase: { key, name, notes } }) => ({ key, name, notes }));
   const content = { provenance: Object.fromEntries(data.provenance), tempo: player.tempo, phrases };
-  saveFile(JSON.stringify(content), 'favourites', 'json', 'application/json');
+  saveFile(JSON.stringify(content), 'favorites', 'json', 'application/json');
 };
 
 // --- The player bar -----------------------------------------------------------------------------------------------
@@ -278,7 +278,7 @@ const KEYS = {
   ArrowDown: () => openNeighbour(1),
   Home: () => player.seek(0),
   KeyL: toggleLoop,
-  KeyF: () => current && cards.some(isCurrent) && toggleFavourite(current),
+  KeyF: () => current && cards.some(isCurrent) && toggleFavorite(current),
 };
 
 document.addEventListener('keydown', (event) => {
@@ -305,7 +305,7 @@ function makeTable({ caption, columns, rows }) {
 
 byId('title').textContent = data.title;
 byId('summary').textContent = data.summary;
-byId('favourites').before(...data.sections.map(makeSection));
+byId('favorites').before(...data.sections.map(makeSection));
 byId('metrics').append(...data.tables.map(makeTable));
 byId('metrics').hidden = !data.tables.length;
 byId('provenance').querySelector('dl').append(
@@ -328,7 +328,7 @@ byId('contents').append(...Array.from(
 ));
 
 showTracks();
-showFavourites();
+showFavorites();
 showProgress(0);
 showState();
 darkScheme.addEventListener('change', () => {
