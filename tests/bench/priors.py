@@ -31,6 +31,7 @@ from sklearn.mixture import GaussianMixture
 from tests.bench import report
 from wae_jax.data.dataset import spread
 from wae_jax.evaluation import measure, memorization
+from wae_jax.evaluation.evaluate_model import EvaluationSpec, choose_phrases
 from wae_jax.generation.calibration import fit_rule
 from wae_jax.generation.load import load
 from wae_jax.generation.model import Model
@@ -139,11 +140,12 @@ def measure_run(workdir: str, arguments: argparse.Namespace) -> dict[str, dict[s
     rows, songs = np.asarray(data.split("train")), data.songs("train")
     if songs is None:
         raise SystemExit(f"error: the dataset {data.name} has no index of songs; expected one made by build_dataset")
-    held_out = np.asarray(data.split(arguments.split))
-    held_out = held_out[spread(len(held_out), arguments.num)]
+    # The same phrases as those of an evaluation.
+    spec = EvaluationSpec(arguments.num, arguments.seed, arguments.split, compat="")
+    held_out = choose_phrases(data, arguments.split, spec).packed
     chosen = spread(len(rows), MAX_PHRASES)
     codes, held_out_codes = model.encode(unpack(rows[chosen])), model.encode(unpack(held_out))
-    space = distribution.fit_feature_space(measure.features(rows))
+    space = distribution.fit_feature_space(measure.features(choose_phrases(data, "train", spec).packed))
     real = space.transform(measure.features(held_out))
     baseline = memorization.nearest_phrases(held_out, rows).distance
     found = {}
