@@ -119,13 +119,17 @@ def expected_cells(probabilities: Probabilities) -> Float64[np.ndarray, "B K=5"]
 
 
 def keep_long_notes(cells: Lines, min_length: int) -> Lines:
-    """The notes of at least `min_length` steps."""
-    num_steps = cells.shape[1]
-    steps = np.arange(num_steps, dtype=np.int16)
-    # The last silent step before each cell, and the first after it.
-    before = np.maximum.accumulate(np.where(cells, np.int16(-1), steps), axis=1)
-    after = np.minimum.accumulate(np.where(cells, np.int16(num_steps), steps)[:, ::-1], axis=1)[:, ::-1]
-    return cells & (after - before - 1 >= min_length)
+    """The notes of at least `min_length` steps: a morphological opening along time."""
+    kept = np.zeros_like(cells)
+    num_windows = cells.shape[1] - min_length + 1
+    if num_windows < 1:
+        return kept
+    is_whole = np.ones((len(cells), num_windows), bool)
+    for i in range(min_length):
+        is_whole &= cells[:, i : i + num_windows]
+    for i in range(min_length):
+        kept[:, i : i + num_windows] |= is_whole
+    return kept
 
 
 def keep_notes_with(cells: Lines, marked: Lines) -> Lines:
