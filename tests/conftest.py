@@ -60,7 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def shared_data() -> pathlib.Path:
-    """The folder of real music described in the README's section on tests; skips where it is absent."""
+    """The folder of real music that CONTRIBUTING.md describes; skips where it is absent."""
     default = pathlib.Path(__file__).parents[2] / "shared" / "data"
     path = pathlib.Path(os.environ.get("WAE_JAX_SHARED_DATA", default))
     if not (path / "lpd5" / "free_train.npz").is_file():

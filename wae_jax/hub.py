@@ -114,7 +114,7 @@ def _errors(model: HubModel, what: str) -> Iterator[ModuleType]:
 
 
 def _reason(hub: ModuleType, error: BaseException) -> str:
-    """Why the hub refused, or was not reached, and what would be right."""
+    """The reason why the hub refused or could not be reached, and what would be right."""
     errors = hub.errors
     # An error of a request that led to another error, such as that nothing has been downloaded before, says more.
     while not isinstance(error, errors.HfHubHTTPError) and error.__cause__ is not None:

@@ -1,4 +1,4 @@
-"""Silence for libraries whose threads print tracebacks of errors that the checkpointer raises in any case."""
+"""Silences threads of libraries that print tracebacks of errors which the checkpointer raises in any case."""
 
 from __future__ import annotations
 

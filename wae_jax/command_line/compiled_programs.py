@@ -48,7 +48,7 @@ def _cache_folder() -> pathlib.Path:
 
 
 def _processor() -> str:
-    """A name for what programs are compiled for: hosts that share a home may have other instructions."""
+    """A digest of the processor's instruction set, in which hosts that share a home folder may differ."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Memory of the host that stays with the process from step to step."""
+"""Keeps freed memory of the host with the process, for the next step."""
 
 from __future__ import annotations
 

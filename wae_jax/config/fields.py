@@ -58,7 +58,7 @@ class CostSpec:
 
 @dataclasses.dataclass(frozen=True)
 class BinaryNeuronSpec:
-    """Binary neurons, which show the cost active and silent cells instead of probabilities (arXiv 1804.09399)."""
+    """Binary neurons: the cost compares cells that are 0 or 1 instead of probabilities (arXiv 1804.09399)."""
 
     kind: Literal["none", "deterministic", "stochastic"] = "none"
     gradient: Literal["straight_through", "sigmoid_adjusted"] = "sigmoid_adjusted"
@@ -105,7 +105,7 @@ class ModelSpec:
 
 @dataclasses.dataclass(frozen=True)
 class RefinerSpec:
-    """Residual units after the decoder, with filters of each track's own (arXiv 1804.09399)."""
+    """Residual units after the decoder, with separate filters for each track (arXiv 1804.09399)."""
 
     num_units: Annotated[int, Range(0, maximum=100)] = 0  # the paper: two of 64 filters, kernels 3 x 12, no strides
     filters: Width = 8  # number in a unit, for each track

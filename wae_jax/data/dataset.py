@@ -324,6 +324,6 @@ def batch_indices(seed: int, step: int, *, num_rows: int, batch_size: int) -> In
 def spread(num_rows: int, num: int) -> Int64[np.ndarray, " at_most_num"]:
     """Indices of up to `num` rows at equal distances, from the first to the last.
 
-    Neighbours are often of one song, and look alike.
+    Neighbors are often of one song, and look alike.
     """
     return np.linspace(0, num_rows - 1, min(num, num_rows)).astype(np.int64)

@@ -1,6 +1,6 @@
 """Splits phrases into training, validation and test: by song where songs are known, else by contiguous blocks.
 
-Phrases of one song resemble one another, and neighbouring rows of an array may overlap, so a split of single phrases
+Phrases of one song resemble one another, and neighboring rows of an array may overlap, so a split of single phrases
 would test on what was trained on.
 """
 

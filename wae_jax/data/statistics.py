@@ -44,7 +44,7 @@ def track_densities(packed: PackedPhrases) -> tuple[float, ...]:
 
 
 def track_statistics(packed: PackedPhrases, densities: tuple[float, ...] | None = None) -> TrackStatistics:
-    """The statistics of packed phrases; those of note lengths from up to 2,048 phrases, evenly spread.
+    """Statistics of packed phrases; note lengths are counted in up to 2,048 phrases, evenly spread.
 
     Args:
       packed: the phrases.

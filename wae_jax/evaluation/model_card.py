@@ -57,7 +57,7 @@ _CORPUS_LICENSE = "part of the program, Apache-2.0"
 
 @dataclasses.dataclass(frozen=True)
 class CardFacts:
-    """What a card says that no file of the model tells.
+    """Facts of a model card that are in no file of the model.
 
     Attributes:
       name: of the model.

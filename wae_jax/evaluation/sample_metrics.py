@@ -31,7 +31,7 @@ from wae_jax.pianoroll import TRACK_NAMES, PackedPhrases, pack
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """What samples are compared with, measured once: held-out phrases, and the features of training phrases."""
+    """Music that samples are compared with, measured once: held-out phrases, and features of training phrases."""
 
     values: dict[str, Float64[np.ndarray, " B"]]  # of held-out phrases, by label
     space: FeatureSpace | None  # None where there are too few phrases for distribution metrics

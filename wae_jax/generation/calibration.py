@@ -1,4 +1,4 @@
-"""Fits the open parts of a binarization rule, so that samples of a model are like the music that it learnt from.
+"""Fits the open parts of a binarization rule, so that samples of a model are like its training data.
 
 A decoder of blurred probabilities seldom reaches one half where music has a note: with that threshold samples have too
 few notes. Fitted thresholds are those at which samples are as dense, track by track, as the training data. Such a
@@ -27,7 +27,7 @@ _MAX_ROUNDS = 2
 
 
 def fit_rule(probabilities: Probabilities, statistics: TrackStatistics, rule: BinarizationRule) -> BinarizationRule:
-    """The rule with its open parts fitted: binarized by it, phrases such as samples have the statistics of other music.
+    """The rule with its open parts fitted, so that phrases binarized by it have the given statistics of other music.
 
     Thresholds are the lowest at which a track's share of active cells, after the whole rule, is at most the density.
     With track gates, the share of empty bars is as large as it can be without exceeding that of the other music; a gate

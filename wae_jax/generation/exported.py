@@ -1,4 +1,4 @@
-"""What an exported model holds, whatever files it is in: arrays, and a description of them; verified when it is read.
+"""The content of an exported model in any file format: arrays and a description of them, verified when read.
 
 Kernels are float16, which makes files small; vectors (biases, scales, moving averages), of which there are few, are
 float32, and so is the factor of a learned prior. The description is JSON: format, version, configuration, step,

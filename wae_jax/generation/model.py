@@ -1,4 +1,4 @@
-"""A trained model: its autoencoder as functions of NumPy arrays, and what belongs to it."""
+"""A trained model as functions of NumPy arrays: encode, decode, sample and binarize; with its training data."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class FeatureSpace:
 
 
 class DistributionMetrics(NamedTuple):
-    """Comparison of generated and real points by balls around them, which reach to the nth nearest neighbour."""
+    """Comparison of generated and real points by balls around them that reach to the nth nearest neighbor."""
 
     precision: float  # share of generated points in a real point's ball (arXiv 1904.06991)
     recall: float  # share of real points in a generated point's ball (arXiv 1904.06991)
@@ -113,7 +113,7 @@ def precision_recall_density_coverage(
 ) -> DistributionMetrics:
     """Metrics of how well generated points match the real ones.
 
-    The ball of a point reaches to its nth nearest neighbour (n is `neighbours`) in its own set, itself excluded, and
+    The ball of a point reaches to its nth nearest neighbor (n is `neighbours`) in its own set, itself excluded, and
     contains its border: a set with repeated points covers itself. Recall grows with the number of generated points:
     compare sets of one size.
 
@@ -205,6 +205,6 @@ def _distances(a: Points, b: Float64[np.ndarray, "others dims"]) -> Iterator[tup
 
 
 def _reach(points: Points, neighbours: int) -> Float64[np.ndarray, " points"]:
-    """Squared distance of each point to its nth nearest neighbour. The nearest of all is the point itself."""
+    """Squared distance of each point to its nth nearest neighbor. The nearest of all is the point itself."""
     nearest = [np.partition(apart, neighbours, axis=1)[:, neighbours] for _, apart in _distances(points, points)]
     return np.concatenate(nearest)

@@ -51,7 +51,7 @@ METRICS: tuple[Metric, ...] = (
         "qualified_note_rate", TRACK_NAMES, "share", "notes of a sixteenth or more",
         music.qualified_note_rate,
     ),
-    Metric("one_step_share", TRACK_NAMES, "share", "notes of one step: artefacts, or drums", music.one_step_share),
+    Metric("one_step_share", TRACK_NAMES, "share", "notes of one step: artifacts, or drums", music.one_step_share),
     Metric(
         "reonset_gap_share", TRACK_NAMES, "share", "notes of a pitch after one or two silent steps",
         music.reonset_gap_share,
@@ -133,7 +133,7 @@ def mean_of_columns(values: Columns) -> Float64[np.ndarray, " B"]:
 
 
 def defined_mean(values: Shaped[np.ndarray, "*shape"]) -> float:
-    """The mean of all values but NaN; NaN, without a warning, where there is none."""
+    """The mean of all values that are not NaN; NaN, without a warning, if there are none."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else float("nan")
 

@@ -152,7 +152,7 @@ def kernel_gradient_by_products(
     """`kernel_gradient_plain` as one matrix product of `x` with shifted copies of `y`, a few phrases at a time.
 
     Strides become channels first, so that one shift of `y` serves a block of the kernel's cells. If channels are few,
-    neighbouring columns are joined for larger matrices; the kernel's columns are then spread over several shifts and
+    neighboring columns are joined for larger matrices; the kernel's columns are then spread over several shifts and
     summed at the end. `y` is padded to the columns of `x`: a shift by rows and columns is then one shift in memory.
     """
     batch, height, width, outputs = y.shape

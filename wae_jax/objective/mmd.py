@@ -53,7 +53,7 @@ def mmd_squared_rbf(x: Float[AnyArray, "n Z"], y: Float[AnyArray, "n Z"]) -> Flo
 
 
 def u_statistic(x: Float[AnyArray, "n Z"], y: Float[AnyArray, "n Z"], kernel: Kernel) -> Float[Array, ""]:
-    """The estimate for any kernel of squared distances; arguments and errors as in `mmd_squared`."""
+    """The U-statistic for any kernel of squared distances; arguments and errors as in `mmd_squared`."""
     _check_samples(x, y)
     n = x.shape[0]
     k_xx, k_yy, k_xy = kernel(squared_distances(x, x), squared_distances(y, y), squared_distances(x, y))

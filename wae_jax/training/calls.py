@@ -48,7 +48,7 @@ def parallel_step(
 
 
 def num_train_steps(config: Config, num_phrases: int) -> int:
-    """The number of steps of a run: as configured, or that of its epochs after the pretraining."""
+    """The number of steps of a run: as configured, or else of its pretraining and epochs together."""
     if config.num_train_steps:
         return config.num_train_steps
     return config.objective.pretrain_steps + max(1, round(config.num_epochs * num_phrases / config.batch_size))

@@ -32,7 +32,7 @@ _UNSEEN = ("model.network", "model.activation", "refiner.strides")
 
 @runtime_checkable  # annotations are checked in tests
 class TrainedModel(Protocol):
-    """What a run takes of a trained model; a `generation.model.Model` has it.
+    """The parts of a trained model that a run starts from; `generation.model.Model` has them.
 
     Attributes:
       config: the configuration of its training.
@@ -136,7 +136,7 @@ def _check_network(config: Config, model: TrainedModel) -> None:
 
 
 def _differing_fields(config: Config, model: TrainedModel, names: tuple[str, ...]) -> dict[str, Any]:
-    """The values of the model in those of the fields in which the run has others, if they have an effect."""
+    """The model's values of the named fields that have an effect and differ from those of the run."""
     mine, theirs = (flatten_config(each.to_dict()) for each in (config, model.config))
     has_refiner = bool(theirs["refiner.num_units"])
     effective = [name for name in names if has_refiner or name == "refiner.num_units" or "refiner." not in name]

@@ -120,7 +120,7 @@ def _adversarial(objective: ObjectiveSpec, spec: DiscriminatorSpec, latent_dim: 
 def _of_all_codes(
     statistic: Callable[[Points, Points, Key[Array, ""]], Scalar], *, max_evaluated: int | None = 4096
 ) -> LatentPenalty:
-    """A statistic that cannot be divided: every device computes it from the codes of all of them.
+    """Returns the penalty of a statistic that cannot be divided: each device computes it from the codes of all.
 
     Args:
       statistic: of codes, prior samples and a key.
@@ -173,7 +173,7 @@ def _sinkhorn(spec: ObjectiveSpec, latent_dim: int) -> LatentPenalty:
 
 
 def _kl(spec: ObjectiveSpec, latent_dim: int) -> LatentPenalty:
-    """The mean over phrases of the KL divergence of each code's distribution: the VAE's."""
+    """The mean over phrases of the KL divergence of each code's distribution from the prior: the penalty of VAEs."""
 
     def mean_kl(encoded: Encoded) -> Scalar:
         if encoded.log_variance is None:

@@ -64,13 +64,13 @@ class KernelDensity:
         return f"N(0, {self.factor[0, 0] ** 2:g} I), since a density estimate takes at least two training phrases"
 
     def padded(self) -> KernelDensity:
-        """The estimate with `MAX_PHRASES` centers: the added ones are 0 and no kernels."""
+        """The estimate with its centers padded with zeros to `MAX_PHRASES`; `count` stays."""
         centers = np.zeros((MAX_PHRASES, self.centers.shape[1]))
         centers[: self.count] = self.centers
         return KernelDensity(centers, self.factor, self.count)
 
     def unpadded(self) -> KernelDensity:
-        """The estimate with its kernels alone, float64."""
+        """The estimate without padding, float64."""
         count = np.int32(self.count)
         centers, factor = (np.asarray(each, np.float64) for each in (self.centers, self.factor))
         return KernelDensity(centers[:count], factor, count)

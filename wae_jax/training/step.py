@@ -49,7 +49,7 @@ def augment(
 
 
 def gather(z: Float[AnyArray, "b Z"]) -> Float[Array, "B Z"]:
-    """The shares of all devices, in the order of the global batch."""
+    """Codes, or samples of the prior, of all devices, in the order of the global batch."""
     return lax.all_gather(z, BATCH_AXIS, tiled=True)
 
 

@@ -151,7 +151,7 @@ def _index_lines(selection: Selection, table: PhraseTable) -> Iterator[tuple[str
 
 
 def _print_notes(spec: BuildSpec, selection: Selection, table: PhraseTable) -> None:
-    """Prints what to know of the splits before trusting a number measured on them."""
+    """Prints warnings about the splits, such as songs or near-duplicates in two of them."""
     is_given = any(item.split for item in spec.inputs)
     has_song = table.records["song"] != UNKNOWN
     unknown = np.unique(table.records["source"][~has_song]).tolist()

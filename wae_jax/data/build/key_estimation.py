@@ -36,7 +36,7 @@ _PITCH_CLASSES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B
 def sounding_times(
     pitch: Int64[np.ndarray, " notes"], start: Int64[np.ndarray, " notes"], end: Int64[np.ndarray, " notes"]
 ) -> Float64[np.ndarray, " pitch_classes=12"]:
-    """How long each pitch class sounds, in any octave: notes that sound at the same time count once.
+    """Duration for which each pitch class sounds, in any octave; notes that sound at the same time count once.
 
     Notes of one pitch class on several tracks would otherwise outweigh the others.
 
@@ -56,7 +56,7 @@ def sounding_times(
 
 
 def sounding_steps(rolls: BinaryRolls) -> Int64[np.ndarray, "B pitch_classes=12"]:
-    """In how many steps of each phrase a pitch class sounds on any pitched track, as in `sounding_times`."""
+    """Number of steps of each phrase in which a pitch class sounds on any pitched track; see `sounding_times`."""
     pitches = rolls[..., list(PITCHED_TRACKS)].any(axis=-1)
     # The lowest of the 84 pitches is a C.
     return pitches.reshape(*pitches.shape[:2], -1, 12).any(axis=2).sum(axis=1)
@@ -79,7 +79,7 @@ def estimate_key(times: Num[np.ndarray, " pitch_classes=12"]) -> tuple[int, bool
 
 
 def scale_shares(times: Num[np.ndarray, " pitch_classes=12"]) -> Float64[np.ndarray, " tonics=12"]:
-    """The share of the time that the major scale on each pitch class holds; all 1 in silence.
+    """Share of the sounding time that lies in the major scale on each pitch class; all 1 in silence.
 
     Raises:
       ValueError: if the shape is not (12,).
@@ -91,7 +91,7 @@ def scale_shares(times: Num[np.ndarray, " pitch_classes=12"]) -> Float64[np.ndar
 def signature_fits(
     times: Num[np.ndarray, " pitch_classes=12"], tonic: int, is_minor: bool, *, is_default: bool
 ) -> bool:
-    """Whether no other scale holds a clearly larger share of the notes than that of a signature.
+    """Whether no other major scale has a clearly larger share of the notes than the scale of a signature.
 
     Modes of a scale, such as D dorian without sharps and flats, fit its signature, whatever their tonic.
 

@@ -1,4 +1,4 @@
-"""What a build did to the notes of songs, as fields of dataset.json and in words."""
+"""Reports how a build changed the notes of songs: fields of dataset.json, and lines of text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TRACKS_PRINTED = 10
 
 
 def fields(changes: NoteChanges) -> dict[str, Any]:
-    """The fields that a source has in dataset.json; those about which there is nothing to say are missing."""
+    """The fields of a source in dataset.json about transposed notes and notes out of range; empty without any."""
     found: dict[str, Any] = {}
     if changes.transpositions:
         found["transposed"] = [transposition._asdict() for transposition in changes.transpositions]

@@ -117,7 +117,7 @@ def read_midi(data: bytes) -> Song:
 
 
 def _track_names(data: bytes) -> list[str]:
-    """Which of the names of the five each track of a valid MIDI file has; symusic leaves out tracks without a note."""
+    """The names in `TRACK_NAMES` that each track of a valid MIDI file has; symusic leaves out tracks without a note."""
     events = {name: b"\xff\x03%c%b" % (len(name), name.encode()) for name in TRACK_NAMES}
     return [",".join(name for name, event in events.items() if event in track) for track in data.split(b"MTrk")]
 

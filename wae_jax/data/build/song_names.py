@@ -24,7 +24,7 @@ class NamedInputs(NamedTuple):
 
 
 def name_songs(inputs: Sequence[Input], table: Mapping[pathlib.Path, str] | None = None) -> NamedInputs:
-    """Gives each input the name of the song that it is, if it is one: that of the table, else one from its path.
+    """Gives each input that is a song a name: the one in the table, else one made from its path.
 
     Raises:
       DatasetError: if a table is given and lists none of the inputs.

@@ -94,7 +94,7 @@ class OutOfRange(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class NoteChanges:
-    """What was done to the notes of an input; only notes that start in a phrase are counted."""
+    """Changes made to the notes of an input; only notes that start in a phrase are counted."""
 
     # In the order of the phrases, of an array one for each song; none if pitches were kept.
     transpositions: Sequence[Transposition] = ()

@@ -1,4 +1,4 @@
-"""Whether a dataset is in C major and A minor: as its songs were transposed, and as arrays that were kept turn out."""
+"""Determines whether a dataset is in C major and A minor, from the build's options and the notes of kept arrays."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from wae_jax.data.build.sources import Transposition
 def find_transpositions(
     song: Song, tonality: str, ticks: Int64[np.ndarray, " windows"]
 ) -> tuple[list[Transposition], Int64[np.ndarray, " windows"]]:
-    """How the pitched tracks of a song are transposed, and the index of what holds at each tick.
+    """Transpositions of the pitched tracks of a song, and the index of the one that holds at each tick.
 
     The key is estimated once, from all pitched tracks and the whole song. With the tonality "signature" it gives way to
     the signature that holds at the tick, if that fits the notes which start under it.
@@ -43,7 +43,7 @@ def find_transpositions(
 
 
 def _signatures(song: Song) -> Int64[np.ndarray, "keys 3"]:
-    """The signatures of a song that say something new; of several at one tick, the last one holds."""
+    """The changes of key signature in a song, `[keys, 3]`; of several at one tick, the last one holds."""
     keys = song.keys[np.diff(song.keys[:, 0], append=-1) != 0]
     return keys[(np.diff(keys[:, 1:], axis=0, prepend=-1) != 0).any(axis=1)]
 
@@ -53,6 +53,6 @@ def _times(song: Song, chosen: Bool[np.ndarray, " notes"]) -> Float64[np.ndarray
 
 
 def transposition_of(tonic: int, is_minor: bool, by: str) -> Transposition:
-    """The transposition of a key to C major or A minor; `by` says what the key is from."""
+    """The transposition of a key to C major or A minor; `by` is its source, "signature" or "estimate"."""
     name, semitones = key_estimation.key_name(tonic, is_minor), key_estimation.shift_to_c(tonic, is_minor)
     return Transposition(name, by, semitones, rejected_signature=None)

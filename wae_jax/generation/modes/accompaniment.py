@@ -72,7 +72,7 @@ def accompany(model: Model, request: Request) -> Phrases:
 
 
 def _describe(index: int, decoded: Rolls, others: Rolls, originals: Rolls, keep: tuple[int, ...]) -> dict[str, Any]:
-    """How well the decoder alone has the kept tracks of one accompaniment, and what is new in it."""
+    """A row of the report on one accompaniment: F1 of the decoder's own version of the kept tracks, and what is new."""
     tracks = list(keep)
     return {
         "phrase": f"accompaniment {index + 1}",

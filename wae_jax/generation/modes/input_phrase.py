@@ -39,7 +39,7 @@ class InputPhrase:
 
     @property
     def semitones(self) -> int:
-        """By how much its transposition moves it up, from -6 to 5."""
+        """Semitones up, from -6 to 5, by which its transposition moves it; 0 without one."""
         return self.transposition.semitones if self.transposition else 0
 
     @property
@@ -48,7 +48,7 @@ class InputPhrase:
         return self.name_to(self)
 
     def name_to(self, last: InputPhrase) -> str:
-        """The same for all phrases of a file from this one to a last one."""
+        """The name of the file and the bars from this phrase to the end of `last`, for titles."""
         return f"{printable(pathlib.Path(self.path).name)}, bars {self.start_bar} to {last.start_bar + NUM_BARS - 1}"
 
 
@@ -93,7 +93,7 @@ class _OpenedSong(NamedTuple):
     transpositions: Mapping[int, Transposition]  # by the first bar, as `build_dataset` would transpose the phrase
 
     def phrase(self, index: int) -> InputPhrase:
-        """The window of an index."""
+        """The phrase in the window with this index."""
         roll = unpack(self.chunk.rows[index : index + 1])[0]
         tempo = self.chunk.tempos[index] if self.chunk.tempos else None
         bar = self.bars[index]
@@ -134,7 +134,7 @@ class _PartOfArray(NamedTuple):
     times: Float64[np.ndarray, "B pitch_classes=12"]
 
     def phrase(self, index: int, start_bar: int) -> InputPhrase:
-        """A phrase, whose key is estimated from those of its song that are near."""
+        """A phrase by its index; its key is estimated from the nearby phrases of its song."""
         near = slice(max(index - _NEIGHBORS, 0), index + _NEIGHBORS + 1)
         times = self.times[near][self.songs[near] == self.songs[index]].sum(axis=0)
         key = transposition_of(*key_estimation.estimate_key(times), "estimate") if times.any() else None

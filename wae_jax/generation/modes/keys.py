@@ -1,4 +1,4 @@
-"""Keys of what `generate` writes, with a model whose training data were in C major and A minor.
+"""Keys of the music that `generate` writes with a model whose training data were in C major and A minor.
 
 The user's music is moved there before a mode sees it, as `build_dataset` would move it, and what the mode makes is
 moved back, or to the key that was requested. Pitched tracks alone are moved; notes that would leave the 84 pitches are
@@ -46,7 +46,7 @@ def key_shift(key: str) -> int:
 
 
 def make_in_key(mode: Mode, model: Model, request: Request) -> Phrases:
-    """What a mode makes, in the key that was requested, or else in that of the user's music.
+    """The phrases of a mode in the requested key, or else in the key of the user's music.
 
     A model of music in many keys gets the user's music as it is.
 
@@ -151,7 +151,7 @@ def _describe_inputs(inputs: Sequence[InputPhrase]) -> Iterator[str]:
 
 
 def _describe(inputs: Sequence[InputPhrase], shifts: Int64[np.ndarray, " B"]) -> Iterator[str]:
-    """Lines about what was moved; none where nothing was."""
+    """Lines about the transposition of inputs and results; none if nothing was transposed."""
     for each in inputs:
         yield from _describe_inputs([each])
     low, high = int(shifts.min()), int(shifts.max())

@@ -74,7 +74,7 @@ def silent_bars(rolls: Rolls) -> Bool[np.ndarray, "B bars"]:
 
 
 def measure_smoothness(model: Model, request: Request, rolls: Rolls) -> tuple[dict[str, float | None], str]:
-    """Mean shares of cells that differ, between neighbouring phrases and in 32 pairs of samples: JSON, and text."""
+    """Mean shares of cells that differ, between neighboring phrases and in 32 pairs of samples: JSON, and text."""
     samples = request.binarize(model.decode(model.sample_codes(request.seed, 2 * _RANDOM_PAIRS)))
     of_neighbours = 1 - cell_f1(rolls[:-1], rolls[1:])
     neighbours = float(of_neighbours.mean()) if len(of_neighbours) else None
