@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox
@@ -36,7 +36,7 @@ from wae_jax.evaluation.evaluate_model import EvaluationSpec, choose_phrases
 from wae_jax.generation.calibration import fit_rule
 from wae_jax.generation.load import load
 from wae_jax.generation.model import Model
-from wae_jax.metrics import distribution, intervals
+from wae_jax.metrics import distribution
 from wae_jax.pianoroll import Codes, pack, unpack
 from wae_jax.training.learned_prior import MAX_PHRASES, log_density, normal
 
@@ -104,7 +104,7 @@ def fit_flow(codes: Codes, songs: np.ndarray) -> Fitted:
     def cost(trained: Any, points: jax.Array) -> jax.Array:
         return -equinox.combine(trained, constant).log_prob(points).mean()
 
-    optimizer = optax.adam(_RATE)
+    cost_of, optimizer = jax.jit(cost), optax.adam(_RATE)
 
     @jax.jit
     def update(trained: Any, state: Any, key: jax.Array) -> tuple[Any, Any]:
@@ -118,7 +118,7 @@ def fit_flow(codes: Codes, songs: np.ndarray) -> Fitted:
         trained, state = update(trained, state, jax.random.key(step))
         if step % _LOOK_EVERY:
             continue
-        now = float(jax.jit(cost)(trained, aside))
+        now = float(cost_of(trained, aside))
         best, best_cost, waited = (trained, now, 0) if now < best_cost else (best, best_cost, waited + 1)
         if waited == _PATIENCE:
             break
@@ -173,21 +173,6 @@ def measure_run(workdir: str, arguments: argparse.Namespace) -> dict[str, dict[s
     return found
 
 
-def format_table(runs: Sequence[dict[str, dict[str, float]]]) -> str:
-    """A Markdown table of means over runs, with intervals where there are several."""
-    lines = [f"| samples of | {' | '.join(COLUMNS)} |", "|---" * (1 + len(COLUMNS)) + "|"]
-    for name in runs[0]:
-        values = np.array([[run[name][column] for column in COLUMNS] for run in runs])
-        cells = [f"{mean:.3f}" for mean in values.mean(axis=0)]
-        if len(runs) > 1:
-            ends = intervals.paired_difference(values)
-            cells = [
-                f"{cell} [{low:.3f}, {high:.3f}]" for cell, low, high in zip(cells, ends.low, ends.high, strict=True)
-            ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Measures every distribution for every run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -199,7 +184,8 @@ def main() -> None:
     names = ("normal", "kernel_density", "mixture_10", "mixture_32", "flow")
     parser.add_argument("--priors", nargs="+", choices=names, default=names, help="(default: all)")
     arguments = parser.parse_args()
-    print(format_table([measure_run(workdir, arguments) for workdir in arguments.workdir]))
+    runs = [measure_run(workdir, arguments) for workdir in arguments.workdir]
+    print(report.markdown_table("samples of", COLUMNS, {name: [run[name] for run in runs] for name in runs[0]}))
 
 
 if __name__ == "__main__":

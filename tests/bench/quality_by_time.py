@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from tests.bench import report
 from tests.helpers import read_events
-from wae_jax.metrics import intervals
 
 METRICS = ("eval/f1", "samples/precision", "samples/recall", "samples/coverage", "samples/frechet_distance")
 
@@ -46,20 +44,6 @@ def reached(workdir: pathlib.Path, minutes: float) -> dict[str, float]:
     return {name: before[-1].get(name, np.nan) if before else np.nan for name in names}
 
 
-def format_table(by_minutes: Mapping[float, Sequence[dict[str, float]]]) -> str:
-    """A Markdown table of means over runs, with intervals where there are several; a row for each number of minutes."""
-    lines = [f"| minutes | {' | '.join(METRICS)} |", "|---" * (1 + len(METRICS)) + "|"]
-    for minutes, runs in by_minutes.items():
-        values = np.array([[run[name] for name in METRICS] for run in runs])
-        cells = [f"{mean:.3f}" for mean in values.mean(axis=0)]
-        if len(runs) > 1:
-            ends = intervals.paired_difference(values)
-            bounds = zip(cells, ends.low, ends.high, strict=True)
-            cells = [f"{cell} [{low:.3f}, {high:.3f}]" for cell, low, high in bounds]
-        lines.append(f"| {minutes:g} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Prints what each run had reached."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -72,7 +56,7 @@ def main() -> None:
             found = reached(workdir, minutes)
             report.emit("quality_by_time", workdir=str(workdir), minutes=minutes, **found)
             by_minutes.setdefault(minutes, []).append(found)
-    print(format_table(by_minutes))
+    print(report.markdown_table("minutes", METRICS, {f"{minutes:g}": runs for minutes, runs in by_minutes.items()}))
 
 
 if __name__ == "__main__":

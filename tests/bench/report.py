@@ -170,6 +170,31 @@ def compare(
         emit(case, **line, peer={"name": name, **measurements(peer, seconds)}, **ratio(own, seconds))
 
 
+def markdown_table(first: str, columns: Sequence[str], rows: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    """A Markdown table of means over runs, with Student's t intervals where there are several.
+
+    Args:
+      first: the heading of the names of the rows.
+      columns: names of values.
+      rows: by name, the values of each run.
+    """
+    # Most benches need none of it, and the peak memory of a process is at least that of the one that starts it.
+    import numpy as np
+
+    from wae_jax.metrics import intervals
+
+    lines = [f"| {first} | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+    for name, runs in rows.items():
+        values = np.array([[run[column] for column in columns] for run in runs])
+        cells = [f"{mean:.3f}" for mean in values.mean(axis=0)]
+        if len(runs) > 1:
+            ends = intervals.paired_difference(values)
+            bounds = zip(cells, ends.low, ends.high, strict=True)
+            cells = [f"{cell} [{low:.3f}, {high:.3f}]" for cell, low, high in bounds]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _check_same(fact: str, ours: Process, peer: Process, name: str) -> None:
     """Ends the program if a fact of a peer differs."""
     mine, theirs = ours.facts.get(fact), peer.facts.get(fact)
