@@ -1,11 +1,12 @@
 """Runs arms of the ablations, or whole configurations; run again, it resumes where it was stopped.
 
-    python launch/sweep.py --table regulariser --data data/free --output sweeps/free --seeds 0 1 2
-    python launch/sweep.py --arms baseline regulariser=gan,penalty_weight=1 --data data/free --output sweeps/free
+    python launch/sweep.py --table regularizer --output sweeps/corpus --seeds 0 1 2
+    python launch/sweep.py --table latent_dim --protocol songs --data data/free --output sweeps/free
+    python launch/sweep.py --arms baseline regularizer=gan,penalty_weight=1 --output sweeps/corpus
     python launch/sweep.py --configs wae_gan wae_gan:songs --output sweeps/all --evaluate-with prior=normal
-    python launch/sweep.py --table all --data data/free --output sweeps/free --list
-    python launch/sweep.py --table all --data data/free --output sweeps/free --task env      # in a SLURM array
-    python launch/sweep.py --table all --data data/free --output sweeps/free --back-end slurm
+    python launch/sweep.py --table all --output sweeps/corpus --list
+    python launch/sweep.py --table all --output sweeps/corpus --task env      # in a SLURM array
+    python launch/sweep.py --table all --output sweeps/corpus --back-end slurm
 
 The arms are those of `configs/ablations.py`; a configuration, by its name or file, is an arm too, with a variant after
 a colon. Each run is trained and then evaluated, or evaluated once for each setting of `--evaluate-with`; a run that
@@ -84,9 +85,10 @@ def _arms_of_ablations(options: argparse.Namespace) -> Iterator[Arm]:
         raise SweepError(f"there is no table {', '.join(unknown)}; expected all, or some of {', '.join(tables)}")
     chosen = tables if "all" in options.table else options.table
     for arm in dict.fromkeys([*options.arms, *(arm for name in chosen for arm in tables[name])]):
-        trained = ablations["training_arm"](f"{arm},protocol={options.protocol}")
+        in_protocol = f"{arm},protocol={options.protocol}"
+        trained = ablations["training_arm"](in_protocol)
         config = f"{ARMS_FILE}:{trained},protocol={options.protocol}"
-        yield Arm(trained, config, ablations["evaluation_flags"](arm))
+        yield Arm(trained, config, ablations["evaluation_flags"](in_protocol))
 
 
 def _arms_of_configs(options: argparse.Namespace) -> Iterator[Arm]:
@@ -140,7 +142,9 @@ def _training(options: argparse.Namespace, config: str, seed: int, workdir: path
 def _evaluation(options: argparse.Namespace, workdir: pathlib.Path, flags: Sequence[str]) -> Command:
     folder = workdir / "_".join(["evaluation", *(flag.removeprefix("--") for flag in flags)])
     data = (f"--data={options.data}",) if options.data else ()
-    words = (sys.executable, "-m", options.evaluator, f"--workdir={workdir}", *data, f"--num={options.num}")
+    # Pictures would take a third of the time; `python -m wae_jax.evaluate` makes them for a run that is to be looked at.
+    sizes = (f"--num={options.num}", "--report=none")
+    words = (sys.executable, "-m", options.evaluator, f"--workdir={workdir}", *data, *sizes)
     done = folder / "evaluation.json"
     return Command(folder.name, (*words, f"--output={folder}", *flags), lambda: is_evaluated(workdir, done))
 
@@ -178,7 +182,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--data", default="", help="folder made by build_dataset (default: that of the configuration)")
     parser.add_argument("--output", required=True, type=pathlib.Path, help="folder of all the runs")
-    parser.add_argument("--protocol", choices=("cpu", "full"), default="cpu")
+    parser.add_argument("--protocol", choices=("cpu", "songs", "full"), default="cpu")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--no-evaluate", dest="evaluate", action="store_false", help="train only")
     parser.add_argument("--num", type=int, default=1024, help="phrases of each set in an evaluation (default 1024)")
@@ -230,8 +234,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise SweepError(f"{options.data} holds no dataset.json; expected a folder made by build_dataset")
         if options.task and options.back_end == "slurm":
             raise SweepError("--task is for the jobs of an array, which --back-end=slurm submits")
-        if options.protocol == "full" and not options.data:
-            raise SweepError("the full protocol counts epochs of a dataset; name one with --data")
+        if options.protocol != "cpu" and not (options.data or options.configs):
+            raise SweepError(f"the protocol {options.protocol} is for a dataset of one's own; name it with --data")
         tasks = _choose(make_tasks(options), options.task)
         check_evaluations(options)
         return BACK_ENDS[options.back_end](tasks, options)

@@ -59,15 +59,18 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         raise RequestError("--phrases needs --data, a folder made by build_dataset, to compare with")
     else:
         evaluation = evaluate_phrases(pathlib.Path(arguments.phrases), data, spec)
-    # Here, since matplotlib takes a second to import.
-    from wae_jax.evaluation.report import make_report
-
     content = write_evaluation(output, evaluation.content)
-    with whole_file(output / REPORT_FILE) as part:
-        name = arguments.workdir or arguments.phrases
-        part.write_text(make_report(content, evaluation.sets, name=name, workdir=workdir), encoding="utf-8")
+    written = [output / RESULT_FILE]
+    if arguments.report == "html":
+        # Here, since matplotlib takes a second to import.
+        from wae_jax.evaluation.report import make_report
+
+        written.append(output / REPORT_FILE)
+        with whole_file(written[-1]) as part:
+            name = arguments.workdir or arguments.phrases
+            part.write_text(make_report(content, evaluation.sets, name=name, workdir=workdir), encoding="utf-8")
     print(format_table(content))
-    print(f"wrote {output / RESULT_FILE} and {output / REPORT_FILE}")
+    print(f"wrote {' and '.join(map(str, written))}")
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -98,6 +101,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--output", type=path, help="folder to write to (default: evaluation in the workdir, or NAME.evaluation)"
+    )
+    parser.add_argument(
+        "--report", choices=("html", "none"), default="html", help="report.html with pictures, or none (8 s less)"
     )
     arguments = parser.parse_args(argv)
     given = [name for name, value in vars(arguments).items() if value != parser.get_default(name)]

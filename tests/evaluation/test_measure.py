@@ -79,6 +79,19 @@ def test_distribution_metrics(sets):
     assert splinters["frechet_distance"] > section["floor"]["frechet_distance"] > 0
 
 
+def test_intervals_of_recall_and_coverage_resample_songs(sets):
+    section = measure.compare_distributions(sets, seed=0)
+    assert section["intervals"]["reconstructed"] == {"recall": [1, 1], "coverage": [1, 1]}
+    for metric in ("recall", "coverage"):
+        low, high = section["intervals"]["training"][metric]
+        assert low < section["sets"]["training"][metric] < high
+    # As if every phrase were a song of its own.
+    loose = measure.compare_distributions({**sets, "held_out": PhraseSet(sets["held_out"].packed)}, seed=0)
+    low, high = loose["intervals"]["training"]["coverage"]
+    share, num = loose["sets"]["training"]["coverage"], len(sets["held_out"].packed)
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(share * (1 - share) / num), rel=0.25)
+
+
 def test_few_phrases_have_no_distribution_metrics(sets):
     few = {**sets, "generated": PhraseSet(sets["generated"].packed[:5])}
     section = measure.compare_distributions(few, seed=0)

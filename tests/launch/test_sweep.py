@@ -110,14 +110,14 @@ def steps(workdir):
 
 
 def test_every_arm_is_trained_and_evaluated_once_however_often_it_is_asked_for(stubs, capsys):
-    arguments = ("--table", "kernel", "binarization", "--arms", "latent_dim=16", "--seeds", "0", "7")
+    arguments = ("--table", "averaging", "prior", "--arms", "latent_dim=32", "--seeds", "0", "7")
     assert stubs.run(*arguments) == 0
     of_a_seed = [("train", "baseline"), ("evaluate", "baseline"), ("evaluate", "baseline")]
-    of_a_seed += [("train", "kernel=rbf"), ("evaluate", "kernel=rbf")]
+    of_a_seed += [("train", "averaging=0.998"), ("evaluate", "averaging=0.998")]
     assert stubs.calls() == [(what, f"{arm}/seed_{seed}") for seed in (0, 7) for what, arm in of_a_seed]
     assert capsys.readouterr().out.endswith("4 finished\n")
     records = stubs.records()
-    assert [record["what"] for record in records[:3]] == ["train", "evaluation", "evaluation_binarization=bernoulli"]
+    assert [record["what"] for record in records[:3]] == ["train", "evaluation", "evaluation_prior=normal"]
     assert {record["state"] for record in records} == {"finished"}
     assert records[0].keys() == {"arm", "seed", "what", "state", "status", "seconds", "started", "ended"}
 
@@ -145,6 +145,7 @@ def test_the_commands_are_those_of_the_arms(stubs):
         "workdir": train["workdir"],
         "data": str(data),
         "num": "9",
+        "report": "none",
         "output": f"{train['workdir']}/evaluation_binarization=bernoulli",
         "binarization": "bernoulli",
     }
@@ -338,36 +339,37 @@ def test_a_second_interrupt_ends_a_run_that_does_not_listen(stubs):
 
 
 def test_the_list_is_that_of_the_array_tasks_and_runs_nothing(stubs, capsys, monkeypatch):
-    arguments = ("--table", "latent_dim", "--seeds", "0", "1")
+    arguments = ("--table", "prior_variance", "--seeds", "0", "1")
     assert stubs.run(*arguments, "--list") == 0
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert [row[0] for row in rows] == [str(index) for index in range(16)]
-    assert rows[3][1:3] == ["baseline seed 0", f"{stubs.output}/baseline/seed_0"]
+    assert [row[0] for row in rows] == [str(index) for index in range(6)]
+    assert rows[1][1:3] == ["baseline seed 0", f"{stubs.output}/baseline/seed_0"]
     assert not stubs.output.exists()
-    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "9")
-    assert rows[9][1] == "latent_dim=4 seed 1"
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "5")
+    assert rows[5][1] == "prior_variance=4 seed 1"
     assert stubs.run(*arguments, "--task", "env", "--no-evaluate") == 0
-    assert stubs.calls() == [("train", "latent_dim=4/seed_1")]
+    assert stubs.calls() == [("train", "prior_variance=4/seed_1")]
     # The command of the list does the same.
-    assert rows[8][3].startswith(
-        f"{sys.executable} -m stub_main --config=configs/ablations.py:latent_dim=2,protocol=cpu"
+    assert rows[3][3].startswith(
+        f"{sys.executable} -m stub_main --config=configs/ablations.py:prior_variance=0.25,protocol=cpu"
     )
-    subprocess.run(rows[8][3], shell=True, check=True, cwd=ROOT)
-    assert stubs.calls() == [("train", "latent_dim=2/seed_1")]
+    subprocess.run(rows[3][3], shell=True, check=True, cwd=ROOT)
+    assert stubs.calls() == [("train", "prior_variance=0.25/seed_1")]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--table", "latents"), "there is no table latents; expected all, or some of regulariser, "),
+        (("--table", "latents"), "there is no table latents; expected all, or some of regularizer, "),
         (("--arms", "latents=3"), "'latents=3' in the arm"),
         ((), "nothing to run"),
         (("--configs", "configs/wea_gan.py"), "there is no configuration file 'configs/wea_gan.py'; expected one of"),
         (("--configs", "wea_gan:songs"), "there is no configuration 'wea_gan'; did you mean wae_gan?"),
-        (("--table", "kernel", "--task", "2"), "there is no task '2'; expected 0 to 1"),
+        (("--table", "prior_variance", "--task", "3"), "there is no task '3'; expected 0 to 2"),
         (("--table", "kernel", "--task", "env"), "there is no task ''"),
         (("--table", "kernel", "--data", "nowhere"), "nowhere holds no dataset.json"),
-        (("--table", "kernel", "--protocol", "full"), "the full protocol counts epochs"),
+        (("--table", "kernel", "--protocol", "full"), "the protocol full is for a dataset of one's own"),
+        (("--table", "kernel", "--protocol", "songs"), "the protocol songs is for a dataset of one's own"),
     ],
 )
 def test_what_makes_no_sense_is_refused(stubs, capsys, monkeypatch, arguments, message):

@@ -10,13 +10,13 @@ from tests.metrics.test_music import random_rolls, silence
 from wae_jax.metrics import distribution
 
 
-def slow_manifold(real, fake, neighbours):
+def slow_manifold(real, fake, neighbors):
     def squared(a, b):
         return sum((x - y) ** 2 for x, y in zip(a, b, strict=True))
 
     def reach(points):
         others = ([squared(a, b) for j, b in enumerate(points) if j != i] for i, a in enumerate(points))
-        return [sorted(distances)[neighbours - 1] for distances in others]
+        return [sorted(distances)[neighbors - 1] for distances in others]
 
     around_real, around_fake = reach(real), reach(fake)
     inside = [[squared(r, f) <= size for r, size in zip(real, around_real, strict=True)] for f in fake]
@@ -24,19 +24,28 @@ def slow_manifold(real, fake, neighbours):
     return (
         sum(any(row) for row in inside) / len(fake),
         sum(recalled) / len(real),
-        sum(sum(row) for row in inside) / (neighbours * len(fake)),
+        sum(sum(row) for row in inside) / (neighbors * len(fake)),
         sum(any(row[i] for row in inside) for i in range(len(real))) / len(real),
     )
 
 
-@pytest.mark.parametrize("neighbours", [1, 3, 5])
-def test_manifold_is_that_of_the_double_loop(neighbours, monkeypatch):
+@pytest.mark.parametrize("neighbors", [1, 3, 5])
+def test_manifold_is_that_of_the_double_loop(neighbors, monkeypatch):
     monkeypatch.setattr(distribution, "_CHUNK", 7)
-    rng = np.random.default_rng(neighbours)
+    rng = np.random.default_rng(neighbors)
     real, fake = rng.normal(size=(40, 2)), rng.normal(0.7, 0.6, size=(25, 2))
-    found = distribution.precision_recall_density_coverage(real, fake, neighbours=neighbours)
-    assert tuple(found) == pytest.approx(slow_manifold(real.tolist(), fake.tolist(), neighbours), abs=1e-12)
+    found = distribution.precision_recall_density_coverage(real, fake, neighbors=neighbors)
+    assert tuple(found) == pytest.approx(slow_manifold(real.tolist(), fake.tolist(), neighbors), abs=1e-12)
     assert len({round(figure, 6) for figure in found}) >= 3
+
+
+def test_the_balls_of_single_points_are_counted_by_hand():
+    real, fake = np.array([[0.0], [1.0], [10.0]]), np.array([[0.5], [2.0], [4.0]])
+    # Nearest neighbors of real points are 1, 1 and 9 away; of the others 1.5, 1.5 and 2.
+    found = distribution.compare_balls(real, fake, neighbors=1)
+    assert found.covered.tolist() == [True, True, True]
+    assert found.recalled.tolist() == [True, True, False]
+    assert found.real_balls.tolist() == [2, 2, 1]
 
 
 def test_a_set_covers_itself_even_with_equal_points():

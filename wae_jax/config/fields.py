@@ -80,6 +80,8 @@ class ObjectiveSpec:
     prior_variance: Scale = 1.0
     pretrain_steps: Count = 0  # steps in which only the moments of codes are matched to the prior's
     mmd_kernel: Literal["imq", "rbf"] = "imq"
+    # Of kernel "imq", in units of the expected squared distance of two samples of the prior; the kernels are summed.
+    mmd_scales: tuple[Scale, ...] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
     sliced_num_projections: Width = 64
     cramer_wold_log: bool = False  # minimize the logarithm, as its authors do
     sinkhorn_epsilon: Scale = 0.05  # in units of the expected squared distance of two samples of the prior
@@ -237,7 +239,7 @@ class Config:
     # are calls of one step. 0: 1 on CPUs, 8 on accelerators.
     steps_per_call: Count = 0
     log_every_steps: Positive = 25
-    eval_every_steps: Positive = 500
+    eval_every_steps: Positive = 1000  # with samples and pictures an evaluation takes as long as 40 to 60 steps
     checkpoint_every_steps: Positive = 500
     eval: EvalSpec = EvalSpec()
     binarization: BinarizationRule = BinarizationRule(

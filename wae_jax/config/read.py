@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from wae_jax.config.fields import PER_TRACK_PARTS, Config
+from wae_jax.config.fields import PER_TRACK_PARTS, Config, ObjectiveSpec
 from wae_jax.config.kinds import convert, find_problem, format_per_track, type_hints
 from wae_jax.errors import ConfigError
 
@@ -17,8 +17,8 @@ from wae_jax.errors import ConfigError
 if TYPE_CHECKING:
     import ml_collections
 
-# Top-level fields that workdirs and exported files of 0.3.0 lack, with the values that their runs had without them.
-ADDED_FIELDS = {"init_from": "", "tracker": "none"}
+# Fields that workdirs and exported files of 0.3.0 lack, by dotted name; their runs had these values, the defaults.
+ADDED_FIELDS = {"init_from": "", "tracker": "none", "objective.mmd_scales": list(ObjectiveSpec().mmd_scales)}
 
 _LARGEST_CORPUS = 1_000_000  # phrases of 10 kB
 # Metrics that rank models one way alone; of most metrics of music neither more nor less is better.
@@ -51,7 +51,7 @@ def read_config(config: Config | Mapping[str, Any] | ml_collections.ConfigDict) 
     """
     problems: list[str] = []
     given = config if isinstance(config, Mapping) else config.to_dict()
-    found = _read(Config, {**ADDED_FIELDS, **given}, "", problems)
+    found = _read(Config, given, "", problems)
     if not problems:
         problems = [problem for check in _CHECKS if (problem := check(found))]
     if problems:
@@ -105,7 +105,8 @@ def _read(cls: type, given: Mapping[str, Any], prefix: str, problems: list[str])
     values: dict[str, Any] = {}
     for name, hint in hints.items():
         if name not in given:
-            problems.append(f"the field {prefix}{name} is missing")
+            if f"{prefix}{name}" not in ADDED_FIELDS:
+                problems.append(f"the field {prefix}{name} is missing")
         elif dataclasses.is_dataclass(hint):
             if isinstance(given[name], Mapping):
                 values[name] = _read(typing.cast(type, hint), given[name], f"{prefix}{name}.", problems)
@@ -139,6 +140,12 @@ def _check_weights(config: Config) -> str | None:
     has_penalty = objective.penalty != "none" and objective.penalty_weight > 0
     if not (objective.reconstruction_weight or has_penalty or objective.log_variance_penalty_weight):
         return "objective.reconstruction_weight is 0, and so is the penalty's: nothing would be trained"
+    return None
+
+
+def _check_kernel(config: Config) -> str | None:
+    if not config.objective.mmd_scales:
+        return "objective.mmd_scales is empty; expected one positive number or more"
     return None
 
 
@@ -213,6 +220,7 @@ def _check_adaptive_weight(config: Config) -> str | None:
 _CHECKS: tuple[Callable[[Config], str | None], ...] = (
     _check_length,
     _check_weights,
+    _check_kernel,
     _check_corpus,
     _check_best_mode,
     _check_layer_norm,

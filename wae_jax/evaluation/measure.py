@@ -157,6 +157,9 @@ def compare_distributions(sets: Sets, *, seed: int) -> dict[str, Any]:
     The features are scaled by the training set, or by `held_out` where there is none. All sets are compared with as
     many phrases as the smallest has; with fewer than `MIN_DISTRIBUTION_PHRASES` the metrics are NaN, and so are all of
     them where one phrase has to scale the features. `floor` compares two halves of `held_out`, divided by song.
+
+    `intervals` of a set are those of recall and coverage if other songs had been held out: songs are resampled, while
+    balls stay as they are.
     """
     count = min(_MAX_DISTRIBUTION_PHRASES, *(len(each.packed) for each in sets.values()))
     rng = np.random.default_rng(seed)
@@ -168,6 +171,7 @@ def compare_distributions(sets: Sets, *, seed: int) -> dict[str, Any]:
             "neighbors": NEIGHBORS,
             "dimensions": 0,
             "sets": undefined,
+            "intervals": {},
             "floor": _undefined_metrics(),
         }
     space = distribution.fit_feature_space(features(real))
@@ -176,12 +180,15 @@ def compare_distributions(sets: Sets, *, seed: int) -> dict[str, Any]:
     compared = held_out[chosen["held_out"]]
     others = [name for name in sets if name != "held_out"]
     points = {name: space.transform(features(sets[name].packed[chosen[name]])) for name in others}
-    one, other = _halves(len(held_out), sets["held_out"].songs, rng)
+    songs = sets["held_out"].songs
+    of_compared = None if songs is None else songs[chosen["held_out"]]
+    one, other = _halves(len(held_out), songs, rng)
     return {
         "phrases": count,
         "neighbors": NEIGHBORS,
         "dimensions": space.components.shape[1],
         "sets": {name: compare_points(compared, each) for name, each in points.items()},
+        "intervals": {name: _intervals_by_song(compared, each, of_compared, seed) for name, each in points.items()},
         "floor": compare_points(held_out[one], held_out[other]),
     }
 
@@ -195,8 +202,24 @@ def compare_points(real: Float64[np.ndarray, "n F"], other: Float64[np.ndarray, 
     """Distribution metrics of phrases in a feature space; NaN if a set has fewer than `MIN_DISTRIBUTION_PHRASES`."""
     if min(len(real), len(other)) < MIN_DISTRIBUTION_PHRASES:
         return _undefined_metrics()
-    found = distribution.precision_recall_density_coverage(real, other, neighbours=NEIGHBORS)
+    found = distribution.precision_recall_density_coverage(real, other, neighbors=NEIGHBORS)
     return {**found._asdict(), "frechet_distance": distribution.frechet_distance(real, other)}
+
+
+def _intervals_by_song(
+    real: Float64[np.ndarray, "n F"],
+    other: Float64[np.ndarray, "m F"],
+    songs: Int64[np.ndarray, " n"] | None,
+    seed: int,
+) -> dict[str, list[float]]:
+    """Lower and upper end of the intervals of recall and coverage, which are shares of real phrases."""
+    if min(len(real), len(other)) < MIN_DISTRIBUTION_PHRASES:
+        return {}
+    found = distribution.compare_balls(real, other, neighbors=NEIGHBORS)
+    shares = np.column_stack([found.recalled, found.covered]).astype(np.float64)
+    interval = intervals.bootstrap_interval(shares, songs, seed=seed)
+    ends = np.column_stack([interval.low, interval.high]).tolist()
+    return dict(zip(("recall", "coverage"), ends, strict=True))
 
 
 def _undefined_metrics() -> dict[str, float]:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 from scipy.spatial.distance import cdist
 
 from wae_jax.metrics.music import LENGTH_BINS, length_bins
@@ -72,6 +72,14 @@ class FeatureSpace:
         return (features - self.mean) / self.scale @ self.components
 
 
+class PointComparison(NamedTuple):
+    """Generated and real points, each by the balls around the other ones that it is in."""
+
+    recalled: Bool[np.ndarray, " R"]  # whether a real point is in a generated point's ball
+    covered: Bool[np.ndarray, " R"]  # whether a real point's ball contains a generated point
+    real_balls: Int64[np.ndarray, " M"]  # number of real points' balls that a generated point is in
+
+
 class DistributionMetrics(NamedTuple):
     """Comparison of generated and real points by balls around them that reach to the nth nearest neighbor."""
 
@@ -109,23 +117,38 @@ def fit_feature_space(real: Float64[np.ndarray, "B F"], *, num_dims: int = 64) -
 
 
 def precision_recall_density_coverage(
-    real: Float64[np.ndarray, "R dims"], fake: Float64[np.ndarray, "M dims"], *, neighbours: int = 5
+    real: Float64[np.ndarray, "R dims"], fake: Float64[np.ndarray, "M dims"], *, neighbors: int = 5
 ) -> DistributionMetrics:
-    """Metrics of how well generated points match the real ones.
+    """Metrics of how well generated points match the real ones: means of `compare_balls`, which has the errors.
 
-    The ball of a point reaches to its nth nearest neighbor (n is `neighbours`) in its own set, itself excluded, and
-    contains its border: a set with repeated points covers itself. Recall grows with the number of generated points:
-    compare sets of one size.
+    Recall grows with the number of generated points: compare sets of one size.
+    """
+    found = compare_balls(real, fake, neighbors=neighbors)
+    return DistributionMetrics(
+        precision=float((found.real_balls > 0).mean()),
+        recall=float(found.recalled.mean()),
+        density=float(found.real_balls.mean() / neighbors),
+        coverage=float(found.covered.mean()),
+    )
+
+
+def compare_balls(
+    real: Float64[np.ndarray, "R dims"], fake: Float64[np.ndarray, "M dims"], *, neighbors: int = 5
+) -> PointComparison:
+    """The balls that each point is in.
+
+    The ball of a point reaches to its nth nearest neighbor (n is `neighbors`) in its own set, itself excluded, and
+    contains its border: a set with repeated points covers itself.
 
     Raises:
-      ValueError: if a set has no more than `neighbours` points.
+      ValueError: if a set has no more than `neighbors` points.
     """
     for name, points in (("real", real), ("fake", fake)):
-        if not 1 <= neighbours < len(points):
+        if not 1 <= neighbors < len(points):
             raise ValueError(
-                f"{name} has {len(points)} points; expected more than neighbours, {neighbours}, at least 1"
+                f"{name} has {len(points)} points; expected more than neighbors, {neighbors}, at least 1"
             )
-    real_reach, fake_reach = _reach(real, neighbours), _reach(fake, neighbours)
+    real_reach, fake_reach = _reach(real, neighbors), _reach(fake, neighbors)
     balls_around_fake = np.zeros(len(fake), np.int64)
     recalled, covered = np.zeros(len(real), bool), np.zeros(len(real), bool)
     for rows, apart in _distances(real, fake):
@@ -133,12 +156,7 @@ def precision_recall_density_coverage(
         balls_around_fake += in_real.sum(axis=0)
         covered[rows] = in_real.any(axis=1)
         recalled[rows] = (apart <= fake_reach).any(axis=1)
-    return DistributionMetrics(
-        precision=float((balls_around_fake > 0).mean()),
-        recall=float(recalled.mean()),
-        density=float(balls_around_fake.mean() / neighbours),
-        coverage=float(covered.mean()),
-    )
+    return PointComparison(recalled, covered, balls_around_fake)
 
 
 def frechet_distance(real: Float64[np.ndarray, "R dims"], fake: Float64[np.ndarray, "M dims"]) -> float:
@@ -204,7 +222,7 @@ def _distances(a: Points, b: Float64[np.ndarray, "others dims"]) -> Iterator[tup
         yield rows, cdist(a[rows], b, "sqeuclidean")
 
 
-def _reach(points: Points, neighbours: int) -> Float64[np.ndarray, " points"]:
+def _reach(points: Points, neighbors: int) -> Float64[np.ndarray, " points"]:
     """Squared distance of each point to its nth nearest neighbor. The nearest of all is the point itself."""
-    nearest = [np.partition(apart, neighbours, axis=1)[:, neighbours] for _, apart in _distances(points, points)]
+    nearest = [np.partition(apart, neighbors, axis=1)[:, neighbors] for _, apart in _distances(points, points)]
     return np.concatenate(nearest)

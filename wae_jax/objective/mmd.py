@@ -28,14 +28,17 @@ Similarities = Float[Array, "n m"]
 Kernel = Callable[[Distances, Distances, Distances], tuple[Similarities, ...]]
 
 
-@functools.partial(jax.jit, static_argnames="prior_variance")
-def mmd_squared(x: Float[AnyArray, "n Z"], y: Float[AnyArray, "n Z"], *, prior_variance: float) -> Float[Array, ""]:
-    """MMD^2 with the seven-scale inverse multiquadratic kernel.
+@functools.partial(jax.jit, static_argnames=("prior_variance", "scales"))
+def mmd_squared(
+    x: Float[AnyArray, "n Z"], y: Float[AnyArray, "n Z"], *, prior_variance: float, scales: tuple[float, ...] = SCALES
+) -> Float[Array, ""]:
+    """MMD^2 with the inverse multiquadratic kernel of `imq_kernel`, of seven scales unless others are given.
 
     Args:
       x: codes.
       y: samples of N(0, prior_variance * I).
-      prior_variance: positive; sets the kernel's scales.
+      prior_variance: positive; sets the unit of the scales.
+      scales: of the kernels that are summed.
 
     Returns:
       A number near 0 if both samples are from one distribution, possibly negative.
@@ -43,7 +46,8 @@ def mmd_squared(x: Float[AnyArray, "n Z"], y: Float[AnyArray, "n Z"], *, prior_v
     Raises:
       ValueError: if the shapes differ, are not [n, Z], or n < 2.
     """
-    return u_statistic(x, y, functools.partial(imq_kernel, prior_variance=prior_variance, latent_dim=x.shape[-1]))
+    kernel = functools.partial(imq_kernel, prior_variance=prior_variance, latent_dim=x.shape[-1], scales=scales)
+    return u_statistic(x, y, kernel)
 
 
 @jax.jit
@@ -70,13 +74,15 @@ def squared_distances(a: Float[AnyArray, "n Z"], b: Float[AnyArray, "m Z"]) -> D
     return jnp.sum(jnp.square(a[:, None, :] - b[None, :, :]), axis=-1)
 
 
-def imq_kernel(*distances: Distances, prior_variance: float, latent_dim: int) -> tuple[Similarities, ...]:
-    """Inverse multiquadratics C / (C + d^2), summed over C = 2 * Z * prior_variance * s for s in `SCALES`.
+def imq_kernel(
+    *distances: Distances, prior_variance: float, latent_dim: int, scales: Sequence[float] = SCALES
+) -> tuple[Similarities, ...]:
+    """Inverse multiquadratics C / (C + d^2), summed over C = 2 * Z * prior_variance * s for s in `scales`.
 
     The sum over seven scales is that of tolstikhin/wae; 2 * Z * prior_variance is the expected squared distance of two
     samples of the prior.
     """
-    constants = [2.0 * latent_dim * prior_variance * scale for scale in SCALES]
+    constants = [2.0 * latent_dim * prior_variance * scale for scale in scales]
     return tuple(_sum_of_fractions(d2, constants) for d2 in distances)
 
 
@@ -132,7 +138,7 @@ def u_statistic_share(
     return within - 2.0 * jnp.mean(k_xy)
 
 
-@functools.partial(jax.jit, static_argnames="prior_variance")
+@functools.partial(jax.jit, static_argnames=("prior_variance", "scales"))
 def mmd_squared_share(
     x: Float[AnyArray, "m Z"],
     y: Float[AnyArray, "m Z"],
@@ -141,22 +147,29 @@ def mmd_squared_share(
     offset: Int[AnyArray, ""] | int,
     *,
     prior_variance: float,
+    scales: tuple[float, ...] = SCALES,
 ) -> Float[Array, ""]:
     """One device's share of `mmd_squared`; arguments, result and errors as in `u_statistic_share`."""
-    kernel = functools.partial(imq_kernel, prior_variance=prior_variance, latent_dim=x.shape[-1])
+    kernel = functools.partial(imq_kernel, prior_variance=prior_variance, latent_dim=x.shape[-1], scales=scales)
     return u_statistic_share(x, y, all_x, all_y, offset, kernel)
 
 
-@functools.partial(jax.jit, static_argnames=("prior_variance", "tile"))
+@functools.partial(jax.jit, static_argnames=("prior_variance", "scales", "tile"))
 def mmd_squared_tiled(
-    x: Float[AnyArray, "n Z"], y: Float[AnyArray, "n Z"], *, prior_variance: float, tile: int = 1024
+    x: Float[AnyArray, "n Z"],
+    y: Float[AnyArray, "n Z"],
+    *,
+    prior_variance: float,
+    scales: tuple[float, ...] = SCALES,
+    tile: int = 1024,
 ) -> Float[Array, ""]:
     """`mmd_squared` tile by tile, in memory that does not grow with n: for evaluation, not for gradients.
 
     Args:
       x: codes.
       y: samples of N(0, prior_variance * I).
-      prior_variance: positive; sets the kernel's scales.
+      prior_variance: positive; sets the unit of the scales.
+      scales: of the kernels that are summed.
       tile: rows and columns of a tile of the matrix of distances.
 
     Raises:
@@ -166,6 +179,7 @@ def mmd_squared_tiled(
     n, latent_dim = x.shape
     tile = min(tile, n)
     num_tiles = -(-n // tile)
+    kernel = functools.partial(imq_kernel, prior_variance=prior_variance, latent_dim=latent_dim, scales=scales)
 
     def mean(a: AnyArray, b: AnyArray, *, is_within: bool) -> Float[Array, ""]:
         num_pairs = float(n * (n - 1 if is_within else n))  # too large for the integers of XLA
@@ -174,7 +188,7 @@ def mmd_squared_tiled(
         def add_tile(i: jax.Array, j: jax.Array, total: jax.Array) -> jax.Array:
             row, column = tile * i + jnp.arange(tile), tile * j + jnp.arange(tile)
             distances = squared_distances(a[row], b[column])
-            (similarity,) = imq_kernel(distances, prior_variance=prior_variance, latent_dim=latent_dim)
+            (similarity,) = kernel(distances)
             is_pair = (row < n)[:, None] & (column < n)[None, :]
             if is_within:
                 is_pair &= row[:, None] != column[None, :]

@@ -139,12 +139,14 @@ def _mmd(spec: ObjectiveSpec, latent_dim: int) -> LatentPenalty:
     if spec.mmd_kernel == "rbf":
         return _of_all_codes(lambda z, z_prior, key: mmd.mmd_squared_rbf(z, z_prior))
 
+    scales: dict[str, Any] = {"prior_variance": spec.prior_variance, "scales": spec.mmd_scales}
+
     def penalty(params: Params, encoded: Encoded, z_prior: Points, batch: GlobalBatch) -> Scalar:
         gathered = batch.gather(encoded.z), batch.gather(z_prior)
-        return mmd.mmd_squared_share(encoded.z, z_prior, *gathered, batch.offset, prior_variance=spec.prior_variance)
+        return mmd.mmd_squared_share(encoded.z, z_prior, *gathered, batch.offset, **scales)
 
     def evaluate(params: Params, encoded: Encoded, z_prior: Points, key: Key[Array, ""]) -> Metrics:
-        return {"penalty": mmd.mmd_squared_tiled(encoded.z, z_prior, prior_variance=spec.prior_variance)}
+        return {"penalty": mmd.mmd_squared_tiled(encoded.z, z_prior, **scales)}
 
     return LatentPenalty(penalty, evaluate)
 

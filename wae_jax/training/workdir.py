@@ -180,7 +180,7 @@ def _differences(
     """The differences between two configurations and their data that a resumed run must not have."""
     same_data = stored_digest == present_digest
     free = [*FREE_FIELDS, "data.path", "data.tonality"] if same_data else FREE_FIELDS
-    before, now = (flatten_config({**ADDED_FIELDS, **each}) for each in (stored, present))
+    before, now = ({**ADDED_FIELDS, **flatten_config(each)} for each in (stored, present))
 
     def show(fields: Mapping[str, Any], name: str) -> str:
         return json.dumps(fields[name]) if name in fields else "absent"
