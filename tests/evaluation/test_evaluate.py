@@ -218,6 +218,7 @@ def test_held_out_music_of_two_songs_has_no_divergence_of_codes(workdir, monkeyp
     assert evaluate.main([f"--workdir={workdir}", "--num=8", f"--output={tmp_path}", "--threshold=0.03"]) == 0
     codes = json.loads((tmp_path / "evaluation.json").read_text())["codes"]
     assert set(codes["jensen_shannon"].values()) == {None}
+    assert codes["intrinsic_dimension"] is None  # of one code a song
     assert "unknown of the normal" in (tmp_path / "report.html").read_text()
 
 

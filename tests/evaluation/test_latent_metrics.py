@@ -175,6 +175,37 @@ def test_ranks_by_hand_whatever_the_axes():
     assert latent_metrics.active_dimensions(corners[:, :1], 1.0).participation_ratio == pytest.approx(1)
 
 
+@pytest.mark.parametrize("dimension", [1, 2, 4])
+def test_the_intrinsic_dimension_is_that_of_the_manifold_not_of_the_space(dimension):
+    rng = np.random.default_rng(dimension)
+    inside = rng.uniform(size=(1500, dimension))
+    turned = inside @ np.linalg.qr(normal((10, 10)))[0][:dimension] + 3
+    found = latent_metrics.intrinsic_dimension(turned)
+    # The standard error of d is d / sqrt(n); the edges of a cube take a little away.
+    assert found == pytest.approx(dimension, rel=4 / 1500**0.5 + 0.02)
+    assert latent_metrics.intrinsic_dimension(1e-4 * turned) == pytest.approx(found, rel=1e-6)
+    bent = np.concatenate([np.sin(3 * inside), np.cos(3 * inside)], axis=1)
+    assert latent_metrics.intrinsic_dimension(bent) == pytest.approx(dimension, rel=4 / 1500**0.5 + 0.02)
+
+
+def test_the_intrinsic_dimension_by_hand():
+    # On a line at 0, 1, 3 and 7 the ratios are 3, 2, 3/2 and 6/4, of which the three smallest are fitted.
+    x, y = np.log([1.5, 1.5, 2]), -np.log([3 / 4, 2 / 4, 1 / 4])
+    line = np.array([[0.0], [1], [3], [7]])
+    for points in (line, line[[0, 1, 1, 2, 3, 3, 3]], np.float32(line)):
+        assert latent_metrics.intrinsic_dimension(points) == pytest.approx(np.sum(x * y) / np.sum(x * x))
+
+
+def test_points_without_neighbors_have_no_dimension():
+    grid = np.stack(np.meshgrid(np.arange(5) / 3, np.arange(5) / 3), axis=-1).reshape(-1, 2)
+    nearly_equal = 1e-170 * np.arange(6.0)[:, None]
+    pair = np.eye(2)
+    for points in (np.zeros((9, 2)), pair, pair[[0, 1, 1, 0]], pair[:0], np.eye(3), grid, nearly_equal):
+        assert math.isnan(latent_metrics.intrinsic_dimension(points))
+    with pytest.raises(ValueError, match="not finite"):
+        latent_metrics.intrinsic_dimension(np.array([[0.0], [np.nan], [1]]))
+
+
 GAPS = {
     "a failed decoder": ((0.5, 0.5, 0.1), (0.4, 0.0, 1.0, 0.0)),
     "a failed regularizer": ((0.1, 0.5, 0.1), (0.0, 0.4, 0.0, 1.0)),

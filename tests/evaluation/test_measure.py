@@ -145,5 +145,6 @@ def test_codes_beside_the_prior():
     by_song = measure.measure_codes(points[::-1], samples, songs=songs, prior_variance=2.0, seed=0)
     assert by_song["mmd"]["codes"] == 50
     assert good["active"]["number"] == 6
+    assert good["intrinsic_dimension"] == pytest.approx(6, abs=1.2)
     assert collapsed["active"]["number"] == 0
     assert good["jensen_shannon"]["normal"] < 0.1 < 0.6 < collapsed["jensen_shannon"]["normal"]

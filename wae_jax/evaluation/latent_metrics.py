@@ -23,6 +23,7 @@ Square = Float64[np.ndarray, "N N"]
 
 _ROWS = 256  # rows of a kernel matrix computed at once: 8 MB of distances to 4,000 points
 _ROUNDING = 1e-12
+_FITTED_RATIOS = 0.9
 
 
 class PermutationTest(NamedTuple):
@@ -174,6 +175,40 @@ def active_dimensions(codes: Codes, prior_variance: float, *, min_variance: floa
         rank, ratio = math.exp(scipy.stats.entropy(shares)), 1 / np.sum(shares**2)
     is_active = variance > min_variance
     return ActiveDimensions(int(is_active.sum()), is_active, variance, float(rank), float(ratio))
+
+
+def intrinsic_dimension(points: Codes) -> float:
+    """Estimated dimension of the manifold that the points lie on; NaN for fewer than three distinct points.
+
+    TwoNN: the ratios of the distances to a point's second and first neighbor are distributed as 1 - ratio^-d where the
+    density is constant within these distances. d is the slope of -log(1 - F) over log(ratio), through the origin and
+    without the tenth of the largest ratios. Source: Facco et al., Scientific Reports 7, 12140 (2017), steps 1 to 5.
+    Equal points count once. Invariant to rotation and scale. The standard error is near d / sqrt(n). Too low where
+    there are many dimensions for so few points: of normal samples in 8, 32 and 128 dimensions, 400 give 7.7, 22 and 52,
+    50 give 7.3, 19 and 43. Time grows with the square of n.
+
+    Raises:
+      ValueError: if a number is not finite.
+    """
+    if not np.isfinite(points).all():
+        raise ValueError("points are not finite; their neighbors cannot be found")
+    distinct = np.unique(points.astype(np.float64), axis=0)
+    if len(distinct) < 3:
+        return math.nan
+    neighbors = np.empty((len(distinct), 2))
+    for start in range(0, len(distinct), _ROWS):
+        distances = scipy.spatial.distance.cdist(distinct[start : start + _ROWS], distinct)
+        # The nearest point is the point itself.
+        neighbors[start : start + _ROWS] = np.partition(distances, (1, 2), axis=1)[:, 1:3]
+    nearest, second = neighbors.T
+    # Distances of distinct points that are nearly equal can still round to 0.
+    log_ratios = np.sort(np.log(second[nearest > 0] / nearest[nearest > 0]))
+    num = len(log_ratios)
+    fitted = log_ratios[: int(_FITTED_RATIOS * num)]
+    if not np.any(fitted > _ROUNDING):
+        return math.nan
+    log_shares = -np.log1p(-np.arange(1, len(fitted) + 1) / num)
+    return float(fitted @ log_shares / (fitted @ fitted))
 
 
 def quality_gap(at_codes: float, at_samples: float, floor: float) -> QualityGap:

@@ -40,6 +40,7 @@ _DIVISIONS = 21
 # Distances of all pairs and a covariance of features: the estimates depend on the number of phrases, so that all sets
 # are compared with the same number.
 _MAX_DISTRIBUTION_PHRASES = 4096
+_MAX_CODES_OF_DIMENSION = 2048
 
 Columns = Float64[np.ndarray, "B C"]
 
@@ -281,8 +282,9 @@ def measure_codes(
 ) -> dict[str, Any]:
     """Codes of held-out phrases compared with samples of the normal prior and, if there is one, of a learned prior.
 
-    The permutation test assumes independent codes, which those of one song are not: it gets one of each song. Log
-    densities are the mean over codes in nats a dimension.
+    The permutation test assumes independent codes, which those of one song are not: it gets one of each song. So does
+    the intrinsic dimension, which looks at the two nearest codes: those of one song repeat each other. Log densities
+    are the mean over codes in nats a dimension.
 
     Args:
       codes: of held-out phrases.
@@ -308,6 +310,7 @@ def measure_codes(
         "moments": latent_metrics.moments(codes, prior_variance)._asdict(),
         "norms": latent_metrics.norm_histogram(codes, prior_variance, _NORM_BINS)._asdict(),
         "active": latent_metrics.active_dimensions(codes, prior_variance)._asdict(),
+        "intrinsic_dimension": latent_metrics.intrinsic_dimension(codes[chosen[:_MAX_CODES_OF_DIMENSION]]),
         "log_density": {
             name: float(log_density(each, codes).mean() / codes.shape[1]) for name, each in distributions.items()
         },

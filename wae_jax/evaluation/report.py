@@ -157,17 +157,16 @@ def _copies(copies: Mapping[str, Any], sets: Sets) -> Iterator[str]:
 
 def _latent_space(content: Mapping[str, Any], codes: Mapping[str, Any]) -> Iterator[str]:
     test = codes["mmd"]
-    # None where there are too few songs for it.
     divergences = ", ".join(
-        f"{'unknown' if value is None else f'{value:.3f}'} of {_PRIORS[name]}"
-        for name, value in codes["jensen_shannon"].items()
+        f"{_estimate(value, 3)} of {_PRIORS[name]}" for name, value in codes["jensen_shannon"].items()
     )
     densities = ", ".join(f"{value:.3f} under {_PRIORS[name]}" for name, value in codes["log_density"].items())
     yield (
         f"<h2>Latent space</h2><p>MMD² between the prior and {test['codes']} held-out codes, one a song where songs "
         f"are known, is {test['statistic']:.4f}; for two samples of one distribution it is {test['null_mean']:.4f} ± "
         f"{test['null_sd']:.4f} (permutation p = {test['p_value']:.3g}). "
-        f"{codes['active']['number']} of {codes['dimensions']} dimensions are active.</p>"
+        f"{codes['active']['number']} of {codes['dimensions']} dimensions are active. The manifold of these codes has "
+        f"{_estimate(codes['intrinsic_dimension'], 1)} dimensions (estimated from two neighbors of each).</p>"
         f"<p>The samples are from {_PRIORS[content['provenance']['prior']]}. Log-density of held-out codes, in nats a "
         f"dimension: {densities}. Jensen-Shannon divergence from held-out codes, by a discriminator trained afresh: "
         f"{divergences}.</p>"
@@ -182,6 +181,11 @@ def _latent_space(content: Mapping[str, Any], codes: Mapping[str, Any]) -> Itera
         latent_plots.plot_norms(edges, share, expected, distance=codes["norms"]["distance"]),
         "Norms of held-out codes beside those of the prior.",
     )
+
+
+def _estimate(value: float | None, digits: int) -> str:
+    """The value in so many digits after the point; None where there are too few songs for it."""
+    return "unknown" if value is None else f"{value:.{digits}f}"
 
 
 def _quality_gap(gaps: Mapping[str, Any] | None) -> Iterator[str]:

@@ -134,6 +134,8 @@ def headline(evaluation: Mapping[str, Any]) -> dict[str, dict[str, Value]]:
         rows["MMD² of codes"] = {"held_out": Value(_number(codes["mmd"]["statistic"]))}
         rows["p-value of MMD²"] = {"held_out": Value(_number(codes["mmd"]["p_value"]))}
         rows["active dimensions"] = {"held_out": Value(_number(codes["active"]["number"]))}
+        if "intrinsic_dimension" in codes:  # evaluations of before lack it
+            rows["intrinsic dimension of codes"] = {"held_out": Value(_number(codes["intrinsic_dimension"]))}
         for quantity, key in (("log-density of codes", "log_density"), ("D_JS of codes and samples", "jensen_shannon")):
             for name, value in codes.get(key, {}).items():
                 rows[f"{quantity}, {name.replace('_', ' ')}"] = {"held_out": Value(_number(value))}
