@@ -142,7 +142,7 @@ def _training(options: argparse.Namespace, config: str, seed: int, workdir: path
 def _evaluation(options: argparse.Namespace, workdir: pathlib.Path, flags: Sequence[str]) -> Command:
     folder = workdir / "_".join(["evaluation", *(flag.removeprefix("--") for flag in flags)])
     data = (f"--data={options.data}",) if options.data else ()
-    # Pictures would take a third of the time; `python -m wae_jax.evaluate` makes them for a run that is to be looked at.
+    # Pictures would take a third of the time; whoever looks at a run evaluates it once more.
     sizes = (f"--num={options.num}", "--report=none")
     words = (sys.executable, "-m", options.evaluator, f"--workdir={workdir}", *data, *sizes)
     done = folder / "evaluation.json"

@@ -71,6 +71,13 @@ def test_it_is_the_same_the_next_time(workdir, content, tmp_path, no_report, cap
     assert "held-out" in table
 
 
+def test_a_report_is_made_unless_it_is_not_wanted(workdir, content, tmp_path, capsys):
+    assert (workdir / "evaluation" / "report.html").is_file()
+    assert evaluate.main([f"--workdir={workdir}", *FLAGS, f"--output={tmp_path}", "--report=none"]) == 0
+    assert [each.name for each in tmp_path.iterdir()] == ["evaluation.json"]
+    assert capsys.readouterr().out.endswith(f"wrote {tmp_path / 'evaluation.json'}\n")
+
+
 def test_the_report_is_one_file_that_asks_for_nothing(workdir, content):
     page = (workdir / "evaluation" / "report.html").read_text()
     assert page.count("data:image/png;base64,") >= 8

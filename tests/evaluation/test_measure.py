@@ -80,16 +80,16 @@ def test_distribution_metrics(sets):
 
 
 def test_intervals_of_recall_and_coverage_resample_songs(sets):
-    section = measure.compare_distributions(sets, seed=0)
-    assert section["intervals"]["reconstructed"] == {"recall": [1, 1], "coverage": [1, 1]}
-    for metric in ("recall", "coverage"):
-        low, high = section["intervals"]["training"][metric]
-        assert low < section["sets"]["training"][metric] < high
-    # As if every phrase were a song of its own.
-    loose = measure.compare_distributions({**sets, "held_out": PhraseSet(sets["held_out"].packed)}, seed=0)
-    low, high = loose["intervals"]["training"]["coverage"]
-    share, num = loose["sets"]["training"]["coverage"], len(sets["held_out"].packed)
-    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(share * (1 - share) / num), rel=0.25)
+    assert measure.compare_distributions(sets, seed=0)["intervals"].keys() == {"generated", "reconstructed", "training"}
+    # Eight phrases of each of forty songs; the others are like half of the songs.
+    songs, rng = np.repeat(np.arange(40), 8), np.random.default_rng(0)
+    real = rng.normal(size=(320, 3)) + 100 * (songs % 2)[:, None]
+    found = measure._intervals_by_song(real, rng.normal(size=(320, 3)), songs, 0)
+    assert measure.compare_points(real, rng.normal(size=(320, 3)))["coverage"] == pytest.approx(0.5, abs=0.01)
+    # The number of songs of one kind among forty is binomial, and with each song eight phrases come or go.
+    reach = 1.96 * np.sqrt(0.5 * 0.5 / 40)
+    np.testing.assert_allclose(found["coverage"], [0.5 - reach, 0.5 + reach], atol=0.03)
+    assert 0.3 < found["recall"][0] < found["recall"][1] < 0.7
 
 
 def test_few_phrases_have_no_distribution_metrics(sets):

@@ -163,7 +163,7 @@ def test_configurations_are_arms_and_are_evaluated_in_each_way_that_is_asked_for
             "evaluation_split=test",
             "evaluation_split=test_prior=normal",
         ]
-        expected = {"workdir": workdir, "num": "9", "split": "test"}
+        expected = {"workdir": workdir, "num": "9", "report": "none", "split": "test"}
         assert evaluations == [expected, {**expected, "prior": "normal"}]
 
 

@@ -145,9 +145,7 @@ def compare_balls(
     """
     for name, points in (("real", real), ("fake", fake)):
         if not 1 <= neighbors < len(points):
-            raise ValueError(
-                f"{name} has {len(points)} points; expected more than neighbors, {neighbors}, at least 1"
-            )
+            raise ValueError(f"{name} has {len(points)} points; expected more than neighbors, {neighbors}, at least 1")
     real_reach, fake_reach = _reach(real, neighbors), _reach(fake, neighbors)
     balls_around_fake = np.zeros(len(fake), np.int64)
     recalled, covered = np.zeros(len(real), bool), np.zeros(len(real), bool)
