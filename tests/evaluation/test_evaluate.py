@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -48,6 +49,8 @@ def test_everything_has_its_origin(workdir, content):
     assert provenance["data_digest"] == json.loads((workdir / "run.json").read_text())["data"]["digest"]
     assert provenance["checkpoint_step"] == 3
     assert len(provenance["checkpoint_digest"]) == 64
+    params = load(str(workdir)).variables["params"]
+    assert provenance["num_parameters"] == sum(np.size(leaf) for leaf in jax.tree.leaves(params)) > 1000
     assert (provenance["seed"], provenance["num"], provenance["split"]) == (3, 12, "valid")
     assert provenance["binarization"]["thresholds"] == [0.03] * 5
     assert set(provenance["versions"]) == {"wae_jax", "jax", "numpy", "python"}

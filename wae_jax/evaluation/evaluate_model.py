@@ -88,6 +88,7 @@ def evaluate_model(model: Model, data: Dataset, spec: EvaluationSpec, rule: Bina
         "calibrated_binarization": dataclasses.asdict(fitted),
         "checkpoint_step": model.step,
         "checkpoint_digest": model.digest,
+        "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(model.variables["params"])),
         "training_data_digest": training.digest,
         "config": model.config.to_dict(),
     }
