@@ -8,9 +8,11 @@ import dataclasses
 import datetime
 import errno
 import fcntl
+import functools
 import json
 import os
 import pathlib
+import platform
 import shlex
 import signal
 import subprocess
@@ -204,6 +206,7 @@ def _run_task(task: Task, output: pathlib.Path, runner: _Runner) -> str:
             state = _state_after(command, status, task.log, runner)
             record = {"arm": task.arm, "seed": task.seed, "what": command.what, "state": state, "status": status}
             record |= {"seconds": round(time.monotonic() - clock, 1), "started": started, "ended": _now()}
+            record |= {"commit": _commit(), "processor": _processor()}
             # One write, which the kernel does not mix with another sweep's.
             with (output / "sweep.jsonl").open("ab", buffering=0) as file:
                 file.write(json.dumps(record).encode() + b"\n")
@@ -232,6 +235,27 @@ def _state_after(command: Command, status: int, log: pathlib.Path, runner: _Runn
     if runner.stopped_by is not None:
         return INTERRUPTED
     return ELSEWHERE if any(_IN_USE in line for line in last_lines(log)) else FAILED
+
+
+@functools.cache
+def _commit() -> str:
+    """The commit of this checkout, with "+" where files differ from it; "" where git knows none."""
+    words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--abbrev=7", "--exclude=*"]
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+@functools.cache
+def _processor() -> str:
+    """The name and number of this host's processors, such as "AMD EPYC, 2 cores"."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # another system than Linux
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
 
 
 def _now() -> str:

@@ -119,7 +119,11 @@ def test_every_arm_is_trained_and_evaluated_once_however_often_it_is_asked_for(s
     records = stubs.records()
     assert [record["what"] for record in records[:3]] == ["train", "evaluation", "evaluation_prior=normal"]
     assert {record["state"] for record in records} == {"finished"}
-    assert records[0].keys() == {"arm", "seed", "what", "state", "status", "seconds", "started", "ended"}
+    of_command = {"arm", "seed", "what", "state", "status", "seconds", "started", "ended"}
+    assert records[0].keys() == {*of_command, "commit", "processor"}
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert head.startswith(records[0]["commit"].rstrip("+"))
+    assert records[0]["processor"].endswith(f", {os.cpu_count()} cores")
 
     assert stubs.run(*arguments) == 0
     assert stubs.calls() == []
