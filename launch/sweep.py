@@ -16,7 +16,7 @@ go to every training run, as in `-- --config.num_train_steps=100`. `launch/back_
 other back ends.
 
     OUTPUT/sweep.json             protocol, data and further flags, the same for all runs of the folder
-    OUTPUT/sweep.jsonl            one line for each command that was run: arm, seed, what, state, exit status, times, commit, processor
+    OUTPUT/sweep.jsonl            one line a command: arm, seed, what, state, exit status, times, commit, processor
     OUTPUT/ARM/seed_SEED          the workdir, with evaluation*/evaluation.json
     OUTPUT/ARM/seed_SEED.log      the output of training and evaluation
 """
