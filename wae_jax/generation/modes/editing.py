@@ -32,9 +32,7 @@ def edit(model: Model, request: Request) -> Phrases:
       DatasetError: if the training data can no longer be found.
       RequestError: if an attribute is constant in them.
     """
-    rows = model.phrases("train")
-    training = unpack(np.asarray(rows[spread(len(rows), _NUM_TRAINING_PHRASES)]))
-    directions = fit_directions(model.encode(training), measure(training))
+    directions, num_training = training_directions(model)
     requested = np.array([request.attributes.get(name, 0.0) for name in ATTRIBUTES])
     for name, change, deviation in zip(ATTRIBUTES, requested, directions.deviation, strict=True):
         if change and not deviation:
@@ -48,12 +46,12 @@ def edit(model: Model, request: Request) -> Phrases:
         starts = model.sample_codes(request.seed, request.num)
     unedited, before = request.decode(model, starts)
     attributes = measure(before)
-    codes = _edit_codes(model, request, starts, attributes, directions, requested)
+    codes = edit_codes(model, request, starts, attributes, directions, requested)
     probabilities, rolls = request.decode(model, codes)
     table = effect(attributes, measure(rolls), directions, requested)
     kept = float(np.median(cell_f1(rolls, before)))
     report |= {
-        "training_phrases": len(training),
+        "training_phrases": num_training,
         "attributes": table,
         "f1_with_unedited": kept,
         "latent_distances": np.linalg.norm(codes - starts, axis=1).tolist(),
@@ -81,7 +79,18 @@ def edit(model: Model, request: Request) -> Phrases:
     return Phrases(codes, rolls, probabilities, originals=before, report=report, table="\n".join(lines))
 
 
-def _edit_codes(
+def training_directions(model: Model) -> tuple[Directions, int]:
+    """The directions of attributes in the codes of up to 2,048 training phrases, and the number of these phrases.
+
+    Raises:
+      DatasetError: if the training data can no longer be found.
+    """
+    rows = model.phrases("train")
+    training = unpack(np.asarray(rows[spread(len(rows), _NUM_TRAINING_PHRASES)]))
+    return fit_directions(model.encode(training), measure(training)), len(training)
+
+
+def edit_codes(
     model: Model,
     request: Request,
     starts: Codes,
@@ -89,6 +98,7 @@ def _edit_codes(
     directions: Directions,
     requested: Float64[np.ndarray, " A"],
 ) -> Codes:
+    """The codes of edited phrases, for codes `starts` whose phrases have the attributes `before`; see `edit`."""
     edited = np.flatnonzero(requested)
     step = shortest_step(directions.slope[edited], requested[edited])
     step *= float(model.config.objective.prior_variance) ** 0.5 / np.linalg.norm(step)
