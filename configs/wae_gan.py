@@ -73,7 +73,6 @@ def _for_songs(config: ml_collections.ConfigDict) -> None:
     config.num_epochs = 40
     config.ema_decay = 0.998
     config.log_every_steps = 100
-    config.checkpoint_every_steps = 1000
     config.eval.num_samples = 512
     # The reconstruction of other songs is best early, when samples are still all alike.
     config.best_metric = "samples/frechet_distance"
@@ -97,6 +96,7 @@ def _reference(config: ml_collections.ConfigDict, *, h_dim: int, z_dim: int, bat
     config.eval.num_phrases = 2048
     config.eval.num_train_phrases = 512
     config.log_every_steps = 100
+    config.eval_every_steps = 1000
     config.checkpoint_every_steps = 1000
 
 

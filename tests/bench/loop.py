@@ -59,11 +59,15 @@ class _Watch:
         self._thread.join()
 
 
-def real_loop(*, sizes: dict[str, Any], data: str, log_every: int, eval_phrases: int, evaluating: bool) -> Contender:
-    """`train_and_evaluate` in a new workdir for each turn."""
+def real_loop(
+    *, sizes: dict[str, Any], data: str, log_every: int, eval_phrases: int, evaluating: bool, showing: bool
+) -> Contender:
+    """`train_and_evaluate` in a new workdir for each turn, with main's hooks where it is `showing`."""
     from tests.bench import ours
     from tests.helpers import changed
+    from wae_jax.hooks import HOOKS
     from wae_jax.training.loop import train_and_evaluate
+    from wae_jax.training.run import NO_HOOKS
 
     # The step is that of the bare one: the same cost and penalty.
     base = changed(
@@ -85,7 +89,7 @@ def real_loop(*, sizes: dict[str, Any], data: str, log_every: int, eval_phrases:
         )
         with tempfile.TemporaryDirectory(prefix="wae_jax_bench_") as workdir:
             with _Watch(pathlib.Path(workdir, "metrics.jsonl")) as watch:
-                train_and_evaluate(config, workdir)
+                train_and_evaluate(config, workdir, hooks=HOOKS if showing else NO_HOOKS)
                 time.sleep(2 * _POLL_S)
             return watch.seen[before + steps] - watch.seen[before]
 
@@ -99,6 +103,7 @@ def main() -> None:
     parser.add_argument("--data", default="", help="folder made by build_dataset (default: the built-in corpus)")
     parser.add_argument("--log-every", type=int, default=25, help="divides --steps (default: 25)")
     parser.add_argument("--eval-phrases", type=int, default=0, help="to evaluate on (default: as configured)")
+    parser.add_argument("--show", action="store_true", help="with the samples, pictures and sound of main")
     parser.add_argument("--devices", type=int, default=0, help="host devices on a CPU")
     arguments = parser.parse_args()
     if arguments.steps % arguments.log_every:
@@ -109,6 +114,7 @@ def main() -> None:
         "data": str(pathlib.Path(arguments.data).resolve()) if arguments.data else "",
         "log_every": arguments.log_every,
         "eval_phrases": arguments.eval_phrases,
+        "showing": arguments.show,
     }
     with contextlib.ExitStack() as stack:
         # Every turn compiles the same programs again, which is not what is to be measured.

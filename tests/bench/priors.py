@@ -6,11 +6,10 @@
 Every distribution is fitted to the codes of training phrases of the run in `--workdir`: `kernel_density` as a run fits
 it, `mixture_10` and `mixture_32` of Gaussians with a covariance each (arXiv 1903.12436 takes ten), and `flow`, affine
 couplings (arXiv 1605.08803) fitted until the codes of a tenth of the songs, kept aside, become less likely. `normal` is
-the prior of training. Each has a binarization rule of its own, fitted on 512 of its samples: with 128, as elsewhere,
-what the rule happens to be hides differences between distributions. `--rounds` times `--num` others are measured
-against the held-out phrases of `--split`, as `wae_jax.evaluate` measures them, and averaged. `log_density` is the mean
-over held-out codes, in nats. A line follows for each run and distribution, then a table of means over runs with
-Student's t intervals.
+the prior of training. Each has a binarization rule of its own, fitted on 512 of its samples. `--rounds` times `--num`
+others are measured against the held-out phrases of `--split`, as `wae_jax.evaluate` measures them, and averaged.
+`log_density` is the mean over held-out codes, in nats. A line follows for each run and distribution, then a table of
+means over runs with Student's t intervals.
 """
 
 from __future__ import annotations
@@ -30,13 +29,11 @@ import optax
 from sklearn.mixture import GaussianMixture
 
 from tests.bench import report
+from tests.bench.judging import Reference
 from wae_jax.data.dataset import spread
-from wae_jax.evaluation import measure, memorization
-from wae_jax.evaluation.evaluate_model import EvaluationSpec, choose_phrases
 from wae_jax.generation.calibration import fit_rule
 from wae_jax.generation.load import load
 from wae_jax.generation.model import Model
-from wae_jax.metrics import distribution
 from wae_jax.pianoroll import Codes, pack, unpack
 from wae_jax.training.learned_prior import MAX_PHRASES, log_density, normal
 
@@ -141,14 +138,9 @@ def measure_run(workdir: str, arguments: argparse.Namespace) -> dict[str, dict[s
     rows, songs = np.asarray(data.split("train")), data.songs("train")
     if songs is None:
         raise SystemExit(f"error: the dataset {data.name} has no index of songs; expected one made by build_dataset")
-    # The same phrases as those of an evaluation.
-    spec = EvaluationSpec(arguments.num, 0, arguments.split, compat="")
-    held_out = choose_phrases(data, arguments.split, spec).packed
+    reference = Reference.of(data, arguments.split, arguments.num)
     chosen = spread(len(rows), MAX_PHRASES)
-    codes, held_out_codes = model.encode(unpack(rows[chosen])), model.encode(unpack(held_out))
-    space = distribution.fit_feature_space(measure.features(choose_phrases(data, "train", spec).packed))
-    real = space.transform(measure.features(held_out))
-    baseline = memorization.nearest_phrases(held_out, rows).distance
+    codes, held_out_codes = model.encode(unpack(rows[chosen])), model.encode(unpack(reference.held_out))
     found = {}
     for name, fit in fit_all(model, codes, songs[chosen]).items():
         if name not in arguments.priors:
@@ -160,12 +152,8 @@ def measure_run(workdir: str, arguments: argparse.Namespace) -> dict[str, dict[s
         rule = fit_rule(of_calibration, model.statistics(), model.config.binarization)
         rounds = []
         for seed in range(arguments.rounds):
-            samples = pack(model.binarize(model.decode(fitted.sample(seed, arguments.num)), rule))
-            # The estimates depend on the number of phrases: as many of each set.
-            scores = measure.compare_points(real, space.transform(measure.features(samples[: len(real)])))
-            nearest = memorization.nearest_phrases(samples, rows).distance
-            copies = memorization.flag_copies(nearest, baseline, percentile=measure.COPY_PERCENTILE)
-            rounds.append({**scores, "near_copies": float(copies.mean())})
+            samples = model.binarize(model.decode(fitted.sample(seed, arguments.num)), rule)
+            rounds.append(reference.measure(pack(samples)))
         scores = {column: float(np.mean([each[column] for each in rounds])) for column in COLUMNS[:-1]}
         scores["log_density"] = float(np.mean(fitted.log_density(held_out_codes)))
         found[name] = {column: report.rounded(scores[column]) for column in COLUMNS}

@@ -239,8 +239,10 @@ class Config:
     # are calls of one step. 0: 1 on CPUs, 8 on accelerators.
     steps_per_call: Count = 0
     log_every_steps: Positive = 25
-    eval_every_steps: Positive = 1000  # with samples and pictures an evaluation takes as long as 40 to 60 steps
-    checkpoint_every_steps: Positive = 500
+    # An evaluation with samples, pictures and checkpoint takes as long as 60 to 100 steps of a small network. The last
+    # step of a run, or that at which it was stopped, is evaluated or saved in any case.
+    eval_every_steps: Positive = 2000
+    checkpoint_every_steps: Positive = 2000
     eval: EvalSpec = EvalSpec()
     binarization: BinarizationRule = BinarizationRule(
         thresholds=FIT, min_note_length=3, short_note_thresholds=FIT, track_gates=FIT

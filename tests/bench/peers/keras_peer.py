@@ -157,41 +157,62 @@ def train_step(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: 
     return Contender(run, {"parameters": parameters, **_facts()}, _device_memory)
 
 
+class Training:
+    """The training of an autoencoder on the phrases of a dataset.
+
+    Attributes:
+      encoder: phrases to codes.
+      decoder: codes to probabilities.
+      parameters: their number.
+      done: steps so far.
+    """
+
+    def __init__(
+        self, *, data: str, seed: int, network: str, batch_size: int, h_dim: int, z_dim: int, dropout_rate: float
+    ) -> None:
+        keras.utils.set_random_seed(seed)
+        self.encoder = make_encoder(network, h_dim, z_dim, dropout_rate)
+        self.decoder = make_decoder(network, h_dim, z_dim, dropout_rate)
+        self._step, self.parameters = _make_step(self.encoder, self.decoder, batch_size=batch_size, z_dim=z_dim)
+        self._rows = phrases.open_splits(data)[0]
+        self._seed, self._batch_size = seed, batch_size
+        self.done = 0
+
+    def train(self, steps: int) -> None:
+        """Takes so many steps and waits for their end."""
+        loss = None
+        for _ in range(steps):
+            batch = phrases.training_batch(self._rows, self.done, seed=self._seed, batch_size=self._batch_size)
+            loss = self._step(_as_floats(batch))
+            self.done += 1
+        if loss is not None:
+            loss.numpy()
+
+
+def _as_floats(x: np.ndarray) -> tf.Tensor:
+    return tf.cast(tf.constant(x), tf.float32)
+
+
 def training_run(
     *, data: str, seed: int, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str, dropout_rate: float
 ) -> Contender:
     """That step on the phrases of a dataset."""
     _prepare(dtype)
-    keras.utils.set_random_seed(seed)
-    encoder = make_encoder(network, h_dim, z_dim, dropout_rate)
-    decoder = make_decoder(network, h_dim, z_dim, dropout_rate)
-    step, parameters = _make_step(encoder, decoder, batch_size=batch_size, z_dim=z_dim)
-    train_rows, valid_rows = phrases.open_splits(data)
-    done = 0
-
-    def as_floats(x: np.ndarray) -> tf.Tensor:
-        return tf.cast(tf.constant(x), tf.float32)
-
-    def run(steps: int) -> None:
-        nonlocal done
-        loss = None
-        for _ in range(steps):
-            loss = step(as_floats(phrases.training_batch(train_rows, done, seed=seed, batch_size=batch_size)))
-            done += 1
-        if loss is not None:
-            loss.numpy()
+    sizes: dict[str, Any] = {"network": network, "batch_size": batch_size, "h_dim": h_dim, "z_dim": z_dim}
+    training = Training(data=data, seed=seed, dropout_rate=dropout_rate, **sizes)
+    valid_rows = phrases.open_splits(data)[1]
 
     @tf.function
     def reconstruct(x: tf.Tensor) -> tf.Tensor:
-        return decoder(tf.cast(encoder(x, training=False), tf.float32), training=False)
+        return training.decoder(tf.cast(training.encoder(x, training=False), tf.float32), training=False)
 
     def measure() -> dict[str, Any]:
         score = phrases.f1_of_reconstructions(
-            lambda x: reconstruct(as_floats(x)).numpy(), valid_rows, batch_size=batch_size
+            lambda x: reconstruct(_as_floats(x)).numpy(), valid_rows, batch_size=batch_size
         )
-        return {"f1": score, "steps": done}
+        return {"f1": score, "steps": training.done}
 
-    return Contender(run, {"parameters": parameters, **_facts()}, _device_memory, measure)
+    return Contender(training.train, {"parameters": training.parameters, **_facts()}, _device_memory, measure)
 
 
 def decode(*, network: str, batch_size: int, h_dim: int, z_dim: int, dtype: str) -> Contender:
