@@ -94,7 +94,7 @@ def imported(*folders):
     [
         (PROJECT["dependencies"], ["wae_jax"]),
         *((PROJECT["optional-dependencies"][extra], ["wae_jax"]) for extra in _IMPORTED_EXTRAS),
-        (PROJECT["optional-dependencies"]["test"], ["tests"]),
+        (PROJECT["optional-dependencies"]["test"], ["tests", "launch"]),
     ],
     ids=["package", *_IMPORTED_EXTRAS, "test"],
 )

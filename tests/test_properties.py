@@ -223,7 +223,8 @@ def wrong_values(hint):
     if typing.get_origin(hint) is tuple:
         num = None if ... in typing.get_args(hint) else len(typing.get_args(hint))
         lengths = [n for n in range(4) if n != num] if num else []
-        wrong = st.one_of(st.integers(max_value=0), st.floats(1.1, 1.9)).map(lambda n: (n, 3))
+        of_floats = bounds(typing.get_args(hint)[0])[0] is float
+        wrong = st.one_of(st.integers(max_value=0), *([] if of_floats else [st.floats(1.1, 1.9)])).map(lambda n: (n, 3))
         return st.one_of(wrong, st.sampled_from([(1,) * n for n in lengths] or ["many"]), st.just("x"))
     kind, allowed, low, high = bounds(hint)
     if kind is bool:
@@ -261,6 +262,7 @@ RIGHT = {name: right_values(hint) for name, hint in FIELDS.items()} | {
     "num_train_steps": st.integers(10, 10**6),  # more than the pretraining
     "model.h_dim": st.integers(2, 2**16),
     "objective.pretrain_steps": st.integers(0, 9),
+    "objective.mmd_scales": st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=4).map(tuple),
     "objective.penalty": st.just("gan"),
     "objective.penalty_weight": st.floats(1e-3, 1e6),
     "model.encoder": st.just("gaussian"),

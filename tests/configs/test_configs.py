@@ -143,6 +143,8 @@ def test_an_unknown_variant_is_refused():
         ("eval.num_samples", 10**9, "num_samples is 1000000000; .*at most 100000"),
         ("seed", 2**32, "seed is 4294967296; expected a whole number, at least 0 and below 4294967296"),
         ("discriminator.widths", [512, -1], "discriminator.widths"),
+        ("objective.mmd_scales", [], "objective.mmd_scales is empty; expected one positive number or more"),
+        ("objective.mmd_scales", [0.5, 0], "objective.mmd_scales"),
         ("data.path", 3, "data.path is 3; expected text"),
         ("objective.adaptive_penalty_weight", 1, "adaptive_penalty_weight is 1; expected True or False"),
         ("model.network", 3, "model.network is 3; expected text"),
@@ -250,3 +252,12 @@ def test_vae_minimises_the_evidence_lower_bound():
         assert config.objective.penalty_weight == 2 * config.objective.reconstruction_weight
         config.model.encoder = "deterministic"
         assert config.model == load_config("wae_gan", variant).model
+
+
+def test_scales_are_numbers_with_a_point_and_may_be_missing_as_in_earlier_runs():
+    config = load_config("wae_mmd").to_dict()
+    config["objective"]["mmd_scales"] = [1, 2]
+    scales = read_config(config).objective.mmd_scales
+    assert (scales, {type(each) for each in scales}) == ((1.0, 2.0), {float})
+    del config["objective"]["mmd_scales"]
+    assert read_config(config).objective.mmd_scales == (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)

@@ -111,5 +111,6 @@ def convert(hint: Any, value: Any) -> Any:
     if typing.get_origin(hint) is Annotated:
         return convert(typing.get_args(hint)[0], value)
     if typing.get_origin(hint) is tuple:
-        return tuple(value)
+        kinds = typing.get_args(hint)
+        return tuple(map(convert, kinds[:1] * len(value) if kinds[-1] is ... else kinds, value))
     return float(value) if hint is float else value
