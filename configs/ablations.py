@@ -40,13 +40,9 @@ REGULARIZERS: Mapping[str, Mapping[str, Any]] = {
     "kl": {"objective.penalty": "kl", "objective.penalty_weight": 1.0, "model.encoder": "gaussian"},
     "none": {"objective.penalty": "none", "objective.penalty_weight": 0.0},
 }
+_OWN_WEIGHTS = {name: fields["objective.penalty_weight"] for name, fields in REGULARIZERS.items()}
 PENALTY_WEIGHTS: Mapping[str, tuple[float, ...]] = {
-    "mmd": (10, 100, 1000),
-    "gan": (0.1, 1, 10),
-    "sliced_wasserstein": (20, 200, 2000),
-    "cramer_wold": (40, 400, 4000),
-    "sinkhorn": (1, 10, 100),
-    "kl": (0.1, 1, 10),
+    name: (own / 10, own, own * 10) for name, own in _OWN_WEIGHTS.items() if own
 }
 
 
@@ -67,7 +63,9 @@ TABLES: Mapping[str, tuple[str, ...]] = {
         "regularizer=kl,penalty_weight=0.1",
     ),
     "penalty_weight": tuple(
-        f"regularizer={name},penalty_weight={weight}" for name, weights in PENALTY_WEIGHTS.items() for weight in weights
+        f"regularizer={name},penalty_weight={weight:g}"
+        for name, weights in PENALTY_WEIGHTS.items()
+        for weight in weights
     ),
     # A sum of seven kernels weighs as much as seven times one.
     "kernel": (

@@ -97,17 +97,13 @@ def table(arms: Sequence[Arm], records: Sequence[Record], *, columns: Sequence[s
 
 def cell(arm: Arm, records: Sequence[Record], *, column: str, evaluation: str) -> str:
     """One cell of `table`: for sentences."""
-    found = _runs(arm, records, evaluation)
-    if not found:
-        raise SweepError(f"{arm.name} has no evaluation {evaluation!r}; run it, or leave it out of the text")
-    return _cell(COLUMNS[column], found)
+    return _cell(COLUMNS[column], _needed_runs(arm, records, evaluation))
 
 
 def songs_interval(arm: Arm, records: Sequence[Record], *, metric: str, evaluation: str) -> str:
     """The interval over songs of "recall" or "coverage" of samples, its ends averaged over seeds."""
-    ends = [each.intervals[f"generated/{metric}"] for each in _runs(arm, records, evaluation).values()]
-    if not ends:
-        raise SweepError(f"{arm.name} has no evaluation {evaluation!r}; run it, or leave it out of the text")
+    runs = _needed_runs(arm, records, evaluation)
+    ends = [each.intervals[f"generated/{metric}"] for each in runs.values()]
     low, high = np.mean(ends, axis=0)
     return f"[{_short(low)}, {_short(high)}]"
 
@@ -157,6 +153,14 @@ def _runs(arm: Arm, records: Sequence[Record], evaluation: str) -> dict[int, Rec
     flags = [flag.removeprefix("--") for flag in arm.flags] + evaluation.split(",")
     wanted = evaluation_name(filter(None, flags))
     return {record.seed: record for record in records if (record.arm, record.evaluation) == (arm.run, wanted)}
+
+
+def _needed_runs(arm: Arm, records: Sequence[Record], evaluation: str) -> dict[int, Record]:
+    """The records of an arm that a text names; raises SweepError if there are none."""
+    found = _runs(arm, records, evaluation)
+    if not found:
+        raise SweepError(f"{arm.name} has no evaluation {evaluation!r}; run it, or leave it out of the text")
+    return found
 
 
 def _value(column: Column, record: Record) -> float:

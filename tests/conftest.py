@@ -8,7 +8,6 @@ import tempfile
 import threading
 
 import jax
-import numpy as np
 import pytest
 
 from tests import checking, compiling, sparing
@@ -71,16 +70,7 @@ def shared_data() -> pathlib.Path:
 @pytest.fixture(scope="module")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """A data set of 40 phrases, 12 or so of them for validation."""
-    # Not above: most files need none of these.
-    from wae_jax import build_dataset
-    from wae_jax.data.demo_corpus import make_demo_corpus
-    from wae_jax.pianoroll import unpack
+    # Not above: most files need none of it.
+    from tests.helpers import build_small_dataset
 
-    folder = tmp_path_factory.mktemp("data")
-    packed, songs = make_demo_corpus(num_songs=10, phrases_per_song=4, seed=5)
-    np.save(folder / "phrases.npy", unpack(packed))
-    lines = "".join(f"{i}\t{song}\t0\n" for i, song in enumerate(songs))
-    (folder / "phrases.tsv").write_text("phrase\tsong\tfirst_bar\n" + lines)
-    command = ["--input", str(folder / "phrases.npy"), "--output", str(folder / "data"), "--valid-fraction=0.3"]
-    assert build_dataset.main(command) == 0
-    return folder / "data"
+    return build_small_dataset(tmp_path_factory.mktemp("data"), [0] * 40, "--valid-fraction=0.3")

@@ -156,6 +156,19 @@ def read_metrics(workdir):
     return [json.loads(line) for line in (pathlib.Path(workdir) / "metrics.jsonl").read_text().splitlines()]
 
 
+def build_small_dataset(folder: pathlib.Path, first_bars, *flags) -> pathlib.Path:
+    """A dataset of ten songs of the built-in corpus, four phrases each, which begin with these bars."""
+    from wae_jax import build_dataset
+    from wae_jax.data.demo_corpus import make_demo_corpus
+
+    packed, songs = make_demo_corpus(num_songs=10, phrases_per_song=4, seed=5)
+    np.save(folder / "phrases.npy", pianoroll.unpack(packed))
+    lines = "".join(f"{i}\t{song}\t{bar}\n" for i, (song, bar) in enumerate(zip(songs, first_bars, strict=True)))
+    (folder / "phrases.tsv").write_text("phrase\tsong\tfirst_bar\n" + lines)
+    assert build_dataset.main(["--input", str(folder / "phrases.npy"), "--output", str(folder / "data"), *flags]) == 0
+    return folder / "data"
+
+
 def read_events(logdir: pathlib.Path) -> list[list[Event]]:
     """The events of each file, by the record format: length, its checksum, the event, its checksum."""
     files = []

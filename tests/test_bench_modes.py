@@ -10,11 +10,9 @@ import wae_jax
 from tests.bench import mode_metrics as metrics
 from tests.bench import modes
 from tests.bench.mode_measures import COMPARISONS, MEASURES, NEXT, OTHER, STRANGER, Comparison
-from tests.helpers import train_briefly
+from tests.helpers import build_small_dataset, train_briefly
 from tests.searching import shorten_searches
-from wae_jax import build_dataset
 from wae_jax.data.dataset import load_dataset
-from wae_jax.data.demo_corpus import make_demo_corpus
 from wae_jax.pianoroll import unpack
 
 DRUMS, PIANO, GUITAR, BASS, STRINGS = range(5)
@@ -138,14 +136,7 @@ def test_rows_are_a_phrase_the_next_and_one_apart():
 @pytest.fixture(scope="module")
 def songs_in_c(tmp_path_factory):
     """A dataset whose test split has songs of four phrases."""
-    folder = tmp_path_factory.mktemp("songs")
-    packed, songs = make_demo_corpus(num_songs=10, phrases_per_song=4, seed=5)
-    np.save(folder / "phrases.npy", unpack(packed))
-    lines = "".join(f"{i}\t{song}\t{4 * (i % 4)}\n" for i, song in enumerate(songs))
-    (folder / "phrases.tsv").write_text("phrase\tsong\tfirst_bar\n" + lines)
-    command = ["--input", str(folder / "phrases.npy"), "--output", str(folder / "data"), "--test-fraction=0.4"]
-    assert build_dataset.main(command) == 0
-    return folder / "data"
+    return build_small_dataset(tmp_path_factory.mktemp("songs"), [0, 4, 8, 12] * 10, "--test-fraction=0.4")
 
 
 def test_songs_are_of_the_split_and_strangers_of_other_songs(songs_in_c):

@@ -84,7 +84,7 @@ def test_intervals_of_recall_and_coverage_resample_songs(sets):
     # Eight phrases of each of forty songs; the others are like half of the songs.
     songs, rng = np.repeat(np.arange(40), 8), np.random.default_rng(0)
     real = rng.normal(size=(320, 3)) + 100 * (songs % 2)[:, None]
-    found = measure._intervals_by_song(real, rng.normal(size=(320, 3)), songs, 0)
+    found = measure._intervals_by_song(measure._compare_balls(real, rng.normal(size=(320, 3))), songs, 0)
     assert measure.compare_points(real, rng.normal(size=(320, 3)))["coverage"] == pytest.approx(0.5, abs=0.01)
     # The number of songs of one kind among forty is binomial, and with each song eight phrases come or go.
     reach = 1.96 * np.sqrt(0.5 * 0.5 / 40)

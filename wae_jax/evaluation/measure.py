@@ -184,12 +184,13 @@ def compare_distributions(sets: Sets, *, seed: int) -> dict[str, Any]:
     songs = sets["held_out"].songs
     of_compared = None if songs is None else songs[chosen["held_out"]]
     one, other = _halves(len(held_out), songs, rng)
+    balls = {name: _compare_balls(compared, each) for name, each in points.items()}
     return {
         "phrases": count,
         "neighbors": NEIGHBORS,
         "dimensions": space.components.shape[1],
-        "sets": {name: compare_points(compared, each) for name, each in points.items()},
-        "intervals": {name: _intervals_by_song(compared, each, of_compared, seed) for name, each in points.items()},
+        "sets": {name: _metrics(compared, each, balls[name]) for name, each in points.items()},
+        "intervals": {name: _intervals_by_song(found, of_compared, seed) for name, found in balls.items()},
         "floor": compare_points(held_out[one], held_out[other]),
     }
 
@@ -201,22 +202,36 @@ def features(phrases: suite.Phrases) -> Float64[np.ndarray, "B F"]:
 
 def compare_points(real: Float64[np.ndarray, "n F"], other: Float64[np.ndarray, "m F"]) -> dict[str, float]:
     """Distribution metrics of phrases in a feature space; NaN if a set has fewer than `MIN_DISTRIBUTION_PHRASES`."""
+    return _metrics(real, other, _compare_balls(real, other))
+
+
+def _compare_balls(
+    real: Float64[np.ndarray, "n F"], other: Float64[np.ndarray, "m F"]
+) -> distribution.PointComparison | None:
+    """The balls that points are in; None if a set has fewer than `MIN_DISTRIBUTION_PHRASES`."""
     if min(len(real), len(other)) < MIN_DISTRIBUTION_PHRASES:
+        return None
+    return distribution.compare_balls(real, other, neighbors=NEIGHBORS)
+
+
+def _metrics(
+    real: Float64[np.ndarray, "n F"],
+    other: Float64[np.ndarray, "m F"],
+    balls: distribution.PointComparison | None,
+) -> dict[str, float]:
+    """The distribution metrics of points whose balls are known; NaN without them."""
+    if balls is None:
         return _undefined_metrics()
-    found = distribution.precision_recall_density_coverage(real, other, neighbors=NEIGHBORS)
+    found = distribution.distribution_metrics(balls, neighbors=NEIGHBORS)
     return {**found._asdict(), "frechet_distance": distribution.frechet_distance(real, other)}
 
 
 def _intervals_by_song(
-    real: Float64[np.ndarray, "n F"],
-    other: Float64[np.ndarray, "m F"],
-    songs: Int64[np.ndarray, " n"] | None,
-    seed: int,
+    found: distribution.PointComparison | None, songs: Int64[np.ndarray, " n"] | None, seed: int
 ) -> dict[str, list[float]]:
     """Lower and upper end of the intervals of recall and coverage, which are shares of real phrases."""
-    if min(len(real), len(other)) < MIN_DISTRIBUTION_PHRASES:
+    if found is None:
         return {}
-    found = distribution.compare_balls(real, other, neighbors=NEIGHBORS)
     shares = np.column_stack([found.recalled, found.covered]).astype(np.float64)
     interval = intervals.bootstrap_interval(shares, songs, seed=seed)
     ends = np.column_stack([interval.low, interval.high]).tolist()

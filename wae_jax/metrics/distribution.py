@@ -123,7 +123,11 @@ def precision_recall_density_coverage(
 
     Recall grows with the number of generated points: compare sets of one size.
     """
-    found = compare_balls(real, fake, neighbors=neighbors)
+    return distribution_metrics(compare_balls(real, fake, neighbors=neighbors), neighbors=neighbors)
+
+
+def distribution_metrics(found: PointComparison, *, neighbors: int = 5) -> DistributionMetrics:
+    """Metrics of a comparison by balls that reach to so many neighbors."""
     return DistributionMetrics(
         precision=float((found.real_balls > 0).mean()),
         recall=float(found.recalled.mean()),
