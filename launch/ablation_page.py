@@ -41,7 +41,8 @@ def make_page(template: str, records: Sequence[Record]) -> str:
     """The page in Markdown.
 
     The template's functions take the protocol as their first argument: `table(protocol, name, columns, evaluation)`,
-    `value(protocol, arm, column, evaluation)`, `songs(protocol, arm, metric, evaluation)` and `about(protocol)`.
+    `value(protocol, arm, column, evaluation)`, `songs(protocol, arm, metric, evaluation)` and `about(protocol)`. A
+    table is named as in `configs/ablations.py`, or a list of arms.
 
     Raises:
       SweepError: if a table or value has no runs.
@@ -56,11 +57,13 @@ def make_page(template: str, records: Sequence[Record]) -> str:
         return found
 
     def arm(protocol: str, name: str) -> Arm:
+        if any(record.arm == name for record in records if record.protocol == protocol):
+            return Arm(name, name)  # perhaps of a setting that is gone
         in_protocol = f"{name},protocol={protocol}"
         return Arm(name, _ABLATIONS["training_arm"](in_protocol), _ABLATIONS["evaluation_flags"](in_protocol))
 
-    def table(protocol: str, name: str, columns: Sequence[str], evaluation: str = "split=test") -> str:
-        arms = [arm(protocol, each) for each in _ABLATIONS["TABLES"][name]]
+    def table(protocol: str, name: str | Sequence[str], columns: Sequence[str], evaluation: str = "split=test") -> str:
+        arms = [arm(protocol, each) for each in (_ABLATIONS["TABLES"][name] if isinstance(name, str) else name)]
         return ablation_tables.table(arms, of_protocol(protocol), columns=columns, evaluation=evaluation)
 
     def value(protocol: str, name: str, column: str, evaluation: str = "split=test") -> str:

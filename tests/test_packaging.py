@@ -53,10 +53,9 @@ _MODULES = {
     "absl-py": "absl",
     "orbax-checkpoint": "orbax",
     "pyyaml": "yaml",
-    "ott-jax": "ott",
 }
 # Extras whose packages the package imports where they are asked for.
-_IMPORTED_EXTRAS = ("hub", "sinkhorn")
+_IMPORTED_EXTRAS = ("hub",)
 _IMPORTED_BY_NO_MODULE = {
     "build",  # run as a program, as are the next four
     "import-linter",

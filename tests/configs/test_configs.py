@@ -9,7 +9,15 @@ import pytest
 from tests.helpers import changed, load_config, tiny_config
 from wae_jax import config as config_package
 from wae_jax import pianoroll
-from wae_jax.config import BinarizationRule, Config, allowed_values, default_config, kinds, read_config
+from wae_jax.config import (
+    BinarizationRule,
+    Config,
+    allowed_values,
+    comparable_fields,
+    default_config,
+    kinds,
+    read_config,
+)
 from wae_jax.data import pipeline
 from wae_jax.errors import ConfigError
 from wae_jax.models import modules
@@ -252,6 +260,16 @@ def test_vae_minimises_the_evidence_lower_bound():
         assert config.objective.penalty_weight == 2 * config.objective.reconstruction_weight
         config.model.encoder = "deterministic"
         assert config.model == load_config("wae_gan", variant).model
+
+
+def test_a_removed_field_is_read_where_it_had_no_effect():
+    config = load_config("wae_mmd").to_dict()
+    config["objective"]["sinkhorn_epsilon"] = 0.05
+    assert read_config(config) == read_config(load_config("wae_mmd"))
+    assert "objective.sinkhorn_epsilon" not in comparable_fields(config)
+    config["objective"]["sinkhorn_epsilon"] = 0.1
+    with pytest.raises(ConfigError, match=r"there is no field objective.sinkhorn_epsilon"):
+        read_config(config)
 
 
 def test_scales_are_numbers_with_a_point_and_may_be_missing_as_in_earlier_runs():

@@ -1,7 +1,5 @@
 """Each divergence against an independent computation, finite differences, the null, and codes collapsed to 0."""
 
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +16,6 @@ from wae_jax.objective import divergences, prior
 from wae_jax.training import latent_penalties
 
 KEY = jax.random.key(3)
-NO_JAXOPT_WARNING = pytest.mark.filterwarnings("ignore:JAXopt is no longer maintained")
 
 
 @pytest.fixture(autouse=True)
@@ -156,46 +153,6 @@ def test_the_prior_logit_is_added_to_the_discriminators():
     assert float(loss) == float(metrics["discriminator_loss"]) == pytest.approx(expected, rel=1e-10)
 
 
-def log_domain_sinkhorn(x, y, epsilon):
-    cost = ((x[:, None] - y) ** 2).sum(-1)
-    f, g, log_n = np.zeros(len(x)), np.zeros(len(y)), np.log(len(x))
-    for _ in range(3000):
-        f = -epsilon * (scipy.special.logsumexp((g - cost) / epsilon, axis=1) - log_n)
-        g = -epsilon * (scipy.special.logsumexp((f[:, None] - cost) / epsilon, axis=0) - log_n)
-    return f.mean() + g.mean()
-
-
-@NO_JAXOPT_WARNING
-def test_sinkhorn_is_numpys():
-    pytest.importorskip("ott", reason="ott-jax, an optional extra, is not installed")
-    x, y = normal(8, 10, 3), normal(9, 10, 3) + 0.5
-    expected = log_domain_sinkhorn(x, y, 1.0)
-    expected -= 0.5 * (log_domain_sinkhorn(x, x, 1.0) + log_domain_sinkhorn(y, y, 1.0))
-    # It stops where the marginals are right to .001.
-    found = jax.jit(divergences.make_sinkhorn(epsilon=1.0))(jnp.asarray(x), jnp.asarray(y))
-    assert float(found) == pytest.approx(expected, rel=1e-2)
-
-
-@NO_JAXOPT_WARNING
-def test_the_gradient_of_sinkhorn_is_finite_differences():
-    pytest.importorskip("ott", reason="ott-jax, an optional extra, is not installed")
-    sinkhorn = jax.jit(divergences.make_sinkhorn(epsilon=1.0))
-    z, z_prior, along = normal(8, 10, 3) + 0.5, normal(9, 10, 3), normal(10, 10, 3)
-    gradient = jax.grad(lambda z: sinkhorn(z, z_prior))(z)
-    # Far apart, since iterations stop where the marginals are right to .001.
-    expected = (sinkhorn(z + 0.05 * along, z_prior) - sinkhorn(z - 0.05 * along, z_prior)) / 0.1
-    assert float(jnp.sum(gradient * along)) == pytest.approx(float(expected), rel=0.02)
-
-
-def test_sinkhorn_without_ott_names_the_extra(monkeypatch):
-    for name in ("ott", "ott.geometry", "ott.tools"):
-        monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(
-        ModuleNotFoundError, match=r"penalty 'sinkhorn' needs ott-jax .* pip install 'wae_jax\[sinkhorn\]'"
-    ):
-        make_penalty("sinkhorn")
-
-
 PENALTIES = {
     "sliced_wasserstein": {},
     "cramer_wold": {},
@@ -237,17 +194,6 @@ def test_the_null_and_a_collapse(name, null, collapsed):
     values = [float(evaluate(normal(2 * i, 256, 3), normal(2 * i + 1, 256, 3))) for i in range(20)]
     assert 0 < np.mean(values) + np.std(values) < null
     assert float(evaluate(np.zeros((256, 3)), normal(0, 256, 3))) > collapsed
-
-
-@NO_JAXOPT_WARNING
-def test_sinkhorn_of_the_null_and_of_a_collapse():
-    pytest.importorskip("ott", reason="ott-jax, an optional extra, is not installed")
-    sinkhorn = jax.jit(divergences.make_sinkhorn(epsilon=1.0))
-    z_prior = normal(1, 64, 3)
-    assert abs(float(sinkhorn(normal(0, 64, 3), z_prior))) < 0.8
-    # Onto a point there is one transport: the mean square, less half of what the prior costs onto itself.
-    expected = (z_prior**2).sum(1).mean() - 0.5 * log_domain_sinkhorn(z_prior, z_prior, 1.0)
-    assert float(sinkhorn(np.zeros((64, 3)), z_prior)) == pytest.approx(expected, rel=0.01)
 
 
 def test_kl_needs_variances():

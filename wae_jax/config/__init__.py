@@ -20,10 +20,9 @@ from wae_jax.config.fields import (
     RefinerSpec,
 )
 from wae_jax.config.kinds import FIT, NUM_TRACKS, PerTrack, format_per_track, read_per_track
-from wae_jax.config.read import ADDED_FIELDS, allowed_values, default_config, flatten_config, read_config
+from wae_jax.config.read import allowed_values, comparable_fields, default_config, flatten_config, read_config
 
 __all__ = [
-    "ADDED_FIELDS",
     "FIT",
     "LONGEST_FITTED_SHORT_NOTE",
     "NUM_TRACKS",
@@ -41,6 +40,7 @@ __all__ = [
     "PerTrack",
     "RefinerSpec",
     "allowed_values",
+    "comparable_fields",
     "default_config",
     "flatten_config",
     "format_per_track",

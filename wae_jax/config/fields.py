@@ -73,7 +73,7 @@ class ObjectiveSpec:
     cost: CostSpec = CostSpec()
     binary_neurons: BinaryNeuronSpec = BinaryNeuronSpec()
     reconstruction_weight: Weight = 1.0
-    penalty: Literal["gan", "mmd", "sliced_wasserstein", "cramer_wold", "kl", "sinkhorn", "none"] = "gan"
+    penalty: Literal["gan", "mmd", "sliced_wasserstein", "cramer_wold", "kl", "none"] = "gan"
     penalty_weight: Weight = 2.0
     penalty_warmup_steps: Count = 0
     adaptive_penalty_weight: bool = False  # starts at penalty_weight and keeps both terms equally large
@@ -84,7 +84,6 @@ class ObjectiveSpec:
     mmd_scales: tuple[Scale, ...] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
     sliced_num_projections: Width = 64
     cramer_wold_log: bool = False  # minimize the logarithm, as its authors do
-    sinkhorn_epsilon: Scale = 0.05  # in units of the expected squared distance of two samples of the prior
     log_variance_penalty_weight: Weight = 0.0  # for encoder "gaussian": arXiv 1802.03761
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Fields that workdirs and exported files of 0.3.0 lack, by dotted name; their runs had these values, the defaults.
 ADDED_FIELDS = {"init_from": "", "tracker": "none", "objective.mmd_scales": list(ObjectiveSpec().mmd_scales)}
+# Fields that they have and this version lacks, with the value that leaves a run as this version trains it.
+REMOVED_FIELDS = {"objective.sinkhorn_epsilon": 0.05}
 
 _LARGEST_CORPUS = 1_000_000  # phrases of 10 kB
 # Metrics that rank models one way alone; of most metrics of music neither more nor less is better.
@@ -43,7 +45,8 @@ def read_config(config: Config | Mapping[str, Any] | ml_collections.ConfigDict) 
     """Reads a configuration.
 
     Args:
-      config: nested, with every field of `Config` but `ADDED_FIELDS`; or a `Config`, which is checked in the same way.
+      config: nested, with every field of `Config` but `ADDED_FIELDS`, and with `REMOVED_FIELDS` at their values or
+        without them; or a `Config`, which is checked in the same way.
 
     Raises:
       ConfigError: if a field is unknown, missing, of a wrong type or out of range, or if fields contradict each other;
@@ -68,6 +71,12 @@ def flatten_config(config: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
+
+
+def comparable_fields(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a stored configuration by dotted name, as this version would have stored them."""
+    fields = {**ADDED_FIELDS, **flatten_config(stored)}
+    return {name: value for name, value in fields.items() if REMOVED_FIELDS.get(name, ...) != value}
 
 
 def allowed_values(field: str) -> str:
@@ -99,7 +108,7 @@ def _read(cls: type, given: Mapping[str, Any], prefix: str, problems: list[str])
     """Reads one dataclass; adds what is wrong to `problems` and uses defaults for it."""
     hints = type_hints(cls)
     for name in given:
-        if name not in hints:
+        if name not in hints and REMOVED_FIELDS.get(f"{prefix}{name}", ...) != given[name]:
             close = difflib.get_close_matches(name, hints, n=1)
             problems.append(_no_field(f"{prefix}{name}", [f"{prefix}{each}" for each in close]))
     values: dict[str, Any] = {}

@@ -1,13 +1,12 @@
 """Discrepancies between codes and the prior N(0, prior_variance * I), besides MMD and the adversarial penalty.
 
-Sliced Wasserstein, Cramer-Wold and Sinkhorn are scalars of a whole sample of codes, [n, Z], near 0 if codes and prior
-agree. The last two functions, [n], are penalties of random encoders.
+Sliced Wasserstein and Cramer-Wold are scalars of a whole sample of codes, [n, Z], near 0 if codes and prior agree. The
+last two functions, [n], are penalties of random encoders.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -116,36 +115,6 @@ def kummer(a: float, b: float, s: Float[Array, "*shape"]) -> Float[Array, "*shap
 def _kummer_jvp(a: float, b: float, primals: Any, tangents: Any) -> Any:
     (s,), (ds,) = primals, tangents
     return kummer(a, b, s), -(a / b) * kummer(a + 1.0, b + 1.0, s) * ds
-
-
-def make_sinkhorn(*, epsilon: float) -> Callable[[Float[AnyArray, "n Z"], Float[AnyArray, "n Z"]], Float[Array, ""]]:
-    """Returns a function of codes and samples of the prior to their Sinkhorn divergence, by ott-jax.
-
-    Entropic optimal transport for the cost |z - z_prior|^2, minus the mean of either sample's transport onto itself.
-    Source: Feydy et al., arXiv 1810.08278, equation 3; as a penalty of autoencoders Patrini et al., arXiv 1810.01118.
-
-    Args:
-      epsilon: weight of the entropy, in units of the cost.
-
-    Raises:
-      ModuleNotFoundError: if ott-jax is not installed.
-    """
-    try:
-        from ott.geometry import pointcloud
-        from ott.tools import sinkhorn_divergence
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"penalty 'sinkhorn' needs ott-jax ({error}); pip install 'wae_jax[sinkhorn]'", name=error.name
-        ) from error
-
-    def sinkhorn(z: Float[AnyArray, "n Z"], z_prior: Float[AnyArray, "n Z"]) -> Float[Array, ""]:
-        # Without a fixed epsilon it is a share of the mean cost, which changes with the codes.
-        divergence, _ = sinkhorn_divergence.sinkhorn_divergence(
-            pointcloud.PointCloud, jnp.asarray(z), jnp.asarray(z_prior), epsilon=epsilon
-        )
-        return divergence
-
-    return sinkhorn
 
 
 def kl_divergence(

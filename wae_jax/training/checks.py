@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import difflib
-import importlib.util
 
 import jax
 
@@ -36,10 +35,6 @@ def check_config(config: Config) -> None:
         raise ConfigError(
             "dtype is 'float64', which JAX computes in float32 unless told otherwise; "
             "set the environment variable JAX_ENABLE_X64=1, or dtype to 'float32'"
-        )
-    if config.objective.penalty == "sinkhorn" and importlib.util.find_spec("ott") is None:
-        raise ConfigError(
-            "objective.penalty is 'sinkhorn', which needs ott-jax; pip install 'wae_jax[sinkhorn]', or choose another"
         )
     check_tracker(config.tracker)
     if config.batch_size % jax.device_count():

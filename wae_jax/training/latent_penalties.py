@@ -74,9 +74,6 @@ def make_penalty(
       discriminator: of penalty "gan".
       latent_dim: dimensions of a code.
       dtype: of the computation; codes are at least float32.
-
-    Raises:
-      ModuleNotFoundError: if the penalty is "sinkhorn" and ott-jax is not installed.
     """
     if objective.penalty == "gan":
         return _adversarial(objective, discriminator, latent_dim, full_precision(dtype))
@@ -168,12 +165,6 @@ def _cramer_wold(spec: ObjectiveSpec, latent_dim: int) -> LatentPenalty:
     return _of_all_codes(statistic)
 
 
-def _sinkhorn(spec: ObjectiveSpec, latent_dim: int) -> LatentPenalty:
-    # The unit of epsilon is the expected squared distance of two samples of the prior.
-    sinkhorn = divergences.make_sinkhorn(epsilon=spec.sinkhorn_epsilon * 2.0 * latent_dim * spec.prior_variance)
-    return _of_all_codes(lambda z, z_prior, key: sinkhorn(z, z_prior))
-
-
 def _kl(spec: ObjectiveSpec, latent_dim: int) -> LatentPenalty:
     """The mean over phrases of the KL divergence of each code's distribution from the prior: the penalty of VAEs."""
 
@@ -200,6 +191,5 @@ PENALTIES: dict[str, Callable[[ObjectiveSpec, int], LatentPenalty]] = {
     "sliced_wasserstein": _sliced_wasserstein,
     "cramer_wold": _cramer_wold,
     "kl": _kl,
-    "sinkhorn": _sinkhorn,
     "none": _none,
 }

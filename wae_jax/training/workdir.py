@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wae_jax import __version__
-from wae_jax.config import ADDED_FIELDS, flatten_config
+from wae_jax.config import comparable_fields
 from wae_jax.errors import WorkdirError
 from wae_jax.files import parse_json, whole_file
 from wae_jax.remote import CHECKPOINTS_FOLDER, RemoteFolder, is_url
@@ -180,7 +180,7 @@ def _differences(
     """The differences between two configurations and their data that a resumed run must not have."""
     same_data = stored_digest == present_digest
     free = [*FREE_FIELDS, "data.path", "data.tonality"] if same_data else FREE_FIELDS
-    before, now = ({**ADDED_FIELDS, **flatten_config(each)} for each in (stored, present))
+    before, now = map(comparable_fields, (stored, present))
 
     def show(fields: Mapping[str, Any], name: str) -> str:
         return json.dumps(fields[name]) if name in fields else "absent"
