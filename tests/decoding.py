@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.helpers import STATISTICS, autoencoder_of, tiny_config
+from wae_jax.generation.attributes import ATTRIBUTES
+from wae_jax.generation.code_statistics import code_statistics
 from wae_jax.generation.model import Model
 from wae_jax.pianoroll import PHRASE_SHAPE
 
@@ -42,7 +44,9 @@ def random_model(network, normalization="batch", activation="relu", **changes):
 def small_model(**changes):
     """A model of random variables with the statistics of its data, as one that has been trained for seven steps."""
     config, variables = random_model("tiny", **changes)
-    return Model(config, variables, 7, "f" * 64, STATISTICS)
+    rng = np.random.default_rng(8)
+    of_codes = code_statistics(rng.normal(size=(9, Z_DIM)), rng.normal(size=(9, len(ATTRIBUTES))))
+    return Model(config, variables, 7, "f" * 64, STATISTICS, code_statistics=of_codes)
 
 
 def logits(config, variables, codes):

@@ -200,25 +200,12 @@ def _write_music(
         "sound": sound,
     }
     _write_report(output, arguments, model, report | dict(phrases.report))
-    has_page = False
+    has_page = arguments.page and _write_page(output, arguments, model, request, phrases, requested)
     try:
         sets["training data"] = unpack(np.asarray(model.phrases("train")[:_TRAINING_PHRASES_IN_TABLE]))
-        if arguments.page:
-            sections = sections_of_phrases(
-                arguments.mode,
-                phrases.rolls,
-                phrases.names,
-                originals=phrases.originals,
-                original_names=phrases.original_names,
-            )
-            shown = {"source": arguments.workdir, "rule": request.rule, "tempo": tempo}
-            write_page(model, output / PAGE, sections, **shown, **requested)
-            has_page = True
-    except RequestError as error:
-        print(f"no listening page: {error}")
     except DatasetError as error:
         # An exported model may be far from its data.
-        print(f"no listening page, and no training data in the table below: {error}")
+        print(f"no training data in the table below: {error}")
     print(music_table(sets))
     if phrases.table:
         print(f"\n{phrases.table}\n")
@@ -228,6 +215,32 @@ def _write_music(
     print(f"wrote {len(phrases.rolls)} phrases to {output}")
     if has_page:
         print(f"to listen, open {output / PAGE} in a browser")
+
+
+def _write_page(
+    output: pathlib.Path,
+    arguments: argparse.Namespace,
+    model: Model,
+    request: Request,
+    phrases: Phrases,
+    requested: Mapping[str, Any],
+) -> bool:
+    """Writes the listening page; returns whether it could, and says why not."""
+    assert phrases.rolls is not None
+    sections = sections_of_phrases(
+        arguments.mode,
+        phrases.rolls,
+        phrases.names,
+        originals=phrases.originals,
+        original_names=phrases.original_names,
+    )
+    shown = {"source": arguments.workdir, "rule": request.rule, "tempo": requested_tempo(arguments, request.inputs)}
+    try:
+        write_page(model, output / PAGE, sections, **shown, **requested)
+    except (RequestError, DatasetError) as error:
+        print(f"no listening page: {error}")
+        return False
+    return True
 
 
 def _write_report(

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tests.bench import mode_metrics as metrics
+from wae_jax.generation.attributes import ATTRIBUTES, Directions, measure
 from wae_jax.generation.model import Model
 from wae_jax.generation.modes.accompaniment import accompany
-from wae_jax.generation.modes.attributes import ATTRIBUTES, Directions, measure
 from wae_jax.generation.modes.continuation import continue_
 from wae_jax.generation.modes.editing import edit_codes
 from wae_jax.generation.modes.input_phrase import InputPhrase
@@ -62,14 +62,12 @@ class Trial:
 
     Attributes:
       model: an opened model.
-      directions: in which it edits, for `edit` alone.
       song: phrases that the model has not seen.
       keep: indices of the tracks that `accompany` keeps.
       seed: of everything random.
     """
 
     model: Model
-    directions: Directions | None
     song: Song
     keep: tuple[int, ...]
     seed: int
@@ -165,8 +163,8 @@ def measure_continue(trial: Trial) -> Measures:
 
 def measure_edit(trial: Trial) -> Measures:
     """What edits of each attribute by one standard deviation, up and down, reach, and what else they change."""
-    model, directions, request, codes = trial.model, trial.directions, trial.request(1), trial.varied.codes[:1]
-    assert directions is not None
+    model, request, codes = trial.model, trial.request(1), trial.varied.codes[:1]
+    directions = model.statistics_of_codes().directions
     before = measure(request.decode(model, codes)[1])
     between = _change(measure(trial.song.phrase), measure(trial.song.other), directions)
     slope = np.random.default_rng(trial.seed).standard_normal(directions.slope.shape)

@@ -46,7 +46,6 @@ from wae_jax.command_line.generate_flags import parse_tracks
 from wae_jax.data.dataset import load_dataset, read_index
 from wae_jax.generation.load import load
 from wae_jax.generation.model import Model
-from wae_jax.generation.modes.editing import training_directions
 from wae_jax.metrics.intervals import Interval, bootstrap_interval
 from wae_jax.pianoroll import NUM_TRACKS, PHRASE_SHAPE, active_track_bars, pack, unpack
 
@@ -86,14 +85,12 @@ def measure_models(
     models: Mapping[str, Model], songs: Sequence[Song], *, modes: Sequence[str], keep: tuple[int, ...], seed: int
 ) -> dict[str, dict[str, Values]]:
     """The measures of every song, by mode and model."""
-    # They take the training data of the model, and seconds.
-    directions = {name: training_directions(model)[0] if "edit" in modes else None for name, model in models.items()}
     found: dict[str, dict[str, list[Measures]]] = {mode: {name: [] for name in models} for mode in modes}
     for number, song in enumerate(songs):
         for name, model in models.items():
             started = time.perf_counter()
             # A seed for each song: one for all would give them all the same samples of the prior.
-            trial = Trial(model, directions[name], song, keep, seed + number)
+            trial = Trial(model, song, keep, seed + number)
             measured = {mode: MEASURES[mode](trial) for mode in modes}
             for mode, values in measured.items():
                 found[mode][name].append(values)

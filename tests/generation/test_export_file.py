@@ -16,6 +16,8 @@ from tests.helpers import ROOT, STATISTICS, changed, train_briefly
 from wae_jax import export
 from wae_jax.errors import CheckpointError, ConfigError
 from wae_jax.generation import export_file, exported
+from wae_jax.generation.attributes import ATTRIBUTES
+from wae_jax.generation.code_statistics import code_statistics
 from wae_jax.generation.load import SHIPPED
 from wae_jax.training.learned_prior import fit_kernel_density, log_density, normal
 
@@ -31,6 +33,11 @@ def test_what_is_saved_is_read_back(model, tmp_path):
     digest = export_file.write_model(tmp_path / "a.npz", model)
     held = export_file.read_model(tmp_path / "a.npz")
     assert (held.step, held.digest, held.track_statistics) == (7, digest, STATISTICS)
+    assert held.code_statistics.num_phrases == 9
+    found, given = map(jax.tree.leaves, (held.code_statistics, model.code_statistics))
+    assert len(found) == len(given)
+    for array, expected in zip(found, given, strict=True):
+        np.testing.assert_allclose(array, expected, rtol=1e-6)
     assert held.config == model.config
     assert jax.tree.structure(held.variables) == jax.tree.structure(model.variables)
     for path, leaf in jax.tree_util.tree_leaves_with_path(model.variables):
@@ -86,8 +93,8 @@ CHANGES = [
     (lambda meta, held: meta["config"].update(seed=5), "is damaged: its digest"),
     (lambda meta, held: held.pop(KERNEL), "is damaged: its digest"),
     (lambda meta, held: meta.pop("digest"), "is damaged: its digest"),
-    (lambda meta, held: meta.update(version=5), "is of version 5 of the format .* reads version 4"),
-    (lambda meta, held: meta.update(format="wae_jax trained run", version=1), "is of version 1 .* reads version 4"),
+    (lambda meta, held: meta.update(version=6), "is of version 6 of the format .* reads version 5"),
+    (lambda meta, held: meta.update(format="wae_jax trained run", version=1), "is of version 1 .* reads version 5"),
     (lambda meta, held: meta.update(format="a song"), "is no exported model"),
 ]
 
@@ -109,6 +116,7 @@ def test_changes_are_noticed(model, tmp_path, change, message):
         lambda meta: meta.update(track_statistics=None),
         lambda meta: meta["track_statistics"].pop("densities"),
         lambda meta: meta["track_statistics"].update(short_note_shares=3),
+        lambda meta: meta["code_statistics"].pop("num_phrases"),
     ],
 )
 def test_what_is_forged_with_its_digest_is_refused(model, tmp_path, change):
@@ -260,3 +268,15 @@ def test_a_learned_prior_of_another_size_is_refused(model, tmp_path):
     export_file.write_model(tmp_path / "a.npz", dataclasses.replace(model, kernel_density=normal(7, 1.0)))
     with pytest.raises(CheckpointError, match=r"has a learned prior of shapes .*'centers': \(1, 7\)"):
         export_file.read_model(tmp_path / "a.npz")
+
+
+def test_statistics_of_codes_of_another_size_or_of_other_attributes_are_refused(model, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    other = code_statistics(rng.normal(size=(9, 7)), rng.normal(size=(9, len(ATTRIBUTES))))
+    export_file.write_model(tmp_path / "a.npz", dataclasses.replace(model, code_statistics=other))
+    with pytest.raises(CheckpointError, match=r"has statistics of codes of shapes .*'mean': \(7,\)"):
+        export_file.read_model(tmp_path / "a.npz")
+    export_file.write_model(tmp_path / "b.npz", model)
+    monkeypatch.setattr(exported, "ATTRIBUTES", dict.fromkeys(("density", "tempo")))
+    with pytest.raises(CheckpointError, match=r"the attributes density, polyphony.*; expected density, tempo: export"):
+        export_file.read_model(tmp_path / "b.npz")

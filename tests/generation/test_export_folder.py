@@ -115,7 +115,7 @@ def forge(folder, change):
         (lambda content: content.pop("config"), "is damaged: its digest"),
         (lambda content: content["config"].update(seed=5), "is damaged: its digest"),
         (lambda content: content.pop("digest"), "is damaged: its digest"),
-        (lambda content: content.update(version=5), "is of version 5 of the format .* reads version 4"),
+        (lambda content: content.update(version=6), "is of version 6 of the format .* reads version 5"),
         (lambda content: content.update(format="a song"), "is no exported model"),
     ],
 )

@@ -15,11 +15,11 @@ from tests.helpers import random_rolls
 from tests.listening.binarization_cases import CASES, rule_of
 from tests.listening.browsing import loudest, opened
 from wae_jax.config import BinarizationRule
+from wae_jax.generation.attributes import ATTRIBUTES
 from wae_jax.generation.binarization import binarize
 from wae_jax.generation.exported import to_storage
 from wae_jax.generation.latent_paths import slerp
 from wae_jax.generation.load import load
-from wae_jax.generation.modes.attributes import ATTRIBUTES
 from wae_jax.listening.document import PLAYER_SCRIPTS, embed, read_browser_file
 from wae_jax.listening.latent_panel import latent_panel, layer_to_json
 from wae_jax.listening.network_layers import decoder_layers, encoder_layers

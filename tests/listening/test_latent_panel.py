@@ -11,9 +11,11 @@ from tests.helpers import random_rolls, train_briefly
 from wae_jax.config import BinarizationRule
 from wae_jax.data.dataset import spread
 from wae_jax.errors import CheckpointError
+from wae_jax.generation.attributes import ATTRIBUTES
+from wae_jax.generation.code_statistics import Components
 from wae_jax.generation.load import load
 from wae_jax.listening.document import embed
-from wae_jax.listening.latent_panel import ATTRIBUTES, MIN_CORRELATION, find_directions, latent_panel
+from wae_jax.listening.latent_panel import components_to_json, latent_panel
 from wae_jax.listening.network_layers import decoder_layers, encoder_layers
 from wae_jax.training.learned_prior import KernelDensity
 
@@ -51,19 +53,19 @@ def test_layers_are_stored_exactly_but_for_kernels_of_16_bits(model, panel):
 def test_a_model_of_transposed_music_knows_many_keys(model, panel):
     config = dataclasses.replace(model.config, data=dataclasses.replace(model.config.data, transpose_semitones=3))
     assert panel["is_in_one_tonality"]
-    changed = latent_panel(dataclasses.replace(model, config=config), rule=RULE, num_phrases=4)
+    changed = latent_panel(dataclasses.replace(model, config=config), rule=RULE)
     assert not changed["is_in_one_tonality"]
 
 
 def test_codes_that_16_bits_cannot_hold_are_refused(model):
     density = KernelDensity(np.full((2, model.config.model.z_dim), 1e5), np.eye(model.config.model.z_dim), np.int32(2))
     with pytest.raises(CheckpointError, match=r"centers cannot be stored as float16: its largest value is 1e\+05"):
-        latent_panel(dataclasses.replace(model, kernel_density=density), rule=RULE, num_phrases=4)
+        latent_panel(dataclasses.replace(model, kernel_density=density), rule=RULE)
 
 
 def test_directions_are_those_of_the_codes_of_training_phrases(model, panel):
     rows = np.asarray(model.phrases("train"))
-    rolls = np.unpackbits(rows[spread(len(rows), 1024)], axis=1).reshape(-1, 192, 84, 5).astype(bool)
+    rolls = np.unpackbits(rows[spread(len(rows), 2048)], axis=1).reshape(-1, 192, 84, 5).astype(bool)
     codes = model.encode(rolls).astype(np.float64)
     np.testing.assert_allclose(panel["mean"], codes.mean(axis=0), atol=1e-6)
     components = np.array([direction["component"] for direction in panel["directions"]])
@@ -77,62 +79,12 @@ def test_directions_are_those_of_the_codes_of_training_phrases(model, panel):
     assert panel["prior_deviation"] == pytest.approx(model.config.objective.prior_variance**0.5)
 
 
-def spread_out(num=400):
-    """Codes whose principal components are the axes 2, 0 and 1, with deviations 3, 2 and 1, and their sources."""
-    rng = np.random.default_rng(0)
-    sources = np.linalg.qr(rng.normal(size=(num, 4)))[0]
-    sources = sources - sources.mean(axis=0)
-    sources /= sources.std(axis=0)
-    # Whitened, so that deviations and correlations are what they are said to be.
-    sources = sources @ np.linalg.inv(np.linalg.cholesky(np.cov(sources.T, bias=True))).T
-    codes = np.zeros((num, 3))
-    codes[:, 2], codes[:, 0], codes[:, 1] = 3 * sources[:, 0], 2 * sources[:, 1], sources[:, 2]
-    return codes + np.array([5.0, -7.0, 1.0]), sources
-
-
-# Which way round a decomposition gives its components is left to chance.
-@pytest.mark.parametrize("way", [1, -1])
-def test_a_direction_is_named_after_what_grows_along_it(way):
-    codes, sources = spread_out()
-    codes = codes * [1, way, 1]
-    mixed = way * (-0.5 * sources[:, 0] - 0.7 * sources[:, 1] + (1 - 0.25 - 0.49) ** 0.5 * sources[:, 3])
-    attributes = {"density": mixed, "register": 0.3 * sources[:, 1] + (1 - 0.09) ** 0.5 * sources[:, 3]}
-    first, second, third = find_directions(codes, attributes, num=8, min_deviation=1e-3)
-    np.testing.assert_allclose(first["component"], [0, 0, -way], atol=1e-9)
-    np.testing.assert_allclose(second["component"], [-way, 0, 0], atol=1e-9)
-    assert (first["name"], second["name"], third["name"]) == ("density", "density", None)
-    assert (first["correlation"], second["correlation"]) == pytest.approx((0.5, 0.7))
-    assert third["correlation"] is None
-    # Nothing is measured along it, so it points to where its largest part is positive.
-    np.testing.assert_allclose(third["component"], [0, 1, 0], atol=1e-9)
-    assert [each["deviation"] for each in (first, second, third)] == pytest.approx([3, 2, 1])
-    assert [each["share"] for each in (first, second, third)] == pytest.approx([9 / 14, 4 / 14, 1 / 14])
-
-
-@pytest.mark.parametrize(("correlation", "is_named"), [(MIN_CORRELATION - 0.01, False), (MIN_CORRELATION + 0.01, True)])
-def test_below_the_bound_there_is_no_name(correlation, is_named):
-    codes, sources = spread_out()
-    values = correlation * sources[:, 0] + (1 - correlation**2) ** 0.5 * sources[:, 3]
-    first = find_directions(codes, {"register": values}, num=1, min_deviation=0)[0]
-    assert (first["name"] == "register") == is_named
-
-
-def test_phrases_without_a_value_do_not_count_and_constants_name_nothing():
-    codes, sources = spread_out()
-    values = sources[:, 0].copy()
-    values[::3] = np.nan
-    attributes = {"note length": np.full(len(codes), 4.0), "register": values, "polyphony": np.full(len(codes), np.nan)}
-    first = find_directions(codes, attributes, num=1, min_deviation=0)[0]
-    assert first["name"] == "register"
-    assert first["correlation"] == pytest.approx(1)
-
-
-def test_there_are_no_more_directions_than_codes_differ_in():
-    codes, _ = spread_out()
-    codes[:, 1] = 4.0
-    assert len(find_directions(codes, {"density": codes[:, 2]}, num=8, min_deviation=1e-3)) == 2
-    assert len(find_directions(codes, {"density": codes[:, 2]}, num=1, min_deviation=1e-3)) == 1
-    assert find_directions(np.ones((5, 3)), {"density": np.arange(5.0)}, num=8, min_deviation=1e-3) == []
+def test_components_are_named_after_what_follows_them():
+    correlation = np.array([[0.1, -0.6, 0.7, 0, 0], [0.39, 0.2, 0, 0, 0], [0.9, 0, 0, 0, 0]])
+    components = Components(np.eye(3), np.array([3, 2, 1e-4]), np.array([0.7, 0.3, 0.0]), correlation)
+    first, second = components_to_json(components, min_deviation=1e-3)
+    assert first == {"component": [1, 0, 0], "name": "note length", "correlation": 0.7, "deviation": 3, "share": 0.7}
+    assert second == {"component": [0, 1, 0], "name": None, "correlation": None, "deviation": 2, "share": 0.3}
 
 
 def test_attributes_by_hand():

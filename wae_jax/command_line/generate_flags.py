@@ -11,7 +11,7 @@ from wae_jax.command_line.command import local_path, number, whole_number
 from wae_jax.command_line.model_flags import ONLY_WITH_MODEL
 from wae_jax.config import BinarizationRule
 from wae_jax.errors import RequestError
-from wae_jax.generation.modes.attributes import ATTRIBUTES
+from wae_jax.generation.attributes import ATTRIBUTES
 from wae_jax.generation.modes.code_file import read_codes
 from wae_jax.generation.modes.input_phrase import InputPhrase, read_input_phrase, read_input_phrases
 from wae_jax.generation.modes.keys import RANDOM, key_shift

@@ -1,8 +1,8 @@
 """The content of an exported model in any file format: arrays and a description of them, verified when read.
 
 Kernels are float16, which makes files small; vectors (biases, scales, moving averages), of which there are few, are
-float32, and so is the factor of a learned prior. The description is JSON: format, version, configuration, step,
-statistics of the training data, digest of the checkpoint, and digest of description and arrays.
+float32, and so are the factor of a learned prior and the statistics of codes. The description is JSON: format, version,
+configuration, step, statistics of the training data, digest of the checkpoint, and digest of description and arrays.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from jaxtyping import Shaped
 from wae_jax.config import Config, read_config
 from wae_jax.data.statistics import TrackStatistics
 from wae_jax.errors import CheckpointError
+from wae_jax.generation.attributes import ATTRIBUTES, Directions
+from wae_jax.generation.code_statistics import CodeStatistics, Components
 from wae_jax.generation.model import Model
 from wae_jax.models.autoencoder import make_autoencoder
 from wae_jax.pianoroll import PHRASE_SHAPE
@@ -33,9 +35,10 @@ from wae_jax.training.checkpoint_meta import describe_leaves
 from wae_jax.training.learned_prior import KernelDensity
 
 FORMAT = "wae_jax model"
-VERSION = 4
+VERSION = 5
 # Beside the collections of variables.
 _LEARNED_PRIOR = "learned_prior/"
+_CODES = "code_statistics/"
 # Exceptions that reading a damaged file, or a description without what it should have, raises.
 DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, EOFError, NotImplementedError, RuntimeError, MemoryError),
@@ -86,6 +89,8 @@ def to_exported(model: Model) -> tuple[dict[str, Any], Arrays]:
     if model.kernel_density is not None:
         stored = density_to_storage(model.kernel_density)
         arrays |= {_LEARNED_PRIOR + name: array for name, array in stored.items()}
+    of_codes = model.statistics_of_codes()
+    arrays |= {_CODES + name: array for name, array in _codes_to_storage(of_codes).items()}
     description = {
         "format": FORMAT,
         "version": VERSION,
@@ -93,6 +98,7 @@ def to_exported(model: Model) -> tuple[dict[str, Any], Arrays]:
         "step": model.step,
         "source_digest": model.digest,
         "track_statistics": {name: list(values) for name, values in model.statistics()._asdict().items()},
+        "code_statistics": {"num_phrases": of_codes.num_phrases, "attributes": list(ATTRIBUTES)},
     }
     return {**description, "digest": digest_of(description, arrays)}, arrays
 
@@ -121,8 +127,17 @@ def from_exported(path: str | os.PathLike[str], description: dict[str, Any], arr
     statistics = TrackStatistics(tuple(found["densities"]), tuple(found["empty_bar_rates"]), short_note_shares)
     learned = {name: array for name, array in arrays.items() if name.startswith(_LEARNED_PRIOR)}
     density = _to_kernel_density(path, config, learned)
-    variables = _to_variables(path, config, {name: arrays[name] for name in arrays.keys() - learned.keys()})
-    return Model(config, variables, description["step"], digest, statistics, density)
+    of_codes = {name: array for name, array in arrays.items() if name.startswith(_CODES)}
+    others = arrays.keys() - learned.keys() - of_codes.keys()
+    return Model(
+        config,
+        _to_variables(path, config, {name: arrays[name] for name in others}),
+        description["step"],
+        digest,
+        statistics,
+        density,
+        code_statistics=_to_code_statistics(path, config, description["code_statistics"], of_codes),
+    )
 
 
 def check_version(path: str | os.PathLike[str], description: Any) -> None:
@@ -153,6 +168,41 @@ def _to_kernel_density(path: str | os.PathLike[str], config: Config, arrays: Arr
     if shapes != wanted:
         raise CheckpointError(f"{path} has a learned prior of shapes {shapes}; expected {wanted}")
     return KernelDensity(**{name: arrays[_LEARNED_PRIOR + name] for name in wanted}, count=np.int32(num)).unpadded()
+
+
+def _codes_to_storage(statistics: CodeStatistics) -> Arrays:
+    """The arrays of the statistics of codes by name, float32."""
+    named = {"mean": statistics.mean}
+    named |= {f"directions/{name}": array for name, array in statistics.directions._asdict().items()}
+    named |= {f"components/{name}": array for name, array in statistics.components._asdict().items()}
+    return {name: array.astype(np.float32) for name, array in named.items()}
+
+
+def _to_code_statistics(
+    path: str | os.PathLike[str], config: Config, described: Mapping[str, Any], arrays: Arrays
+) -> CodeStatistics:
+    """The statistics of codes, in float64."""
+    if described["attributes"] != list(ATTRIBUTES):
+        raise CheckpointError(
+            f"{path} has statistics of the attributes {', '.join(described['attributes'])}; expected "
+            f"{', '.join(ATTRIBUTES)}: export the model again"
+        )
+    z, num = config.model.z_dim, len(ATTRIBUTES)
+    found = {name.removeprefix(_CODES): array.astype(np.float64) for name, array in arrays.items()}
+    num_components = len(found.get("components/share", ()))
+    wanted = {
+        **{"components/correlation": (num_components, num), "components/deviation": (num_components,)},
+        **{"components/direction": (num_components, z), "components/share": (num_components,)},
+        **{"directions/deviation": (num,), "directions/explained": (num,), "directions/slope": (num, z), "mean": (z,)},
+    }
+    if (shapes := {name: array.shape for name, array in sorted(found.items())}) != wanted:
+        raise CheckpointError(f"{path} has statistics of codes of shapes {shapes}; expected {wanted}")
+    return CodeStatistics(
+        described["num_phrases"],
+        found["mean"],
+        Directions(**{name: found[f"directions/{name}"] for name in Directions._fields}),
+        Components(**{name: found[f"components/{name}"] for name in Components._fields}),
+    )
 
 
 def _to_variables(path: str | os.PathLike[str], config: Config, arrays: Arrays) -> dict[str, Any]:

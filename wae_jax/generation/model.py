@@ -17,8 +17,11 @@ from wae_jax.data.dataset import Dataset, spread
 from wae_jax.data.load import open_data
 from wae_jax.data.statistics import TrackStatistics, track_statistics
 from wae_jax.errors import RequestError
+from wae_jax.generation.attributes import measure
 from wae_jax.generation.binarization import binarize
 from wae_jax.generation.calibration import fit_rule
+from wae_jax.generation.code_statistics import MAX_PHRASES as MAX_PHRASES_OF_STATISTICS
+from wae_jax.generation.code_statistics import CodeStatistics, code_statistics
 from wae_jax.generation.latent_paths import slerp_path
 from wae_jax.models.autoencoder import Autoencoder, make_autoencoder
 from wae_jax.objective.prior import sample_prior
@@ -51,6 +54,7 @@ class Model:
       kernel_density: the distribution that codes are sampled from; None for the normal prior.
       discriminator: parameters of the latent discriminator that it was trained with; None without one, and where only
         the autoencoder has been kept, as in exported files.
+      code_statistics: of the codes of training phrases, where they come with the model.
     """
 
     config: Config
@@ -60,6 +64,7 @@ class Model:
     track_statistics: TrackStatistics | None = None
     kernel_density: KernelDensity | None = None
     discriminator: Mapping[str, Any] | None = None
+    code_statistics: CodeStatistics | None = None
 
     @classmethod
     def of_state(cls, config: Config, state: TrainState, statistics: TrackStatistics | None = None) -> Model:
@@ -185,6 +190,16 @@ class Model:
     def statistics(self) -> TrackStatistics:
         """Statistics of the training data, track by track. Raises DatasetError as `data`."""
         return self.track_statistics or track_statistics(self.phrases("train"))
+
+    def statistics_of_codes(self) -> CodeStatistics:
+        """Statistics of the codes of up to 2,048 training phrases. Raises DatasetError as `data`."""
+        return self.code_statistics or self._statistics_of_codes
+
+    @functools.cached_property
+    def _statistics_of_codes(self) -> CodeStatistics:
+        rows = self.phrases("train")
+        rolls = unpack(np.asarray(rows[spread(len(rows), MAX_PHRASES_OF_STATISTICS)]))
+        return code_statistics(self.encode(rolls), measure(rolls))
 
     def data(self) -> Dataset:
         """The dataset that the model was trained on. Raises DatasetError if it can no longer be found."""

@@ -11,37 +11,31 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Shaped
+from jaxtyping import Shaped
 
 from wae_jax.config import BinarizationRule
-from wae_jax.data.dataset import spread
+from wae_jax.generation.attributes import ATTRIBUTES, Directions
+from wae_jax.generation.code_statistics import MIN_CORRELATION, Components
 from wae_jax.generation.exported import density_to_storage, to_storage
 from wae_jax.generation.model import Model
-from wae_jax.generation.modes.attributes import ATTRIBUTES, Measured, PerPhrase, fit_directions, measure
 from wae_jax.listening.network_layers import Layer, decoder_layers, encoder_layers
-from wae_jax.pianoroll import LOWEST_PITCH, PHRASE_SHAPE, Codes, unpack
+from wae_jax.pianoroll import LOWEST_PITCH, PHRASE_SHAPE
 from wae_jax.training.learned_prior import KernelDensity
 
-MIN_CORRELATION = 0.4
 # Components along which codes vary less than this, in standard deviations of the prior, are left out.
 _MIN_DEVIATION = 1e-3
 
 
-def latent_panel(
-    model: Model, *, rule: BinarizationRule, num_directions: int = 8, num_phrases: int = 1024
-) -> dict[str, Any]:
+def latent_panel(model: Model, *, rule: BinarizationRule) -> dict[str, Any]:
     """The data that latent_panel.js reads.
 
     Args:
       model: a trained model.
       rule: the initial binarization rule, calibrated. The page does not sample cells: for "bernoulli" it takes
         thresholds of one half.
-      num_directions: at most this many directions.
-      num_phrases: at most this many training phrases, spread over the split.
 
     Returns:
       JSON: the `digest` of the model, the `shape` [T, P, K] and the `lowest_pitch` of a phrase, the layers of the
@@ -50,16 +44,13 @@ def latent_panel(
 
     Raises:
       CheckpointError: if the autoencoder or the learned prior has values that 16 bits cannot hold.
-      DatasetError: if the training data can no longer be found.
+      DatasetError: if the statistics of codes take training data that can no longer be found.
     """
     if rule.method == "bernoulli":
         rule = BinarizationRule(min_note_length=rule.min_note_length)
-    rows = model.phrases("train")
-    rolls = unpack(np.asarray(rows[spread(len(rows), num_phrases)]))
-    codes = model.encode(rolls)
+    statistics = model.statistics_of_codes()
     config, stored = model.config, to_storage(model.variables)
     prior_deviation = float(config.objective.prior_variance) ** 0.5
-    measured = measure(rolls)
     return {
         "digest": model.digest,
         "shape": list(PHRASE_SHAPE),
@@ -70,36 +61,26 @@ def latent_panel(
         "prior_deviation": prior_deviation,
         "kernel_density": None if model.kernel_density is None else _density_to_json(model.kernel_density),
         "rule": dataclasses.asdict(rule),
-        "mean": codes.mean(axis=0, dtype=np.float64).tolist(),
-        "attributes": find_attributes(codes, measured),
-        "directions": find_directions(
-            codes,
-            dict(zip(ATTRIBUTES, measured.T, strict=True)),
-            num=num_directions,
-            min_deviation=_MIN_DEVIATION * prior_deviation,
-        ),
+        "mean": statistics.mean.tolist(),
+        "attributes": _attributes_to_json(statistics.directions),
+        "directions": components_to_json(statistics.components, min_deviation=_MIN_DEVIATION * prior_deviation),
     }
 
 
-def find_attributes(codes: Codes, measured: Measured) -> list[dict[str, Any]]:
+def _attributes_to_json(directions: Directions) -> list[dict[str, Any]]:
     """The attributes that differ between phrases: `name`, `slope` and `explained` as in `attributes.Directions`."""
-    found = fit_directions(codes, measured)
     return [
         {"name": name, "slope": slope.tolist(), "explained": float(explained)}
-        for name, slope, explained in zip(ATTRIBUTES, found.slope, found.explained, strict=True)
+        for name, slope, explained in zip(ATTRIBUTES, directions.slope, directions.explained, strict=True)
         if slope.any()
     ]
 
 
-def find_directions(
-    codes: Codes, attributes: Mapping[str, PerPhrase], *, num: int, min_deviation: float
-) -> list[dict[str, Any]]:
-    """The leading principal components of codes.
+def components_to_json(components: Components, *, min_deviation: float) -> list[dict[str, Any]]:
+    """Principal components as JSON, named after the attributes that follow them.
 
     Args:
-      codes: codes of phrases, `[B, Z]`.
-      attributes: values `[B]` by name; NaN where undefined.
-      num: at most this many components.
+      components: of the codes.
       min_deviation: components along which the codes have a smaller standard deviation are left out.
 
     Returns:
@@ -107,38 +88,21 @@ def find_directions(
       variance, and the `name` and the `correlation` of the attribute that correlates most, which grows along it; both
       None if no correlation reaches `MIN_CORRELATION`.
     """
-    centred = codes.astype(np.float64) - codes.mean(axis=0, dtype=np.float64)
-    _, lengths, components = np.linalg.svd(centred, full_matrices=False)
-    deviations = lengths / len(codes) ** 0.5
     found = []
-    for component, deviation in list(zip(components, deviations, strict=True))[:num]:
+    for direction, deviation, share, correlations in zip(*components, strict=True):
         if deviation > min_deviation:
-            share = float(deviation**2 / (deviations**2).sum())
-            described = _describe(component, centred @ component, attributes)
-            found.append({**described, "deviation": float(deviation), "share": share})
+            largest = int(np.abs(correlations).argmax())
+            is_named = correlations[largest] >= MIN_CORRELATION
+            found.append(
+                {
+                    "component": direction.tolist(),
+                    "name": list(ATTRIBUTES)[largest] if is_named else None,
+                    "correlation": float(correlations[largest]) if is_named else None,
+                    "deviation": float(deviation),
+                    "share": float(share),
+                }
+            )
     return found
-
-
-def _describe(
-    component: Float64[np.ndarray, " Z"], projections: PerPhrase, attributes: Mapping[str, PerPhrase]
-) -> dict[str, Any]:
-    """A component with its sign, name and correlation, given the projections of the codes on it."""
-    correlations = {name: _correlation(projections, values) for name, values in attributes.items()}
-    name = max(correlations, key=lambda name: abs(correlations[name]))
-    correlation = correlations[name]
-    if abs(correlation) < MIN_CORRELATION:
-        # The sign of a singular vector is arbitrary; this fixes it.
-        sign = np.sign(component[np.argmax(np.abs(component))])
-        return {"component": (sign * component).tolist(), "name": None, "correlation": None}
-    return {"component": (np.sign(correlation) * component).tolist(), "name": name, "correlation": abs(correlation)}
-
-
-def _correlation(projections: PerPhrase, values: PerPhrase) -> float:
-    """Pearson's correlation over the phrases with a value; 0 where either side is constant."""
-    known = ~np.isnan(values)
-    if known.sum() < 2 or np.ptp(values[known]) == 0 or np.ptp(projections[known]) == 0:
-        return 0.0
-    return float(np.corrcoef(projections[known], values[known])[0, 1])
 
 
 def _density_to_json(density: KernelDensity) -> dict[str, Any]:

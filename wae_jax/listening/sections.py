@@ -11,6 +11,7 @@ from jaxtyping import Bool
 
 from wae_jax.config import BinarizationRule
 from wae_jax.data.dataset import Dataset
+from wae_jax.errors import DatasetError
 from wae_jax.generation.latent_paths import slerp_path
 from wae_jax.generation.model import Model
 from wae_jax.metrics.reconstruction import cell_f1
@@ -65,28 +66,32 @@ def name_phrases(rolls: BinaryRolls, names: Sequence[str]) -> list[Phrase]:
 def sections_of_model(model: Model, *, num: int, seed: int, rule: BinarizationRule) -> Iterator[Section]:
     """Random samples, training music, reconstructions beside originals, and interpolations.
 
+    An exported model may be far from its data: then there are samples alone, and their description says so.
+
     Args:
       model: a trained model.
       num: number of random samples.
       seed: seed of the samples and of the choice of all other phrases.
       rule: the binarization rule.
-
-    Raises:
-      DatasetError: if the training data can no longer be found.
     """
 
     def decode(codes: Codes) -> Rolls:
         return model.binarize(model.decode(codes), rule, seed=seed)
 
     samples = decode(model.sample_codes(seed, num))
+    try:
+        data, missing = model.data(), ""
+    except DatasetError as error:
+        data, missing = None, f" There is no other music here, since the data of the training are missing: {error}."
     source = f" from {model.kernel_density}" if model.kernel_density else ""
     yield Section(
         "samples",
         "Random samples",
-        f"Unselected: the first {num} of seed {seed}{source}.",
+        f"Unselected: the first {num} of seed {seed}{source}.{missing}",
         [Group(name_phrases(samples, [f"Sample {i + 1}" for i in range(num)]))],
     )
-    data = model.data()
+    if data is None:
+        return
     real, indices = _choose(data, "train", _NUM_REAL, seed)
     yield Section(
         "real",

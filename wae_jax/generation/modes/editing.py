@@ -7,16 +7,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from wae_jax.data.dataset import spread
 from wae_jax.errors import RequestError
+from wae_jax.generation.attributes import ATTRIBUTES, Directions, Measured, measure, shortest_step
 from wae_jax.generation.model import Model
-from wae_jax.generation.modes.attributes import ATTRIBUTES, Directions, Measured, fit_directions, measure, shortest_step
 from wae_jax.generation.modes.code_search import find_input_codes
 from wae_jax.generation.modes.request import Phrases, Request, text_table
 from wae_jax.metrics.reconstruction import cell_f1
-from wae_jax.pianoroll import Codes, unpack
+from wae_jax.pianoroll import Codes
 
-_NUM_TRAINING_PHRASES = 2048
 # Lengths of a step that are tried, in deviations of the prior.
 _LENGTHS = np.array([0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6])
 
@@ -29,10 +27,11 @@ def edit(model: Model, request: Request) -> Phrases:
     nearest to the requested ones.
 
     Raises:
-      DatasetError: if the training data can no longer be found.
+      DatasetError: if the statistics of codes take training data that can no longer be found.
       RequestError: if an attribute is constant in them.
     """
-    directions, num_training = training_directions(model)
+    statistics = model.statistics_of_codes()
+    directions = statistics.directions
     requested = np.array([request.attributes.get(name, 0.0) for name in ATTRIBUTES])
     for name, change, deviation in zip(ATTRIBUTES, requested, directions.deviation, strict=True):
         if change and not deviation:
@@ -51,7 +50,7 @@ def edit(model: Model, request: Request) -> Phrases:
     table = effect(attributes, measure(rolls), directions, requested)
     kept = float(np.median(cell_f1(rolls, before)))
     report |= {
-        "training_phrases": num_training,
+        "training_phrases": statistics.num_phrases,
         "attributes": table,
         "f1_with_unedited": kept,
         "latent_distances": np.linalg.norm(codes - starts, axis=1).tolist(),
@@ -77,17 +76,6 @@ def edit(model: Model, request: Request) -> Phrases:
             table="\n".join(lines),
         )
     return Phrases(codes, rolls, probabilities, originals=before, report=report, table="\n".join(lines))
-
-
-def training_directions(model: Model) -> tuple[Directions, int]:
-    """The directions of attributes in the codes of up to 2,048 training phrases, and the number of these phrases.
-
-    Raises:
-      DatasetError: if the training data can no longer be found.
-    """
-    rows = model.phrases("train")
-    training = unpack(np.asarray(rows[spread(len(rows), _NUM_TRAINING_PHRASES)]))
-    return fit_directions(model.encode(training), measure(training)), len(training)
 
 
 def edit_codes(

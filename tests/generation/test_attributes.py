@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import random_rolls
-from wae_jax.generation.modes.attributes import ATTRIBUTES, fit_directions, measure, shortest_step
+from wae_jax.generation.attributes import ATTRIBUTES, fit_directions, measure, shortest_step
 
 A = len(ATTRIBUTES)
 
