@@ -109,7 +109,6 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "training": (
         "pretrain_steps=0",
         "pretrain_steps=200",
-        "adaptive_weight=true",
         "regularizer=gan",
         "regularizer=gan,prior_logit=true",
     ),
@@ -259,7 +258,6 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], Callable[[ml_collections.Conf
     "encoder_noise": (float, _field("model.encoder_noise")),
     "log_variance_weight": (float, _field("objective.log_variance_penalty_weight")),
     "prior_logit": (_boolean, _field("discriminator.prior_logit")),
-    "adaptive_weight": (_boolean, _field("objective.adaptive_penalty_weight")),
     "pretrain_steps": (int, _field("objective.pretrain_steps")),
     "transpose": (int, _field("data.transpose_semitones")),
     "averaging": (float, _field("ema_decay")),

@@ -20,7 +20,7 @@ from typing import Any
 
 import ablation_tables
 import jinja2
-from ablation_tables import Arm
+from ablation_tables import BASELINE, Arm
 from sweep_records import Record, collect, merge, read_records, write_records
 from sweep_runs import ROOT, SweepError
 
@@ -41,8 +41,9 @@ def make_page(template: str, records: Sequence[Record]) -> str:
     """The page in Markdown.
 
     The template's functions take the protocol as their first argument: `table(protocol, name, columns, evaluation)`,
-    `value(protocol, arm, column, evaluation)`, `songs(protocol, arm, metric, evaluation)` and `about(protocol)`. A
-    table is named as in `configs/ablations.py`, or a list of arms.
+    `has(protocol, name, evaluation)`, whether an arm besides the baseline has been run, `value(protocol, arm, column,
+    evaluation)`, `songs(protocol, arm, metric, evaluation)` and `about(protocol)`. A table is named as in
+    `configs/ablations.py`, or a list of arms.
 
     Raises:
       SweepError: if a table or value has no runs.
@@ -66,6 +67,11 @@ def make_page(template: str, records: Sequence[Record]) -> str:
         arms = [arm(protocol, each) for each in (_ABLATIONS["TABLES"][name] if isinstance(name, str) else name)]
         return ablation_tables.table(arms, of_protocol(protocol), columns=columns, evaluation=evaluation)
 
+    def has(protocol: str, name: str, evaluation: str = "split=test") -> bool:
+        arms = [arm(protocol, each) for each in _ABLATIONS["TABLES"][name]]
+        found = [record for record in records if record.protocol == protocol]
+        return any(ablation_tables.has_runs(each, found, evaluation) for each in arms if each.run != BASELINE)
+
     def value(protocol: str, name: str, column: str, evaluation: str = "split=test") -> str:
         found = of_protocol(protocol)
         return ablation_tables.cell(arm(protocol, name), found, column=column, evaluation=evaluation)
@@ -78,7 +84,7 @@ def make_page(template: str, records: Sequence[Record]) -> str:
         return ablation_tables.describe_runs(of_protocol(protocol))
 
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    return environment.from_string(template).render(table=table, value=value, songs=songs, about=about)
+    return environment.from_string(template).render(table=table, has=has, value=value, songs=songs, about=about)
 
 
 def plot_latent_dimensions(records: Sequence[Record], protocol: str, path: pathlib.Path) -> None:

@@ -95,6 +95,11 @@ def table(arms: Sequence[Arm], records: Sequence[Record], *, columns: Sequence[s
     return "\n".join(lines)
 
 
+def has_runs(arm: Arm, records: Sequence[Record], evaluation: str) -> bool:
+    """Whether an arm has been run and evaluated so."""
+    return bool(_runs(arm, records, evaluation))
+
+
 def cell(arm: Arm, records: Sequence[Record], *, column: str, evaluation: str) -> str:
     """One cell of `table`: for sentences."""
     return _cell(COLUMNS[column], _needed_runs(arm, records, evaluation))

@@ -83,7 +83,6 @@ def test_each_regularizer_has_three_weights_ten_times_apart_around_its_own():
         ("regularizer=none", {"objective.penalty": "none", "objective.penalty_weight": 0.0}),
         ("penalty_weight=7,regularizer=gan", {"objective.penalty": "gan", "objective.penalty_weight": 7.0}),
         ("prior_logit=true", {"discriminator.prior_logit": True}),
-        ("adaptive_weight=true", {"objective.adaptive_penalty_weight": True}),
         (
             "binary_neurons=stochastic,gradient=straight_through,slope_growth=2",
             {

@@ -45,6 +45,17 @@ def test_save_takes_a_copy(tmp_path):
     np.testing.assert_array_equal(restored["w"], np.arange(200_000, dtype=np.float32))
 
 
+def test_an_empty_part_that_only_the_checkpoint_has_does_not_matter(tmp_path):
+    weights = np.arange(3, dtype=np.float32)
+    with Checkpointer(tmp_path) as checkpointer:
+        checkpointer.save(1, {"w": weights, "averages": {}})
+        restored, _ = checkpointer.restore(1, {"w": np.zeros(3, np.float32)})
+        assert restored.keys() == {"w"}
+        np.testing.assert_array_equal(restored["w"], weights)
+        with pytest.raises(CheckpointError, match=r"averages is missing where float32\[\] is expected"):
+            checkpointer.restore(1, {"w": weights, "averages": np.float32(0)})
+
+
 def test_digests_by_hand():
     found = describe_leaves({"b": jnp.asarray([[1, 2]], jnp.int32), "a": Counters(np.float32(0.5), {})})
     seen, b = hashlib.sha256(b"float32[]\0\0\0\x3f"), hashlib.sha256(b"int32[1, 2]\1\0\0\0\2\0\0\0")

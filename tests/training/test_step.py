@@ -330,19 +330,3 @@ def test_schedules_are_kerass_and_the_usual_ones():
     assert values["cosine"] == pytest.approx(1e-3 * (1 + np.cos(np.pi * 0.48)) / 2)
     warm = OptimizerSpec(learning_rate=1e-3, warmup_steps=10)
     assert float(make_schedule(warm, num_train_steps=100)(5)) == pytest.approx(5e-4)
-
-
-def test_the_adaptive_weight_is_the_ratio_of_the_terms_averages():
-    config = tiny_config(
-        "sliced_wasserstein", encoder="gaussian", adaptive_penalty_weight=True, penalty_weight=30.0, batch_size=4
-    )
-    state, history = train(config, 1, 3)
-    terms = [[float(metrics[f"train/{name}"]) for name in ("reconstruction", "penalty")] for metrics in history]
-    averages = np.zeros(2)
-    for i, (metrics, pair) in enumerate(zip(history, terms, strict=True)):
-        expected = np.clip(averages[0] / abs(averages[1]), 0.3, 3000) if i else 30.0
-        assert float(metrics["train/penalty_weight"]) == pytest.approx(expected, rel=1e-4)
-        averages = 0.99 * averages + 0.01 * np.array(pair)
-    assert state.term_averages.keys() == {"reconstruction", "penalty"}
-    fixed = create_train_state(tiny_config("mmd"), track_densities=DENSITIES, num_train_steps=1)
-    assert fixed.term_averages == {}

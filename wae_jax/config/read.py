@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Fields that workdirs and exported files of 0.3.0 lack, by dotted name; their runs had these values, the defaults.
 ADDED_FIELDS = {"init_from": "", "tracker": "none", "objective.mmd_scales": list(ObjectiveSpec().mmd_scales)}
 # Fields that they have and this version lacks, with the value that leaves a run as this version trains it.
-REMOVED_FIELDS = {"objective.sinkhorn_epsilon": 0.05}
+REMOVED_FIELDS = {"objective.sinkhorn_epsilon": 0.05, "objective.adaptive_penalty_weight": False}
 
 _LARGEST_CORPUS = 1_000_000  # phrases of 10 kB
 # Metrics that rank models one way alone; of most metrics of music neither more nor less is better.
@@ -216,16 +216,6 @@ def _check_prior_logit(config: Config) -> str | None:
     return None
 
 
-def _check_adaptive_weight(config: Config) -> str | None:
-    objective = config.objective
-    if objective.adaptive_penalty_weight and not (objective.penalty != "none" and objective.penalty_weight > 0):
-        return (
-            "objective.adaptive_penalty_weight needs a penalty other than 'none' and a penalty_weight above 0 to start "
-            f"from; they are {objective.penalty!r} and {objective.penalty_weight!r}"
-        )
-    return None
-
-
 _CHECKS: tuple[Callable[[Config], str | None], ...] = (
     _check_length,
     _check_weights,
@@ -236,5 +226,4 @@ _CHECKS: tuple[Callable[[Config], str | None], ...] = (
     _check_binary_neurons,
     _check_encoder,
     _check_prior_logit,
-    _check_adaptive_weight,
 )

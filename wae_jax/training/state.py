@@ -53,7 +53,6 @@ class TrainState:
       autoencoder: encoder and decoder.
       discriminator: the latent discriminator; its params are {} if the penalty has none.
       ema_params: exponential moving average of the autoencoder's parameters; {} unless configured.
-      term_averages: moving averages of the objective's terms, for an adaptive penalty weight; {} unless configured.
       learned_prior: the density that codes are sampled from, as of the last evaluation or checkpoint; {} unless
         configured. Steps leave it as it is.
     """
@@ -62,7 +61,6 @@ class TrainState:
     autoencoder: ModelState
     discriminator: ModelState
     ema_params: Any
-    term_averages: Any
     learned_prior: Any
 
     def evaluation_variables(self) -> dict[str, Any]:
@@ -124,13 +122,11 @@ def _make_create(
         params = variables["params"]
         batch_stats = jax.tree.map(lambda leaf: leaf.astype(dtype), variables.get("batch_stats", {}))
         discriminator_params = penalty.init(penalty_key)
-        averaged_terms = ("reconstruction", "penalty") if config.objective.adaptive_penalty_weight else ()
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             autoencoder=ModelState(params, batch_stats, autoencoder_tx.init(params)),
             discriminator=ModelState(discriminator_params, {}, discriminator_tx.init(discriminator_params)),
             ema_params=jax.tree.map(jnp.copy, params) if config.ema_decay else {},
-            term_averages={name: jnp.zeros((), dtype) for name in averaged_terms},
             learned_prior=jax.tree.map(
                 lambda leaf: jnp.asarray(leaf, dtype if leaf.dtype == np.float64 else leaf.dtype), density
             ),

@@ -96,31 +96,9 @@ def reduce_terms(
     return loss, metrics
 
 
-def adapted_weight(step: Int[AnyArray, ""], averages: Metrics, *, initial: float) -> Float[Array, ""] | float:
-    """The penalty weight before warm-up: `initial`, or one that makes both terms of the objective equally large.
-
-    An adaptive weight is the ratio of two moving averages over the steps done: of reconstruction_weight times the cost,
-    and of the absolute penalty. Both keep .99 of themselves at a step and start at 0, so that their ratio does not
-    depend on the start. The weight is `initial` at the first step and stays within a factor of 100 of it: as a penalty
-    approaches 0, its weight would otherwise drown the reconstruction. A rule of this project, in the spirit of the
-    adaptive lambda of tolstikhin/wae.
-
-    Args:
-      step: steps done.
-      averages: `TrainState.term_averages`; {} for a constant weight.
-      initial: the configured weight.
-    """
-    if not averages:
-        return initial
-    reconstruction, penalty = averages["reconstruction"], jnp.abs(averages["penalty"])
-    ratio = reconstruction / jnp.maximum(penalty, reconstruction / (100.0 * initial) + jnp.finfo(penalty.dtype).tiny)
-    return jnp.where(step == 0, initial, jnp.maximum(ratio, 0.01 * initial)).astype(reconstruction.dtype)
-
-
-def warmed_up_weight(state: TrainState, spec: ObjectiveSpec) -> Float[Array, ""]:
-    """The penalty weight of the next step: the adapted weight, reached linearly over the warm-up steps."""
-    weight = adapted_weight(state.step, state.term_averages, initial=spec.penalty_weight)
-    return weight * jnp.minimum(1.0, (state.step + 1) / max(spec.penalty_warmup_steps, 1))
+def warmed_up_weight(step: Int[AnyArray, ""], spec: ObjectiveSpec) -> Float[Array, ""]:
+    """The penalty weight after `step` steps, which is reached linearly over the warm-up steps."""
+    return spec.penalty_weight * jnp.minimum(1.0, (step + 1) / max(spec.penalty_warmup_steps, 1))
 
 
 def make_objective_terms(config: Config, penalty: LatentPenalty) -> Callable[..., tuple[Terms, Codes, Any]]:
@@ -188,7 +166,7 @@ def make_train_step(
         keys = example_keys(config.seed, state.step, batch.position)
         x = augment(device.unpack_on_device(batch.packed), keys.augmentation, config.data.transpose_semitones)
         z_prior = sample_prior(keys.prior, latent_dim=config.model.z_dim, prior_variance=objective.prior_variance)
-        weight = warmed_up_weight(state, objective)
+        weight = warmed_up_weight(state.step, objective)
         whole = GlobalBatch(gather, lax.axis_index(BATCH_AXIS) * len(x), shared_key(config.seed, state.step))
 
         def autoencoder_loss(params: Any) -> tuple[Float[Array, ""], tuple[Codes, Any, Metrics]]:
@@ -215,7 +193,6 @@ def make_train_step(
             autoencoder=autoencoder,
             discriminator=state.discriminator.descend(discriminator_gradients, discriminator_tx, {}),
             ema_params=_average_params(state.ema_params, autoencoder.params, state.step, config.ema_decay),
-            term_averages=_average_terms(state.term_averages, metrics, objective.reconstruction_weight),
             learned_prior=state.learned_prior,
         )
         metrics |= {
@@ -226,11 +203,6 @@ def make_train_step(
         return new_state, {f"train/{name}": value for name, value in metrics.items()}
 
     return train_step
-
-
-def _average_terms(averages: Metrics, metrics: Metrics, reconstruction_weight: float) -> Metrics:
-    now = {"reconstruction": reconstruction_weight * metrics["cost"], "penalty": metrics["penalty"]}
-    return {name: 0.99 * average + 0.01 * now[name] for name, average in averages.items()}
 
 
 def _average_params(averages: Any, params: Any, step: Int[Array, ""], decay: float) -> Any:
