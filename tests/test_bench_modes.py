@@ -142,8 +142,8 @@ def songs_in_c(tmp_path_factory):
 def test_songs_are_of_the_split_and_strangers_of_other_songs(songs_in_c):
     chosen = modes.choose_songs(str(songs_in_c), "test", num=3, seed=0, keep=(DRUMS, BASS))
     data = load_dataset(songs_in_c)
-    rows, names = unpack(np.asarray(data.split("test"))), data.read_songs()[slice(*data.splits["test"])]
-    name_of = {row.tobytes(): name for row, name in zip(rows, names, strict=True)}
+    rows, lines = unpack(np.asarray(data.split("test"))), data.read_index()[slice(*data.splits["test"])]
+    name_of = {row.tobytes(): line.song for row, line in zip(rows, lines, strict=True)}
     assert len({song.name for song in chosen}) == len(chosen) == 3
     for song in chosen:
         assert {name_of[each.tobytes()] for each in (song.phrase, song.following, song.other)} == {song.name}

@@ -143,7 +143,12 @@ def training_run(*, config: str, data: str, changes: dict[str, Any]) -> Contende
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.autoencoder.params))
     one_step = make_train_step(spec, num_train_steps=total)
     train_steps = parallel_step(functools.partial(jax.lax.scan, one_step), donate_state=True)
-    pipeline = InputPipeline(train_rows, batch_size=spec.batch_size, placement=spec.data.placement)
+    pipeline = InputPipeline(
+        train_rows,
+        batch_size=spec.batch_size,
+        placement=spec.data.placement,
+        following=dataset.following("train") if spec.data.shift_bars else None,
+    )
     evaluate = make_evaluate(spec, train_rows=train_rows, valid_rows=valid_rows)
     at_most = max_steps_per_call(spec.steps_per_call, stops=(total,))
     done = 0

@@ -64,6 +64,45 @@ def test_songs_are_numbers_and_unknown_ones_differ(tmp_path):
     assert whole.songs("train").tolist() == [0, 1, 0, 2, 3]
 
 
+def test_the_row_that_follows_is_four_bars_later_in_the_same_song_file_and_key(tmp_path):
+    places = [
+        # Source, song, first bar, semitones; and the row that follows.
+        (0, "a", 4, 2, 2),
+        (0, "a", 0, 2, 0),
+        (0, "a", 8, 2, -1),  # row 3 is in another key
+        (0, "a", 12, 1, -1),
+        (1, "a", 12, 1, -1),  # the same song in another file
+        (1, "b", 4, "", -1),
+        (1, "b", 0, "", 5),
+        (2, "", 0, 0, -1),  # of unknown songs
+        (2, "", 4, 0, -1),
+        (3, "c", "", 0, -1),  # of unknown bars
+        (3, "c", "", 0, -1),
+        (3, "c", 0, 0, -1),  # row 12 is of another split
+        (3, "c", 4, 0, -1),
+    ]
+    data = dataset.load_dataset(
+        write_folder(tmp_path, make_rows(13), num_phrases=13, splits={"train": [0, 12], "test": [12, 13]})
+    )
+    header = "row\tsplit\tsource\tsong\tfirst_bar\ttempo\tsemitones\n"
+    lines = [f"{row}\t\t{a}\t{song}\t{bar}\t\t{shift}\n" for row, (a, song, bar, shift, _) in enumerate(places)]
+    (tmp_path / "index.tsv").write_text(header + "".join(lines))
+    assert data.following("train").tolist() == [place[-1] for place in places[:12]]
+    assert data.following("test").tolist() == [-1]
+
+
+def test_rows_of_a_song_in_memory_follow_one_another():
+    rows = make_rows(60)
+    songs = np.arange(60) % 20
+    data = dataset.from_songs(rows, songs, name="memory", valid_fraction=0.1, test_fraction=0.1)
+    place = {row.tobytes(): i for i, row in enumerate(rows)}
+    for split in data.splits:
+        places = np.array([place[row.tobytes()] for row in data.split(split)])
+        following = data.following(split)
+        expected = np.where(places < 40, places + 20, -1)
+        np.testing.assert_array_equal(np.where(following < 0, -1, places[following]), expected)
+
+
 def test_the_tonality_is_that_of_the_build(tmp_path):
     for options, expected in (
         ({"options": {"tonality": "signature"}}, "c"),

@@ -7,7 +7,7 @@ import pytest
 from tests.helpers import random_rolls
 from wae_jax import pianoroll
 from wae_jax.data import pipeline
-from wae_jax.data.dataset import batch_indices
+from wae_jax.data.dataset import batch_indices, random_bars
 
 
 @pytest.mark.parametrize("placement", ["device", "host"])
@@ -20,6 +20,34 @@ def test_training_batches_are_those_of_the_shuffling(placement):
         expected = packed[batch_indices(3, step, num_rows=10, batch_size=8)]
         np.testing.assert_array_equal(np.concatenate(np.asarray(batches.packed)[:, i]), expected)
         np.testing.assert_array_equal(np.concatenate(batches.position[:, i]), np.arange(8))
+
+
+@pytest.mark.parametrize("placement", ["device", "host"])
+def test_training_phrases_begin_later_where_others_follow(placement):
+    # A song of five phrases, one whose next phrase is missing, and one alone.
+    rolls = random_rolls(7)
+    following = np.array([1, 2, 3, 4, -1, -1, -1])
+    batches = pipeline.InputPipeline(
+        pianoroll.pack(rolls), batch_size=8, placement=placement, following=following
+    ).training_batches(3, 0, 25)
+    rows = np.stack([batch_indices(3, step, num_rows=7, batch_size=8) for step in range(25)])
+    found = pianoroll.unpack(np.moveaxis(np.asarray(batches.packed), 0, 1).reshape(200, -1))
+    begun = set()
+    for row, roll in zip(rows.ravel(), found, strict=True):
+        music = rolls[row] if following[row] < 0 else np.concatenate([rolls[row], rolls[following[row]]])
+        bars = [bar for bar in range(4) if np.array_equal(roll, music[48 * bar :][:192])]
+        assert len(bars) == 1
+        begun.add((int(row), bars[0]))
+    assert begun == {(row, bar) for row in range(4) for bar in range(4)} | {(row, 0) for row in (4, 5, 6)}
+
+
+def test_how_many_bars_later_is_a_function_of_seed_and_step():
+    found = np.stack([random_bars(seed, step, batch_size=500) for seed in (0, 1) for step in (0, 1)])
+    np.testing.assert_array_equal(found[3], random_bars(1, 1, batch_size=500))
+    counts = np.stack([np.bincount(each, minlength=4) for each in found])
+    assert counts.shape == (4, 4)
+    assert counts.min() > 90  # of 125 expected, three deviations
+    assert len({each.tobytes() for each in found}) == 4
 
 
 def test_an_evaluation_sees_every_phrase_once_in_order():

@@ -224,6 +224,23 @@ def test_the_lines_are_the_same_however_the_steps_are_called(finished, tmp_path)
         assert row == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
+def test_a_run_whose_phrases_begin_later_sees_others(finished, tmp_path, caplog):
+    workdir, config, _ = finished
+    later = changed(config, data__shift_bars=True)
+    with caplog.at_level("INFO"):
+        train_and_evaluate(later, str(tmp_path / "run"))
+    data = open_data(config.data)
+    num_following = (data.following("train") >= 0).sum()
+    assert 0 < num_following < len(data.split("train"))
+    assert f"{num_following} phrases of them begin up to three bars later" in caplog.text
+    losses = [
+        [line["train/loss"] for line in read_metrics(folder) if "train/loss" in line]
+        for folder in (workdir, tmp_path / "run")
+    ]
+    assert len(losses[0]) == len(losses[1])
+    assert losses[0][0] != losses[1][0]
+
+
 def test_a_second_run_on_the_same_folder_is_refused(finished, tmp_path):
     whole, config, _ = finished
     shutil.copytree(whole, tmp_path / "run")

@@ -39,6 +39,8 @@ class DataSpec:
     # Augmentation: the non-drum tracks, by up to this many semitones either way. Six reach every key; more than an
     # octave would take parts out of their register, and notes out of the 84 pitches.
     transpose_semitones: Annotated[int, Range(0, maximum=12)] = 0
+    # Augmentation: where the music of a phrase goes on in another one, it begins up to three bars later, at random.
+    shift_bars: bool = False
     placement: Literal["auto", "device", "host"] = "auto"  # where the packed phrases are kept while training
 
     @property

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     import ml_collections
 
 # Fields that workdirs and exported files of 0.3.0 lack, by dotted name; their runs had these values, the defaults.
-ADDED_FIELDS = {"init_from": "", "tracker": "none", "objective.mmd_scales": list(ObjectiveSpec().mmd_scales)}
+ADDED_FIELDS = {
+    "init_from": "",
+    "tracker": "none",
+    "data.shift_bars": False,
+    "objective.mmd_scales": list(ObjectiveSpec().mmd_scales),
+}
 # Fields that they have and this version lacks, with the value that leaves a run as this version trains it.
 REMOVED_FIELDS = {"objective.sinkhorn_epsilon": 0.05, "objective.adaptive_penalty_weight": False}
 

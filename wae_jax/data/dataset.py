@@ -11,6 +11,7 @@ A dataset is a folder written by `python -m wae_jax.build_dataset`:
 
 from __future__ import annotations
 
+import collections
 import csv
 import dataclasses
 import functools
@@ -64,7 +65,7 @@ class Dataset:
       splits: for each split that has phrases, its first row and the row after its last.
       digest: sha256 of the rows and the splits, in hexadecimal; equal for equal data.
       name: the folder, or another name for log lines.
-      read_songs: returns the name of the song of each row, "" where it is unknown.
+      read_index: returns the origin of each row.
       tonality: "c" if all music is in C major or A minor, "all" if it is in any key.
     """
 
@@ -72,7 +73,7 @@ class Dataset:
     splits: Mapping[str, tuple[int, int]]
     digest: str
     name: str
-    read_songs: Callable[[], Sequence[str]]
+    read_index: Callable[[], Sequence[IndexLine]]
     tonality: Tonality = "all"
 
     def split(self, name: str) -> PackedPhrases:
@@ -92,12 +93,26 @@ class Dataset:
           DatasetError: if there is no such split, or the index of the dataset cannot be read.
         """
         rows = self._rows(name)
-        names = self.read_songs()[rows]
+        names = [line.song for line in self.read_index()[rows]]
         if not any(names):
             return None
         labels: list[object] = [song or (i,) for i, song in enumerate(names)]
         number = {label: i for i, label in enumerate(dict.fromkeys(labels))}
         return np.array([number[label] for label in labels])
+
+    def following(self, name: str) -> Int64[np.ndarray, " B"]:
+        """For each row of a split the one that goes on with its music, four bars later, in the same key; -1 without.
+
+        Raises:
+          DatasetError: if there is no such split, or the index of the dataset cannot be read.
+        """
+        lines = self.read_index()[self._rows(name)]
+        places = [(line.source, line.song, line.semitones, line.first_bar) for line in lines]
+        row_at = {place: row for row, place in enumerate(places) if None not in (place[1], place[3])}
+        nexts = [(*place[:3], (place[3] or 0) + pianoroll.NUM_BARS) for place in places]
+        return np.array(
+            [row_at.get(after, -1) if place in row_at else -1 for place, after in zip(places, nexts, strict=True)]
+        )
 
     def _rows(self, name: str) -> slice:
         if name not in self.splits:
@@ -134,14 +149,11 @@ def load_dataset(path: str | os.PathLike[str]) -> Dataset:
     rows = _check_splits(folder / DESCRIPTION_FILE, description["splits"], len(phrases))
     digest = dataset_digest(description["phrases_sha256"], rows)
 
-    def read_songs() -> list[str]:
-        return [line.song or "" for line in read_index(folder, len(phrases))]
-
     # Of version 1, only those that were asked to transposed anything.
     options = description.get("options")
     is_kept = not isinstance(options, dict) or options.get("tonality", "keep") == "keep"
     tonality: Tonality = "c" if description.get("tonality", "all" if is_kept else "c") == "c" else "all"
-    return Dataset(phrases, rows, digest, str(folder), read_songs, tonality)
+    return Dataset(phrases, rows, digest, str(folder), lambda: read_index(folder, len(phrases)), tonality)
 
 
 def read_index(folder: pathlib.Path, num_phrases: int) -> list[IndexLine]:
@@ -247,7 +259,7 @@ def from_songs(
 
     Args:
       phrases: the rows.
-      songs: the song of each row; anything that `str` tells apart.
+      songs: the song of each row; anything that `str` tells apart. Rows of one song follow one another in the music.
       name: name of the dataset.
       tonality: "c" if all music is in C major or A minor, "all" if it is in any key.
       seed: seed of the split.
@@ -273,10 +285,13 @@ def from_songs(
     )
     order = np.argsort(codes, kind="stable")
     ordered = np.ascontiguousarray(phrases[order])
-    song_names = [str(songs[i]) for i in order]
+    index, counts = [], collections.Counter[str]()
+    for code, song in zip(codes[order].tolist(), (str(songs[i]) for i in order), strict=True):
+        index.append(IndexLine(splits.SPLITS[code], 0, song, pianoroll.NUM_BARS * counts[song], None, None))
+        counts[song] += 1
     rows = split_rows(codes[order])
     digest = dataset_digest(hashlib.sha256(ordered.data).hexdigest(), rows)
-    return Dataset(ordered, rows, digest, name, lambda: song_names, tonality)
+    return Dataset(ordered, rows, digest, name, lambda: index, tonality)
 
 
 @functools.lru_cache(maxsize=4)
@@ -319,6 +334,12 @@ def batch_indices(seed: int, step: int, *, num_rows: int, batch_size: int) -> In
             for epoch in range(start // num_rows, (stop - 1) // num_rows + 1)
         ]
     )
+
+
+def random_bars(seed: int, step: int, *, batch_size: int) -> Int64[np.ndarray, " {batch_size}"]:
+    """By how many bars, 0 to 3, each phrase of a batch begins later than its row: a function of its arguments alone."""
+    words = np.random.PCG64(np.random.SeedSequence([seed, step, 1])).random_raw(batch_size)
+    return (words % pianoroll.NUM_BARS).astype(np.int64)
 
 
 def spread(num_rows: int, num: int) -> Int64[np.ndarray, " at_most_num"]:

@@ -13,7 +13,9 @@ from typing import Any
 
 import jax
 import ml_collections
+import numpy as np
 from clu import parameter_overview
+from jaxtyping import Int64
 
 from wae_jax.config import Config, flatten_config, read_config
 from wae_jax.data.dataset import Dataset
@@ -141,7 +143,9 @@ def _run(
     stack.enter_context(processes.leaving_at_once())
     # An index that cannot be read does not matter to a run that samples from the normal prior.
     songs = data.songs("train") if config.prior == "kernel_density" else None
-    run = Run(config, work, train_rows, songs, valid_rows, densities, total_steps, writer, checkpointer, background)
+    following = _following(data) if config.data.shift_bars else None
+    rows = (train_rows, songs, following, valid_rows)
+    run = Run(config, work, *rows, densities, total_steps, writer, checkpointer, background)
     if start == 0:
         writer.write_text(0, {"config": json.dumps(config.to_dict(), indent=2)})
 
@@ -173,12 +177,24 @@ def _restore(checkpointer: Checkpointer, state: TrainState) -> tuple[TrainState,
     return replicate(state), MetricWindow([])
 
 
+def _following(data: Dataset) -> Int64[np.ndarray, " train"]:
+    """For each training phrase the one that goes on with its music; says how many have one."""
+    following = data.following("train")
+    _LOG.info("%d phrases of them begin up to three bars later, since others follow them", (following >= 0).sum())
+    return following
+
+
 def _train(
     run: Run, state: TrainState, window: MetricWindow, hooks: Hooks, progress: Progress, stop: Stop
 ) -> tuple[TrainState, dict[str, float], str | None]:
     """Trains to the last step or a signal; returns state, metrics of the last evaluation, and name of the signal."""
     config = run.config
-    pipeline = InputPipeline(run.train_rows, batch_size=config.batch_size, placement=config.data.placement)
+    pipeline = InputPipeline(
+        run.train_rows,
+        batch_size=config.batch_size,
+        placement=config.data.placement,
+        following=run.train_following,
+    )
     # Several steps in one call, so that the devices do not wait for the host between them.
     one_step = make_train_step(config, num_train_steps=run.total_steps)
     train_steps = parallel_step(functools.partial(jax.lax.scan, one_step), donate_state=True)

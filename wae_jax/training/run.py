@@ -30,6 +30,7 @@ class Run:
     workdir: Workdir
     train_rows: UInt8[np.ndarray, "train bytes=10080"]  # packed phrases of the training split
     train_songs: Int64[np.ndarray, " train"] | None  # the song of each, for a learned prior; None if unknown
+    train_following: Int64[np.ndarray, " train"] | None  # `Dataset.following`, if `data.shift_bars`
     valid_rows: UInt8[np.ndarray, "valid bytes=10080"]  # packed phrases of the validation split
     densities: tuple[float, ...]  # share of active cells in the training split, one number a track
     total_steps: int  # length of the run
