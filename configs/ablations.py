@@ -12,7 +12,7 @@ The setting `protocol` chooses data and sizes:
 
 - `cpu` (default): the default variant, built-in corpus, 6 of its 12 epochs. Samples then cover held-out songs nearly as
   well as after 12.
-- `songs`: the variant `songs`, 8 of its 40 epochs, for songs of one's own.
+- `songs`: the variant `songs`, 8 of its 64 epochs, for songs of one's own.
 - `full`: the variant `blog` (`new_alt`, h = 32, z = 8, 300 epochs), for an accelerator. Not run yet.
 """
 
