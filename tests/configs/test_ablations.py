@@ -93,6 +93,7 @@ def test_each_regularizer_has_three_weights_ten_times_apart_around_its_own():
         ),
         ("refiner=2", {"refiner.num_units": 2}),
         ("kernel=rbf,cost_weight=1", {"objective.mmd_kernel": "rbf", "objective.reconstruction_weight": 1.0}),
+        ("shift_bars=true", {"data.shift_bars": True}),
         ("scales=0.1", {"objective.mmd_scales": (0.1,)}),
         ("scales=0.1+10", {"objective.mmd_scales": (0.1, 10.0)}),
         ("transpose=2,averaging=0.9", {"data.transpose_semitones": 2, "ema_decay": 0.9}),
