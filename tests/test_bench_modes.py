@@ -28,31 +28,6 @@ def phrase(*notes):
     return rolls
 
 
-def test_overlap_is_of_shares():
-    one, other = np.array([[1, 1, 2], [0, 0, 0]]), np.array([[0, 20, 20], [1, 0, 0]])
-    np.testing.assert_allclose(metrics.overlap(one, other), [0.75, np.nan])
-
-
-def test_agreement_in_key_is_of_time_by_pitch_class_without_drums():
-    one = phrase((PIANO, C, 0, 12), (BASS, E - 12, 100, 12), (DRUMS, G, 0, 90))
-    assert metrics.key_agreement(one, phrase((STRINGS, C + 12, 50, 3)))[0] == 0.5
-    assert metrics.key_agreement(one, phrase((GUITAR, G, 0, 192)))[0] == 0
-    assert np.isnan(metrics.key_agreement(one, phrase((DRUMS, C, 0, 1))))[0]
-
-
-def test_agreement_in_groove_is_of_onsets_in_the_bar():
-    one = phrase((DRUMS, C, 0, 1), (DRUMS, C, 48 + 24, 1), (BASS, C, 96 + 24, 40), (PIANO, G, 144 + 36, 1))
-    # Shares 1/4, 1/2 and 1/4 at steps 0, 24 and 36; then 1/2 each at 0 and 36.
-    assert metrics.groove_agreement(one, phrase((PIANO, E, 96, 90), (PIANO, E, 36, 2)))[0] == 0.5
-    assert metrics.groove_agreement(one, phrase((PIANO, E, 1, 47)))[0] == 0
-
-
-def test_agreement_in_density_is_a_ratio_of_cells():
-    one, other = phrase((DRUMS, C, 0, 4), (BASS, C, 0, 6)), phrase((PIANO, C, 0, 25))
-    assert metrics.density_agreement(one, other) == metrics.density_agreement(other, one) == 10 / 25
-    assert np.isnan(metrics.density_agreement(phrase(), phrase()))[0]
-
-
 def tonal(semitones):
     """Distance of two pitch classes in the space of Harte, Sandler and Gasser: chords of its three circles."""
     circles = (1, 7 / 6), (1, 3 / 2), (0.5, 2 / 3)
