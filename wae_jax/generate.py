@@ -5,7 +5,7 @@
 --mode=interpolate   goes from one validation phrase to the next, or from --from to --to
 --mode=encode        writes the codes of all phrases of --input, or of validation phrases
 --mode=decode        decodes the codes of a file, --codes, as the codes.npy that every mode writes
---mode=vary          the reconstruction of four bars of --input, and variations of it
+--mode=vary          four bars of --input, and variations of them
 --mode=continue      a longer piece without silent bars, starting with --input if given
 --mode=accompany     the tracks --keep of --input as they are, with other tracks found for them
 --mode=edit          samples, or four bars of --input, with each --attribute changed

@@ -5,6 +5,7 @@ import pytest
 
 from tests.helpers import random_rolls
 from tests.searching import shorten_searches
+from wae_jax.config import BinarizationRule
 from wae_jax.errors import RequestError
 from wae_jax.generation.modes import accompaniment, code_search
 from wae_jax.generation.modes.accompaniment import accompany, choose_different
@@ -86,8 +87,41 @@ def test_the_farthest_are_chosen_and_silence_last():
     rolls[2] = rolls[1]
     rolls[2, 0] = True  # a little different
     rolls[4] = random_rolls(1, seed=1)[0]
-    np.testing.assert_array_equal(choose_different(rolls, 5), [1, 4, 2, 0, 3])
-    np.testing.assert_array_equal(choose_different(rolls[[0, 3]], 2), [0, 1])
+    np.testing.assert_array_equal(choose_different(rolls, 5, num_tracks=1), [1, 4, 2, 0, 3])
+    np.testing.assert_array_equal(choose_different(rolls[[0, 3]], 2, num_tracks=1), [0, 1])
+
+
+def test_phrases_with_too_few_tracks_come_later():
+    rolls = random_rolls(4)
+    rolls[0, ..., 1:] = False  # one track
+    rolls[1, ..., 2:] = False  # two
+    np.testing.assert_array_equal(choose_different(rolls, 4, num_tracks=1)[:1], [0])
+    # Two are enough, so that more are no better.
+    np.testing.assert_array_equal(choose_different(rolls, 4, num_tracks=2)[[0, 3]], [1, 0])
+    np.testing.assert_array_equal(choose_different(rolls, 4, num_tracks=4)[2:], [1, 0])
+
+
+def num_others(rolls):
+    """The number of active tracks besides the kept ones."""
+    return np.count_nonzero(rolls[..., ~KEPT].any(axis=(1, 2)), axis=1)
+
+
+def test_accompaniments_have_as_many_tracks_as_samples(run, songs, monkeypatch):
+    """Of codes of which the cheapest have fewer, those that have as many are taken."""
+    probabilities = run.decode(run.sample_codes(1, 64))
+    # Each track is silent in half of the samples.
+    gates = np.median(probabilities.sum(axis=(1, 2)), axis=0)
+    rule = BinarizationRule(track_gates=tuple(gates.tolist()))
+    usual = round(num_others(run.binarize(probabilities, rule)).mean())
+    codes = run.sample_codes(77, 16)
+    has_enough = num_others(run.binarize(run.decode(codes), rule)) >= usual
+    assert 2 <= has_enough.sum() < 16
+    costs = np.where(has_enough, 100.0, 0.0) + np.arange(16)
+    monkeypatch.setattr(accompaniment, "search_codes", lambda *args, **options: (codes[None], costs[None]))
+    request = Request(2, seed=1, rule=rule, inputs=(InputPhrase(songs[0], "mine.mid", 5),), keep=KEEP)
+    phrases = accompany(run, request)
+    assert (num_others(phrases.rolls) >= usual).all()
+    np.testing.assert_array_equal(phrases.codes[0], codes[has_enough.argmax()])
 
 
 @pytest.mark.slow

@@ -1,10 +1,13 @@
 """Longer pieces without silent bars."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from tests.searching import shorten_searches
 from wae_jax.errors import RequestError
+from wae_jax.generation.latent_paths import slerp
 from wae_jax.generation.model import Model
 from wae_jax.generation.modes import continuation
 from wae_jax.generation.modes.continuation import continue_, fill_silent_bars
@@ -87,9 +90,63 @@ def test_a_piece_begins_with_ones_own_music_as_it_is(run, monkeypatch):
     assert phrases.names[0] == "bars 1 to 4: mine.mid, bars 1 to 4"
     assert "F1 of the code used" in phrases.table
     # It goes on from there, and not from anywhere.
-    assert cell_f1(phrases.rolls[1:2], roll[None])[0] > cell_f1(phrases.rolls[3:], roll[None])[0]
+    apart = 1 - cell_f1(phrases.rolls, roll[None])
+    assert 0 < apart[1] < apart[2] < apart[3]
+    assert apart[1] < 1 - cell_f1(run.decode(phrases.codes[:1]) > 0.5, roll[None])[0]
+    np.testing.assert_allclose(phrases.report["difference_from_first"], apart)
     other = continue_(run, Request(4, inputs=(InputPhrase(np.roll(roll, 12, axis=1), "mine.mid", 1),)))
     assert not np.array_equal(other.rolls[1], phrases.rolls[1])
     roll[48:96] = False
     with pytest.raises(RequestError, match=r"mine\.mid is silent in bar 2"):
         continue_(run, Request(4, inputs=(InputPhrase(roll, "mine.mid", 1),)))
+
+
+def test_a_piece_leaves_ones_own_music_and_goes_on(run, monkeypatch):
+    shorten_searches(monkeypatch)
+    roll = np.roll(run.decode(run.sample_codes(6, 1))[0] > 0.5, 6, axis=0)
+    request = Request(13, seed=2, inputs=(InputPhrase(roll, "mine.mid", 1),))
+    phrases = continue_(run, request)
+    # From the ninth phrase on the other tracks are the decoder's alone, and drums where it has none.
+    plain = phrases.probabilities > 0.5
+    np.testing.assert_array_equal(phrases.rolls[9:, ..., 1:], plain[9:, ..., 1:])
+    has_none = (phrases.probabilities[..., 0] < 0.1) & (phrases.probabilities[0, ..., 0] < 0.1)
+    expected = np.broadcast_to(roll[..., 0], has_none.shape)
+    np.testing.assert_array_equal(phrases.rolls[..., 0][has_none], expected[has_none])
+    # Anchors lie at three quarters of the way to samples, and the first phrase at (1/4)^0.7 of the way to its anchor.
+    samples = run.sample_codes(2, 32)
+    ends = np.stack([slerp(phrases.codes[0], sample, 0.75) for sample in samples])
+    nearest = np.linalg.norm(ends - phrases.codes[4], axis=1)
+    assert nearest.min() == pytest.approx(0, abs=1e-4)
+    np.testing.assert_allclose(phrases.codes[1], slerp(phrases.codes[0], ends[nearest.argmin()], 0.25**0.7), atol=1e-4)
+    # No phrase comes back, and what is farther along is farther from the start.
+    apart = 1 - cell_f1(phrases.rolls, roll[None])
+    assert apart[9:].min() > apart[1:4].max()
+    later = phrases.rolls[5:]
+    assert all(cell_f1(np.delete(later, i, axis=0), later[[i]]).max() < 1 for i in range(len(later)))
+    # A shorter piece begins alike.
+    shorter = continue_(run, dataclasses.replace(request, num=7))
+    np.testing.assert_array_equal(shorter.rolls, phrases.rolls[:7])
+
+
+def test_the_anchor_that_is_taken_is_the_likest_without_silent_bars(run, monkeypatch):
+    shorten_searches(monkeypatch)
+    roll = run.decode(run.sample_codes(5, 1))[0] > 0.5
+    request = Request(5, inputs=(InputPhrase(roll, "mine.mid", 1),))
+    order = np.random.default_rng(0).permutation(32)
+    monkeypatch.setattr(continuation, "likeness", lambda phrase, rolls: -order.astype(float))
+    ends = [slerp(z, s, 0.75) for z in continue_(run, request).codes[:1] for s in run.sample_codes(0, 32)]
+    by_likeness = [ends[i] for i in np.argsort(order)]
+    np.testing.assert_allclose(continue_(run, request).codes[4], by_likeness[0], atol=1e-4)
+    asked = []
+
+    def silent_at_first(rolls):
+        asked.append(len(rolls))
+        # The first call is for the user's phrase; then the second bar of all stretches but the third is silent.
+        found = np.zeros((len(rolls), 4), bool)
+        found[0, 1] = len(asked) in (2, 3)
+        return found
+
+    monkeypatch.setattr(continuation, "silent_bars", silent_at_first)
+    phrases = continue_(run, request)
+    assert phrases.report["anchors_sampled_again"] == 2
+    np.testing.assert_allclose(phrases.codes[4], by_likeness[2], atol=1e-4)

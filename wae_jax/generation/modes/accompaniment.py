@@ -16,15 +16,18 @@ from wae_jax.pianoroll import NUM_TRACKS, TRACK_NAMES, Rolls
 
 _STARTS_FOR_EACH = 4
 _MIN_STARTS = 16
+# Samples of the prior that tell how many tracks music has.
+_NUM_SAMPLES = 64
 
 
 def accompany(model: Model, request: Request) -> Phrases:
     """The kept tracks of the user's phrase, exactly as they are, with other tracks.
 
-    Codes are searched whose phrase has the kept tracks, from four starts an accompaniment. Of the better half of the
-    codes the best is chosen, then repeatedly the one whose other tracks differ most from all chosen so far.
-    Accompaniments without an active cell are chosen last. The request has one phrase of the user's, the tracks to keep,
-    and `num` accompaniments.
+    Codes are searched whose phrase has the kept tracks, from four starts an accompaniment. They are ordered by the
+    number of their other active tracks, up to that of samples of the prior on average, and then by their costs. Of the
+    first half the first is chosen, then repeatedly the one whose other tracks differ most from all chosen so far, those
+    with the most tracks before others. The request has one phrase of the user's, the tracks to keep, and `num`
+    accompaniments.
 
     Raises:
       RequestError: if the kept tracks are silent.
@@ -40,11 +43,15 @@ def accompany(model: Model, request: Request) -> Phrases:
             f"some of {_names(originals)}"
         )
     codes, costs = search_codes(model, originals, kept, num_starts=num_starts, seed=request.seed)
-    best = codes[0, np.argsort(costs[0], kind="stable")[: max(request.num, num_starts // 2)]]
-    candidates = request.binarize(model.decode(best)) & ~kept
-    chosen = choose_different(candidates, request.num)
+    samples = request.binarize(model.decode(model.sample_codes(request.seed, _NUM_SAMPLES)))
+    enough = max(round(float(_active_tracks(samples[..., ~kept]).mean())), 1)
+    candidates = request.binarize(model.decode(codes[0])) & ~kept
+    # Those with enough tracks first, and in order of their costs.
+    order = np.lexsort((costs[0], -np.minimum(_active_tracks(candidates), enough)))
+    best = order[: max(request.num, num_starts // 2)]
+    best = best[choose_different(candidates[best], request.num, num_tracks=enough)]
 
-    probabilities, decoded = request.decode(model, best[chosen])
+    probabilities, decoded = request.decode(model, codes[0, best])
     rolls = np.where(kept, originals, decoded)
     others = rolls & ~kept
     rows = [_describe(i, decoded[i : i + 1], others[i : i + 1], originals, request.keep) for i in range(request.num)]
@@ -54,7 +61,7 @@ def accompany(model: Model, request: Request) -> Phrases:
     if difference is not None:
         lines.append(f"share of new cells that differ between accompaniments: {difference:.3f}")
     return Phrases(
-        best[chosen],
+        codes[0, best],
         rolls,
         np.where(kept, originals, probabilities).astype(np.float32),
         [f"accompaniment {i + 1}" for i in range(request.num)],
@@ -87,18 +94,25 @@ def _names(rolls: Rolls) -> str:
     return ", ".join(TRACK_NAMES[k] for k in np.flatnonzero(rolls.any(axis=(0, 1, 2))))
 
 
-def choose_different(rolls: Bool[np.ndarray, "B T P K"], num: int) -> Int64[np.ndarray, " {num}"]:
+def choose_different(rolls: Bool[np.ndarray, "B T P K"], num: int, *, num_tracks: int) -> Int64[np.ndarray, " {num}"]:
     """Indices of `num` phrases that differ: the first, then repeatedly the one farthest from all chosen before.
 
-    The best phrases come first; silent ones are chosen only when no others are left.
+    The best phrases come first. Phrases with fewer than `num_tracks` active tracks are chosen only when no others are
+    left, those with the most first.
     """
-    is_active = rolls.any(axis=(1, 2, 3))
-    first = int(is_active.argmax())
+    active = np.minimum(_active_tracks(rolls), num_tracks)
+    first = int(active.argmax())
     chosen = [first]
     nearest: Float[np.ndarray, " B"] = 1 - cell_f1(rolls, rolls[first : first + 1])
     while len(chosen) < num:
-        distance = np.where(is_active, nearest, -0.5)
-        distance[chosen] = -1
-        chosen.append(int(distance.argmax()))
+        # Distances are at most 1.
+        rank = 2 * active + nearest
+        rank[chosen] = -1
+        chosen.append(int(rank.argmax()))
         nearest = np.minimum(nearest, 1 - cell_f1(rolls, rolls[chosen[-1] : chosen[-1] + 1]))
     return np.array(chosen)
+
+
+def _active_tracks(rolls: Bool[np.ndarray, "B T P tracks"]) -> Int64[np.ndarray, " B"]:
+    """The number of tracks of each phrase that have an active cell."""
+    return np.count_nonzero(rolls.any(axis=(1, 2)), axis=1)
