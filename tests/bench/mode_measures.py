@@ -18,11 +18,13 @@ from wae_jax.generation.attributes import ATTRIBUTES, Directions, measure
 from wae_jax.generation.model import Model
 from wae_jax.generation.modes.accompaniment import accompany
 from wae_jax.generation.modes.continuation import continue_
-from wae_jax.generation.modes.editing import edit_codes
+from wae_jax.generation.modes.editing import edit_own_phrase
 from wae_jax.generation.modes.input_phrase import InputPhrase
+from wae_jax.generation.modes.own_phrase import OwnPhrase
 from wae_jax.generation.modes.request import Phrases, Request
 from wae_jax.generation.modes.table import MODES
 from wae_jax.generation.modes.variation import vary
+from wae_jax.metrics.agreement import density_agreement, groove_agreement, key_agreement
 from wae_jax.metrics.reconstruction import cell_f1
 from wae_jax.pianoroll import NUM_TRACKS, Rolls
 from wae_jax.pianoroll.notes import ratio
@@ -34,16 +36,15 @@ OTHER, STRANGER, NEXT, COPY = (
     "the next phrase",
     "the phrase copied",
 )
-# Of steps in the space of codes, chosen from as many lengths as those of an edit.
+# Of the linear model of the attributes, whose edit is chosen from as many phrases.
 RANDOM = "a random direction"
 # Shares of the largest amount of `vary` that are shown.
 AMOUNTS = (0.25, 0.5, 0.75, 1.0)
-_AGREEMENTS = {
-    "key": metrics.key_agreement,
-    "groove": metrics.groove_agreement,
-    "density": metrics.density_agreement,
-    "F1 with the next": None,
-}
+_AGREEMENTS = {"key": key_agreement, "groove": groove_agreement, "density": density_agreement}
+F1, DIFFERENCE = "F1 with the next", "difference"
+# Phrases of a piece of the default length, from 1, whose difference from the first is shown, and those of its end.
+_OF_PIECE = (2, 5, 9, 13, 16)
+LATE = "phrases 9 to 16"
 
 
 class Song(NamedTuple):
@@ -118,16 +119,29 @@ def measure_reconstruct(trial: Trial) -> Measures:
 
 
 def measure_vary(trial: Trial) -> Measures:
-    """Shares of cells in which variations differ from the phrase, beside other phrases."""
+    """Shares of cells in which variations differ from the phrase, and what they have of it, beside other phrases."""
     song, rolls = trial.song, trial.varied.rolls
     assert rolls is not None
-    differences = 1 - cell_f1(rolls, song.phrase)  # the reconstruction first, then by ascending amount
+    differences = 1 - cell_f1(rolls, song.phrase)  # the phrase first, then by ascending amount
+    beside = {"amount 1": rolls[-1:], OTHER: song.other, STRANGER: song.stranger}
     return {
         "amount 0": float(differences[0]),
         **{f"amount {amount:g}": float(differences[round(amount * (len(rolls) - 1))]) for amount in AMOUNTS},
         "steps that differ more": metrics.growing_share(differences),
         OTHER: float(1 - cell_f1(song.other, song.phrase)[0]),
         STRANGER: float(1 - cell_f1(song.stranger, song.phrase)[0]),
+        **_agreements(song.phrase, beside),
+        "short notes, the phrase": metrics.short_share(song.phrase),
+        "short notes, amounts up to 1": metrics.short_share(rolls[1:]),
+    }
+
+
+def _agreements(phrase: Rolls, beside: Mapping[str, Rolls]) -> Measures:
+    """Agreements of other phrases with a phrase, each a mean if it is several."""
+    return {
+        f"{of}, {name}": float(metrics.known_mean(agreement(phrase, rolls), axis=0))
+        for of, agreement in _AGREEMENTS.items()
+        for name, rolls in beside.items()
     }
 
 
@@ -147,27 +161,38 @@ def measure_accompany(trial: Trial) -> Measures:
 
 
 def measure_continue(trial: Trial) -> Measures:
-    """Agreement of a phrase with its continuation, and of that with the song's own next phrase, beside others."""
-    song, rolls = trial.song, continue_(trial.model, trial.request(2)).rolls
+    """Agreement of a phrase with what follows it, and of that with the song's own next phrase, beside others.
+
+    Of a whole piece, how far it goes from the phrase, and how much its second half still has of it.
+    """
+    song, rolls = trial.song, continue_(trial.model, trial.request(_number("continue"))).rolls
     assert rolls is not None
     follow = {"made": rolls[1:2], NEXT: song.following, COPY: song.phrase, OTHER: song.other, STRANGER: song.stranger}
-    found = {}
-    for of, agreement in _AGREEMENTS.items():
-        for name, after in follow.items():
-            if agreement is not None:
-                found[f"{of}, {name}"] = float(agreement(song.phrase, after)[0])
-            elif name != NEXT:
-                found[f"{of}, {name}"] = float(cell_f1(song.following, after)[0])
-    return found
+    differences = 1 - cell_f1(rolls, song.phrase)
+    late = rolls[8:]
+    return {
+        **_agreements(song.phrase, {**follow, LATE: late}),
+        **{f"{F1}, {name}": float(cell_f1(song.following, of)[0]) for name, of in follow.items() if name != NEXT},
+        **{f"{DIFFERENCE}, {name}": float(1 - cell_f1(song.phrase, of)[0]) for name, of in follow.items()},
+        **{f"{DIFFERENCE}, phrase {number}": float(differences[number - 1]) for number in _OF_PIECE},
+        f"{DIFFERENCE}, neighbors": float((1 - cell_f1(rolls[1:], rolls[:-1])).mean()),
+        f"{DIFFERENCE}, phrases 9 and 16": float(1 - cell_f1(late[:1], late[-1:])[0]),
+        "distance of tracks, the phrase": metrics.tonal_distance_of(song.phrase),
+        f"distance of tracks, {LATE}": metrics.tonal_distance_of(late),
+    }
 
 
 def measure_edit(trial: Trial) -> Measures:
     """What edits of each attribute by one standard deviation, up and down, reach, and what else they change."""
-    model, request, codes = trial.model, trial.request(1), trial.varied.codes[:1]
+    model, request, varied = trial.model, trial.request(1), trial.varied
     directions = model.statistics_of_codes().directions
-    before = measure(request.decode(model, codes)[1])
-    between = _change(measure(trial.song.phrase), measure(trial.song.other), directions)
+    assert varied.probabilities is not None
+    own = OwnPhrase(trial.song.phrase, varied.codes[:1], varied.probabilities[:1], [])
+    before = measure(own.roll)
+    between = _change(before, measure(trial.song.other), directions)
     slope = np.random.default_rng(trial.seed).standard_normal(directions.slope.shape)
+    # As long as the attributes' own.
+    slope *= np.linalg.norm(directions.slope, axis=1, keepdims=True) / np.linalg.norm(slope, axis=1, keepdims=True)
     found: dict[str, list[float]] = {}
     for index, name in enumerate(ATTRIBUTES):
         if not directions.deviation[index]:
@@ -177,8 +202,9 @@ def measure_edit(trial: Trial) -> Measures:
         for asked in (1.0, -1.0):
             requested = asked * (np.arange(len(ATTRIBUTES)) == index)
             for of, along in (("made", directions), (RANDOM, directions._replace(slope=slope))):
-                edited = edit_codes(model, request, codes, before, along, requested)
-                change = _change(before, measure(request.decode(model, edited)[1]), directions)
+                _, _, edited = edit_own_phrase(model, request, own, along, requested)
+                change = _change(before, measure(edited), directions)
+                found.setdefault(f"{DIFFERENCE}, {of}", []).append(float(1 - cell_f1(edited, own.roll)[0]))
                 for what, value in metrics.edit_effect(change, index, asked).items():
                     found.setdefault(f"{what}, {of}", []).append(value)
                     if of == "made":
@@ -212,14 +238,19 @@ COMPARISONS: Mapping[str, tuple[Comparison, ...]] = {
         Comparison("amount 1", OTHER, higher_is_better=False),
         Comparison("amount 1", STRANGER, higher_is_better=False),
         Comparison("amount 1", "amount 0.25"),
+        *(Comparison(f"{of}, amount 1", f"{of}, {OTHER}") for of in _AGREEMENTS),
+        Comparison("short notes, amounts up to 1", "short notes, the phrase", higher_is_better=False),
     ),
     "accompany": tuple(
         Comparison("distance, made", f"distance, {name}", higher_is_better=False) for name in ("own", OTHER, STRANGER)
     ),
     "continue": (
-        *(Comparison(f"{of}, made", f"{of}, {name}") for of in _AGREEMENTS for name in (OTHER, STRANGER)),
-        *(Comparison(f"{of}, made", f"{of}, {NEXT}") for of in _AGREEMENTS if of != "F1 with the next"),
-        Comparison("F1 with the next, made", f"F1 with the next, {COPY}"),
+        *(Comparison(f"{of}, made", f"{of}, {name}") for of in (*_AGREEMENTS, F1) for name in (OTHER, STRANGER)),
+        *(Comparison(f"{of}, made", f"{of}, {NEXT}") for of in _AGREEMENTS),
+        *(Comparison(f"{of}, made", f"{of}, {COPY}") for of in (*_AGREEMENTS, F1)),
+        *(Comparison(f"{of}, {LATE}", f"{of}, {OTHER}") for of in _AGREEMENTS),
+        Comparison(f"{DIFFERENCE}, phrase 16", f"{DIFFERENCE}, phrase 2"),
+        Comparison(f"distance of tracks, {LATE}", "distance of tracks, the phrase", higher_is_better=False),
     ),
     "edit": (
         Comparison("missed, made", f"missed, {RANDOM}", higher_is_better=False),

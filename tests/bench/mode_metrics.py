@@ -1,6 +1,6 @@
 """Metrics of the modes of `generate` as functions of arrays, and the choice of the songs that they are measured on.
 
-Agreements of two phrases are from 0 to 1, NaN where a phrase has nothing to compare. Values are one a phrase, `[B]`.
+Values are one a phrase, `[B]`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from wae_jax.metrics import harmony, intervals, music
-from wae_jax.pianoroll import NUM_BARS, NUM_TRACKS, PITCHED_TRACKS, STEPS_PER_BAR, Rolls
-from wae_jax.pianoroll.notes import find_notes, ratio
+from wae_jax.pianoroll import NUM_BARS, NUM_TRACKS, PITCHED_TRACKS, Rolls
+from wae_jax.pianoroll.notes import ratio
 
 VERDICTS = ("better", "not distinguishable", "worse", "undefined")
 
@@ -22,38 +22,20 @@ def known_mean(values: np.ndarray, axis: int) -> np.ndarray:
     return ratio(np.asarray(total), np.asarray(number))
 
 
-def overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Common part of two histograms in each row, of which each is taken as shares; NaN where one is empty."""
-    shares = (ratio(counts, counts.sum(axis=1, keepdims=True)) for counts in (one, other))
-    return np.minimum(*shares).sum(axis=1)
-
-
-def key_agreement(one: Rolls, other: Rolls) -> np.ndarray:
-    """Overlap of the histograms of pitch classes: active cells of the pitched tracks, by pitch class."""
-    return overlap(*(harmony.beat_chroma(rolls)[..., PITCHED_TRACKS].sum(axis=(1, 3)) for rolls in (one, other)))
-
-
-def groove_agreement(one: Rolls, other: Rolls) -> np.ndarray:
-    """Overlap of the histograms of onsets of all tracks by their position in the bar, of 48 steps."""
-    return overlap(*map(_onsets_by_position, (one, other)))
-
-
-def _onsets_by_position(rolls: Rolls) -> np.ndarray:
-    found = find_notes(rolls)
-    index = found.phrase * STEPS_PER_BAR + found.onset % STEPS_PER_BAR
-    return np.bincount(index, minlength=len(rolls) * STEPS_PER_BAR).reshape(len(rolls), STEPS_PER_BAR)
-
-
-def density_agreement(one: Rolls, other: Rolls) -> np.ndarray:
-    """The smaller number of active cells as a share of the larger."""
-    numbers = music.cells(one), music.cells(other)
-    return ratio(np.minimum(*numbers), np.maximum(*numbers))
-
-
 def tonal_distance_between(rolls: Rolls, kept: np.ndarray) -> np.ndarray:
     """Mean tonal distance of the pitched tracks of `kept`, bool `[K]`, to the others, over pairs with a common beat."""
     of_both = [kept[one] != kept[other] for one, other in harmony.TRACK_PAIRS]
     return known_mean(harmony.tonal_distance(rolls)[:, of_both], axis=1)
+
+
+def tonal_distance_of(rolls: Rolls) -> float:
+    """Mean tonal distance of the pitched tracks of phrases to each other, over pairs with a common beat."""
+    return float(known_mean(known_mean(harmony.tonal_distance(rolls), axis=1), axis=0))
+
+
+def short_share(rolls: Rolls) -> float:
+    """Share of the notes of pitched tracks that are shorter than 3 steps, a mean over tracks and phrases."""
+    return float(1 - known_mean(known_mean(music.qualified_note_rate(rolls)[:, PITCHED_TRACKS], axis=1), axis=0))
 
 
 def silent_share(rolls: Rolls, kept: np.ndarray) -> np.ndarray:

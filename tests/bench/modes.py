@@ -7,26 +7,28 @@ followed by another one and has a third one apart from both: "the phrase", "the 
 song"; "a phrase of another song" is that of the song before it in the random order. The phrase has no silent bar, and
 notes of a pitched track among those that `accompany` keeps and among the others; songs without such phrases are left
 out. Modes get it as it is, so that the dataset has to be in the keys of the models. They make their default numbers of
-phrases with the model's binarization rule, and `continue` one. A model that was trained on one of the chosen phrases is
-refused.
+phrases with the model's binarization rule. A model that was trained on one of the chosen phrases is refused.
 
 - `reconstruct`: F1 of the cells of the phrase and its decoded code, by the rule and at a probability of one half. The
   code is the encoder's, or, where it is nearer, that of the search that other modes begin with.
 - `vary`: share of cells that differ from the phrase, by share of the largest amount; "steps that differ more" is the
-  share of the eight steps from one amount to the next at which it grows.
+  share of the eight steps from one amount to the next at which it grows; agreements as below; "short notes", share of
+  notes of pitched tracks shorter than 3 steps.
 - `accompany`: tonal distance, as MuseGAN's, of the kept tracks to the others, and share of the others that are silent.
 - `continue`: overlap, from 0 to 1, of pitch classes ("key") and of onsets in the bar ("groove") of the phrase and what
-  follows it, the smaller number of cells as a share of the larger ("density"), and F1 of that with the next phrase.
+  follows it, the smaller number of cells as a share of the larger ("density"), F1 of that with the next phrase, and
+  share of cells that differ from the phrase ("difference"), also along a piece of sixteen. "Distance of tracks" is
+  that of the pitched tracks of a phrase to each other in tonal space.
 - `edit`, each attribute by one standard deviation over the model's training phrases, up and down: "reached", change in
   the direction that was asked for; "missed", absolute difference of change and request, 1 for a phrase that is not
-  edited; "others", mean absolute change of the other attributes. "a random direction" is in place of the attribute's,
-  with the best of as many lengths.
+  edited; "others", mean absolute change of the other attributes; "difference", share of cells that differ from the
+  phrase. "a random direction" is in place of the linear model's, with the best of as many phrases.
 
 A line of JSON follows each model and song, so that a bench that is stopped has lost nothing. Then there are, for each
 mode, a table of means over songs with bootstrap intervals, one of differences from baselines with paired intervals, and
 the verdicts in words. Better is more F1 and agreement; a variation that differs less than another phrase does, but more
-at the largest amount than at one quarter; nearer tracks in tonal space; and less that is missed or changed beside what
-an edit asked for.
+at the largest amount than at one quarter; a piece that goes farther from its first phrase; nearer tracks in tonal
+space; fewer short notes; and less that is missed or changed beside what an edit asked for.
 """
 
 from __future__ import annotations
