@@ -56,7 +56,8 @@ class Phrases:
 
     codes: Codes
     rolls: Rolls | None = None  # None where only codes were requested
-    probabilities: Probabilities | None = None  # from which the phrases were binarized
+    # Of the decoder at the codes; what the phrases keep of the user's music is not in them, but for tracks kept whole.
+    probabilities: Probabilities | None = None
     names: Sequence[str] | None = None  # titles, one a phrase
     originals: Bool[np.ndarray, "originals T=192 P=84 K=5"] | None = None  # phrases that they were made from
     original_names: Sequence[str] | None = None
