@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import wae_jax
+from tests.bench import heard, modes
 from tests.bench import mode_metrics as metrics
-from tests.bench import modes
 from tests.bench.mode_measures import COMPARISONS, MEASURES, NEXT, OTHER, STRANGER, Comparison
 from tests.helpers import build_small_dataset, train_briefly
 from tests.searching import shorten_searches
@@ -202,3 +202,31 @@ def test_comparisons_name_what_they_share_once():
     assert str(Comparison("key, made", f"key, {NEXT}")) == f"key: made against {NEXT}"
     assert str(Comparison("a, the rule", "b, the rule")) == "a, the rule against b, the rule"
     assert str(Comparison("amount 1", OTHER)) == f"amount 1 against {OTHER}"
+
+
+@pytest.mark.slow  # a search for a code in each of four modes
+def test_songs_beside_what_becomes_of_them(songs_in_c, tmp_path, monkeypatch):
+    shorten_searches(monkeypatch)
+    workdir = train_briefly(tmp_path / "run")
+    flags = (f"--model={workdir}", f"--data={songs_in_c}", "--songs=4", f"--output={tmp_path / 'heard'}")
+    monkeypatch.setattr("sys.argv", ["heard", *flags])
+    heard.main()
+    lines = [json.loads(line) for line in (tmp_path / "heard" / "pairs.jsonl").read_text().splitlines()]
+    assert [line["mode"] for line in lines] == ["vary", "continue", "accompany", "edit"]
+    assert len({line["song"] for line in lines}) == 4
+    assert all(0 <= line["f1"] <= 1 for line in lines)
+    assert sorted(path.name for path in (tmp_path / "heard").glob("*.png")) == [f"0{i}.png" for i in (1, 2, 3, 4)]
+    assert lines[0]["song"] in (tmp_path / "heard" / "listen.html").read_text()
+
+
+def test_a_phrase_agrees_with_itself_whole(songs_in_c):
+    song = modes.choose_songs(str(songs_in_c), "test", num=2, seed=0, keep=(DRUMS, BASS))[0]
+    assert heard.agreements(song, song.phrase) == {"f1": 1, "key": 1, "groove": 1, "density": 1}
+    half = song.phrase.copy()
+    half[:, 96:] = False
+    assert heard.agreements(song, half)["f1"] == pytest.approx(f1_of_half(song.phrase), abs=1e-3)
+
+
+def f1_of_half(phrase):
+    first = phrase[:, :96].sum()
+    return 2 * first / (first + phrase.sum())
