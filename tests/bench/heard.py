@@ -38,9 +38,10 @@ from wae_jax.listening.sections import Group, Section, name_phrases
 from wae_jax.metrics.agreement import density_agreement, groove_agreement, key_agreement
 from wae_jax.metrics.reconstruction import cell_f1
 from wae_jax.pianoroll import Rolls
-from wae_jax.render.phrase_plots import plot_pairs
+from wae_jax.render.phrase_plots import plot_grid
 from wae_jax.render.style import save_figure
 
+_LONGEST_TITLE = 40
 KEEP = parse_tracks("drums,bass")
 # By mode, what it is called, the number of phrases, which of them is shown, and its further arguments.
 SHOWN: Mapping[str, tuple[str, int, int, Mapping[str, Any]]] = {
@@ -91,8 +92,10 @@ def main() -> None:
         mode = list(SHOWN)[i % len(SHOWN)]
         label = f"{mode}: {SHOWN[mode][0]}"
         made = make(model, song, mode, seed=arguments.seed + i)
-        save_figure(plot_pairs(song.phrase, made, names=(song.name, label)), arguments.output / f"{i + 1:02}.png")
-        phrases = name_phrases(np.concatenate([song.phrase, made]), [song.name, label])
+        both = np.concatenate([song.phrase, made])
+        titles = [f"{i + 1} · {pathlib.PurePath(song.name).stem[:_LONGEST_TITLE]}", label]
+        save_figure(plot_grid(both, titles=titles, columns=2), arguments.output / f"{i + 1:02}.png")
+        phrases = name_phrases(both, [song.name, label])
         groups.append(Group(phrases, title=f"{i + 1}. {song.name}"))
         with (arguments.output / "pairs.jsonl").open("a" if i else "w", encoding="utf-8") as file:
             file.write(json.dumps({"song": song.name, "mode": mode, **agreements(song, made)}) + "\n")
