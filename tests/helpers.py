@@ -110,6 +110,14 @@ def random_rolls(num, *, density=0.02, seed=0):
     return np.random.default_rng(seed).random((num, *pianoroll.PHRASE_SHAPE)) < density
 
 
+def phrase_of(*notes):
+    """A phrase [1, T, P, K] with notes (track, pitch, onset, length)."""
+    rolls = np.zeros((1, 192, 84, 5), bool)
+    for track, pitch, onset, length in notes:
+        rolls[0, onset : onset + length, pitch, track] = True
+    return rolls
+
+
 def make_batch(num, seed=0):
     """A global batch of random phrases."""
     packed = pianoroll.pack(random_rolls(num, seed=seed))

@@ -10,7 +10,7 @@ import wae_jax
 from tests.bench import heard, modes
 from tests.bench import mode_metrics as metrics
 from tests.bench.mode_measures import COMPARISONS, MEASURES, NEXT, OTHER, STRANGER, Comparison
-from tests.helpers import build_small_dataset, train_briefly
+from tests.helpers import build_small_dataset, phrase_of, train_briefly
 from tests.searching import shorten_searches
 from wae_jax.data.dataset import load_dataset
 from wae_jax.pianoroll import unpack
@@ -18,14 +18,6 @@ from wae_jax.pianoroll import unpack
 DRUMS, PIANO, GUITAR, BASS, STRINGS = range(5)
 KEPT = np.isin(np.arange(5), (DRUMS, BASS))
 C, E, G, F_SHARP = 24, 28, 31, 30  # rows of the roll two octaves up
-
-
-def phrase(*notes):
-    """A phrase [1, T, P, K] with notes (track, pitch, onset, length)."""
-    rolls = np.zeros((1, 192, 84, 5), bool)
-    for track, pitch, onset, length in notes:
-        rolls[0, onset : onset + length, pitch, track] = True
-    return rolls
 
 
 def tonal(semitones):
@@ -36,14 +28,14 @@ def tonal(semitones):
 
 def test_tonal_distance_is_between_kept_and_other_tracks():
     # Piano and guitar would be near each other; strings never sound with the bass.
-    rolls = phrase((BASS, C, 0, 12), (PIANO, G, 0, 12), (GUITAR, F_SHARP, 3, 6), (STRINGS, C, 24, 12))
+    rolls = phrase_of((BASS, C, 0, 12), (PIANO, G, 0, 12), (GUITAR, F_SHARP, 3, 6), (STRINGS, C, 24, 12))
     found = metrics.tonal_distance_between(rolls, KEPT)
     np.testing.assert_allclose(found, (tonal(7) + tonal(6)) / 2)
-    assert np.isnan(metrics.tonal_distance_between(phrase((BASS, C, 0, 12)), KEPT))[0]
+    assert np.isnan(metrics.tonal_distance_between(phrase_of((BASS, C, 0, 12)), KEPT))[0]
 
 
 def test_silent_tracks_are_counted_among_the_others():
-    rolls = np.concatenate([phrase((PIANO, C, 0, 1)), phrase((DRUMS, C, 0, 1), (BASS, C, 0, 1))])
+    rolls = np.concatenate([phrase_of((PIANO, C, 0, 1)), phrase_of((DRUMS, C, 0, 1), (BASS, C, 0, 1))])
     np.testing.assert_allclose(metrics.silent_share(rolls, KEPT), [2 / 3, 1])
 
 

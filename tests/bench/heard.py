@@ -45,7 +45,7 @@ _LONGEST_TITLE = 40
 KEEP = parse_tracks("drums,bass")
 # By mode, what it is called, the number of phrases, which of them is shown, and its further arguments.
 SHOWN: Mapping[str, tuple[str, int, int, Mapping[str, Any]]] = {
-    "vary": ("varied by half", 9, 4, {}),
+    "vary": ("varied by half", 8, 4, {}),
     "continue": ("32 bars later", 9, 8, {}),
     "accompany": ("new tracks to drums and bass", 4, 0, {"keep": KEEP}),
     "edit": ("denser", 1, 1, {"attributes": {"density": 1.0}}),

@@ -3,41 +3,33 @@
 import numpy as np
 import pytest
 
-from tests.helpers import random_rolls
+from tests.helpers import phrase_of, random_rolls
 from wae_jax.generation.modes.own_phrase import OwnPhrase, likeness
 from wae_jax.generation.modes.request import Request
 
 
-def phrase(*notes):
-    """A phrase [1, T, P, K] with notes (track, pitch, onset, length)."""
-    rolls = np.zeros((1, 192, 84, 5), bool)
-    for track, pitch, onset, length in notes:
-        rolls[0, onset : onset + length, pitch, track] = True
-    return rolls
-
-
 def test_likeness_by_hand():
-    own = phrase((1, 24, 0, 24), (3, 12, 0, 24))
+    own = phrase_of((1, 24, 0, 24), (3, 12, 0, 24))
     same = own
     # Of two pitch classes one in common, of two onsets one, of 48 cells 24; tracks that never sound together.
-    half = phrase((1, 24, 0, 12), (3, 14, 12, 12))
+    half = phrase_of((1, 24, 0, 12), (3, 14, 12, 12))
     # Two whole tones are as far apart in tonal space as the angles of its circles say.
     angles = 2 * np.array([7 / 6, 3 / 2, 2 / 3]) * np.pi
     apart = np.sqrt((np.array([1, 1, 0.25]) * (2 - 2 * np.cos(angles))).sum())
-    clash = phrase((1, 24, 0, 24), (3, 14, 0, 24))
-    found = likeness(own, np.concatenate([same, half, clash, phrase((1, 25, 1, 48))]))
+    clash = phrase_of((1, 24, 0, 24), (3, 14, 0, 24))
+    found = likeness(own, np.concatenate([same, half, clash, phrase_of((1, 25, 1, 48))]))
     expected = [1, 0.5 * 0.5 * 0.5 * np.exp(-0.4 * 1.5), 0.5 * np.exp(-0.4 * apart), 0]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_what_is_undefined_for_all_does_not_count():
-    drums = phrase((0, 12, 0, 1), (0, 12, 24, 1))
-    others = np.concatenate([drums, phrase((0, 14, 0, 1), (0, 12, 12, 1))])
+    drums = phrase_of((0, 12, 0, 1), (0, 12, 24, 1))
+    others = np.concatenate([drums, phrase_of((0, 14, 0, 1), (0, 12, 12, 1))])
     unrelated = np.exp(-0.4 * 1.5)
     np.testing.assert_allclose(likeness(drums, others), [unrelated, 0.5 * unrelated])
     # A phrase without notes of pitched tracks is not like one that has some.
-    own = phrase((1, 24, 0, 24))
-    np.testing.assert_allclose(likeness(own, np.concatenate([own, phrase((0, 12, 0, 24))])), [unrelated, 0])
+    own = phrase_of((1, 24, 0, 24))
+    np.testing.assert_allclose(likeness(own, np.concatenate([own, phrase_of((0, 12, 0, 24))])), [unrelated, 0])
 
 
 def test_a_phrase_is_itself_at_its_own_code_and_forgotten_elsewhere(shipped):
