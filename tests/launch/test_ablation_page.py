@@ -229,3 +229,11 @@ def test_the_command_writes_page_records_and_figure(tmp_path, monkeypatch, evalu
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
     assert ablation_page.main(["--sweeps", str(ROOT)]) == 2
     assert "is not the folder of a sweep" in capsys.readouterr().err
+
+
+def test_a_table_has_runs_if_another_arm_than_the_baseline_has_them():
+    template = "{{ has('cpu', 'latent_dim') }} {{ has('cpu', 'prior') }} {{ has('songs', 'prior') }}"
+    records = coverages("baseline", 0.5)
+    assert ablation_page.make_page(template, records) == "False False False"
+    records += [record(evaluation="prior=normal,split=test"), record("latent_dim=8")]
+    assert ablation_page.make_page(template, records) == "True True False"
