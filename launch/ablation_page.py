@@ -70,7 +70,9 @@ def make_page(template: str, records: Sequence[Record]) -> str:
     def has(protocol: str, name: str, evaluation: str = "split=test") -> bool:
         arms = [arm(protocol, each) for each in _ABLATIONS["TABLES"][name]]
         found = [record for record in records if record.protocol == protocol]
-        return any(ablation_tables.has_runs(each, found, evaluation) for each in arms if each != Arm(each.name, BASELINE))
+        return any(
+            ablation_tables.has_runs(each, found, evaluation) for each in arms if each != Arm(each.name, BASELINE)
+        )
 
     def value(protocol: str, name: str, column: str, evaluation: str = "split=test") -> str:
         found = of_protocol(protocol)
