@@ -17,25 +17,23 @@ a line each with the agreement of both, OUTPUT/listen.html both to hear.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
 from tests.bench import modes, report
-from tests.bench.mode_measures import Song
+from tests.bench.mode_measures import Song, Trial
 from wae_jax.command_line.generate_flags import parse_tracks
 from wae_jax.generation.load import load
 from wae_jax.generation.model import Model
-from wae_jax.generation.modes.input_phrase import InputPhrase
-from wae_jax.generation.modes.request import Request
 from wae_jax.generation.modes.table import MODES
 from wae_jax.listening.document import save_page
 from wae_jax.listening.page import make_page
 from wae_jax.listening.sections import Group, Section, name_phrases
-from wae_jax.metrics.agreement import density_agreement, groove_agreement, key_agreement
+from wae_jax.metrics.agreement import AGREEMENTS
 from wae_jax.metrics.reconstruction import cell_f1
 from wae_jax.pianoroll import Rolls
 from wae_jax.render.phrase_plots import plot_grid
@@ -43,26 +41,20 @@ from wae_jax.render.style import save_figure
 
 _LONGEST_TITLE = 40
 KEEP = parse_tracks("drums,bass")
-# By mode, what it is called, the number of phrases, which of them is shown, and its further arguments.
-SHOWN: Mapping[str, tuple[str, int, int, Mapping[str, Any]]] = {
-    "vary": ("varied by half", 8, 4, {}),
-    "continue": ("32 bars later", 9, 8, {}),
-    "accompany": ("new tracks to drums and bass", 4, 0, {"keep": KEEP}),
-    "edit": ("denser", 1, 1, {"attributes": {"density": 1.0}}),
+# By mode, what it is called, the number of phrases, and which of them is shown.
+SHOWN: Mapping[str, tuple[str, int, int]] = {
+    "vary": ("varied by half", 8, 4),
+    "continue": ("32 bars later", 9, 8),
+    "accompany": ("new tracks to drums and bass", 4, 0),
+    "edit": ("denser", 1, 1),
 }
-_AGREEMENTS: Mapping[str, Callable[[Rolls, Rolls], np.ndarray]] = {
-    "f1": lambda one, other: cell_f1(other, one),
-    "key": key_agreement,
-    "groove": groove_agreement,
-    "density": density_agreement,
-}
+_EDIT = {"density": 1.0}
 
 
 def make(model: Model, song: Song, mode: str, *, seed: int) -> Rolls:
     """The phrase of a mode that is shown, `[1, T, P, K]`."""
-    _, num, index, more = SHOWN[mode]
-    own = InputPhrase(song.phrase[0], song.name, 1)
-    request = Request(num, seed=seed, rule=model.rule, inputs=(own,), **more)
+    _, num, index = SHOWN[mode]
+    request = dataclasses.replace(Trial(model, song, KEEP, seed).request(num), attributes=_EDIT)
     rolls = MODES[mode].make(model, request).rolls
     assert rolls is not None
     return rolls[index : index + 1]
@@ -70,7 +62,8 @@ def make(model: Model, song: Song, mode: str, *, seed: int) -> Rolls:
 
 def agreements(song: Song, made: Rolls) -> dict[str, float]:
     """F1, and agreement in key, groove and density, of a phrase with what was made of it."""
-    return {name: report.rounded(float(agreement(song.phrase, made)[0])) for name, agreement in _AGREEMENTS.items()}
+    found = {name: agreement(song.phrase, made) for name, agreement in AGREEMENTS.items()}
+    return {name: report.rounded(float(of[0])) for name, of in {"f1": cell_f1(made, song.phrase), **found}.items()}
 
 
 def main() -> None:

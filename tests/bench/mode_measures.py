@@ -24,8 +24,9 @@ from wae_jax.generation.modes.own_phrase import OwnPhrase
 from wae_jax.generation.modes.request import Phrases, Request
 from wae_jax.generation.modes.table import MODES
 from wae_jax.generation.modes.variation import vary
-from wae_jax.metrics.agreement import density_agreement, groove_agreement, key_agreement
+from wae_jax.metrics.agreement import AGREEMENTS
 from wae_jax.metrics.reconstruction import cell_f1
+from wae_jax.metrics.suite import defined_mean
 from wae_jax.pianoroll import NUM_TRACKS, Rolls
 from wae_jax.pianoroll.notes import ratio
 
@@ -40,7 +41,6 @@ OTHER, STRANGER, NEXT, COPY = (
 RANDOM = "a random direction"
 # Shares of the largest amount of `vary` that are shown.
 AMOUNTS = (0.25, 0.5, 0.75, 1.0)
-_AGREEMENTS = {"key": key_agreement, "groove": groove_agreement, "density": density_agreement}
 F1, DIFFERENCE = "F1 with the next", "difference"
 # Phrases of a piece of the default length, from 1, whose difference from the first is shown, and those of its end.
 _OF_PIECE = (2, 5, 9, 13, 16)
@@ -139,8 +139,8 @@ def measure_vary(trial: Trial) -> Measures:
 def _agreements(phrase: Rolls, beside: Mapping[str, Rolls]) -> Measures:
     """Agreements of other phrases with a phrase, each a mean if it is several."""
     return {
-        f"{of}, {name}": float(metrics.known_mean(agreement(phrase, rolls), axis=0))
-        for of, agreement in _AGREEMENTS.items()
+        f"{of}, {name}": defined_mean(agreement(phrase, rolls))
+        for of, agreement in AGREEMENTS.items()
         for name, rolls in beside.items()
     }
 
@@ -155,7 +155,7 @@ def measure_accompany(trial: Trial) -> Measures:
     distances = {name: metrics.tonal_distance_between(each, kept) for name, each in together.items()}
     return {
         "kept tracks exact": float((rolls[..., kept] == song.phrase[..., kept]).all()),
-        **{f"distance, {name}": float(metrics.known_mean(each, axis=0)) for name, each in distances.items()},
+        **{f"distance, {name}": defined_mean(each) for name, each in distances.items()},
         **{f"silent tracks, {name}": float(metrics.silent_share(each, kept).mean()) for name, each in together.items()},
     }
 
@@ -209,7 +209,7 @@ def measure_edit(trial: Trial) -> Measures:
                     found.setdefault(f"{what}, {of}", []).append(value)
                     if of == "made":
                         found.setdefault(f"{what}, {name}", []).append(value)
-    means = {name: float(metrics.known_mean(np.array(values), axis=0)) for name, values in found.items()}
+    means = {name: defined_mean(np.array(values)) for name, values in found.items()}
     # All attributes together and their baselines first.
     return {name: means[name] for name in sorted(means, key=lambda name: (name.split(", ")[1] in ATTRIBUTES, name))}
 
@@ -238,17 +238,17 @@ COMPARISONS: Mapping[str, tuple[Comparison, ...]] = {
         Comparison("amount 1", OTHER, higher_is_better=False),
         Comparison("amount 1", STRANGER, higher_is_better=False),
         Comparison("amount 1", "amount 0.25"),
-        *(Comparison(f"{of}, amount 1", f"{of}, {OTHER}") for of in _AGREEMENTS),
+        *(Comparison(f"{of}, amount 1", f"{of}, {OTHER}") for of in AGREEMENTS),
         Comparison("short notes, amounts up to 1", "short notes, the phrase", higher_is_better=False),
     ),
     "accompany": tuple(
         Comparison("distance, made", f"distance, {name}", higher_is_better=False) for name in ("own", OTHER, STRANGER)
     ),
     "continue": (
-        *(Comparison(f"{of}, made", f"{of}, {name}") for of in (*_AGREEMENTS, F1) for name in (OTHER, STRANGER)),
-        *(Comparison(f"{of}, made", f"{of}, {NEXT}") for of in _AGREEMENTS),
-        *(Comparison(f"{of}, made", f"{of}, {COPY}") for of in (*_AGREEMENTS, F1)),
-        *(Comparison(f"{of}, {LATE}", f"{of}, {OTHER}") for of in _AGREEMENTS),
+        *(Comparison(f"{of}, made", f"{of}, {name}") for of in (*AGREEMENTS, F1) for name in (OTHER, STRANGER)),
+        *(Comparison(f"{of}, made", f"{of}, {NEXT}") for of in AGREEMENTS),
+        *(Comparison(f"{of}, made", f"{of}, {COPY}") for of in (*AGREEMENTS, F1)),
+        *(Comparison(f"{of}, {LATE}", f"{of}, {OTHER}") for of in AGREEMENTS),
         Comparison(f"{DIFFERENCE}, phrase 16", f"{DIFFERENCE}, phrase 2"),
         Comparison(f"distance of tracks, {LATE}", "distance of tracks, the phrase", higher_is_better=False),
     ),

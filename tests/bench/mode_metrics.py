@@ -10,32 +10,26 @@ from collections.abc import Sequence
 import numpy as np
 
 from wae_jax.metrics import harmony, intervals, music
+from wae_jax.metrics.suite import defined_mean, mean_of_columns
 from wae_jax.pianoroll import NUM_BARS, NUM_TRACKS, PITCHED_TRACKS, Rolls
-from wae_jax.pianoroll.notes import ratio
 
 VERDICTS = ("better", "not distinguishable", "worse", "undefined")
-
-
-def known_mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """The mean over an axis without NaN; NaN where there is nothing else, without NumPy's warning."""
-    total, number = np.nansum(values, axis=axis), np.count_nonzero(~np.isnan(values), axis=axis)
-    return ratio(np.asarray(total), np.asarray(number))
 
 
 def tonal_distance_between(rolls: Rolls, kept: np.ndarray) -> np.ndarray:
     """Mean tonal distance of the pitched tracks of `kept`, bool `[K]`, to the others, over pairs with a common beat."""
     of_both = [kept[one] != kept[other] for one, other in harmony.TRACK_PAIRS]
-    return known_mean(harmony.tonal_distance(rolls)[:, of_both], axis=1)
+    return mean_of_columns(harmony.tonal_distance(rolls)[:, of_both])
 
 
 def tonal_distance_of(rolls: Rolls) -> float:
     """Mean tonal distance of the pitched tracks of phrases to each other, over pairs with a common beat."""
-    return float(known_mean(known_mean(harmony.tonal_distance(rolls), axis=1), axis=0))
+    return defined_mean(mean_of_columns(harmony.tonal_distance(rolls)))
 
 
 def short_share(rolls: Rolls) -> float:
     """Share of the notes of pitched tracks that are shorter than 3 steps, a mean over tracks and phrases."""
-    return float(1 - known_mean(known_mean(music.qualified_note_rate(rolls)[:, PITCHED_TRACKS], axis=1), axis=0))
+    return 1 - defined_mean(mean_of_columns(music.qualified_note_rate(rolls)[:, PITCHED_TRACKS]))
 
 
 def silent_share(rolls: Rolls, kept: np.ndarray) -> np.ndarray:
@@ -64,7 +58,7 @@ def edit_effect(change: np.ndarray, index: int, asked: float) -> dict[str, float
     return {
         "reached": float(change[index] / asked),
         "missed": float(abs(change[index] - asked)),
-        "others": float(known_mean(others, axis=0)),
+        "others": defined_mean(others),
     }
 
 

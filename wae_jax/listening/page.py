@@ -107,7 +107,7 @@ def write_page(
 
     Raises:
       RequestError: if the output is a folder, or the page would be larger than 25 MB.
-      DatasetError: if the training data can no longer be found.
+      DatasetError: if the statistics of codes take training data that can no longer be found.
     """
     output = check_output(output)
     panel, left_out = _fitting(latent_panel(model, rule=rule))

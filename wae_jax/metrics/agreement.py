@@ -6,6 +6,8 @@ from 0 to 1, NaN where a phrase has nothing to compare.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Shaped
 
@@ -38,6 +40,13 @@ def density_agreement(one: OneOrAll, other: OneOrAll) -> Agreement:
     """The smaller number of active cells as a share of the larger; NaN where there are none in either."""
     numbers = cells(one), cells(other)
     return ratio(np.minimum(*numbers), np.maximum(*numbers))
+
+
+AGREEMENTS: Mapping[str, Callable[[OneOrAll, OneOrAll], Agreement]] = {
+    "key": key_agreement,
+    "groove": groove_agreement,
+    "density": density_agreement,
+}
 
 
 def _onsets_by_position(rolls: Rolls) -> Int64[np.ndarray, "B steps"]:

@@ -12,10 +12,10 @@ from wae_jax.generation.detail import Weights, keep_detail
 from wae_jax.generation.model import Model
 from wae_jax.generation.modes.code_search import find_input_codes
 from wae_jax.generation.modes.request import Request
-from wae_jax.metrics.agreement import density_agreement, groove_agreement, key_agreement
+from wae_jax.metrics.agreement import AGREEMENTS
 from wae_jax.metrics.harmony import tonal_distance
+from wae_jax.metrics.suite import mean_of_columns
 from wae_jax.pianoroll import Codes, Probabilities, Rolls
-from wae_jax.pianoroll.notes import ratio
 
 # The effect of tonal distance on likeness, and the distance of tracks that never sound together: that of tracks of
 # different songs.
@@ -60,10 +60,9 @@ def likeness(phrase: Bool[np.ndarray, "1 T P K"], rolls: Rolls) -> Float64[np.nd
     which it is undefined.
     """
     product = np.ones(len(rolls))
-    for agreement in (key_agreement, groove_agreement, density_agreement):
+    for agreement in AGREEMENTS.values():
         values = agreement(phrase, rolls)
         is_unknown = np.isnan(values)
         product *= np.where(is_unknown, float(is_unknown.all()), values)
-    distances = tonal_distance(rolls)
-    mean = ratio(np.nansum(distances, axis=1), np.count_nonzero(~np.isnan(distances), axis=1))
+    mean = mean_of_columns(tonal_distance(rolls))
     return product * np.exp(-_TONAL_WEIGHT * np.where(np.isnan(mean), _UNRELATED, mean))
