@@ -85,7 +85,6 @@ def _reference(config: ml_collections.ConfigDict, *, h_dim: int, z_dim: int, bat
     set_plain_cost(config)
     config.objective.reconstruction_weight = 1.0
     config.objective.penalty_weight = 100.0
-    config.objective.penalty_warmup_steps = 0
     config.prior = "normal"
     config.model.network = "alt"
     config.model.h_dim = h_dim

@@ -205,7 +205,7 @@ class Trainer(NamedTuple):
             log_variance_penalty=log_variance_penalty(encoded.log_variance),
             moment_gap=None,
         )
-        loss, metrics = reduce_terms(terms, OBJECTIVE, penalty_weight=jnp.asarray(OBJECTIVE.penalty_weight), step=step)
+        loss, metrics = reduce_terms(terms, OBJECTIVE, step=step)
         # An argument and not a field of the objective, so that runs of several weights share a program.
         return loss + lane.log_variance_weight * metrics["log_variance_penalty"]
 

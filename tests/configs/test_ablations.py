@@ -117,7 +117,7 @@ def test_the_full_protocol_is_the_blog_with_cost_and_samples_of_the_others():
     full, blog = flat("protocol=full"), flatten_config(load_config("wae_mmd", "blog").to_dict())
     shared = {name for name in full if name.startswith(("objective.", "binarization.", "prior"))}
     assert {name for name in blog if full[name] != blog[name]} < shared
-    of_cost = {"objective.cost.positive_weight", "objective.cost.onset_weight", "objective.penalty_warmup_steps"}
+    of_cost = {"objective.cost.positive_weight", "objective.cost.onset_weight"}
     for name in shared - of_cost:
         assert full[name] == flat(BASELINE)[name], name
 

@@ -77,7 +77,6 @@ class ObjectiveSpec:
     reconstruction_weight: Weight = 1.0
     penalty: Literal["gan", "mmd", "sliced_wasserstein", "cramer_wold", "kl", "none"] = "gan"
     penalty_weight: Weight = 2.0
-    penalty_warmup_steps: Count = 0
     prior_variance: Scale = 1.0
     pretrain_steps: Count = 0  # steps in which only the moments of codes are matched to the prior's
     mmd_kernel: Literal["imq", "rbf"] = "imq"

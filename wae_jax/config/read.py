@@ -25,7 +25,11 @@ ADDED_FIELDS = {
     "objective.mmd_scales": list(ObjectiveSpec().mmd_scales),
 }
 # Fields that they have and this version lacks, with the value that leaves a run as this version trains it.
-REMOVED_FIELDS = {"objective.sinkhorn_epsilon": 0.05, "objective.adaptive_penalty_weight": False}
+REMOVED_FIELDS = {
+    "objective.sinkhorn_epsilon": 0.05,
+    "objective.adaptive_penalty_weight": False,
+    "objective.penalty_warmup_steps": 0,
+}
 
 _LARGEST_CORPUS = 1_000_000  # phrases of 10 kB
 # Metrics that rank models one way alone; of most metrics of music neither more nor less is better.

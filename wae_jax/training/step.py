@@ -77,16 +77,14 @@ class Terms(NamedTuple):
     moment_gap: Float[Array, ""] | None
 
 
-def reduce_terms(
-    terms: Terms, spec: ObjectiveSpec, *, penalty_weight: Float[Array, ""], step: Int[Array, ""]
-) -> tuple[Float[Array, ""], Metrics]:
+def reduce_terms(terms: Terms, spec: ObjectiveSpec, *, step: Int[Array, ""]) -> tuple[Float[Array, ""], Metrics]:
     """The autoencoder's loss, a weighted sum of means (the moment gap while pretraining), and metrics by name."""
     metrics = {
         "reconstruction": jnp.mean(terms.reconstruction),
         "cost": jnp.mean(terms.cost),
         "penalty": terms.penalty,
     }
-    loss = spec.reconstruction_weight * metrics["cost"] + penalty_weight * terms.penalty
+    loss = spec.reconstruction_weight * metrics["cost"] + spec.penalty_weight * terms.penalty
     if terms.log_variance_penalty is not None:
         metrics["log_variance_penalty"] = jnp.mean(terms.log_variance_penalty)
         loss += spec.log_variance_penalty_weight * metrics["log_variance_penalty"]
@@ -94,11 +92,6 @@ def reduce_terms(
         metrics["moment_gap"] = terms.moment_gap
         loss = jnp.where(step < spec.pretrain_steps, terms.moment_gap, loss)
     return loss, metrics
-
-
-def warmed_up_weight(step: Int[AnyArray, ""], spec: ObjectiveSpec) -> Float[Array, ""]:
-    """The penalty weight after `step` steps, which is reached linearly over the warm-up steps."""
-    return spec.penalty_weight * jnp.minimum(1.0, (step + 1) / max(spec.penalty_warmup_steps, 1))
 
 
 def make_objective_terms(config: Config, penalty: LatentPenalty) -> Callable[..., tuple[Terms, Codes, Any]]:
@@ -166,17 +159,16 @@ def make_train_step(
         keys = example_keys(config.seed, state.step, batch.position)
         x = augment(device.unpack_on_device(batch.packed), keys.augmentation, config.data.transpose_semitones)
         z_prior = sample_prior(keys.prior, latent_dim=config.model.z_dim, prior_variance=objective.prior_variance)
-        weight = warmed_up_weight(state.step, objective)
         whole = GlobalBatch(gather, lax.axis_index(BATCH_AXIS) * len(x), shared_key(config.seed, state.step))
 
         def autoencoder_loss(params: Any) -> tuple[Float[Array, ""], tuple[Codes, Any, Metrics]]:
             found, z, batch_stats = objective_terms(params, state, x, z_prior, keys, whole)
-            loss, metrics = reduce_terms(found, objective, penalty_weight=weight, step=state.step)
+            loss, metrics = reduce_terms(found, objective, step=state.step)
             return loss, (z, batch_stats, metrics)
 
         def discriminator_loss(params: Any) -> tuple[Float[Array, ""], Any]:
             loss, metrics = penalty.discriminator_loss(params, z, z_prior)
-            return weight * loss, metrics
+            return objective.penalty_weight * loss, metrics
 
         (loss, (z, batch_stats, metrics)), gradients = jax.value_and_grad(autoencoder_loss, has_aux=True)(
             state.autoencoder.params
@@ -198,7 +190,6 @@ def make_train_step(
         metrics |= {
             "gradient_norm": optax.tree.norm(gradients),
             "learning_rate": jnp.asarray(learning_rate(state.step), jnp.float32),
-            "penalty_weight": weight,
         }
         return new_state, {f"train/{name}": value for name, value in metrics.items()}
 
