@@ -38,7 +38,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def panel(model):
-    return latent_panel(model, rule=BinarizationRule(), num_phrases=256)
+    return latent_panel(model, rule=BinarizationRule())
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_new_samples_are_of_the_models_density_estimate(page, model):
     centers = np.stack([np.full(Z, center) for center in (-40.0, 0.0, 0.0, 40.0)])
     factor = np.tril(np.full((Z, Z), 0.5)) + np.eye(Z)
     density = KernelDensity(centers, factor, np.int32(4))
-    panel = latent_panel(dataclasses.replace(model, kernel_density=density), rule=BinarizationRule(), num_phrases=8)
+    panel = latent_panel(dataclasses.replace(model, kernel_density=density), rule=BinarizationRule())
     program = "(model) => [...Array(4000).keys()].map((seed) => sampleCode(seed, model))"
     sampled = np.array(page.evaluate(program, panel))
     nearest = np.round(np.clip(sampled.mean(axis=1), -40, 40) / 40).astype(int)

@@ -38,7 +38,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def panel(model):
-    return latent_panel(model, rule=BinarizationRule(), num_phrases=64)
+    return latent_panel(model, rule=BinarizationRule())
 
 
 @pytest.fixture
