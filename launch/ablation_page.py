@@ -34,6 +34,9 @@ _ENCODERS = {
     "additive noise": "encoder=additive_noise,encoder_noise=0.3",
     "Gaussian, penalty on log variances": "encoder=gaussian,log_variance_weight=1",
 }
+# What the figure has: its rows and columns.
+_PLOTTED_PROTOCOLS = {"cpu": "Built-in corpus", "songs": "Real songs"}
+_PANELS = {"f1": "F1 of other songs", "coverage": "Coverage of samples", "frechet": "Fréchet distance of samples"}
 _ABLATIONS = runpy.run_path(str(ROOT / "configs" / "ablations.py"))
 
 
@@ -89,35 +92,38 @@ def make_page(template: str, records: Sequence[Record]) -> str:
     return environment.from_string(template).render(table=table, has=has, value=value, songs=songs, about=about)
 
 
-def plot_latent_dimensions(records: Sequence[Record], protocol: str, path: pathlib.Path) -> None:
-    """Draws reconstruction and samples over the number of latent dimensions, a line for each kind of encoder."""
+def plot_latent_dimensions(records: Sequence[Record], path: pathlib.Path) -> None:
+    """Draws reconstruction and samples over the number of latent dimensions: a row of panels for each protocol."""
     from wae_jax.render import style
 
-    found = [record for record in records if record.protocol == protocol]
-    sizes = sorted(
-        {int(arm.partition("latent_dim=")[2].partition(",")[0]) for arm in _ABLATIONS["TABLES"]["latent_dim"]}
-    )
-    panels = (
-        ("f1", "F1 of other songs"),
-        ("coverage", "Coverage of samples"),
-        ("frechet", "Fréchet distance of samples"),
-    )
-    figure = style.new_figure(10, 3.2)
-    for axes, (column, title) in zip(figure.subplots(1, len(panels)), panels, strict=True):
-        for (label, settings), color in zip(_ENCODERS.items(), style.TRACK_COLORS[1:], strict=False):
-            named = [",".join(filter(None, (f"latent_dim={size}", settings, f"protocol={protocol}"))) for size in sizes]
-            arms = [Arm(name, _ABLATIONS["training_arm"](name)) for name in named]
-            means = [ablation_tables.mean(each, found, column=column, evaluation="split=test") for each in arms]
-            points = [(size, mean) for size, mean in zip(sizes, means, strict=True) if not math.isnan(mean)]
-            if points:
-                axes.plot(*zip(*points, strict=True), marker="o", markersize=4, color=color, label=label)
-        style.style_axes(axes, title)
-        style.set_labels(axes, x="latent dimensions")
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(sizes, [str(size) for size in sizes])
+    figure = style.new_figure(10, 6)
+    panels = figure.subplots(len(_PLOTTED_PROTOCOLS), len(_PANELS))
+    for row, (protocol, data) in zip(panels, _PLOTTED_PROTOCOLS.items(), strict=True):
+        found = [record for record in records if record.protocol == protocol]
+        for axes, (column, title) in zip(row, _PANELS.items(), strict=True):
+            _draw_lines(axes, found, protocol, column)
+            style.style_axes(axes, title)
+            style.set_labels(axes, x="latent dimensions", y=data if axes is row[0] else None)
     if figure.axes[0].lines:
         figure.axes[0].legend(frameon=False, fontsize=8, labelcolor=style.INK)
     style.save_figure(figure, path)
+
+
+def _draw_lines(axes: Any, records: Sequence[Record], protocol: str, column: str) -> None:
+    """A line for each kind of encoder, with the means of those arms that have runs."""
+    from wae_jax.render import style
+
+    named = _ABLATIONS["TABLES"]["latent_dim"]
+    sizes = sorted({int(arm.partition("latent_dim=")[2].partition(",")[0]) for arm in named})
+    for (label, settings), color in zip(_ENCODERS.items(), style.TRACK_COLORS[1:], strict=False):
+        names = [",".join(filter(None, (f"latent_dim={size}", settings, f"protocol={protocol}"))) for size in sizes]
+        arms = [Arm(name, _ABLATIONS["training_arm"](name)) for name in names]
+        means = [ablation_tables.mean(each, records, column=column, evaluation="split=test") for each in arms]
+        points = [(size, mean) for size, mean in zip(sizes, means, strict=True) if not math.isnan(mean)]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker="o", markersize=4, color=color, label=label)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sizes, [str(size) for size in sizes])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -132,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write_records(RECORDS, records)
         PAGE.write_text(page, encoding="utf-8")
         if FIGURE.name in page:
-            plot_latent_dimensions(records, "cpu", FIGURE)
+            plot_latent_dimensions(records, FIGURE)
     except (OSError, ValueError, jinja2.TemplateError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
