@@ -61,6 +61,12 @@ TABLES: Mapping[str, tuple[str, ...]] = {
         "regularizer=sliced_wasserstein,penalty_weight=20",
         "regularizer=kl,penalty_weight=0.1",
     ),
+    # The same for real songs, by the protocol `songs`.
+    "regularizer_of_songs": (
+        *_one_of_a_setting("regularizer", "mmd", "cramer_wold", "kl", "none", "sliced_wasserstein"),
+        "regularizer=gan,penalty_weight=0.1",
+        "regularizer=kl,penalty_weight=0.1",
+    ),
     "penalty_weight": tuple(
         f"regularizer={name},penalty_weight={weight:g}"
         for name, weights in PENALTY_WEIGHTS.items()

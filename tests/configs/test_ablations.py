@@ -55,6 +55,7 @@ def test_a_name_gives_the_table_or_a_setting_that_varies_in_it():
     for table, arms in TABLES.items():
         keys = {setting.partition("=")[0] for arm in arms for setting in arm.split(",")}
         within = {
+            "regularizer_of_songs": "regularizer",
             "cost": "positive_weight",
             "binarization": "threshold",
             "training": "pretrain_steps",
