@@ -67,6 +67,15 @@ def shared_data() -> pathlib.Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def corpus_model():
+    """A trained model whose data are the built-in corpus, opened once."""
+    from tests.helpers import CORPUS_MODEL
+    from wae_jax.generation.load import load
+
+    return load(CORPUS_MODEL)
+
+
 @pytest.fixture(scope="module")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """A data set of 40 phrases, 12 or so of them for validation."""

@@ -32,6 +32,9 @@ from wae_jax.training.step import make_train_step
 from wae_jax.training.workdir import load_config as config_of
 
 ROOT = pathlib.Path(__file__).parents[1]
+# A WAE-GAN as `configs/wae_gan.py` trains it and `export` writes it. Its training data, the built-in corpus, are always
+# at hand, and it reconstructs phrases of the corpus that it has not seen.
+CORPUS_MODEL = ROOT / "tests" / "models" / "wae_gan_corpus.npz"
 DENSITIES = (0.02,) * 5
 STATISTICS = TrackStatistics(DENSITIES, (0.25,) * 5, ((0.0, 0.125) + (0.25,) * 10,) * 5)
 

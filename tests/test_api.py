@@ -46,8 +46,8 @@ def test_the_metrics_of_the_documents_run_on_rolls_of_ones_own(capsys):
 
 
 @pytest.fixture(scope="module")
-def model():
-    return wae_jax.load()
+def model(corpus_model):
+    return corpus_model
 
 
 def test_interpolation_begins_and_ends_with_the_codes_that_were_given(model):

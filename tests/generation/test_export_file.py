@@ -234,10 +234,10 @@ def test_the_run_that_ships_is_small_and_opens_in_a_fresh_process():
     assert done.stdout.split(maxsplit=3) == [digest, "1263", "gan", "(4, 192, 84, 5) True\n"]
 
 
-def test_the_run_that_ships_reconstructs_music_it_has_not_seen():
-    run = wae_jax.load()
-    rolls = np.unpackbits(np.asarray(run.phrases("valid")[:48]), axis=1).reshape(-1, 192, 84, 5).astype(bool)
-    found = run.decode(run.encode(rolls)) > 0.5
+def test_an_exported_model_reconstructs_music_it_has_not_seen(corpus_model):
+    valid = np.asarray(corpus_model.phrases("valid")[:48])
+    rolls = np.unpackbits(valid, axis=1).reshape(-1, 192, 84, 5).astype(bool)
+    found = corpus_model.decode(corpus_model.encode(rolls)) > 0.5
     assert 2 * (found & rolls).sum() / (found.sum() + rolls.sum()) > 0.85
 
 

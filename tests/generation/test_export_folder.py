@@ -11,14 +11,13 @@ import safetensors.numpy
 
 import wae_jax
 from tests.decoding import small_model
-from tests.helpers import ROOT, changed
+from tests.helpers import CORPUS_MODEL, changed
 from wae_jax.errors import CheckpointError, ConfigError, WorkdirError
 from wae_jax.generation import exported
 from wae_jax.generation.export_file import write_model
 from wae_jax.generation.export_folder import read_model_folder, write_model_folder
 from wae_jax.training.learned_prior import fit_kernel_density
 
-SHIPPED = ROOT / "wae_jax" / "shipped" / "wae_gan.npz"
 WEIGHTS, DESCRIPTION = "model.safetensors", "config.json"
 
 
@@ -62,7 +61,7 @@ def test_the_folder_holds_what_the_file_holds(model, folder, tmp_path):
 
 
 def test_from_file_to_folder_the_samples_are_bit_for_bit_the_same(tmp_path):
-    one = wae_jax.load(SHIPPED)
+    one = wae_jax.load(CORPUS_MODEL)
     write_model_folder(tmp_path, one)
     other = wae_jax.load(tmp_path)
     assert one.prior == other.prior == "kernel_density"

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 import wae_jax
-from tests.helpers import random_rolls, train_briefly
+from tests.helpers import CORPUS_MODEL, random_rolls, train_briefly
 from tests.listening.parsing import data_of
 from tests.searching import shorten_searches
 from wae_jax import export, generate
@@ -330,7 +330,7 @@ def test_a_run_without_its_data_still_makes_music(tmp_path, capsys, monkeypatch)
         raise DatasetError("the data are gone")
 
     monkeypatch.setattr("wae_jax.generation.model.Model.phrases", gone)
-    flags = ["--no-audio", "--no-pictures", "--num=2", "--threshold=0.3"]
+    flags = [f"--workdir={CORPUS_MODEL}", "--no-audio", "--no-pictures", "--num=2", "--threshold=0.3"]
     assert generate.main([f"--output={tmp_path / 'out'}", *flags]) == 0
     told = capsys.readouterr().out
     assert "no training data in the table below: the data are gone" in told

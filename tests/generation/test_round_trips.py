@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wae_jax
-from tests.helpers import onsets, random_rolls, train_briefly
+from tests.helpers import CORPUS_MODEL, onsets, random_rolls, train_briefly
 from tests.properties import CELLS, phrases, some
 from tests.searching import shorten_searches
 from wae_jax import generate
@@ -83,10 +83,10 @@ SOUND = ["--tempo=133.7", "--programs=drums=16,piano=120,bass=0,strings=33", "--
 @pytest.mark.parametrize(
     "flags", [["--num=3", "--key=Eb"], ["--mode=continue", "--num=6"], ["--mode=continue", "SONG"]]
 )
-def test_music_of_any_tempo_and_instruments_is_read_back(tmp_path, song, monkeypatch, flags):
+def test_music_of_any_tempo_and_instruments_is_read_back(tmp_path, song, corpus_model, monkeypatch, flags):
     shorten_searches(monkeypatch, num_steps=5)
     flags = [f"--input={song}" if flag == "SONG" else flag for flag in flags]
-    assert generate.main([f"--output={tmp_path / 'o'}", *QUICK, *SOUND, *flags]) == 0
+    assert run(CORPUS_MODEL, tmp_path / "o", *SOUND, *flags) == 0
     rolls = read(tmp_path / "o" / "phrases.npz")
     assert rolls.any(axis=(1, 2, 3)).all()
     np.testing.assert_array_equal(read(tmp_path / "o" / "all_phrases.mid"), rolls)
@@ -96,10 +96,9 @@ def test_music_of_any_tempo_and_instruments_is_read_back(tmp_path, song, monkeyp
             np.testing.assert_array_equal(read(path), roll[None])
             assert read_input_phrase(path).tempo == pytest.approx(133.7)
     # In other modes of the command too.
-    assert (
-        generate.main([f"--output={tmp_path / 'e'}", "--mode=encode", f"--input={tmp_path / 'o/all_phrases.mid'}"]) == 0
-    )
-    own = wae_jax.load().encode(wae_jax.read_phrases(tmp_path / "o" / "all_phrases.mid"))
+    own = ["--mode=encode", f"--input={tmp_path / 'o/all_phrases.mid'}"]
+    assert run(CORPUS_MODEL, tmp_path / "e", *own, quick=()) == 0
+    own = corpus_model.encode(wae_jax.read_phrases(tmp_path / "o" / "all_phrases.mid"))
     np.testing.assert_allclose(np.load(tmp_path / "e" / "codes.npy"), own, atol=1e-4)
 
 
@@ -214,7 +213,7 @@ def test_files_without_codes_of_the_model_are_refused(workdir, tmp_path, capsys,
 def test_codes_that_overflow_in_the_decoder_are_refused(tmp_path, capsys):
     np.save(tmp_path / "codes.npy", np.array([[0.0] * 32, [1e38] * 32]))
     flags = ["--mode=decode", f"--codes={tmp_path / 'codes.npy'}", "--threshold=0.3", "--track-gate=0"]
-    assert generate.main([f"--output={tmp_path / 'out'}", *flags, *QUICK]) == 1
+    assert run(CORPUS_MODEL, tmp_path / "out", *flags) == 1
     assert "row 1 of --codes (counted from 0) is too large to decode" in capsys.readouterr().err
 
 

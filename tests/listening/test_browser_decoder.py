@@ -32,8 +32,8 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def model():
-    return load()
+def model(corpus_model):
+    return corpus_model
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def decode(page, codes, layers=None):
     return np.stack([np.frombuffer(base64.b64decode(text), np.float32).reshape(192, 84, 5) for text in found])
 
 
-def test_the_shipped_model_decodes_as_in_jax(page, model):
+def test_a_trained_model_decodes_as_in_jax(page, model):
     codes = np.concatenate([model.sample_codes(5, 4), 3 * model.sample_codes(6, 1)])
     np.testing.assert_allclose(decode(page, codes), model.decode(codes), rtol=0, atol=1e-5)
 
@@ -89,9 +89,26 @@ def encode(page, rolls, layers=None):
     return np.array(page.evaluate(program, [note_lists(rolls), layers]))
 
 
-def test_the_shipped_model_encodes_as_in_jax(page, model):
+def test_a_trained_model_encodes_as_in_jax(page, model):
     rolls = np.concatenate([unpack(np.asarray(model.phrases("valid")[:3])), random_rolls(1, density=0.05)])
     np.testing.assert_allclose(encode(page, rolls), model.encode(rolls), rtol=0, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load()
+
+
+@pytest.fixture(scope="module")
+def shipped_panel(shipped):
+    return latent_panel(shipped, rule=BinarizationRule())
+
+
+def test_the_shipped_model_computes_as_in_jax(page, shipped, shipped_panel):
+    codes = shipped.sample_codes(5, 3)
+    np.testing.assert_allclose(decode(page, codes, shipped_panel["decoder"]), shipped.decode(codes), rtol=0, atol=1e-5)
+    rolls = np.concatenate([shipped.binarize(shipped.decode(codes)), random_rolls(1, density=0.05)])
+    np.testing.assert_allclose(encode(page, rolls, shipped_panel["encoder"]), shipped.encode(rolls), rtol=0, atol=1e-4)
 
 
 def assert_computes_as_in_jax(page, config, variables):
@@ -129,16 +146,16 @@ def test_refined_networks_decode_as_in_jax(page, kernel_size, strides):
     assert_computes_as_in_jax(page, config, variables)
 
 
-def test_a_phrase_is_decoded_in_less_than_half_a_second(page, model):
-    program = """(codes) => {
-      const decoder = new Decoder(model);
+def test_a_phrase_of_the_shipped_model_is_decoded_in_less_than_half_a_second(page, shipped, shipped_panel):
+    program = """([codes, layers]) => {
+      const decoder = new Decoder({decoder: layers});
       return codes.map((z) => {
         const start = performance.now();
         findNotes(decoder.decode(z), model.rule, model.shape, model.lowest_pitch);
         return performance.now() - start;
       });
     }"""
-    times = page.evaluate(program, model.sample_codes(0, 15).tolist())
+    times = page.evaluate(program, [shipped.sample_codes(0, 15).tolist(), shipped_panel["decoder"]])
     assert statistics.median(times) < 500
 
 

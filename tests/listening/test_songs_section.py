@@ -14,7 +14,6 @@ from tests.listening.small_page import HOSTILE, small_page
 from wae_jax.config import BinarizationRule
 from wae_jax.data.build import formats
 from wae_jax.generation.latent_paths import slerp
-from wae_jax.generation.load import load
 from wae_jax.generation.modes.input_phrase import read_input_phrases
 from wae_jax.listening.latent_panel import latent_panel
 from wae_jax.listening.sections import note_lists
@@ -32,8 +31,8 @@ IN_D = song(meta(0, "key_signature", key="D"), scale(tonic=62, bars=4))
 
 
 @pytest.fixture(scope="module")
-def model():
-    return load()
+def model(corpus_model):
+    return corpus_model
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ KEPT = np.array([True, False, False, True, False])
 
 
 @pytest.fixture(scope="module")
-def run(shipped):
-    return shipped.with_prior("normal")
+def run(corpus_model):
+    return corpus_model.with_prior("normal")
 
 
 @pytest.fixture(scope="module")

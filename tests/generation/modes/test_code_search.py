@@ -1,4 +1,4 @@
-"""Codes found by descent, on the run that ships."""
+"""Codes found by descent, on a model of the built-in corpus."""
 
 import functools
 
@@ -17,8 +17,8 @@ KEPT = np.array([True, False, False, True, False])
 
 
 @pytest.fixture(scope="module")
-def run(shipped):
-    return shipped.with_prior("normal")
+def run(corpus_model):
+    return corpus_model.with_prior("normal")
 
 
 @functools.partial(jax.jit, static_argnums=0)

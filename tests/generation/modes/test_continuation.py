@@ -17,8 +17,8 @@ from wae_jax.metrics.reconstruction import cell_f1
 
 
 @pytest.fixture(scope="module")
-def run(shipped):
-    return shipped.with_prior("normal")
+def run(corpus_model):
+    return corpus_model.with_prior("normal")
 
 
 def quiet(run, share):

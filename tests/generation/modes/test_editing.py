@@ -1,4 +1,4 @@
-"""Edits of attributes, on the run that ships."""
+"""Edits of attributes, on a model of the built-in corpus."""
 
 import dataclasses
 
@@ -23,8 +23,8 @@ FAST = (("density", 1.0),)
 
 
 @pytest.fixture(scope="module")
-def run(shipped):
-    return shipped
+def run(corpus_model):
+    return corpus_model
 
 
 @pytest.mark.parametrize(

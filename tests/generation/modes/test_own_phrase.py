@@ -32,15 +32,15 @@ def test_what_is_undefined_for_all_does_not_count():
     np.testing.assert_allclose(likeness(own, np.concatenate([own, phrase_of((0, 12, 0, 24))])), [unrelated, 0])
 
 
-def test_a_phrase_is_itself_at_its_own_code_and_forgotten_elsewhere(shipped):
+def test_a_phrase_is_itself_at_its_own_code_and_forgotten_elsewhere(corpus_model):
     """Of a model that reproduces nothing of it."""
-    request = Request(1, rule=shipped.rule)
-    code, roll = shipped.sample_codes(3, 1), random_rolls(1)
-    own = OwnPhrase(roll, code, shipped.decode(code), [])
-    probabilities, rolls = own.decode(shipped, request, code, np.ones((1, 4, 5)))
+    request = Request(1, rule=corpus_model.rule)
+    code, roll = corpus_model.sample_codes(3, 1), random_rolls(1)
+    own = OwnPhrase(roll, code, corpus_model.decode(code), [])
+    probabilities, rolls = own.decode(corpus_model, request, code, np.ones((1, 4, 5)))
     np.testing.assert_array_equal(rolls, roll)
     np.testing.assert_array_equal(probabilities, own.probabilities)
-    other = shipped.sample_codes(4, 1)
-    probabilities, rolls = own.decode(shipped, request, other, np.zeros((1, 4, 5)))
-    np.testing.assert_array_equal(rolls, shipped.binarize(probabilities))
-    assert probabilities == pytest.approx(shipped.decode(other))
+    other = corpus_model.sample_codes(4, 1)
+    probabilities, rolls = own.decode(corpus_model, request, other, np.zeros((1, 4, 5)))
+    np.testing.assert_array_equal(rolls, corpus_model.binarize(probabilities))
+    assert probabilities == pytest.approx(corpus_model.decode(other))

@@ -13,8 +13,8 @@ from wae_jax.metrics.reconstruction import cell_f1
 
 
 @pytest.fixture(scope="module")
-def run(shipped):
-    return shipped
+def run(corpus_model):
+    return corpus_model
 
 
 def own(roll):

@@ -7,14 +7,13 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.helpers import ROOT, changed
+from tests.helpers import CORPUS_MODEL, changed
 from tests.listening.binarization_cases import cells_of
 from tests.listening.parsing import assert_loads_nothing, data_of
 from wae_jax import listen
 from wae_jax.config import BinarizationRule
 from wae_jax.data.dataset import load_dataset
 from wae_jax.errors import RequestError
-from wae_jax.generation.load import SHIPPED, load
 from wae_jax.generation.model import Model
 from wae_jax.listening import document
 from wae_jax.listening.survey import page as survey_page
@@ -28,8 +27,7 @@ from wae_jax.pianoroll import unpack
 def files(tmp_path_factory):
     """Two exported models, which are the same."""
     folder = tmp_path_factory.mktemp("runs")
-    shipped = ROOT / "wae_jax" / "shipped" / SHIPPED
-    return [str(shutil.copy(shipped, folder / name)) for name in ("one_gan.npz", "other_mmd.npz")]
+    return [str(shutil.copy(CORPUS_MODEL, folder / name)) for name in ("one_gan.npz", "other_mmd.npz")]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +40,7 @@ FIXED = BinarizationRule(thresholds=(0.3,) * 5)
 FIXED_FLAGS = ("--threshold=0.4", "--short-note-threshold=0", "--track-gate=0")
 
 
-def test_every_clip_is_of_the_source_that_the_key_says(models, small_data):
+def test_every_clip_is_of_the_source_that_the_key_says(models, corpus_model, small_data):
     real = load_dataset(small_data)
     survey = make_survey(
         models,
@@ -62,7 +60,7 @@ def test_every_clip_is_of_the_source_that_the_key_says(models, small_data):
         for source, clip in zip(sides, clips, strict=True):
             heard[source].append(cells_of(clip))
     # Both models have the same samples: each is a clip once, in order; the first of one model is in the practice pair.
-    samples = list(load().sample(12, seed=4) > 0.3)
+    samples = list(corpus_model.sample(12, seed=4) > 0.3)
     np.testing.assert_array_equal(heard[0], samples[1 : 1 + len(heard[0])])
     np.testing.assert_array_equal(heard[1], samples[: len(heard[1])])
     assert len(heard[0]) == len(heard[1]) == 8
@@ -168,12 +166,11 @@ class Silent(Model):
         return np.zeros((len(codes), 192, 84, 5), np.float32)
 
 
-def test_without_real_music_that_of_the_first_model_is_taken(small_data, tmp_path, monkeypatch):
-    shipped = load()
+def test_without_real_music_that_of_the_first_model_is_taken(corpus_model, small_data, tmp_path, monkeypatch):
     models = {}
     for name, path in (("a", small_data), ("b", "nowhere")):
-        config = changed(shipped.config, data__path=str(path))
-        models[name] = Silent(config, shipped.variables, 0, "", shipped.track_statistics)
+        config = changed(corpus_model.config, data__path=str(path))
+        models[name] = Silent(config, corpus_model.variables, 0, "", corpus_model.track_statistics)
     monkeypatch.setattr(listen, "load_models", lambda paths, checkpoint: models)
     assert command("--runs", "a", "b", "--num=3", *FIXED_FLAGS, "--output", tmp_path / "s.html") == 0
     key = json.loads(unseal(data_of((tmp_path / "s.html").read_text())["key"]))
