@@ -41,9 +41,9 @@ def read_phrases(
       RequestError: if the file cannot be read, or has no phrase.
 
     Examples:
-      >>> import tempfile, wae_jax
-      >>> model = wae_jax.load()
-      >>> music = model.binarize(model.sample(2, seed=1))
+      >>> import numpy as np, tempfile, wae_jax
+      >>> music = np.zeros((2, 192, 84, 5), bool)
+      >>> music[0, :48, 36, 1] = music[1, 96:, 43, 3] = True  # C4 on the piano for a bar, then G4 on the bass for two
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     wae_jax.to_midi(music, f"{folder}/two.mid")
       ...     again = wae_jax.read_phrases(f"{folder}/two.mid", tonality="keep")

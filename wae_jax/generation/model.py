@@ -96,8 +96,8 @@ class Model:
         Examples:
           >>> import wae_jax
           >>> model = wae_jax.load()
-          >>> model.encode(model.binarize(model.sample(3))).shape
-          (3, 32)
+          >>> model.encode(model.binarize(model.sample(3))).shape == (3, model.config.model.z_dim)
+          True
         """
         return _in_parts(functools.partial(_encode, self.autoencoder, self._variables_on_device), rolls)
 
@@ -106,7 +106,8 @@ class Model:
 
         Examples:
           >>> import numpy as np, wae_jax
-          >>> wae_jax.load().decode(np.zeros((1, 32), np.float32)).shape
+          >>> model = wae_jax.load()
+          >>> model.decode(np.zeros((1, model.config.model.z_dim), np.float32)).shape
           (1, 192, 84, 5)
         """
         return _in_parts(functools.partial(_decode, self.autoencoder, self._variables_on_device), codes)
