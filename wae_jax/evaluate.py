@@ -70,6 +70,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
             name = arguments.workdir or arguments.phrases
             part.write_text(make_report(content, evaluation.sets, name=name, workdir=workdir), encoding="utf-8")
     print(format_table(content))
+    if "copies" not in content:
+        print("without training music and near copies, since the training data of the model are missing")
     print(f"wrote {' and '.join(map(str, written))}")
 
 

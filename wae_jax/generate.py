@@ -205,7 +205,7 @@ def _write_music(
         sets["training data"] = unpack(np.asarray(model.phrases("train")[:_TRAINING_PHRASES_IN_TABLE]))
     except DatasetError as error:
         # An exported model may be far from its data.
-        print(f"no training data in the table below: {error}")
+        print(f"nothing to compare with in the table below: {error}")
     print(music_table(sets))
     if phrases.table:
         print(f"\n{phrases.table}\n")

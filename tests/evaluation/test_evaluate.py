@@ -1,17 +1,19 @@
 """The command that measures, on a small trained run."""
 
+import dataclasses
 import json
 
 import jax
 import numpy as np
 import pytest
 
-from tests.helpers import train_briefly
+from tests.helpers import changed, train_briefly
 from wae_jax import evaluate, generate
 from wae_jax.config import BinarizationRule
 from wae_jax.errors import RequestError
 from wae_jax.evaluation import evaluate_model, report
-from wae_jax.evaluation.table import to_json
+from wae_jax.evaluation.table import read_evaluation, to_json
+from wae_jax.generation import export_file
 from wae_jax.generation.load import load
 from wae_jax.pianoroll import pack
 
@@ -161,7 +163,36 @@ def test_an_exported_model_is_evaluated(workdir, content, tmp_path, no_report):
         assert found["music"][metric]["sets"]["held_out"] == entry["sets"]["held_out"]
 
 
-def test_the_shipped_model_is_evaluated_by_its_name(tmp_path, monkeypatch, capsys):
+def test_a_model_without_its_data_is_evaluated_on_others(workdir, small_data, tmp_path, capsys):
+    model = load(workdir)
+    given = {"track_statistics": model.statistics(), "code_statistics": model.statistics_of_codes()}
+    config = changed(model.config, data__path=str(tmp_path / "gone"))
+    export_file.write_model(tmp_path / "a.npz", dataclasses.replace(model, config=config, **given))
+    command = [f"--workdir={tmp_path / 'a.npz'}", *FLAGS, f"--output={tmp_path / 'out'}"]
+    assert evaluate.main(command) == 1
+    told = capsys.readouterr().err
+    assert f"error: the training data of the model are missing: {tmp_path / 'gone'} holds no dataset.json" in told
+    assert evaluate.main([*command, f"--data={small_data}"]) == 0
+    assert "without training music and near copies" in capsys.readouterr().out
+    found = read_evaluation(tmp_path / "out")
+    assert list(found["sets"]) == ["generated", "reconstructed", "held_out"]
+    assert "copies" not in found
+    assert found["distribution"]["sets"].keys() == {"generated", "reconstructed"}
+    assert found["provenance"]["training_data_digest"] is None
+    # What does not depend on training music is as ever.
+    assert evaluate.main([f"--workdir={workdir}", *FLAGS, f"--data={small_data}", f"--output={tmp_path / 'all'}"]) == 0
+    whole = read_evaluation(tmp_path / "all")
+    assert "training" in whole["sets"]
+    assert found["music"]["cells"]["sets"]["held_out"] == whole["music"]["cells"]["sets"]["held_out"]
+    # Weights of the file are rounded.
+    one, other = (each["reconstruction"]["f1"] for each in (found, whole))
+    assert one == pytest.approx(other, abs=0.01)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<h2>Phrases</h2>" in page
+    assert "<h2>Memorization</h2>" not in page
+
+
+def test_the_shipped_model_is_evaluated_by_its_name(small_data, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shipped").mkdir()  # another thing of that name, which is ./shipped
 
@@ -169,7 +200,7 @@ def test_the_shipped_model_is_evaluated_by_its_name(tmp_path, monkeypatch, capsy
         raise RequestError(f"it is {model.digest}")
 
     monkeypatch.setattr(evaluate, "evaluate_model", stop)
-    assert evaluate.main(["--workdir=shipped"]) == 1
+    assert evaluate.main(["--workdir=shipped", f"--data={small_data}"]) == 1
     assert f"it is {load().digest}" in capsys.readouterr().err
     assert evaluate.parse_arguments(["--workdir=shipped"]).output == "shipped.evaluation"
     assert evaluate.parse_arguments(["--workdir=./shipped"]).output == "./shipped/evaluation"

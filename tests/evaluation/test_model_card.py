@@ -79,6 +79,9 @@ def test_metrics_are_those_of_the_evaluation(model, tmp_path):
         "The floor is",
     ):
         assert word in card.text
+    # This evaluation was made where the training data are missing.
+    assert "near copies of training phrases has not been measured" in card.text
+    assert "training music is" not in card.text
     assert "/home/me" not in card.content
 
 

@@ -333,12 +333,20 @@ def test_a_run_without_its_data_still_makes_music(tmp_path, capsys, monkeypatch)
     flags = [f"--workdir={CORPUS_MODEL}", "--no-audio", "--no-pictures", "--num=2", "--threshold=0.3"]
     assert generate.main([f"--output={tmp_path / 'out'}", *flags]) == 0
     told = capsys.readouterr().out
-    assert "no training data in the table below: the data are gone" in told
+    assert "nothing to compare with in the table below: the data are gone" in told
     assert "no listening page" not in told
     assert (tmp_path / "out" / "listen.html").exists()
     assert generate.main([f"--output={tmp_path / 'edit'}", "--mode=edit", "--attribute=density:1", *flags]) == 0
-    assert generate.main([f"--output={tmp_path / 'again'}", "--mode=reconstruct", *flags]) == 1
-    assert not (tmp_path / "again").exists()
+    instead = {
+        "reconstruct": "--mode=encode with music of your own, and --mode=decode with its codes",
+        "encode": "--input with music of your own",
+        "interpolate": "--from and --to with music of your own",
+    }
+    for mode, expected in instead.items():
+        own = flags[:1] if mode == "encode" else flags
+        assert generate.main([f"--output={tmp_path / mode}", f"--mode={mode}", *own]) == 1
+        assert capsys.readouterr().err == f"error: the data are gone; or {expected}\n"
+        assert not (tmp_path / mode).exists()
 
 
 def test_reconstructions_tell_their_f1(workdir, tmp_path):

@@ -17,7 +17,7 @@ from wae_jax.data.build.formats import open_source
 from wae_jax.data.build.sources import naming
 from wae_jax.data.build.workers import default_workers
 from wae_jax.data.dataset import Dataset
-from wae_jax.errors import RequestError
+from wae_jax.errors import DatasetError, RequestError
 from wae_jax.evaluation import measure
 from wae_jax.evaluation.measure import PhraseSet
 from wae_jax.generation.model import Model
@@ -51,13 +51,14 @@ class Evaluation(NamedTuple):
 def evaluate_model(model: Model, data: Dataset, spec: EvaluationSpec, rule: BinarizationRule) -> Evaluation:
     """Measures samples and reconstructions of a model against the held-out phrases of `data`.
 
-    Open parts of the binarization rule are fitted here.
+    Open parts of the binarization rule are fitted here. Where the training data of the model are missing, as those of
+    an exported model may be, the content has no set `training` and no `copies`.
 
     Raises:
       RequestError: if there is no such split, or it has too few songs.
-      DatasetError: if the training data can no longer be found.
+      DatasetError: if the rule or the prior takes training data that are missing.
     """
-    held_out, training = choose_phrases(data, spec.split, spec), model.data()
+    held_out, training = choose_phrases(data, spec.split, spec), _training_data(model)
     _check_songs(held_out, spec.split)
     sampler = model if spec.prior is None else model.with_prior(spec.prior)
     fitted = sampler.calibrated(rule)
@@ -67,9 +68,8 @@ def evaluate_model(model: Model, data: Dataset, spec: EvaluationSpec, rule: Bina
         "generated": PhraseSet(_decode(model, sampler.sample_codes(spec.seed, spec.num), fitted, spec.seed)),
         "reconstructed": PhraseSet(_decode(model, codes, fitted, spec.seed), held_out.songs),
         "held_out": held_out,
-        "training": choose_phrases(training, "train", spec),
     }
-    evaluation = _measure(sets, training.split("train"), data, spec)
+    evaluation = _measure(sets, training, data, spec)
     content = evaluation.content
     content["reconstruction"] = packed_cell_scores(held_out.packed, sets["reconstructed"].packed)
     content["quality_gap"] = measure.divide_quality_gap(content["music"])
@@ -89,7 +89,7 @@ def evaluate_model(model: Model, data: Dataset, spec: EvaluationSpec, rule: Bina
         "checkpoint_step": model.step,
         "checkpoint_digest": model.digest,
         "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(model.variables["params"])),
-        "training_data_digest": training.digest,
+        "training_data_digest": None if training is None else training.digest,
         "config": model.config.to_dict(),
     }
     return evaluation
@@ -111,9 +111,8 @@ def evaluate_phrases(path: pathlib.Path, data: Dataset, spec: EvaluationSpec) ->
     sets = {
         "generated": PhraseSet(np.concatenate(parts)[: spec.num]),
         "held_out": held_out,
-        "training": choose_phrases(data, "train", spec),
     }
-    evaluation = _measure(sets, data.split("train"), data, spec)
+    evaluation = _measure(sets, data, data, spec)
     evaluation.content["provenance"] |= {"phrases": str(path), "phrases_sha256": source.sha256}
     return evaluation
 
@@ -134,11 +133,21 @@ def _check_songs(held_out: PhraseSet, split: str) -> None:
         )
 
 
-def _measure(
-    sets: dict[str, PhraseSet], all_training: PackedPhrases, data: Dataset, spec: EvaluationSpec
-) -> Evaluation:
-    """The sections that models and loose phrases have in common."""
-    every = PhraseSet(all_training)
+def _training_data(model: Model) -> Dataset | None:
+    """The dataset that the model was trained on; None where it is missing."""
+    try:
+        return model.data()
+    except DatasetError:
+        return None
+
+
+def _measure(sets: dict[str, PhraseSet], training: Dataset | None, data: Dataset, spec: EvaluationSpec) -> Evaluation:
+    """The sections that models and loose phrases have in common; without training data, those that need none."""
+    every: dict[str, PhraseSet] = {}
+    if training is not None:
+        # A copy may be of any training phrase, not only of one that is measured.
+        every = {"training": PhraseSet(training.split("train"))}
+        sets = {**sets, "training": choose_phrases(training, "train", spec)}
     content = {
         "provenance": {
             **dataclasses.asdict(spec),
@@ -156,10 +165,10 @@ def _measure(
         "music_compat": measure.measure_music(sets, seed=spec.seed, compat=spec.compat) if spec.compat else {},
         "note_lengths": measure.count_note_lengths(sets),
         "distribution": measure.compare_distributions(sets, seed=spec.seed),
-        # A copy may be of any training phrase, not only of one that was measured.
-        "copies": measure.find_copies({**sets, "training": every}, num_threads=default_workers()),
     }
-    return Evaluation(content, {**sets, "training": every})
+    if every:
+        content["copies"] = measure.find_copies({**sets, **every}, num_threads=default_workers())
+    return Evaluation(content, {**sets, **every})
 
 
 def _describe(phrases: PhraseSet) -> Mapping[str, int | None]:

@@ -176,12 +176,13 @@ def _metrics(evaluation: Mapping[str, Any] | None) -> Iterator[str]:
     for label, of_sets in rows.items():
         cells = [table.short(of_sets[name].mean) if name in of_sets else "" for name in names]
         lines.append([label, *cells, table.short(next(iter(of_sets.values())).floor)])
+    training = ", and training music is what a perfect model could reach" if "training" in names else ""
     yield (
         "Measured by `python -m wae_jax.evaluate`, on the model whose kernels are rounded to 16 bits here, with up to "
         f"{provenance.get('num')} phrases a set; held-out music is the split `{provenance.get('split')}` of the data. "
         f"Generated phrases are samples of the prior `{provenance.get('prior')}`, reconstructed ones held-out music "
-        "that was encoded and decoded, and training music is what a perfect model could reach. The floor is the median "
-        "difference between random halves of held-out music: what differs by less is as good as equal."
+        f"that was encoded and decoded{training}. The floor is the median difference between random halves of held-out "
+        "music: what differs by less is as good as equal."
     )
     yield _markdown_table(["", *(name.replace("_", "-") for name in names), "floor"], lines)
     yield _METRICS
@@ -225,7 +226,7 @@ def _limits(model: Model, evaluation: Mapping[str, Any] | None) -> Iterator[str]
             "The files contain codes of training phrases, from which those can be reconstructed as well as the model "
             "reconstructs anything."
         )
-    if evaluation is None:
+    if evaluation is None or "copies" not in evaluation:
         yield "How often samples are near copies of training phrases has not been measured."
 
 

@@ -47,7 +47,7 @@ def make_report(content: Mapping[str, Any], sets: Sets, *, name: str, workdir: p
         _table(content),
         *_metrics(content),
         *_phrases(sets),
-        *_copies(content["copies"], sets),
+        *(_copies(content["copies"], sets) if "copies" in content else ()),
         *(_latent_space(content, content["codes"]) if "codes" in content else ()),
         *_quality_gap(content.get("quality_gap")),
         *_training(workdir),

@@ -82,7 +82,7 @@ def sections_of_model(model: Model, *, num: int, seed: int, rule: BinarizationRu
     try:
         data, missing = model.data(), ""
     except DatasetError as error:
-        data, missing = None, f" There is no other music here, since the data of the training are missing: {error}."
+        data, missing = None, f" There is no other music here: {error}."
     source = f" from {model.kernel_density}" if model.kernel_density else ""
     yield Section(
         "samples",

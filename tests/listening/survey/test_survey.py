@@ -1,6 +1,7 @@
 """The content of a survey, and the command that writes it."""
 
 import collections
+import dataclasses
 import json
 import shutil
 
@@ -175,6 +176,16 @@ def test_without_real_music_that_of_the_first_model_is_taken(corpus_model, small
     assert command("--runs", "a", "b", "--num=3", *FIXED_FLAGS, "--output", tmp_path / "s.html") == 0
     key = json.loads(unseal(data_of((tmp_path / "s.html").read_text())["key"]))
     assert key["provenance"]["real"]["data"] == str(small_data)
+
+
+def test_where_there_is_no_real_music_other_music_is_asked_for(corpus_model, tmp_path, monkeypatch, capsys):
+    config = changed(corpus_model.config, data__path="nowhere")
+    model = dataclasses.replace(corpus_model, config=config)
+    monkeypatch.setattr(listen, "load_models", lambda paths, checkpoint: {"a": model})
+    assert command("--runs", "a", "--num=3", *FIXED_FLAGS, "--output", tmp_path / "s.html") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: the training data of the model are missing: nowhere holds no dataset.json")
+    assert error.endswith("; or --real with other music\n")
 
 
 @pytest.mark.parametrize(

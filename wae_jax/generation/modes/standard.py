@@ -6,13 +6,13 @@ import dataclasses
 
 import numpy as np
 
-from wae_jax.errors import RequestError
+from wae_jax.errors import DatasetError, RequestError
 from wae_jax.generation.latent_paths import slerp, slerp_path
 from wae_jax.generation.model import Model
 from wae_jax.generation.modes.code_search import find_input_codes
 from wae_jax.generation.modes.request import Phrases, Request, measure_smoothness, silent_bars, text_table
 from wae_jax.metrics.reconstruction import cell_f1
-from wae_jax.pianoroll import NUM_BARS, Codes, unpack
+from wae_jax.pianoroll import NUM_BARS, Codes, PackedPhrases, unpack
 
 # Phrases from one end of a path to the next.
 _INTERPOLATION_STEPS = 8
@@ -66,7 +66,20 @@ def encode(model: Model, request: Request) -> Phrases:
             for each in request.inputs
         ]
         return Phrases(model.encode(request.input_rolls()), report={"phrases": rows})
-    num_rows = len(model.phrases("valid"))
+    return _encode_held_out(model, request, instead="--input with music of your own")
+
+
+def _held_out(model: Model, *, instead: str) -> PackedPhrases:
+    """The phrases of the validation split; where they are missing, the error says what to give instead."""
+    try:
+        return model.phrases("valid")
+    except DatasetError as error:
+        raise DatasetError(f"{error}; or {instead}") from error
+
+
+def _encode_held_out(model: Model, request: Request, *, instead: str) -> Phrases:
+    """Encodes random phrases of the validation split."""
+    num_rows = len(_held_out(model, instead=instead))
     num = min(request.num, num_rows) if request.may_be_fewer else request.num
     if num > num_rows:
         raise RequestError(f"--num is {num}; expected at most {num_rows}, the phrases of the validation split")
@@ -82,7 +95,8 @@ def _encode_rows(model: Model, num: int, seed: int) -> Phrases:
 
 def reconstruct(model: Model, request: Request) -> Phrases:
     """Encodes and decodes random phrases of the validation split."""
-    encoded = encode(model, request)
+    own = "--mode=encode with music of your own, and --mode=decode with its codes"
+    encoded = _encode_held_out(model, request, instead=own)
     assert encoded.originals is not None
     probabilities, rolls = request.decode(model, encoded.codes)
     f1 = cell_f1(rolls, encoded.originals)
@@ -103,7 +117,7 @@ def interpolate(model: Model, request: Request) -> Phrases:
     """
     if request.inputs:
         return _interpolate_inputs(model, request)
-    num_rows = len(model.phrases("valid"))
+    num_rows = len(_held_out(model, instead="--from and --to with music of your own"))
     if num_rows < 2:
         raise RequestError(
             f"the validation split of {model.data().name} has {num_rows} phrase, and a path has two ends; expected "
