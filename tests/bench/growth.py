@@ -10,10 +10,10 @@ Tables, all of them by default, on random phrases of LPD-5's size and density or
                  `densities_s`), and its training steps after the first two
     z_dim        the bare training step of tests.bench.train_step
     batch        the same
-    evaluate     an evaluation of the shipped model on so many samples, after a small one that compiles; the seconds of
-                 its parts beside
+    evaluate     an evaluation of the model of the tests on so many samples, after a small one that compiles; the
+                 seconds of its parts beside
     u_statistic  the MMD of so many codes, as in tests.bench.mmd: quadratic by its definition
-    page         the listening page of the shipped model with so many samples
+    page         the listening page of the same model with so many samples
 
 Each size is measured in a process of its own, whose `peak_memory_mb` includes some 300 MB of libraries. `mapped_mb` of
 it are pages of the dataset's file, which the system takes back where it needs them; `own_memory_mb` is the rest.

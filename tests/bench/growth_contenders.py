@@ -17,7 +17,7 @@ import numpy as np
 import wae_jax
 from tests.bench import ours, report
 from tests.bench.contender import Contender
-from tests.helpers import changed
+from tests.helpers import CORPUS_MODEL, changed
 from wae_jax import pianoroll
 from wae_jax.config import Config
 from wae_jax.data import dataset
@@ -127,8 +127,8 @@ def mapped_mb(path: pathlib.Path) -> float:
 
 
 def evaluation(*, num: int) -> Contender:
-    """The evaluation of the shipped model on so many samples, after a smaller one; all of it in `measure`."""
-    model = wae_jax.load("shipped")
+    """The evaluation of the model of the tests on so many samples, after a smaller one; all of it in `measure`."""
+    model = wae_jax.load(CORPUS_MODEL)
 
     def evaluate(num: int) -> None:
         spec = EvaluationSpec(num=num, seed=0, split="valid", compat="")
@@ -171,12 +171,12 @@ def _timing(owner: object, names: Sequence[str]) -> Iterator[dict[str, float]]:
 
 
 def page(*, num: int, output: str) -> Contender:
-    """The listening page of the shipped model with so many samples; a step writes it."""
-    model = wae_jax.load("shipped")
+    """The listening page of the model of the tests with so many samples; a step writes it."""
+    model = wae_jax.load(CORPUS_MODEL)
     facts = ours.device_facts()
 
     def run(steps: int) -> None:
         for _ in range(steps):
-            facts["page_mb"] = report.rounded(write_run_page(model, output, source=None, num=num) / 1e6)
+            facts["page_mb"] = report.rounded(write_run_page(model, output, source=str(CORPUS_MODEL), num=num) / 1e6)
 
     return Contender(run, facts, ours.device_memory)
