@@ -27,7 +27,7 @@ from wae_jax.evaluation.table import read_evaluation
 from wae_jax.files import whole_file
 from wae_jax.generation.export_file import write_model
 from wae_jax.generation.export_folder import is_export_folder, write_model_folder
-from wae_jax.generation.load import SHIPPED_NAME, load, load_with_path
+from wae_jax.generation.load import SHIPPED_NAME, load, load_with_path, training_data_of_shipped
 from wae_jax.generation.model import Model
 from wae_jax.hub import DESCRIPTION_FILE, WEIGHTS_FILE, check_hub, is_hub_url, parse_hub_url, upload
 from wae_jax.metrics.reconstruction import packed_cell_scores
@@ -38,7 +38,8 @@ from wae_jax.remote import local_copy
 _SEED = 0
 _NUM_SAMPLES = 256
 _FILE_SUFFIX = ".npz"
-_LICENSE_OF_SHIPPED = "apache-2.0"  # that of the package
+# The weights have the license of the package.
+_FACTS_OF_SHIPPED = {"license": "apache-2.0", "data_license": "that of each source, as listed"}
 # By their names in the parsed arguments.
 _CARD_FLAGS = {
     "license": "--license",
@@ -124,12 +125,11 @@ def _write_folder(
     description = write_model_folder(folder, model)
     # Without the folders that it is in, which are nobody's business.
     name = parse_hub_url(arguments.push).repository.rpartition("/")[2] if arguments.push else folder.resolve().name
-    given = {field.name: getattr(arguments, field.name, None) for field in dataclasses.fields(CardFacts)}
-    if arguments.workdir == SHIPPED_NAME and not given["license"]:
-        given["license"] = _LICENSE_OF_SHIPPED
-    facts = CardFacts(
-        **{**{key: value for key, value in given.items() if value}, "name": name, "source": arguments.push or name}
-    )
+    named = {field.name: getattr(arguments, field.name, None) for field in dataclasses.fields(CardFacts)}
+    given = {key: value for key, value in named.items() if value}
+    if arguments.workdir == SHIPPED_NAME:
+        given = {**_FACTS_OF_SHIPPED, "data_description": training_data_of_shipped(), **given}
+    facts = CardFacts(**{**given, "name": name, "source": arguments.push or name})
     evaluation = _find_evaluation(model, workdir, arguments.evaluation)
     with whole_file(folder / CARD_FILE) as part:
         part.write_text(make_model_card(model, description, evaluation, facts), encoding="utf-8")

@@ -11,6 +11,7 @@ from wae_jax import export
 from wae_jax.evaluation.model_card import CardFacts, make_model_card
 from wae_jax.evaluation.table import read_evaluation
 from wae_jax.generation.export_file import write_model
+from wae_jax.generation.load import training_data_of_shipped
 
 FACTS = CardFacts(name="songs", source="hf://me/songs")
 
@@ -146,10 +147,23 @@ def test_flags_without_an_effect_are_refused(flags, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_the_model_that_ships_has_the_license_of_the_package(tmp_path):
+def test_the_model_that_ships_has_the_license_of_the_package_and_the_music_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where none of its training data are
     for flags, license_ in (((), "apache-2.0"), (("--license=mit", "--overwrite"), "mit")):
         assert export.main(["--workdir=shipped", f"--output={tmp_path / 'model'}", "--num=8", *flags]) == 0
         card = ModelCard.load(tmp_path / "model" / "README.md")
         assert card.data.license == license_
-        assert f"License of the model: {license_}." in card.text
+        of_data = "License of the data: that of each source, as listed."
+        assert f"{of_data} License of the model: {license_}." in card.text
         assert "and this folder, by the path from where they run" in card.text
+        music = training_data_of_shipped()
+        assert "Freedoom" in music
+        assert f"## Training data\n\n{music}\n\n{of_data}" in card.text
+        assert "wae_free.npz" not in card.text
+
+
+def test_what_is_given_of_the_model_that_ships_is_taken(tmp_path):
+    given = ["--data-license=CC0", "--data-description=Other songs."]
+    assert export.main(["--workdir=shipped", f"--output={tmp_path / 'model'}", "--num=8", *given]) == 0
+    card = ModelCard.load(tmp_path / "model" / "README.md")
+    assert "Other songs.\n\nLicense of the data: CC0. License of the model: apache-2.0." in card.text

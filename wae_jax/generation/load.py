@@ -17,8 +17,11 @@ from wae_jax.training.checkpoint_meta import checkpoint_digest
 from wae_jax.training.state import train_state_shapes
 from wae_jax.training.workdir import load_config
 
-SHIPPED = "wae_gan.npz"
+SHIPPED = "wae_free.npz"
 SHIPPED_NAME = "shipped"  # in place of a path
+_SHIPPED_FILES = importlib.resources.files("wae_jax").joinpath("shipped")
+_ABOUT_SHIPPED = "README.md"  # its last section is that of the training data
+_TRAINING_DATA = "## Training data\n"
 
 
 def load(source: str | os.PathLike[str] | None = None, checkpoint: str = "best") -> Model:
@@ -27,7 +30,8 @@ def load(source: str | os.PathLike[str] | None = None, checkpoint: str = "best")
     Args:
       source: a workdir of `wae_jax.main`, or a file or folder of `wae_jax.export`; each also at a URL, among them
         hf://user/name and hf://user/name@revision of the Hugging Face Hub. None or "shipped" for the model that ships
-        with the package, a WAE-GAN trained on the built-in corpus; "./shipped" is a folder.
+        with the package, a WAE-MMD trained on free music (docs/free_music.md lists sources and licences); "./shipped"
+        is a folder.
       checkpoint: "best", "latest", or the number of a step. An exported model is one checkpoint, which is both.
 
     Raises:
@@ -40,11 +44,10 @@ def load(source: str | os.PathLike[str] | None = None, checkpoint: str = "best")
       >>> import wae_jax
       >>> model = wae_jax.load()
       >>> model.config.objective.penalty, model.prior
-      ('gan', 'kernel_density')
+      ('mmd', 'kernel_density')
     """
     if source in (None, SHIPPED_NAME):
-        shipped = importlib.resources.files("wae_jax").joinpath("shipped", SHIPPED)
-        with importlib.resources.as_file(shipped) as path:
+        with importlib.resources.as_file(_SHIPPED_FILES.joinpath(SHIPPED)) as path:
             return _checked(read_model(path), checkpoint, SHIPPED)
     path, name = local_copy(source), os.fspath(source)
     if path.is_file():
@@ -52,6 +55,12 @@ def load(source: str | os.PathLike[str] | None = None, checkpoint: str = "best")
     if is_export_folder(path):
         return _checked(read_model_folder(path, name=name), checkpoint, name)
     return _load_workdir(path, checkpoint, name=name)
+
+
+def training_data_of_shipped() -> str:
+    """The music that the shipped model was trained on, with authors and licences, in Markdown."""
+    text = _SHIPPED_FILES.joinpath(_ABOUT_SHIPPED).read_text(encoding="utf-8")
+    return text[text.index(_TRAINING_DATA) + len(_TRAINING_DATA) :].strip()
 
 
 def load_with_path(source: str, checkpoint: str) -> tuple[Model, pathlib.Path]:
