@@ -11,7 +11,7 @@ from tests.helpers import ROOT
 from wae_jax.config import default_config, flatten_config
 
 _PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "docs" / "tour.ipynb"]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *_PAGES]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "wae_jax" / "shipped" / "README.md", *_PAGES]
 _ROOTS = r"(?:wae_jax|configs|launch|tests|docs|\.github|\.ci)/"
 
 
@@ -29,7 +29,7 @@ def commands(text):
 def test_files_exist(document):
     text = document.read_text()
     named = re.findall(rf"(?<![\w./-]){_ROOTS}[\w./*-]*", text)
-    # `wae_jax/shipped/wae_gan.npz` at the end of a sentence, and `configs/wae_gan.py:blog`.
+    # `wae_jax/shipped/wae_free.npz` at the end of a sentence, and `configs/wae_gan.py:blog`.
     missing = [each for each in named if not list(ROOT.glob(each.rstrip("./")))]
     assert not missing
 

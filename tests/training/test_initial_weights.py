@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+import re
 import shutil
 
 import jax
 import numpy as np
 import pytest
 
-from tests.helpers import CONSTANT, DENSITIES, assert_same_run, changed, last_state, tiny_config
+from tests.helpers import CONSTANT, DENSITIES, ROOT, assert_same_run, changed, last_state, load_config, tiny_config
+from wae_jax.config import read_config
 from wae_jax.errors import ConfigError, WorkdirError
 from wae_jax.generation.export_file import write_model
 from wae_jax.generation.load import load
@@ -190,3 +192,18 @@ def test_a_program_without_the_hook_says_so(tmp_path):
 
 def test_the_shipped_model_has_a_name():
     assert load("shipped").digest == load().digest
+
+
+def test_the_documented_run_is_of_the_network_of_the_shipped_model():
+    text = (ROOT / "docs" / "training.md").read_text().replace("\\\n", "")
+    (name, variant, flags), *others = re.findall(
+        r"--config=configs/(\w+)\.py:(\w+) (.*--config\.init_from=shipped.*)", text
+    )
+    assert not others
+    config = load_config(name, variant)
+    for field, value in re.findall(r"--config\.(model\.\w+)=(\S+)", flags):
+        config.update_from_flattened_dict({field: int(value)})
+    expected, shipped = read_config(config), load().config
+    # Dropout has no weights.
+    assert shipped.model == dataclasses.replace(expected.model, dropout_rate=shipped.model.dropout_rate)
+    assert shipped.refiner == expected.refiner
