@@ -1,5 +1,7 @@
 """The notebook of the documentation: as it is committed, and run."""
 
+import re
+
 import nbformat
 import pytest
 from nbclient import NotebookClient
@@ -32,7 +34,14 @@ def test_the_tour_runs(tmp_path, monkeypatch):
     assert kinds.count("image/png") == 3
     assert sum("<audio" in output.get("data", {}).get("text/html", "") for output in outputs) == 2
     told = "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
-    assert "F1 of each phrase: [0.8" in told
+    # A song of the built-in corpus, by a model of other music.
+    (decoded,) = re.findall(r"F1 of each phrase: \[(.*)\]", told)
+    assert len(decoded.split()) == 3
+    assert min(map(float, decoded.split())) > 0.3
+    # Noise on a code changes the music, and more of it more so.
+    near = [float(line.split()[-1]) for line in told.splitlines() if line.startswith("noise of")]
+    assert len(near) == 3
+    assert 1 > near[0] > near[1] > near[2]
     (f1,) = [float(line.split()[1]) for line in told.splitlines() if line.startswith("eval/f1")]
     assert f1 > 0.5
     assert "reconstruction f1" in told
