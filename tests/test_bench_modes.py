@@ -119,6 +119,14 @@ def test_songs_are_of_the_split_and_strangers_of_other_songs(songs_in_c):
         modes.choose_songs(str(songs_in_c), "test", num=1, seed=0, keep=(DRUMS, BASS))
 
 
+def test_songs_of_a_further_dataset_fill_up(songs_in_c):
+    keep = (DRUMS, BASS)
+    own = modes.choose_songs(str(songs_in_c), "test", num=99, seed=0, keep=keep)
+    for num in (len(own) - 1, len(own), len(own) + 1):
+        found = modes.songs_of_several([str(songs_in_c)] * 2, "test", num=num, seed=0, keep=keep)
+        assert [song.name for song in found] == [song.name for song in [*own, own[0]][:num]]
+
+
 def test_models_that_have_seen_a_song_are_refused(songs_in_c, tmp_path, monkeypatch):
     workdir = str(train_briefly(tmp_path))
     chosen = modes.choose_songs(str(songs_in_c), "test", num=3, seed=0, keep=(DRUMS, BASS))

@@ -1,10 +1,11 @@
 """The modes of `generate` on songs that models have not seen, beside simple baselines.
 
-    python -m tests.bench.modes --model shipped runs/songs --data data/free_split --split test --songs 30
+    python -m tests.bench.modes --model shipped runs/songs --data data/free data/others --split test --songs 30
 
 Of each song of a split of the dataset `--data`, made by `build_dataset`, one phrase is chosen by the seed that is
 followed by another one and has a third one apart from both: "the phrase", "the next phrase" and "another phrase of the
-song"; "a phrase of another song" is that of the song before it in the random order. The phrase has no silent bar, and
+song"; "a phrase of another song" is that of the song before it in the random order. Songs of a further dataset are
+taken where those before it have too few. The phrase has no silent bar, and
 notes of a pitched track among those that `accompany` keeps and among the others; songs without such phrases are left
 out. Modes get it as it is, so that the dataset has to be in the keys of the models. They make their default numbers of
 phrases with the model's binarization rule. A model that was trained on one of the chosen phrases is refused.
@@ -77,6 +78,15 @@ def choose_songs(folder: str, split: str, *, num: int, seed: int, keep: tuple[in
         Song(name, own[0], own[1], own[2], phrases[i - 1, 0])
         for i, (name, own) in enumerate(zip(names, phrases, strict=True))
     ]
+
+
+def songs_of_several(folders: Sequence[str], split: str, *, num: int, seed: int, keep: tuple[int, ...]) -> list[Song]:
+    """Up to `num` songs, those of a folder only where the folders before it have too few."""
+    songs: list[Song] = []
+    for folder in folders:
+        if missing := max(0, num - len(songs)):
+            songs += choose_songs(folder, split, num=max(missing, 2), seed=seed, keep=keep)[:missing]
+    return songs
 
 
 def songs_seen(model: Model, songs: Sequence[Song]) -> list[str]:
@@ -187,7 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", nargs="+", required=True, help="workdirs and exported models, or shipped")
     parser.add_argument("--checkpoint", default="best", help="best (default), latest, or the number of a step")
-    parser.add_argument("--data", required=True, help="folder made by build_dataset")
+    parser.add_argument("--data", nargs="+", required=True, help="folders made by build_dataset")
     parser.add_argument("--split", default="test", help="songs that no model has seen (default: test)")
     parser.add_argument("--songs", type=int, default=30, help="at most so many (default: 30)")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of phrases and of the modes (default: 0)")
@@ -197,7 +207,9 @@ def main() -> None:
     )
     parser.add_argument("--json", type=pathlib.Path, help="file for the values of every song")
     arguments = parser.parse_args()
-    songs = choose_songs(arguments.data, arguments.split, num=arguments.songs, seed=arguments.seed, keep=arguments.keep)
+    songs = songs_of_several(
+        arguments.data, arguments.split, num=arguments.songs, seed=arguments.seed, keep=arguments.keep
+    )
     models = {name: load(name, arguments.checkpoint) for name in arguments.model}
     for name, model in models.items():
         if seen := songs_seen(model, songs):
