@@ -94,8 +94,6 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     ),
     "cost_weight": _one_of_a_setting("cost_weight", 0.05, 0.5, 5),
     "network": _one_of_a_setting("network", "meter", "fir", "alt", "new_alt", "newnew", "mus"),
-    # For the protocol `songs`, whose dropout `fir` does not have.
-    "network_of_songs": ("network=meter", "dropout=0", "network=fir,dropout=0"),
     "filters": _one_of_a_setting("filters", 8, 16, 32),
     "binarization": (
         "threshold=fit",
