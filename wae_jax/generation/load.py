@@ -20,7 +20,7 @@ from wae_jax.training.workdir import load_config
 SHIPPED = "wae_free.npz"
 SHIPPED_NAME = "shipped"  # in place of a path
 _SHIPPED_FILES = importlib.resources.files("wae_jax").joinpath("shipped")
-_ABOUT_SHIPPED = "README.md"  # its last section is that of the training data
+_ABOUT_SHIPPED = "wae_free_sources.md"  # its last section is that of the training data
 _TRAINING_DATA = "## Training data\n"
 
 
