@@ -11,7 +11,8 @@ from tests.helpers import ROOT
 from wae_jax.config import default_config, flatten_config
 
 _PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "docs" / "tour.ipynb"]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "wae_jax" / "shipped" / "README.md", *_PAGES]
+_SHIPPED = ROOT / "wae_jax" / "shipped" / "wae_free_sources.md"
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", _SHIPPED, *_PAGES]
 _ROOTS = r"(?:wae_jax|configs|launch|tests|docs|\.github|\.ci)/"
 
 

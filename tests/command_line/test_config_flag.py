@@ -13,7 +13,7 @@ from wae_jax.command_line.config_flag import define_config, parse_flags
 
 # ml_collections loads the file by it on Python 3.11.
 pytestmark = pytest.mark.filterwarnings(r"ignore:the load_module\(\) method:DeprecationWarning")
-NAMES = "one of ablations, vae, wae_gan, wae_mmd, or a file"
+NAMES = "one of ablations, vae, wae_free, wae_gan, wae_mmd, or a file"
 GAN = f"--config={ROOT / 'configs' / 'wae_gan.py'}"
 
 
