@@ -172,6 +172,7 @@ def test_a_model_without_its_data_is_evaluated_on_others(workdir, small_data, tm
     assert evaluate.main(command) == 1
     told = capsys.readouterr().err
     assert f"error: the training data of the model are missing: {tmp_path / 'gone'} holds no dataset.json" in told
+    assert told.endswith("; or --data with other music\n")
     assert evaluate.main([*command, f"--data={small_data}"]) == 0
     assert "without training music and near copies" in capsys.readouterr().out
     found = read_evaluation(tmp_path / "out")
