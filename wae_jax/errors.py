@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(Exception):
     """Base class of the errors that commands print as one sentence, without a traceback."""
@@ -21,6 +24,19 @@ class ConfigError(UserError, ValueError):
 
 class DatasetError(UserError, ValueError):
     """A dataset is missing, damaged or of another format."""
+
+
+class MissingDatasetError(DatasetError):
+    """There is no dataset where one was expected."""
+
+
+@contextmanager
+def naming_alternative(instead: str) -> Iterator[None]:
+    """Within it, the message of a `DatasetError` ends with what can be given in place of the dataset."""
+    try:
+        yield
+    except DatasetError as error:
+        raise DatasetError(f"{error}; or {instead}") from error
 
 
 class SourceError(UserError, ValueError):

@@ -21,15 +21,14 @@ from wae_jax.command_line.model_flags import (
     add_sampling_flags,
     requested_rule,
 )
-from wae_jax.data.dataset import Dataset, load_dataset
+from wae_jax.data.dataset import load_dataset
 from wae_jax.data.load import local_dataset
-from wae_jax.errors import DatasetError, RequestError
+from wae_jax.errors import RequestError, naming_alternative
 from wae_jax.evaluation.comparison import compare
 from wae_jax.evaluation.evaluate_model import EvaluationSpec, evaluate_model, evaluate_phrases
 from wae_jax.evaluation.table import RESULT_FILE, format_table, write_evaluation
 from wae_jax.files import whole_file
 from wae_jax.generation.load import SHIPPED_NAME, load_with_path
-from wae_jax.generation.model import Model
 from wae_jax.remote import is_url, local_copy
 
 REPORT_FILE = "report.html"
@@ -55,7 +54,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.workdir:
         model, workdir = load_with_path(arguments.workdir, arguments.checkpoint)
         rule = requested_rule(arguments, model.config.binarization)
-        evaluation = evaluate_model(model, data or _own_data(model), spec, rule)
+        with naming_alternative("--data with other music"):
+            data = data or model.data()
+        evaluation = evaluate_model(model, data, spec, rule)
     elif data is None:
         raise RequestError("--phrases needs --data, a folder made by build_dataset, to compare with")
     else:
@@ -74,14 +75,6 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if "copies" not in content:
         print("without training music and near copies, since the training data of the model are missing")
     print(f"wrote {' and '.join(map(str, written))}")
-
-
-def _own_data(model: Model) -> Dataset:
-    """The dataset that the model was trained on."""
-    try:
-        return model.data()
-    except DatasetError as error:
-        raise DatasetError(f"{error}; or --data with other music") from error
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -31,11 +31,10 @@ from wae_jax.command_line.model_flags import (
     open_model,
     requested_rule,
 )
-from wae_jax.data.dataset import Dataset, load_dataset
+from wae_jax.data.dataset import load_dataset
 from wae_jax.data.load import local_dataset
-from wae_jax.errors import DatasetError
+from wae_jax.errors import naming_alternative
 from wae_jax.files import whole_file
-from wae_jax.generation.model import Model
 from wae_jax.listening.document import save_page
 from wae_jax.listening.page import write_run_page
 from wae_jax.listening.survey.page import load_models, make_survey, make_survey_page
@@ -124,20 +123,12 @@ def _add_survey_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _real_music(folder: str | None, model: Model) -> Dataset:
-    """The dataset in a folder; with None, the one that a model was trained on."""
-    if folder is not None:
-        return load_dataset(local_dataset(folder))
-    try:
-        return model.data()
-    except DatasetError as error:
-        raise DatasetError(f"{error}; or --real with other music") from error
-
-
 def _write_survey(arguments: argparse.Namespace) -> None:
     output = check_output(arguments.output, is_folder=False)
     models = load_models(arguments.runs, arguments.checkpoint)
-    real = _real_music(arguments.real, next(iter(models.values())))
+    real = load_dataset(local_dataset(arguments.real)) if arguments.real else None
+    with naming_alternative("--real with other music"):
+        real = real or next(iter(models.values())).data()
     survey = make_survey(
         models,
         real,

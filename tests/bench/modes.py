@@ -84,7 +84,7 @@ def songs_of_several(folders: Sequence[str], split: str, *, num: int, seed: int,
     """Up to `num` songs, those of a folder only where the folders before it have too few."""
     songs: list[Song] = []
     for folder in folders:
-        if missing := max(0, num - len(songs)):
+        if (missing := num - len(songs)) > 0:
             songs += choose_songs(folder, split, num=max(missing, 2), seed=seed, keep=keep)[:missing]
     return songs
 

@@ -10,7 +10,7 @@ import pytest
 from tests.helpers import changed, train_briefly
 from wae_jax import evaluate, generate
 from wae_jax.config import BinarizationRule
-from wae_jax.errors import RequestError
+from wae_jax.errors import DatasetError, RequestError
 from wae_jax.evaluation import evaluate_model, report
 from wae_jax.evaluation.table import read_evaluation, to_json
 from wae_jax.generation import export_file
@@ -191,6 +191,17 @@ def test_a_model_without_its_data_is_evaluated_on_others(workdir, small_data, tm
     page = (tmp_path / "out" / "report.html").read_text()
     assert "<h2>Phrases</h2>" in page
     assert "<h2>Memorization</h2>" not in page
+
+
+def test_damaged_training_data_are_not_taken_for_missing_ones(workdir, small_data, tmp_path, monkeypatch, capsys):
+    def damaged(spec):
+        raise DatasetError("data/mine is damaged")
+
+    monkeypatch.setattr("wae_jax.generation.model.open_data", damaged)
+    command = [f"--workdir={workdir}", *FLAGS, f"--data={small_data}", f"--output={tmp_path / 'out'}"]
+    assert evaluate.main(command) == 1
+    assert capsys.readouterr().err == "error: data/mine is damaged\n"
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_shipped_model_is_evaluated_by_its_name(small_data, tmp_path, monkeypatch, capsys):

@@ -29,7 +29,7 @@ from jaxtyping import Int64, Integer, Shaped
 from wae_jax import pianoroll
 from wae_jax.config.fields import Tonality
 from wae_jax.data import splits
-from wae_jax.errors import DatasetError
+from wae_jax.errors import DatasetError, MissingDatasetError
 from wae_jax.files import parse_json
 from wae_jax.pianoroll import PackedPhrases
 from wae_jax.programs import how_to_run
@@ -188,7 +188,7 @@ def _read_description(folder: pathlib.Path) -> dict[str, Any]:
     """The object in dataset.json, its fields checked as far as `load_dataset` needs them."""
     file = folder / DESCRIPTION_FILE
     if not file.is_file():
-        raise DatasetError(
+        raise MissingDatasetError(
             f"{folder} holds no {DESCRIPTION_FILE}; expected a folder made by {how_to_run('build_dataset')}"
         )
     try:

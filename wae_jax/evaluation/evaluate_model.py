@@ -17,7 +17,7 @@ from wae_jax.data.build.formats import open_source
 from wae_jax.data.build.sources import naming
 from wae_jax.data.build.workers import default_workers
 from wae_jax.data.dataset import Dataset
-from wae_jax.errors import DatasetError, RequestError
+from wae_jax.errors import MissingDatasetError, RequestError
 from wae_jax.evaluation import measure
 from wae_jax.evaluation.measure import PhraseSet
 from wae_jax.generation.model import Model
@@ -56,7 +56,7 @@ def evaluate_model(model: Model, data: Dataset, spec: EvaluationSpec, rule: Bina
 
     Raises:
       RequestError: if there is no such split, or it has too few songs.
-      DatasetError: if the rule or the prior takes training data that are missing.
+      DatasetError: if training data are damaged, or missing where the rule or the prior takes them.
     """
     held_out, training = choose_phrases(data, spec.split, spec), _training_data(model)
     _check_songs(held_out, spec.split)
@@ -137,7 +137,7 @@ def _training_data(model: Model) -> Dataset | None:
     """The dataset that the model was trained on; None where it is missing."""
     try:
         return model.data()
-    except DatasetError:
+    except MissingDatasetError:
         return None
 
 

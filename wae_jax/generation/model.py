@@ -16,7 +16,7 @@ from wae_jax.config import BinarizationRule, Config
 from wae_jax.data.dataset import Dataset, spread
 from wae_jax.data.load import open_data
 from wae_jax.data.statistics import TrackStatistics, track_statistics
-from wae_jax.errors import DatasetError, RequestError
+from wae_jax.errors import MissingDatasetError, RequestError
 from wae_jax.generation.attributes import measure
 from wae_jax.generation.binarization import binarize
 from wae_jax.generation.calibration import fit_rule
@@ -203,11 +203,16 @@ class Model:
         return code_statistics(self.encode(rolls), measure(rolls))
 
     def data(self) -> Dataset:
-        """The dataset that the model was trained on. Raises DatasetError if it can no longer be found."""
+        """The dataset that the model was trained on.
+
+        Raises:
+          MissingDatasetError: if it can no longer be found.
+          DatasetError: if it is damaged.
+        """
         try:
             return open_data(self.config.data)
-        except DatasetError as error:
-            raise DatasetError(f"the training data of the model are missing: {error}") from error
+        except MissingDatasetError as error:
+            raise MissingDatasetError(f"the training data of the model are missing: {error}") from error
 
     def phrases(self, split: str) -> PackedPhrases:
         """The packed rows of one split of the dataset that the model was trained on."""

@@ -6,13 +6,13 @@ import dataclasses
 
 import numpy as np
 
-from wae_jax.errors import DatasetError, RequestError
+from wae_jax.errors import RequestError, naming_alternative
 from wae_jax.generation.latent_paths import slerp, slerp_path
 from wae_jax.generation.model import Model
 from wae_jax.generation.modes.code_search import find_input_codes
 from wae_jax.generation.modes.request import Phrases, Request, measure_smoothness, silent_bars, text_table
 from wae_jax.metrics.reconstruction import cell_f1
-from wae_jax.pianoroll import NUM_BARS, Codes, PackedPhrases, unpack
+from wae_jax.pianoroll import NUM_BARS, Codes, unpack
 
 # Phrases from one end of a path to the next.
 _INTERPOLATION_STEPS = 8
@@ -69,17 +69,10 @@ def encode(model: Model, request: Request) -> Phrases:
     return _encode_held_out(model, request, instead="--input with music of your own")
 
 
-def _held_out(model: Model, *, instead: str) -> PackedPhrases:
-    """The phrases of the validation split; where they are missing, the error says what to give instead."""
-    try:
-        return model.phrases("valid")
-    except DatasetError as error:
-        raise DatasetError(f"{error}; or {instead}") from error
-
-
 def _encode_held_out(model: Model, request: Request, *, instead: str) -> Phrases:
     """Encodes random phrases of the validation split."""
-    num_rows = len(_held_out(model, instead=instead))
+    with naming_alternative(instead):
+        num_rows = len(model.phrases("valid"))
     num = min(request.num, num_rows) if request.may_be_fewer else request.num
     if num > num_rows:
         raise RequestError(f"--num is {num}; expected at most {num_rows}, the phrases of the validation split")
@@ -117,7 +110,8 @@ def interpolate(model: Model, request: Request) -> Phrases:
     """
     if request.inputs:
         return _interpolate_inputs(model, request)
-    num_rows = len(_held_out(model, instead="--from and --to with music of your own"))
+    with naming_alternative("--from and --to with music of your own"):
+        num_rows = len(model.phrases("valid"))
     if num_rows < 2:
         raise RequestError(
             f"the validation split of {model.data().name} has {num_rows} phrase, and a path has two ends; expected "
